@@ -1,0 +1,58 @@
+//! Public keys as devices hold them, and the ids computed from them.
+//!
+//! A key id is the COSE key thumbprint (RFC 9679): SHA-256 over the
+//! deterministic encoding of the key's required members. It is computed
+//! here, never believed: whatever id a message carries is only a hint.
+
+use crate::crypto::{Crypto, Hasher};
+use crate::digest::Digest;
+
+/// A public key that a device can verify with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PublicKey<'a> {
+    /// ECDSA on NIST P-256 with SHA-256: affine coordinates, big endian.
+    P256 {
+        /// The x coordinate.
+        x: &'a [u8; 32],
+        /// The y coordinate.
+        y: &'a [u8; 32],
+    },
+    /// Ed25519 (RFC 8032).
+    Ed25519(&'a [u8; 32]),
+}
+
+/// A key id: the COSE key thumbprint (RFC 9679) with SHA-256.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct KeyId(pub Digest);
+
+impl core::fmt::Display for KeyId {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl PublicKey<'_> {
+    /// Computes the key's id.
+    ///
+    /// The required members of an EC2 key are kty, crv, x and y as a byte
+    /// string; of an OKP key, kty, crv and x (RFC 9679 §4). Their
+    /// deterministic encodings have a fixed shape, so they are written out.
+    pub fn id(&self, crypto: &impl Crypto) -> KeyId {
+        let mut hasher = crypto.sha256();
+        match self {
+            // {1: 2, -1: 1, -2: x, -3: y}
+            PublicKey::P256 { x, y } => {
+                hasher.update(&[0xa4, 0x01, 0x02, 0x20, 0x01, 0x21, 0x58, 0x20]);
+                hasher.update(*x);
+                hasher.update(&[0x22, 0x58, 0x20]);
+                hasher.update(*y);
+            }
+            // {1: 1, -1: 6, -2: x}
+            PublicKey::Ed25519(x) => {
+                hasher.update(&[0xa3, 0x01, 0x01, 0x20, 0x06, 0x21, 0x58, 0x20]);
+                hasher.update(*x);
+            }
+        }
+        KeyId(hasher.finish())
+    }
+}

@@ -1,0 +1,51 @@
+//! Logged intents: the token that opens a key.
+
+use std::future::Future;
+
+use firmseal_manifest::Intent;
+
+/// Why an intent could not be logged. No key was used.
+#[derive(Debug, thiserror::Error)]
+#[error("the intent could not be logged, so nothing was signed: {0}")]
+pub struct LogError(pub String);
+
+/// An append-only log of intents.
+///
+/// Contract: when `append` returns an index, the leaf at that index is
+/// durable: it survives a power cut one instruction later. If `append`
+/// fails, the leaf may or may not be in the log; the caller uses no key
+/// and may append again, which makes another entry.
+pub trait Log: Send + Sync {
+    /// Appends one leaf and returns its index.
+    fn append(&self, leaf: &[u8]) -> impl Future<Output = Result<u64, LogError>> + Send;
+}
+
+/// Proof that a value was durably logged before anything was done with it.
+///
+/// There is no other constructor than [`Logged::append`], and no `Clone`:
+/// one entry opens a key once.
+#[derive(Debug)]
+pub struct Logged<T> {
+    value: T,
+    index: u64,
+}
+
+impl Logged<Intent> {
+    /// Logs an intent.
+    pub async fn append(log: &impl Log, intent: Intent) -> Result<Logged<Intent>, LogError> {
+        let index = log.append(&intent.encode()).await?;
+        Ok(Logged { value: intent, index })
+    }
+}
+
+impl<T> Logged<T> {
+    /// What was logged.
+    pub fn value(&self) -> &T {
+        &self.value
+    }
+
+    /// Where it stands in the log.
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+}

@@ -1,0 +1,59 @@
+//! The signer contract.
+
+use std::future::Future;
+
+use firmseal_manifest::{Intent, PublicKey, Signature, Tbs};
+
+use crate::logged::Logged;
+
+/// Why there is no signature.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// The logged intent does not cover this key and this input.
+    #[error("the logged intent does not cover this key and these bytes")]
+    NotCovered,
+    /// The algorithm cannot sign this kind of input (Ed25519 takes
+    /// messages, P-384 no SHA-256 digest).
+    #[error("a {algorithm} key cannot sign {input}")]
+    Unsupported {
+        /// The key's algorithm.
+        algorithm: firmseal_manifest::KeyAlgorithm,
+        /// What it was asked to sign.
+        input: &'static str,
+    },
+    /// The token refused the PIN. It is not tried again: tokens lock.
+    #[error("the token refused the PIN; it was tried once and will not be retried")]
+    WrongPin,
+    /// The backend is out of reach; the same request may be tried later.
+    #[error("the key is out of reach: {0}")]
+    Unavailable(String),
+    /// The backend answered with something that does not verify.
+    #[error("the signature that came back does not verify under the key; it was discarded")]
+    BadSignature,
+    /// Anything else the backend said; retrying will not help.
+    #[error("the key refused: {0}")]
+    Refused(String),
+}
+
+/// A private key, wherever it is kept.
+///
+/// Contract of `sign`:
+/// - it asks [`Intent::covers`] first and touches no key otherwise;
+/// - the signature it returns was verified against `public_key`;
+/// - it is safe to call from many tasks at once; a backend that blocks owns
+///   its threads, the executor never waits for a token;
+/// - dropping the future abandons the result, not the operation: an outcome
+///   that nobody saw stays in the log as an intent without a signature;
+/// - [`SignError::Unavailable`] may be retried under a new log entry,
+///   everything else may not.
+pub trait Signer: Send + Sync {
+    /// The public half.
+    fn public_key(&self) -> &PublicKey;
+
+    /// Signs `tbs` as the logged intent says.
+    fn sign(
+        &self,
+        intent: Logged<Intent>,
+        tbs: Tbs,
+    ) -> impl Future<Output = Result<Signature, SignError>> + Send;
+}

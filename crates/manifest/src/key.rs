@@ -1,0 +1,275 @@
+//! Public keys on hosts: SubjectPublicKeyInfo (RFC 5280 §4.1), and the ids
+//! that devices compute for the same keys.
+
+use std::fmt;
+
+use firmseal_core::crypto::{Crypto, RustCrypto};
+use firmseal_core::{Hasher, KeyId};
+use pkcs1::RsaPublicKeyRef;
+use spki::der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef};
+use spki::der::{Decode, Encode};
+use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
+
+/// Why bytes are not a public key that can be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Not a DER SubjectPublicKeyInfo.
+    #[error("not a DER SubjectPublicKeyInfo")]
+    Malformed,
+    /// A key type, curve or size that is weak or unknown.
+    #[error("unsupported key: {0}; use P-256, P-384, Ed25519 or RSA of 2048, 3072 or 4096 bits")]
+    Unsupported(String),
+}
+
+/// Key types that signers hold.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum KeyAlgorithm {
+    /// ECDSA on NIST P-256, with SHA-256.
+    P256,
+    /// ECDSA on NIST P-384, with SHA-384.
+    P384,
+    /// Ed25519 (RFC 8032).
+    Ed25519,
+    /// RSA with a modulus of this many bits; RSASSA-PSS with SHA-256, MGF1
+    /// with SHA-256 and a salt of 32 bytes (RFC 8017 §8.1).
+    Rsa(u16),
+}
+
+impl fmt::Display for KeyAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyAlgorithm::P256 => f.write_str("p256"),
+            KeyAlgorithm::P384 => f.write_str("p384"),
+            KeyAlgorithm::Ed25519 => f.write_str("ed25519"),
+            KeyAlgorithm::Rsa(bits) => write!(f, "rsa{bits}"),
+        }
+    }
+}
+
+/// A signature. ECDSA is r || s at full width, big endian; formats that
+/// want DER convert.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Signature(pub Vec<u8>);
+
+impl fmt::Debug for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Signature({} bytes)", self.0.len())
+    }
+}
+
+/// A public key with its algorithm, id and DER form.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PublicKey {
+    algorithm: KeyAlgorithm,
+    spki: Vec<u8>,
+    raw: Raw,
+    id: KeyId,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Raw {
+    Ec { x: Vec<u8>, y: Vec<u8> },
+    Ed25519([u8; 32]),
+    Rsa { n: Vec<u8>, e: Vec<u8> },
+}
+
+const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const SECP256R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+
+impl PublicKey {
+    /// Reads a DER SubjectPublicKeyInfo. Trailing bytes, compressed points
+    /// and unlisted algorithms are refused. Whether a point is on its curve
+    /// is for the verifier to check.
+    pub fn from_spki(spki: &[u8]) -> Result<PublicKey, KeyError> {
+        let info = SubjectPublicKeyInfoRef::from_der(spki).map_err(|_| KeyError::Malformed)?;
+        let bits = info.subject_public_key.as_bytes().ok_or(KeyError::Malformed)?;
+        let unsupported = |what: &str| Err(KeyError::Unsupported(what.to_owned()));
+        match info.algorithm.oid {
+            EC_PUBLIC_KEY => match info.algorithm.parameters_oid().map_err(|_| KeyError::Malformed)? {
+                SECP256R1 => Self::from_point(KeyAlgorithm::P256, bits),
+                SECP384R1 => Self::from_point(KeyAlgorithm::P384, bits),
+                other => unsupported(&format!("curve {other}")),
+            },
+            ED25519 => Self::from_ed25519(bits.try_into().map_err(|_| KeyError::Malformed)?),
+            RSA_ENCRYPTION => {
+                let key = RsaPublicKeyRef::from_der(bits).map_err(|_| KeyError::Malformed)?;
+                Self::from_rsa(key.modulus.as_bytes(), key.public_exponent.as_bytes())
+            }
+            other => unsupported(&format!("algorithm {other}")),
+        }
+    }
+
+    /// The Ed25519 key of 32 raw bytes.
+    pub fn from_ed25519(x: [u8; 32]) -> Result<PublicKey, KeyError> {
+        let algorithm = AlgorithmIdentifierRef { oid: ED25519, parameters: None };
+        Self::build(KeyAlgorithm::Ed25519, algorithm, &x, Raw::Ed25519(x))
+    }
+
+    /// The EC key of an uncompressed SEC 1 point (04 || x || y).
+    pub fn from_point(algorithm: KeyAlgorithm, point: &[u8]) -> Result<PublicKey, KeyError> {
+        let (curve, field) = match algorithm {
+            KeyAlgorithm::P256 => (SECP256R1, 32),
+            KeyAlgorithm::P384 => (SECP384R1, 48),
+            other => return Err(KeyError::Unsupported(format!("a point for {other}"))),
+        };
+        let Some((4, coordinates)) = point.split_first().map(|(tag, rest)| (*tag, rest)) else {
+            return Err(KeyError::Malformed);
+        };
+        if coordinates.len() != 2 * field {
+            return Err(KeyError::Malformed);
+        }
+        let (x, y) = coordinates.split_at(field);
+        let identifier = AlgorithmIdentifierRef { oid: EC_PUBLIC_KEY, parameters: Some((&curve).into()) };
+        Self::build(algorithm, identifier, point, Raw::Ec { x: x.to_vec(), y: y.to_vec() })
+    }
+
+    /// The RSA key of a modulus and exponent, big endian.
+    pub fn from_rsa(n: &[u8], e: &[u8]) -> Result<PublicKey, KeyError> {
+        let strip = |bytes: &[u8]| bytes.iter().copied().skip_while(|b| *b == 0).collect::<Vec<u8>>();
+        let (n, e) = (strip(n), strip(e));
+        let bits = n.len() * 8 - n.first().map_or(0, |first| first.leading_zeros() as usize);
+        if !matches!(bits, 2048 | 3072 | 4096) {
+            return Err(KeyError::Unsupported(format!("rsa of {bits} bits")));
+        }
+        // 65537 or larger and odd (FIPS 186-5 §5.4); smaller exponents have
+        // a history of forgeries.
+        if e.len() < 3 || e.len() > 8 || e.last().is_none_or(|last| last % 2 == 0) {
+            return Err(KeyError::Unsupported("rsa with an unusual public exponent".to_owned()));
+        }
+        let der = RsaPublicKeyRef {
+            modulus: UintRef::new(&n).map_err(|_| KeyError::Malformed)?,
+            public_exponent: UintRef::new(&e).map_err(|_| KeyError::Malformed)?,
+        }
+        .to_der()
+        .map_err(|_| KeyError::Malformed)?;
+        let identifier = AlgorithmIdentifierRef { oid: RSA_ENCRYPTION, parameters: Some(AnyRef::NULL) };
+        Self::build(KeyAlgorithm::Rsa(bits as u16), identifier, &der, Raw::Rsa { n, e })
+    }
+
+    fn build(
+        algorithm: KeyAlgorithm,
+        identifier: AlgorithmIdentifierRef<'_>,
+        bits: &[u8],
+        raw: Raw,
+    ) -> Result<PublicKey, KeyError> {
+        let subject_public_key = BitStringRef::from_bytes(bits).map_err(|_| KeyError::Malformed)?;
+        let spki = SubjectPublicKeyInfoRef { algorithm: identifier, subject_public_key }
+            .to_der()
+            .map_err(|_| KeyError::Malformed)?;
+        let id = raw.id();
+        Ok(PublicKey { algorithm, spki, raw, id })
+    }
+
+    /// The key's algorithm.
+    pub fn algorithm(&self) -> KeyAlgorithm {
+        self.algorithm
+    }
+
+    /// The DER SubjectPublicKeyInfo.
+    pub fn spki(&self) -> &[u8] {
+        &self.spki
+    }
+
+    /// The content of the SPKI's bit string: the point, the raw Ed25519
+    /// key, or the DER RSAPublicKey.
+    pub fn bits(&self) -> Vec<u8> {
+        SubjectPublicKeyInfoRef::from_der(&self.spki)
+            .ok()
+            .and_then(|info| info.subject_public_key.as_bytes().map(<[u8]>::to_vec))
+            .unwrap_or_default()
+    }
+
+    /// The COSE key thumbprint (RFC 9679) with SHA-256.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// The key as devices hold it, if devices can verify with it.
+    pub fn as_core(&self) -> Option<firmseal_core::PublicKey<'_>> {
+        match (&self.raw, self.algorithm) {
+            (Raw::Ed25519(x), _) => Some(firmseal_core::PublicKey::Ed25519(x)),
+            (Raw::Ec { x, y }, KeyAlgorithm::P256) => Some(firmseal_core::PublicKey::P256 {
+                x: x.as_slice().try_into().ok()?,
+                y: y.as_slice().try_into().ok()?,
+            }),
+            _ => None,
+        }
+    }
+}
+
+impl Raw {
+    /// SHA-256 over the deterministic COSE_Key of the required members
+    /// (RFC 9679 §4).
+    fn id(&self) -> KeyId {
+        fn bstr(out: &mut Vec<u8>, bytes: &[u8]) {
+            match bytes.len() {
+                len @ 0..24 => out.push(0x40 + len as u8),
+                len @ 24..256 => out.extend([0x58, len as u8]),
+                len => {
+                    out.push(0x59);
+                    out.extend((len as u16).to_be_bytes());
+                }
+            }
+            out.extend(bytes);
+        }
+        let mut out = Vec::new();
+        match self {
+            Raw::Ec { x, y } => {
+                let curve = if x.len() == 32 { 1 } else { 2 };
+                out.extend([0xa4, 0x01, 0x02, 0x20, curve, 0x21]);
+                bstr(&mut out, x);
+                out.push(0x22);
+                bstr(&mut out, y);
+            }
+            Raw::Ed25519(x) => {
+                out.extend([0xa3, 0x01, 0x01, 0x20, 0x06, 0x21]);
+                bstr(&mut out, x);
+            }
+            // {1: 3, -1: n, -2: e}
+            Raw::Rsa { n, e } => {
+                out.extend([0xa3, 0x01, 0x03, 0x20]);
+                bstr(&mut out, n);
+                out.push(0x21);
+                bstr(&mut out, e);
+            }
+        }
+        let mut hasher = RustCrypto.sha256();
+        hasher.update(&out);
+        KeyId(hasher.finish())
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({} {})", self.algorithm, self.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_and_device_compute_the_same_id() -> Result<(), KeyError> {
+        let ed25519 = PublicKey::from_ed25519([7; 32])?;
+        let p256 = PublicKey::from_point(KeyAlgorithm::P256, &[4; 65])?;
+        for key in [ed25519, p256] {
+            assert_eq!(key.as_core().map(|core| core.id(&RustCrypto)), Some(key.id()));
+            assert_eq!(PublicKey::from_spki(key.spki())?, key);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn weak_keys_are_refused() {
+        let e = [1, 0, 1];
+        assert!(PublicKey::from_rsa(&[0xff; 128], &e).is_err(), "1024 bits");
+        assert!(PublicKey::from_rsa(&[0xff; 384], &[3]).is_err(), "exponent 3");
+        assert!(PublicKey::from_rsa(&[], &e).is_err());
+        let good = PublicKey::from_rsa(&[0xff; 384], &e).map(|key| key.algorithm());
+        assert_eq!(good, Ok(KeyAlgorithm::Rsa(3072)));
+    }
+}
