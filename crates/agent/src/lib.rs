@@ -1,0 +1,1 @@
+//! The Linux device agent: poll, verify, stream, switch, confirm, report.

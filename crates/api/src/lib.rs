@@ -1,0 +1,1 @@
+//! HTTP types per group, OpenAPI, and the typed client.

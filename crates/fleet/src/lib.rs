@@ -1,0 +1,1 @@
+//! Devices, releases and rollouts; planning is pure.

@@ -1,0 +1,1 @@
+//! Firmware formats: a file and a row each.

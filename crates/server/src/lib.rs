@@ -1,0 +1,1 @@
+//! The server: one binary that signs, keeps and delivers.

@@ -1,0 +1,1 @@
+//! The one signing pipeline: inspect, gate, assemble, log, sign.

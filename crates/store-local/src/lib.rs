@@ -1,0 +1,1 @@
+//! SQLite, a content-addressed blob directory and a one-file intent log.

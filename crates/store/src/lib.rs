@@ -1,0 +1,1 @@
+//! Storage contracts and the conformance suite that every engine runs.

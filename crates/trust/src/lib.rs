@@ -1,0 +1,1 @@
+//! Authoring of root documents; the checks are in firmseal-core.
