@@ -1,1 +1,48 @@
-//! Devices, releases and rollouts; planning is pure.
+//! The fleet's words and its one decision.
+//!
+//! Products, artifacts, releases, devices, rollouts and reports are plain
+//! values here; [`plan`](plan::plan) says which device gets which offer.
+//! Nothing in this crate reads a clock, a store or a network, so a plan can
+//! be replayed, simulated and property-tested.
+
+pub mod artifact;
+pub mod device;
+pub mod enrolment;
+pub mod hex;
+pub mod operator;
+pub mod plan;
+pub mod product;
+pub mod release;
+pub mod report;
+pub mod rollout;
+pub mod time;
+
+pub use artifact::Artifact;
+pub use device::{Certificate, Device, DeviceState, Running, SlotState};
+pub use enrolment::EnrolmentToken;
+pub use operator::{Credential, CredentialId, CredentialKind, Role};
+pub use plan::{Catalog, Inventory, Offer, Pace, Plan, Policy, plan};
+pub use product::{BlockSize, ComponentSpec, Environment, Product};
+pub use release::{Release, ReleaseComponent, ReleaseState};
+pub use report::{Phase, Report, ReportId};
+pub use rollout::{Cohort, Rollout, RolloutState};
+pub use time::Time;
+
+/// Why a value is not what the fleet can work with. The person who wrote it
+/// can fix it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FleetError {
+    /// A field breaks its rule.
+    #[error("{field} of {what} is not usable: {why}")]
+    Unusable {
+        /// The thing, in the glossary's word.
+        what: &'static str,
+        /// The field.
+        field: String,
+        /// The rule it breaks.
+        why: &'static str,
+    },
+    /// A text is not a time.
+    #[error("`{0}` is not a time; write it as 2026-01-31T12:00:00Z")]
+    NotATime(String),
+}

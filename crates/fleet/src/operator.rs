@@ -1,0 +1,79 @@
+//! Operators: the people and pipelines that use the service, and the
+//! credentials they show.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use firmseal_manifest::Digest;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::Time;
+
+/// What an operator may do. Roles add up; none contains another, so that
+/// what a credential can do is written on it in full.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Reads everything that is not secret.
+    Viewer,
+    /// Uploads artifacts and asks for signatures.
+    Engineer,
+    /// Enrols and revokes devices, starts and halts rollouts.
+    Operator,
+    /// Creates products and credentials.
+    Admin,
+}
+
+/// What kind of credential it is.
+///
+/// Part of every look-up: a certificate is public, so its bytes must never
+/// pass as a token.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CredentialKind {
+    /// A bearer token; the digest is its SHA-256.
+    Token,
+    /// A client certificate; the digest is the SHA-256 of its DER form.
+    Certificate,
+}
+
+/// A credential's id: safe to print, of no use to a thief.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CredentialId(pub Uuid);
+
+impl fmt::Display for CredentialId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Something an operator can show to act under roles.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Credential {
+    /// Its id.
+    pub id: CredentialId,
+    /// Whose it is: the name that audit and records show.
+    pub operator: String,
+    /// Token or certificate.
+    pub kind: CredentialKind,
+    /// SHA-256, as the kind says. The secret itself is kept nowhere.
+    #[serde(with = "crate::hex")]
+    pub digest: Digest,
+    /// What it allows.
+    pub roles: BTreeSet<Role>,
+    /// When it was made.
+    pub created: Time,
+    /// When it stops working, if ever.
+    pub expires: Option<Time>,
+    /// When it was revoked, if it was.
+    pub revoked: Option<Time>,
+}
+
+impl Credential {
+    /// Whether it can be used at a time.
+    pub fn is_live(&self, now: Time) -> bool {
+        self.revoked.is_none() && self.expires.is_none_or(|end| now < end)
+    }
+}

@@ -1,0 +1,195 @@
+//! Products: what a release is made for.
+
+use std::collections::BTreeSet;
+
+use firmseal_manifest::ProductId;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{FleetError, Time};
+
+/// Most components of a product.
+pub const COMPONENTS_MAX: usize = 16;
+/// Most hardware revisions of a product.
+pub const HARDWARE_MAX: usize = 64;
+/// Longest component name, hardware revision or format name, in bytes.
+pub const NAME_MAX: usize = 64;
+
+/// Test and production never mix: not their keys, builds or devices.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// For development and trial devices.
+    Test,
+    /// For what customers have.
+    Production,
+}
+
+/// The block size of a component's block tree.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(into = "u32", try_from = "u32")]
+pub enum BlockSize {
+    /// For devices with little RAM.
+    Small,
+    /// The ordinary size, which Linux can enforce on every read.
+    Page,
+}
+
+impl BlockSize {
+    /// Bytes in a block.
+    pub const fn bytes(self) -> u32 {
+        match self {
+            BlockSize::Small => 1024,
+            BlockSize::Page => 4096,
+        }
+    }
+}
+
+impl From<BlockSize> for u32 {
+    fn from(size: BlockSize) -> u32 {
+        size.bytes()
+    }
+}
+
+impl TryFrom<u32> for BlockSize {
+    type Error = FleetError;
+
+    fn try_from(bytes: u32) -> Result<BlockSize, FleetError> {
+        match bytes {
+            1024 => Ok(BlockSize::Small),
+            4096 => Ok(BlockSize::Page),
+            _ => Err(unusable("block size", "use 4096, or 1024 for small RAM")),
+        }
+    }
+}
+
+/// A place in a device that an update fills.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ComponentSpec {
+    /// Its name: `rootfs`, `app`.
+    pub name: String,
+    /// Bytes that fit into one of its slots.
+    pub capacity: u64,
+    /// Block size of its tree.
+    pub block_size: BlockSize,
+}
+
+/// A product: the devices that may run the same release.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Product {
+    /// Its name.
+    pub id: ProductId,
+    /// Test or production, for good.
+    pub environment: Environment,
+    /// SUIT vendor id.
+    pub vendor: Uuid,
+    /// SUIT class id.
+    pub class: Uuid,
+    /// Hardware revisions its releases run on.
+    pub hardware: Vec<String>,
+    /// Name of the firmware format its artifacts have: a row of
+    /// `firmseal-formats`.
+    pub format: String,
+    /// Its components, in the order of their SUIT indexes.
+    pub components: Vec<ComponentSpec>,
+    /// When it was created.
+    pub created: Time,
+}
+
+fn unusable(field: impl Into<String>, why: &'static str) -> FleetError {
+    FleetError::Unusable { what: "product", field: field.into(), why }
+}
+
+/// Printable ASCII without spaces: revisions such as `A2` or `rev_b` pass,
+/// control characters and look-alikes do not.
+fn is_name(text: &str) -> bool {
+    (1..=NAME_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+impl Product {
+    /// Checks every rule that holds for a product by itself.
+    pub fn check(&self) -> Result<(), FleetError> {
+        const NAME: &str = "use 1 to 64 printable ASCII characters without spaces";
+        if self.vendor.is_nil() || self.class.is_nil() {
+            return Err(unusable("vendor or class", "the nil UUID identifies nothing"));
+        }
+        if self.hardware.len() > HARDWARE_MAX {
+            return Err(unusable("hardware", "at most 64 revisions"));
+        }
+        if self.components.is_empty() || self.components.len() > COMPONENTS_MAX {
+            return Err(unusable("components", "a product has 1 to 16 components"));
+        }
+        if !is_name(&self.format) {
+            return Err(unusable("format", NAME));
+        }
+        if let Some(bad) = self.hardware.iter().find(|revision| !is_name(revision)) {
+            return Err(unusable(format!("hardware revision {bad:?}"), NAME));
+        }
+        let mut names = BTreeSet::new();
+        for component in &self.components {
+            let field = || format!("component {:?}", component.name);
+            if !is_name(&component.name) {
+                return Err(unusable(field(), NAME));
+            }
+            if !names.insert(&component.name) {
+                return Err(unusable(field(), "each component has a name of its own"));
+            }
+            if component.capacity == 0 {
+                return Err(unusable(field(), "give its capacity in bytes"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn product() -> Result<Product, Box<dyn std::error::Error>> {
+        Ok(Product {
+            id: "gateway".parse()?,
+            environment: Environment::Test,
+            vendor: Uuid::from_u128(1),
+            class: Uuid::from_u128(2),
+            hardware: vec!["A2".to_owned()],
+            format: "raw".to_owned(),
+            components: vec![ComponentSpec {
+                name: "rootfs".to_owned(),
+                capacity: 1 << 30,
+                block_size: BlockSize::Page,
+            }],
+            created: Time::EPOCH,
+        })
+    }
+
+    #[test]
+    fn each_rule_is_checked() -> Result<(), Box<dyn std::error::Error>> {
+        let good = product()?;
+        assert_eq!(good.check(), Ok(()));
+        assert_eq!(serde_json::from_str::<Product>(&serde_json::to_string(&good)?)?, good);
+        let breaks: [(&str, fn(&mut Product)); 8] = [
+            ("nil vendor", |p| p.vendor = Uuid::nil()),
+            ("nil class", |p| p.class = Uuid::nil()),
+            ("no component", |p| p.components.clear()),
+            ("twice the same", |p| p.components.push(p.components[0].clone())),
+            ("no capacity", |p| p.components[0].capacity = 0),
+            ("a space", |p| p.components[0].name = "root fs".to_owned()),
+            ("control character", |p| p.hardware.push("A\n".to_owned())),
+            ("no format", |p| p.format.clear()),
+        ];
+        for (name, break_it) in breaks {
+            let mut bad = good.clone();
+            break_it(&mut bad);
+            assert!(bad.check().is_err(), "{name}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn only_two_block_sizes_exist() {
+        assert_eq!(serde_json::from_str::<BlockSize>("4096").ok(), Some(BlockSize::Page));
+        assert_eq!(serde_json::from_str::<BlockSize>("1024").ok(), Some(BlockSize::Small));
+        assert!(serde_json::from_str::<BlockSize>("512").is_err());
+    }
+}
