@@ -1,1 +1,42 @@
-//! Storage contracts and the conformance suite that every engine runs.
+//! Storage contracts.
+//!
+//! Each trait is one guarantee; [`Store`] is all of them, as `Arc<dyn
+//! Store>`. What holds for every method of every trait:
+//!
+//! - **Durable on return.** When a write returns `Ok`, it survives a power
+//!   cut one instruction later. The one exception says so in its name and
+//!   contract ([`Fleet::touch`]).
+//! - **All or nothing.** A write that returns [`StoreError::NotFound`],
+//!   [`StoreError::Conflict`] or a mismatch has changed nothing. After
+//!   [`StoreError::Full`], [`StoreError::Busy`] and
+//!   [`StoreError::Unavailable`] it may or may not have happened, whole:
+//!   look, or do it again where the method may be retried.
+//! - **Anyone, at once.** Every method may be called from many tasks and,
+//!   where the engine allows several processes, from all of them. No method
+//!   blocks the executor.
+//! - **Cancel safe.** Dropping a future abandons the answer, never half a
+//!   write.
+//! - **No clocks.** Whoever calls passes the time in.
+
+pub mod blobs;
+pub mod error;
+pub mod fleet;
+pub mod operators;
+pub mod page;
+pub mod registry;
+pub mod requests;
+pub mod uploads;
+
+pub use blobs::{BlobStream, Blobs, stream_of};
+pub use error::StoreError;
+pub use fleet::{Enrolled, Fleet, Observation, Observed};
+pub use operators::Operators;
+pub use page::Page;
+pub use registry::Registry;
+pub use requests::{Begin, Claim, Finished, NewRequest, Requests};
+pub use uploads::{NewUpload, Upload, Uploads};
+
+/// Everything that the server keeps.
+pub trait Store: Blobs + Uploads + Registry + Requests + Fleet + Operators {}
+
+impl<T: Blobs + Uploads + Registry + Requests + Fleet + Operators + ?Sized> Store for T {}
