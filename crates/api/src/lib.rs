@@ -1,1 +1,37 @@
-//! HTTP types per group, OpenAPI, and the typed client.
+//! The HTTP interface in types: what travels, group by group, and a typed
+//! client that speaks it.
+//!
+//! Types only: this crate decides nothing, and it reads no store. What is
+//! here is the wire's shape; the server converts at its rim, so that a
+//! column can change without breaking a device in the field.
+
+pub mod access;
+#[cfg(feature = "client")]
+pub mod client;
+pub mod encoding;
+pub mod enrolment;
+pub mod fleet;
+pub mod problem;
+pub mod registry;
+pub mod signing;
+pub mod updates;
+
+pub use encoding::{Base64, Page};
+pub use problem::Problem;
+
+/// Media type of a SUIT envelope (draft-ietf-suit-manifest, IANA
+/// considerations).
+pub const ENVELOPE_TYPE: &str = "application/suit-envelope+cose";
+/// Media type of a root document.
+pub const ROOT_TYPE: &str = "application/cbor";
+/// Media type of payloads, trees and upload chunks.
+pub const BYTES_TYPE: &str = "application/octet-stream";
+/// Header that carries the request id, both ways.
+pub const REQUEST_ID: &str = "x-request-id";
+/// Header that makes a repeated request safe: the same key with the same
+/// body gets the same stored answer.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Header with the offset at which an upload's next chunk begins.
+pub const UPLOAD_OFFSET: &str = "upload-offset";
+/// Header with an upload's whole length.
+pub const UPLOAD_LENGTH: &str = "upload-length";

@@ -1,0 +1,190 @@
+//! What operators call.
+
+use bytes::Bytes;
+use firmseal_manifest::{ArtifactId, DeviceId, ProductId, ReleaseId, RolloutId, UploadId};
+use http::{HeaderMap, HeaderValue, Method, header};
+use uuid::Uuid;
+
+use super::{Client, ClientError, paged};
+use crate::access::{CreateOperatorToken, NewOperatorToken, OperatorToken};
+use crate::encoding::{Page, PageQuery};
+use crate::enrolment::{CreateToken, Token};
+use crate::fleet::{CreateRollout, Device, Outcome, Rollout, StoredReport};
+use crate::registry::{Artifact, CreateUpload, Product, Upload};
+use crate::signing::{CreateRelease, Release};
+use crate::{BYTES_TYPE, ENVELOPE_TYPE, IDEMPOTENCY_KEY, UPLOAD_OFFSET};
+
+/// The calls of an operator, with a token or a client certificate.
+#[derive(Clone, Copy, Debug)]
+pub struct OperatorClient<'a>(pub(super) &'a Client);
+
+impl OperatorClient<'_> {
+    /// Makes a product.
+    pub async fn create_product(&self, product: &Product) -> Result<Product, ClientError> {
+        self.0.call(Method::POST, "/v1/products", Some(product)).await
+    }
+
+    /// All products.
+    pub async fn products(&self) -> Result<Page<Product>, ClientError> {
+        self.0.get("/v1/products").await
+    }
+
+    /// One product.
+    pub async fn product(&self, id: &ProductId) -> Result<Product, ClientError> {
+        self.0.get(&format!("/v1/products/{id}")).await
+    }
+
+    /// Begins an upload, or finds it where it broke off.
+    pub async fn create_upload(&self, upload: &CreateUpload) -> Result<Upload, ClientError> {
+        self.0.call(Method::POST, "/v1/uploads", Some(upload)).await
+    }
+
+    /// Where an upload stands.
+    pub async fn upload(&self, id: UploadId) -> Result<Upload, ClientError> {
+        self.0.get(&format!("/v1/uploads/{id}")).await
+    }
+
+    /// Sends the next piece. When it returns the piece is durable.
+    pub async fn append(&self, id: UploadId, offset: u64, piece: Bytes) -> Result<Upload, ClientError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(BYTES_TYPE));
+        headers.insert(UPLOAD_OFFSET, HeaderValue::from(offset));
+        let answer = self.0.send(Method::PATCH, &format!("/v1/uploads/{id}"), headers, piece).await?;
+        let bytes = self.0.read(answer, super::JSON_MAX).await?;
+        serde_json::from_slice(&bytes).map_err(|err| ClientError::Answer(err.to_string()))
+    }
+
+    /// Turns a whole upload into an artifact.
+    pub async fn complete(&self, id: UploadId) -> Result<Artifact, ClientError> {
+        self.0.call(Method::POST, &format!("/v1/uploads/{id}/complete"), None::<&()>).await
+    }
+
+    /// One artifact.
+    pub async fn artifact(&self, id: ArtifactId) -> Result<Artifact, ClientError> {
+        self.0.get(&format!("/v1/artifacts/{id}")).await
+    }
+
+    /// Makes a release. The same key with the same request returns the same
+    /// release, however often it is sent.
+    pub async fn create_release(
+        &self,
+        idempotency_key: &str,
+        release: &CreateRelease,
+    ) -> Result<Release, ClientError> {
+        let mut headers = HeaderMap::new();
+        let key = HeaderValue::try_from(idempotency_key)
+            .map_err(|_| ClientError::Address("idempotency key".to_owned(), "use printable ASCII"))?;
+        headers.insert(IDEMPOTENCY_KEY, key);
+        self.0.call_with(Method::POST, "/v1/releases", headers, Some(release)).await
+    }
+
+    /// Stores a release that was signed offline.
+    pub async fn import_release(&self, envelope: Bytes) -> Result<Release, ClientError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(ENVELOPE_TYPE));
+        let answer = self.0.send(Method::POST, "/v1/releases/import", headers, envelope).await?;
+        let bytes = self.0.read(answer, super::JSON_MAX).await?;
+        serde_json::from_slice(&bytes).map_err(|err| ClientError::Answer(err.to_string()))
+    }
+
+    /// A product's releases, newest first.
+    pub async fn releases(
+        &self,
+        product: &ProductId,
+        page: &PageQuery,
+    ) -> Result<Page<Release>, ClientError> {
+        self.0.get(&paged(&format!("/v1/releases?product={product}"), page)).await
+    }
+
+    /// One release, with everything an export needs.
+    pub async fn release(&self, id: ReleaseId) -> Result<Release, ClientError> {
+        self.0.get(&format!("/v1/releases/{id}")).await
+    }
+
+    /// A release's envelope.
+    pub async fn envelope(&self, id: ReleaseId) -> Result<Bytes, ClientError> {
+        self.0.document(&format!("/v1/releases/{id}/envelope")).await
+    }
+
+    /// Withdraws a release: nobody is offered it any more.
+    pub async fn withdraw_release(&self, id: ReleaseId) -> Result<Release, ClientError> {
+        self.0.call(Method::POST, &format!("/v1/releases/{id}/withdraw"), None::<&()>).await
+    }
+
+    /// Begins a rollout.
+    pub async fn create_rollout(&self, rollout: &CreateRollout) -> Result<Rollout, ClientError> {
+        self.0.call(Method::POST, "/v1/rollouts", Some(rollout)).await
+    }
+
+    /// Rollouts, newest first.
+    pub async fn rollouts(&self, page: &PageQuery) -> Result<Page<Rollout>, ClientError> {
+        self.0.get(&paged("/v1/rollouts", page)).await
+    }
+
+    /// One rollout.
+    pub async fn rollout(&self, id: RolloutId) -> Result<Rollout, ClientError> {
+        self.0.get(&format!("/v1/rollouts/{id}")).await
+    }
+
+    /// Where each device of a rollout stands.
+    pub async fn outcomes(&self, id: RolloutId, page: &PageQuery) -> Result<Page<Outcome>, ClientError> {
+        self.0.get(&paged(&format!("/v1/rollouts/{id}/outcomes"), page)).await
+    }
+
+    /// Stops a rollout's offers.
+    pub async fn halt_rollout(&self, id: RolloutId) -> Result<Rollout, ClientError> {
+        self.0.call(Method::POST, &format!("/v1/rollouts/{id}/halt"), None::<&()>).await
+    }
+
+    /// Lets a halted rollout go on.
+    pub async fn resume_rollout(&self, id: RolloutId) -> Result<Rollout, ClientError> {
+        self.0.call(Method::POST, &format!("/v1/rollouts/{id}/resume"), None::<&()>).await
+    }
+
+    /// Devices.
+    pub async fn devices(&self, page: &PageQuery) -> Result<Page<Device>, ClientError> {
+        self.0.get(&paged("/v1/devices", page)).await
+    }
+
+    /// One device.
+    pub async fn device(&self, id: DeviceId) -> Result<Device, ClientError> {
+        self.0.get(&format!("/v1/devices/{id}")).await
+    }
+
+    /// A device's reports, newest first.
+    pub async fn device_reports(
+        &self,
+        id: DeviceId,
+        page: &PageQuery,
+    ) -> Result<Page<StoredReport>, ClientError> {
+        self.0.get(&paged(&format!("/v1/devices/{id}/reports"), page)).await
+    }
+
+    /// Revokes a device: it gets nothing from here on.
+    pub async fn revoke_device(&self, id: DeviceId) -> Result<Device, ClientError> {
+        self.0.call(Method::POST, &format!("/v1/devices/{id}/revoke"), None::<&()>).await
+    }
+
+    /// Makes a one-time enrolment token.
+    pub async fn create_enrolment_token(&self, token: &CreateToken) -> Result<Token, ClientError> {
+        self.0.call(Method::POST, "/v1/enrolment-tokens", Some(token)).await
+    }
+
+    /// Makes an operator token.
+    pub async fn create_operator_token(
+        &self,
+        token: &CreateOperatorToken,
+    ) -> Result<NewOperatorToken, ClientError> {
+        self.0.call(Method::POST, "/v1/operator-tokens", Some(token)).await
+    }
+
+    /// All operator tokens, without their secrets.
+    pub async fn operator_tokens(&self) -> Result<Page<OperatorToken>, ClientError> {
+        self.0.get("/v1/operator-tokens").await
+    }
+
+    /// Revokes an operator token.
+    pub async fn revoke_operator_token(&self, id: Uuid) -> Result<OperatorToken, ClientError> {
+        self.0.call(Method::POST, &format!("/v1/operator-tokens/{id}/revoke"), None::<&()>).await
+    }
+}

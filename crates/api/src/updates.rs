@@ -1,0 +1,212 @@
+//! Updates: what a device says about itself, what it is offered, and how
+//! that went.
+
+use firmseal_manifest::{ArtifactId, ReleaseId, RolloutId};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// Most reports in one request; a device with more sends them in turns.
+pub const REPORTS_MAX: usize = 64;
+/// Longest text in any member of a state or report, in bytes.
+pub const TEXT_MAX: usize = 256;
+
+/// A device asks whether there is something to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Poll {
+    /// What the device is now.
+    pub state: DeviceState,
+    /// What happened since the last answered poll, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 64)]
+    pub reports: Vec<Report>,
+}
+
+/// The answer to a poll. When it arrives, the reports are durable and the
+/// device may forget them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PollAnswer {
+    /// What to install, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offer: Option<Offer>,
+    /// Version of the newest root document; a device with an older one
+    /// fetches each version in between.
+    pub root_version: u64,
+    /// Ask again after about this many seconds.
+    pub poll_after: u32,
+}
+
+/// What a device is: its running image and what its boot chain can do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceState {
+    /// The agent's name and version.
+    #[schema(max_length = 256)]
+    pub agent: String,
+    /// Sequence number of the confirmed image; the floor of the next one.
+    pub sequence: u64,
+    /// The device's security epoch counter.
+    pub epoch: u64,
+    /// Version of the root document it trusts.
+    pub root_version: u64,
+    /// The release it runs, if it knows its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub release: Option<ReleaseId>,
+    /// The version it runs, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 256)]
+    pub version: Option<String>,
+    /// Digest of the manifest of the confirmed image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub manifest: Option<ArtifactId>,
+    /// The active slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 256)]
+    pub slot: Option<String>,
+    /// Hardware revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 256)]
+    pub hardware: Option<String>,
+    /// What its boot chain can do.
+    pub bootloader: Bootloader,
+}
+
+/// What a device's boot chain can do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Bootloader {
+    /// Its name and version.
+    #[schema(max_length = 256)]
+    pub name: String,
+    /// It verifies the image at every boot.
+    #[serde(default)]
+    pub verifies: bool,
+    /// It boots an image on trial and counts tries by itself.
+    #[serde(default)]
+    pub trial: bool,
+    /// It keeps the security epoch in a counter that only goes up.
+    #[serde(default)]
+    pub epoch_counter: bool,
+}
+
+/// Something to install.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Offer {
+    /// The release.
+    #[schema(value_type = String)]
+    pub release: ReleaseId,
+    /// The rollout that offers it.
+    #[schema(value_type = String)]
+    pub rollout: RolloutId,
+    /// Its version, for people.
+    pub version: String,
+    /// Its sequence number.
+    pub sequence: u64,
+    /// Where the envelope is, relative to the server's root.
+    pub envelope: String,
+    /// SHA-256 of the envelope. A carrier's word: it finds a broken
+    /// download early and proves nothing.
+    #[schema(value_type = String)]
+    pub envelope_sha256: ArtifactId,
+    /// Length of the envelope in bytes.
+    pub envelope_size: u64,
+    /// The build it came from; goes into the device's log lines.
+    pub build_id: String,
+    /// The commit it came from.
+    pub commit: String,
+    /// The request that made the offer; the device repeats it in reports.
+    pub request_id: String,
+}
+
+/// How far an install came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// The envelope was admitted; blocks are on their way.
+    Downloading,
+    /// Every block is verified and written to the inactive slot.
+    Installed,
+    /// The new image is booting on trial.
+    Trial,
+    /// The health command succeeded; the image is confirmed.
+    Confirmed,
+    /// The trial failed; the device is back on the old image.
+    Reverted,
+    /// The envelope or a block was refused; see `code`.
+    Refused,
+    /// The image was refused and kept in quarantine; see `code`.
+    Isolated,
+    /// A failure that is nobody's attack: disk full, network gone.
+    Failed,
+}
+
+impl Phase {
+    /// The phase as the wire and the metrics name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Phase::Downloading => "downloading",
+            Phase::Installed => "installed",
+            Phase::Trial => "trial",
+            Phase::Confirmed => "confirmed",
+            Phase::Reverted => "reverted",
+            Phase::Refused => "refused",
+            Phase::Isolated => "isolated",
+            Phase::Failed => "failed",
+        }
+    }
+}
+
+/// One thing that happened on a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// Made by the device; a report that arrives twice is kept once.
+    pub id: Uuid,
+    /// The release concerned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub release: Option<ReleaseId>,
+    /// The rollout that offered it; absent for an install from a bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub rollout: Option<RolloutId>,
+    /// How far it came.
+    pub phase: Phase,
+    /// The stable number of a refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<u16>,
+    /// A sentence for people, from the device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 256)]
+    pub detail: Option<String>,
+    /// The device's clock, in seconds since 1970; absent without a clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<u64>,
+    /// The `request_id` of the offer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 256)]
+    pub request_id: Option<String>,
+    /// The `build_id` of the offer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 256)]
+    pub build_id: Option<String>,
+}
+
+/// Reports on their own, without a poll.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reports {
+    /// Oldest first.
+    #[schema(max_items = 64)]
+    pub reports: Vec<Report>,
+}
+
+/// How many reports were new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReportsAnswer {
+    /// Reports stored now; the others were there already.
+    pub stored: usize,
+}
