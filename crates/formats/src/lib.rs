@@ -1,1 +1,68 @@
 //! Firmware formats: a file and a row each.
+//!
+//! A [`Format`] recognises, describes and, where it carries a signature of
+//! its own, signs one kind of file. Formats parse hostile files: they are
+//! total, read through a [`Source`] in bounded memory, and refuse what is
+//! malformed or ambiguous instead of guessing. They use no keys: what a key
+//! signs leaves as a [`Tbs`](firmseal_manifest::Tbs), and each signature
+//! already in a file is handed out with what it takes to verify it.
+
+mod der;
+pub mod error;
+pub mod format;
+mod hash;
+pub mod inspection;
+mod mcuboot;
+pub mod parameters;
+pub mod plan;
+mod raw;
+pub mod source;
+
+pub use error::FormatError;
+pub use format::{Embedding, Format, Likeness, Unsigned, Wanted};
+pub use inspection::{Covered, ExistingSignature, Field, Inspection, KeyClaim};
+pub use parameters::{Parameter, Parameters};
+pub use plan::{Plan, Segment, Spliced};
+pub use source::Source;
+
+/// Every format. Help, detection, documentation and tests read this table.
+pub const FORMATS: &[&dyn Format] = &[&mcuboot::Mcuboot, &raw::Raw];
+
+/// The format of this name.
+pub fn find(name: &str) -> Result<&'static dyn Format, FormatError> {
+    FORMATS
+        .iter()
+        .copied()
+        .find(|format| format.name() == name)
+        .ok_or_else(|| FormatError::UnknownFormat { name: name.chars().take(40).collect() })
+}
+
+/// The format of a file, from its content alone: names and extensions say
+/// what somebody wished.
+///
+/// A file that more than one format claims is refused: two readers that
+/// each see what they like is how signatures come to cover something else
+/// than what runs (THREATS 16).
+pub fn detect(source: &dyn Source) -> Result<&'static dyn Format, FormatError> {
+    let (mut own, mut any) = (Vec::new(), None);
+    for format in FORMATS.iter().copied() {
+        match format.detect(source)? {
+            Likeness::Own => own.push(format),
+            Likeness::Any => any = any.or(Some(format)),
+            Likeness::No => {}
+        }
+    }
+    match (own.as_slice(), any) {
+        ([one], _) => Ok(*one),
+        ([], Some(any)) => Ok(any),
+        ([], None) => Err(FormatError::Unrecognised),
+        (many, _) => {
+            Err(FormatError::Ambiguous { formats: many.iter().map(|format| format.name()).collect() })
+        }
+    }
+}
+
+/// Detects a file's format and describes the file.
+pub fn inspect(source: &dyn Source) -> Result<Inspection, FormatError> {
+    detect(source)?.inspect(source)
+}

@@ -1,0 +1,103 @@
+//! The format contract, and what signing takes and gives.
+
+use firmseal_manifest::{PublicKey, Signature, Tbs};
+
+use crate::error::FormatError;
+use crate::inspection::Inspection;
+use crate::parameters::{Parameter, Parameters};
+use crate::plan::Plan;
+use crate::source::Source;
+
+/// How sure a format is that a file is its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Likeness {
+    /// It is not.
+    No,
+    /// Any file would do.
+    Any,
+    /// The file says so itself, whether it is well formed or not.
+    Own,
+}
+
+/// A firmware format.
+///
+/// Contract: everything here is a total function of the source's bytes. It
+/// never panics, holds at most a few hundred KiB at a time, checks every
+/// length against the file before it reads or hashes what lies there, and
+/// reads each byte a bounded number of times.
+pub trait Format: Send + Sync {
+    /// Its name: one lower-case word.
+    fn name(&self) -> &'static str;
+
+    /// What it is, in a line.
+    fn about(&self) -> &'static str;
+
+    /// Whether a file is of this format, from its first bytes. A damaged
+    /// file is still its own: `inspect` then says what is wrong, and no
+    /// other format takes it for something else.
+    fn detect(&self, source: &dyn Source) -> Result<Likeness, FormatError>;
+
+    /// Describes a file, its signatures included.
+    fn inspect(&self, source: &dyn Source) -> Result<Inspection, FormatError>;
+
+    /// How a signature gets into files of this format. `None` where it
+    /// stands beside them.
+    fn embedding(&self) -> Option<&dyn Embedding>;
+}
+
+/// A format with a signature of its own inside the file.
+///
+/// Contract: the same source and the same wish give the same bytes to be
+/// signed and, for the same signature, the same file.
+pub trait Embedding: Send + Sync {
+    /// The parameters it takes.
+    fn parameters(&self) -> &'static [Parameter];
+
+    /// Lays out the signed file, all but the signature.
+    fn prepare(&self, source: &dyn Source, wanted: &Wanted<'_>) -> Result<Unsigned, FormatError>;
+}
+
+/// What a signature is asked for.
+#[derive(Clone, Debug)]
+pub struct Wanted<'a> {
+    /// The version: the file must carry it, or will.
+    pub version: semver::Version,
+    /// The security epoch: the file must carry it, or will.
+    pub epoch: u64,
+    /// The key that will sign.
+    pub key: &'a PublicKey,
+    /// What the format wants to know besides.
+    pub parameters: &'a Parameters,
+}
+
+type Attach = Box<dyn Fn(&Signature) -> Result<Plan, FormatError> + Send + Sync>;
+
+/// A file that lacks only its signature.
+pub struct Unsigned {
+    tbs: Tbs,
+    inspection: Inspection,
+    attach: Attach,
+}
+
+impl Unsigned {
+    pub(crate) fn new(tbs: Tbs, inspection: Inspection, attach: Attach) -> Unsigned {
+        Unsigned { tbs, inspection, attach }
+    }
+
+    /// Exactly what the key must sign.
+    pub fn tbs(&self) -> &Tbs {
+        &self.tbs
+    }
+
+    /// What the file will say of itself: what a gate decides on, and whose
+    /// digest the signed file will have.
+    pub fn inspection(&self) -> &Inspection {
+        &self.inspection
+    }
+
+    /// The signed file. The signature's shape is checked, not its validity:
+    /// verify the result by inspecting it.
+    pub fn attach(&self, signature: &Signature) -> Result<Plan, FormatError> {
+        (self.attach)(signature)
+    }
+}

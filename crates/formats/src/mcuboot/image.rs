@@ -1,0 +1,199 @@
+//! The layout of an image file: header, areas, trailer, and the rules that
+//! make it mean one thing.
+
+use super::NAME;
+use super::header::{COMPRESSED, ENCRYPTED_AES128, ENCRYPTED_AES256, HEADER_LEN, Header, Magic};
+use super::tlv::{self, Tlv};
+use crate::error::FormatError;
+use crate::source::{Source, for_each_piece, head};
+
+/// What lies behind the TLVs. No signature covers it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Trailer {
+    /// Nothing.
+    None,
+    /// Erased bytes only.
+    Erased,
+    /// A slot trailer that asks for a trial boot (`imgtool --pad`).
+    Test,
+    /// A slot trailer that says the image is confirmed (`--confirm`).
+    Confirmed,
+}
+
+/// A parsed file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Image {
+    pub(super) header: Header,
+    pub(super) protected: Vec<Tlv>,
+    /// Empty in an image that was never hashed or signed.
+    pub(super) unprotected: Vec<Tlv>,
+    pub(super) trailer: Trailer,
+}
+
+impl Image {
+    /// Parses a file. Nothing is hashed; every length is checked first
+    /// (MCUboot #2025, #2659: hashing for minutes).
+    pub(super) fn parse(source: &dyn Source) -> Result<Image, FormatError> {
+        let have = source.len()?;
+        let truncated = |what, need| FormatError::Truncated { format: NAME, what, need, have };
+        match head::<4>(source)?.and_then(Magic::of) {
+            Some(Magic::Current) => {}
+            Some(Magic::BigEndian) => {
+                return Err(FormatError::unsupported(NAME, "big-endian images are not handled"));
+            }
+            Some(Magic::Old) => {
+                return Err(FormatError::unsupported(NAME, "the image is of the format before MCUboot 1.0"));
+            }
+            None => return Err(FormatError::malformed(NAME, "the file does not begin with an image header")),
+        }
+        let bytes = head::<HEADER_LEN>(source)?.ok_or_else(|| truncated("the header", HEADER_LEN as u64))?;
+        let header = Header::parse(&bytes)?;
+        if header.signed_end() > have {
+            return Err(truncated("the image with its protected TLVs", header.signed_end()));
+        }
+        let protected = Self::protected(source, &header)?;
+        let (unprotected, end) = if header.signed_end() == have {
+            (Vec::new(), have)
+        } else {
+            let (magic, total) = tlv::info(source, header.signed_end(), "the TLVs")?;
+            if magic != tlv::INFO_MAGIC {
+                return Err(FormatError::malformed(NAME, "protected TLVs that the header does not mention"));
+            }
+            let entries = tlv::entries(source, header.signed_end(), total)?;
+            (entries, header.signed_end() + u64::from(total))
+        };
+        let image = Image { header, protected, unprotected, trailer: trailer(source, end, have)? };
+        image.check()?;
+        Ok(image)
+    }
+
+    fn protected(source: &dyn Source, header: &Header) -> Result<Vec<Tlv>, FormatError> {
+        if header.protected_size == 0 {
+            return Ok(Vec::new());
+        }
+        let (magic, total) = tlv::info(source, header.image_end(), "the protected TLVs")?;
+        // imgtool goes by the magic, bootutil by the header; both must say
+        // the same (bootutil_tlv_iter_begin).
+        if magic != tlv::PROTECTED_MAGIC || total != header.protected_size {
+            return Err(FormatError::malformed(NAME, "header and protected TLVs disagree about their size"));
+        }
+        tlv::entries(source, header.image_end(), total)
+    }
+
+    /// Refuses TLVs that stand twice, in the wrong area, or against the
+    /// header.
+    fn check(&self) -> Result<(), FormatError> {
+        let fail = |what: String| Err(FormatError::malformed(NAME, what));
+        for (index, Tlv { kind, value }) in self.protected.iter().enumerate() {
+            let length = match *kind {
+                // Bootloaders look for these behind the signed part only.
+                tlv::KEYHASH..=tlv::PUBKEY | tlv::SHA256..=tlv::SHA512 | tlv::RSA2048..=tlv::ENC_LAST => {
+                    return fail(format!("TLV {kind:#06x} must not be protected"));
+                }
+                0 | 0xffff => return fail(format!("TLV {kind:#06x} has no meaning")),
+                tlv::SECURITY_COUNTER | tlv::DECOMP_SIZE | tlv::COMP_DEC_SIZE => Some(4),
+                tlv::DEPENDENCY => Some(12),
+                tlv::VENDOR_ID | tlv::CLASS_ID => Some(16),
+                _ => None,
+            };
+            if length.is_some_and(|length| length != value.len()) {
+                return fail(format!("TLV {kind:#06x} has {} bytes", value.len()));
+            }
+            // Which of two counters counts depends on the reader.
+            let again = self.protected[..index].iter().any(|tlv| tlv.kind == *kind);
+            if again && *kind != tlv::DEPENDENCY {
+                return fail(format!("TLV {kind:#06x} stands twice"));
+            }
+        }
+        let wrapped_keys = self
+            .unprotected
+            .iter()
+            .filter(|tlv| (tlv::ENC_FIRST..=tlv::ENC_LAST).contains(&tlv.kind))
+            .count();
+        let encrypted = self.header.has(ENCRYPTED_AES128 | ENCRYPTED_AES256);
+        // The unsigned image of an encrypted one has no TLVs at all yet.
+        if wrapped_keys > 1 || (wrapped_keys == 1) != (encrypted && !self.unprotected.is_empty()) {
+            return fail(
+                "the flags for encryption and the wrapped content key do not belong together".to_owned(),
+            );
+        }
+        let decompressed = |tlv: &Tlv| matches!(tlv.kind, tlv::DECOMP_SIZE..=tlv::DECOMP_SIGNATURE);
+        if self.header.has(COMPRESSED) != self.protected.iter().any(decompressed) {
+            return fail(
+                "the flags for compression and the TLVs that describe it do not belong together".to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    pub(super) fn security_counter(&self) -> Option<u32> {
+        let value = self.value(tlv::SECURITY_COUNTER)?;
+        Some(u32::from_le_bytes(value.try_into().ok()?))
+    }
+
+    /// The value of a protected TLV.
+    pub(super) fn value(&self, kind: u16) -> Option<&[u8]> {
+        self.protected.iter().find(|tlv| tlv.kind == kind).map(|tlv| tlv.value.as_slice())
+    }
+}
+
+/// Reads what lies between the TLVs and the end of the file.
+///
+/// The slot trailer holds the bootloader's own state and no signature
+/// covers it: an image may only come with the trailer of a slot in which
+/// nothing has happened yet (imgtool `pad_to`). Any other byte is refused.
+fn trailer(source: &dyn Source, start: u64, have: u64) -> Result<Trailer, FormatError> {
+    /// `boot_img_magic` for write alignments up to 8.
+    const MAGIC: [u8; 16] =
+        [0x77, 0xc2, 0x95, 0xf3, 0x60, 0xd2, 0xef, 0x7f, 0x35, 0x52, 0x50, 0x0f, 0x2c, 0xb6, 0x79, 0x80];
+    /// The same for larger ones, behind the alignment.
+    const MAGIC_ALIGNED: [u8; 14] =
+        [0x2d, 0xe1, 0x5d, 0x29, 0x41, 0x0b, 0x8d, 0x77, 0x67, 0x9c, 0x11, 0x0f, 0x1f, 0x8a];
+    let fail = || FormatError::malformed(NAME, "bytes behind the TLVs that are not a fresh slot trailer");
+    if start == have {
+        return Ok(Trailer::None);
+    }
+    let mut first = [0];
+    source.read_at(start, &mut first)?;
+    let [erased] = first;
+    if erased != 0 && erased != 0xff {
+        return Err(fail());
+    }
+    let mut last = [erased; 16];
+    let tail = (have - start).min(16) as usize;
+    source.read_at(have - tail as u64, &mut last[16 - tail..])?;
+    let align = match last {
+        MAGIC => 8,
+        [lsb, msb, aligned @ ..] if aligned == MAGIC_ALIGNED => match u16::from_le_bytes([lsb, msb]) {
+            align @ (16 | 32) => u64::from(align),
+            _ => return Err(fail()),
+        },
+        _ => 0,
+    };
+    // image_ok lies one alignment before the magic, which is itself rounded
+    // up to the alignment.
+    let magic_at = if align == 0 { have } else { have - 16 };
+    let image_ok_at = (align != 0).then(|| have.checked_sub(align.max(16) + align)).flatten();
+    let mut confirmed = false;
+    let mut at = start;
+    for_each_piece(source, start..magic_at.max(start), |piece| {
+        for byte in piece {
+            if *byte == 1 && image_ok_at == Some(at) {
+                confirmed = true;
+            } else if *byte != erased {
+                return Err(std::io::ErrorKind::InvalidData.into());
+            }
+            at += 1;
+        }
+        Ok(())
+    })
+    .map_err(|error| match error.kind() {
+        std::io::ErrorKind::InvalidData => fail(),
+        _ => FormatError::Read(error),
+    })?;
+    Ok(match (align, confirmed) {
+        (0, _) => Trailer::Erased,
+        (_, false) => Trailer::Test,
+        (_, true) => Trailer::Confirmed,
+    })
+}

@@ -1,0 +1,108 @@
+//! TLV areas: an info header, then entries that fill it to the byte.
+
+use super::NAME;
+use crate::error::FormatError;
+use crate::source::Source;
+
+pub(super) const INFO_MAGIC: u16 = 0x6907;
+pub(super) const PROTECTED_MAGIC: u16 = 0x6908;
+/// Length of an area's info header, and of an entry's head.
+pub(super) const HEAD_LEN: usize = 4;
+
+pub(super) const KEYHASH: u16 = 0x01;
+pub(super) const PUBKEY: u16 = 0x02;
+pub(super) const SHA256: u16 = 0x10;
+pub(super) const SHA384: u16 = 0x11;
+pub(super) const SHA512: u16 = 0x12;
+pub(super) const RSA2048: u16 = 0x20;
+pub(super) const ECDSA: u16 = 0x22;
+pub(super) const RSA3072: u16 = 0x23;
+pub(super) const ED25519: u16 = 0x24;
+pub(super) const SIG_PURE: u16 = 0x25;
+/// First and last of the content keys, each wrapped in its own way.
+pub(super) const ENC_FIRST: u16 = 0x30;
+pub(super) const ENC_LAST: u16 = 0x34;
+pub(super) const DEPENDENCY: u16 = 0x40;
+pub(super) const SECURITY_COUNTER: u16 = 0x50;
+pub(super) const BOOT_RECORD: u16 = 0x60;
+pub(super) const DECOMP_SIZE: u16 = 0x70;
+
+pub(super) const DECOMP_SIGNATURE: u16 = 0x72;
+pub(super) const COMP_DEC_SIZE: u16 = 0x73;
+pub(super) const VENDOR_ID: u16 = 0x74;
+pub(super) const CLASS_ID: u16 = 0x75;
+
+/// One entry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Tlv {
+    pub(super) kind: u16,
+    pub(super) value: Vec<u8>,
+}
+
+impl Tlv {
+    pub(super) fn new(kind: u16, value: impl Into<Vec<u8>>) -> Tlv {
+        Tlv { kind, value: value.into() }
+    }
+}
+
+/// Magic and total length of the area that begins at `offset`; the area
+/// lies within the file.
+pub(super) fn info(source: &dyn Source, offset: u64, what: &'static str) -> Result<(u16, u16), FormatError> {
+    let have = source.len()?;
+    let fits = |need: u64| {
+        if need > have { Err(FormatError::Truncated { format: NAME, what, need, have }) } else { Ok(()) }
+    };
+    fits(offset + HEAD_LEN as u64)?;
+    let mut head = [0; HEAD_LEN];
+    source.read_at(offset, &mut head)?;
+    let (magic, total) = pair(head);
+    if magic != INFO_MAGIC && magic != PROTECTED_MAGIC {
+        return Err(FormatError::malformed(NAME, format!("{what} begin with {magic:#06x}, not with 0x6907")));
+    }
+    if usize::from(total) < HEAD_LEN {
+        return Err(FormatError::malformed(NAME, format!("{what} say they have {total} bytes")));
+    }
+    fits(offset + u64::from(total))?;
+    Ok((magic, total))
+}
+
+/// The entries of the area at `offset`, whose [`info`] was checked.
+pub(super) fn entries(source: &dyn Source, offset: u64, total: u16) -> Result<Vec<Tlv>, FormatError> {
+    // At most 64 KiB: lengths of areas have 16 bits.
+    let mut area = vec![0; usize::from(total) - HEAD_LEN];
+    source.read_at(offset + HEAD_LEN as u64, &mut area)?;
+    let mut rest = area.as_slice();
+    let mut out = Vec::new();
+    while !rest.is_empty() {
+        // bootutil stops when fewer bytes than a head are left, imgtool
+        // reads on into what follows: only areas that end exactly have one
+        // meaning.
+        let overrun = || FormatError::malformed(NAME, "a TLV reaches beyond its area");
+        let (head, after) = rest.split_first_chunk::<HEAD_LEN>().ok_or_else(overrun)?;
+        let (kind, len) = pair(*head);
+        let (value, after) = after.split_at_checked(usize::from(len)).ok_or_else(overrun)?;
+        out.push(Tlv::new(kind, value));
+        rest = after;
+    }
+    Ok(out)
+}
+
+/// Encodes an area. `None` if it would be longer than its length field can
+/// say.
+pub(super) fn encode(magic: u16, entries: &[Tlv]) -> Option<Vec<u8>> {
+    let total = HEAD_LEN + entries.iter().map(|tlv| HEAD_LEN + tlv.value.len()).sum::<usize>();
+    let mut out = Vec::with_capacity(total);
+    out.extend(magic.to_le_bytes());
+    out.extend(u16::try_from(total).ok()?.to_le_bytes());
+    for tlv in entries {
+        out.extend(tlv.kind.to_le_bytes());
+        out.extend((tlv.value.len() as u16).to_le_bytes());
+        out.extend(&tlv.value);
+    }
+    Some(out)
+}
+
+fn pair(bytes: [u8; HEAD_LEN]) -> (u16, u16) {
+    let [a, b, c, d] = bytes;
+    (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]))
+}

@@ -1,0 +1,148 @@
+//! Plans: an output as pieces of a source and bytes between them.
+//!
+//! Signing moves little: a plan for a file of 4 GiB is a few hundred bytes,
+//! and writing it takes one buffer. A plan over its source is a [`Source`]
+//! again, so what would be written can be inspected before it is.
+
+use std::io::{self, Write};
+use std::ops::Range;
+
+use crate::error::FormatError;
+use crate::source::{Source, for_each_piece};
+
+/// One piece of an output.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Segment {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// These bytes of the source.
+    Source(Range<u64>),
+}
+
+impl Segment {
+    fn len(&self) -> u64 {
+        match self {
+            Segment::Bytes(bytes) => bytes.len() as u64,
+            Segment::Source(range) => range.end.saturating_sub(range.start),
+        }
+    }
+}
+
+/// An output: segments one after the other.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Plan {
+    source_len: u64,
+    segments: Vec<Segment>,
+}
+
+impl Plan {
+    /// An empty plan over a source of this length.
+    pub fn new(source_len: u64) -> Plan {
+        Plan { source_len, segments: Vec::new() }
+    }
+
+    /// Adds bytes.
+    pub fn bytes(mut self, bytes: impl Into<Vec<u8>>) -> Plan {
+        self.segments.push(Segment::Bytes(bytes.into()));
+        self
+    }
+
+    /// Adds a range of the source. What lies beyond its end is left out.
+    pub fn source(mut self, range: Range<u64>) -> Plan {
+        let end = range.end.min(self.source_len);
+        self.segments.push(Segment::Source(range.start.min(end)..end));
+        self
+    }
+
+    /// The segments.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// Length of the output in bytes.
+    pub fn output_len(&self) -> u64 {
+        self.segments.iter().map(Segment::len).fold(0, u64::saturating_add)
+    }
+
+    /// The output as a source, without writing it.
+    pub fn over<'a>(&'a self, source: &'a dyn Source) -> Result<Spliced<'a>, FormatError> {
+        let now = source.len()?;
+        if now != self.source_len {
+            return Err(FormatError::SourceChanged { planned: self.source_len, now });
+        }
+        Ok(Spliced { plan: self, source })
+    }
+
+    /// Writes the output. Nothing is flushed or synced; that is the
+    /// caller's, who also knows what to do with half a file.
+    pub fn write_to(&self, source: &dyn Source, out: &mut dyn Write) -> Result<(), FormatError> {
+        let spliced = self.over(source)?;
+        Ok(for_each_piece(&spliced, 0..self.output_len(), |piece| out.write_all(piece))?)
+    }
+}
+
+/// A plan's output, read from its source.
+pub struct Spliced<'a> {
+    plan: &'a Plan,
+    source: &'a dyn Source,
+}
+
+impl Source for Spliced<'_> {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.plan.output_len())
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let (mut skip, mut rest) = (offset, buffer);
+        for segment in &self.plan.segments {
+            if rest.is_empty() {
+                break;
+            }
+            let len = segment.len();
+            if skip >= len {
+                skip -= len;
+                continue;
+            }
+            let take = (len - skip).min(rest.len() as u64) as usize;
+            let (now, later) = rest.split_at_mut(take);
+            match segment {
+                Segment::Bytes(bytes) => now.copy_from_slice(&bytes[skip as usize..skip as usize + take]),
+                Segment::Source(range) => self.source.read_at(range.start + skip, now)?,
+            }
+            (skip, rest) = (0, later);
+        }
+        if rest.is_empty() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_plan_reads_the_same_at_every_offset_and_length() {
+        let source = b"0123456789".to_vec();
+        let plan = Plan::new(10).bytes(*b"ab").source(3..7).bytes(*b"").source(9..99).bytes(*b"c");
+        let mut whole = Vec::new();
+        plan.write_to(&source, &mut whole).unwrap();
+        assert_eq!(whole, b"ab34569c");
+        let spliced = plan.over(&source).unwrap();
+        for start in 0..=whole.len() {
+            for end in start..=whole.len() {
+                let mut piece = vec![0; end - start];
+                spliced.read_at(start as u64, &mut piece).unwrap();
+                assert_eq!(piece, whole[start..end]);
+            }
+        }
+        assert!(spliced.read_at(8, &mut [0]).is_err());
+        assert!(spliced.read_at(u64::MAX, &mut [0]).is_err());
+    }
+
+    #[test]
+    fn a_source_of_another_length_is_refused() {
+        let plan = Plan::new(10).source(0..10);
+        let grown = vec![0; 11];
+        assert!(matches!(plan.over(&grown), Err(FormatError::SourceChanged { planned: 10, now: 11 })));
+    }
+}

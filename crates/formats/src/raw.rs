@@ -1,0 +1,54 @@
+//! Raw: bytes without a format of their own, signed beside the file.
+
+use crate::error::FormatError;
+use crate::format::{Embedding, Format, Likeness};
+use crate::hash::{Hash, hex};
+use crate::inspection::Inspection;
+use crate::source::Source;
+
+const NAME: &str = "raw";
+
+/// The raw format.
+pub(crate) struct Raw;
+
+impl Format for Raw {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn about(&self) -> &'static str {
+        "any bytes; the signature stands beside the file, in the release's envelope"
+    }
+
+    fn detect(&self, _source: &dyn Source) -> Result<Likeness, FormatError> {
+        Ok(Likeness::Any)
+    }
+
+    fn inspect(&self, source: &dyn Source) -> Result<Inspection, FormatError> {
+        let len = source.len()?;
+        // An empty file is what a failed build leaves behind.
+        if len == 0 {
+            return Err(FormatError::Malformed { format: NAME, what: "the file is empty".to_owned() });
+        }
+        let mut inspection = Inspection::new(NAME, len);
+        inspection.field("sha256", hex(&Hash::Sha256.of_range(source, 0..len)?));
+        Ok(inspection)
+    }
+
+    fn embedding(&self) -> Option<&dyn Embedding> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    #[test]
+    fn anything_but_nothing_is_raw() {
+        let abc = crate::inspect(&b"abc".to_vec()).unwrap();
+        assert_eq!((abc.format.as_str(), abc.image_size), ("raw", 3));
+        assert_eq!(abc.fields[0].value, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert!(crate::inspect(&Vec::new()).is_err());
+    }
+}

@@ -1,0 +1,93 @@
+//! Sources: files that are read at an offset, never loaded whole.
+
+use std::io;
+
+/// A file, or anything else with a length and bytes at offsets.
+///
+/// Contract: `read_at` fills the whole buffer or fails, and reading twice
+/// gives the same bytes. Where that cannot be promised (a file somebody
+/// else may write), whoever uses a signed result inspects the result.
+pub trait Source: Send + Sync {
+    /// Length in bytes.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Fills `buffer` with the bytes from `offset` on.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// Whether there are no bytes at all.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+impl Source for [u8] {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.len() as u64)
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let start = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
+        let end = start.checked_add(buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        buffer.copy_from_slice(self.get(start..end).ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+impl Source for Vec<u8> {
+    fn len(&self) -> io::Result<u64> {
+        Source::len(self.as_slice())
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.as_slice().read_at(offset, buffer)
+    }
+}
+
+#[cfg(unix)]
+impl Source for std::fs::File {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(self, buffer, offset)
+    }
+}
+
+impl<S: Source + ?Sized> Source for &S {
+    fn len(&self) -> io::Result<u64> {
+        (**self).len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        (**self).read_at(offset, buffer)
+    }
+}
+
+/// The first `N` bytes; shorter files are padded with nothing: `None`.
+pub(crate) fn head<const N: usize>(source: &dyn Source) -> io::Result<Option<[u8; N]>> {
+    if source.len()? < N as u64 {
+        return Ok(None);
+    }
+    let mut out = [0; N];
+    source.read_at(0, &mut out)?;
+    Ok(Some(out))
+}
+
+/// Hands `range` of the source to `each`, a bounded piece at a time.
+pub(crate) fn for_each_piece(
+    source: &dyn Source,
+    range: std::ops::Range<u64>,
+    mut each: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    const PIECE: u64 = 128 * 1024;
+    let mut buffer = vec![0; PIECE.min(range.end.saturating_sub(range.start)) as usize];
+    let mut offset = range.start;
+    while offset < range.end {
+        let piece = &mut buffer[..PIECE.min(range.end - offset) as usize];
+        source.read_at(offset, piece)?;
+        each(piece)?;
+        offset += piece.len() as u64;
+    }
+    Ok(())
+}
