@@ -7,11 +7,33 @@
 //! server all call the same functions.
 #![no_std]
 
+pub mod admit;
+mod cbor;
+pub mod command;
 pub mod cose;
 pub mod crypto;
 pub mod digest;
+pub mod envelope;
+pub mod facts;
 pub mod key;
+pub mod limits;
+pub mod machine;
+pub mod manifest;
+pub mod measure;
+pub mod refusal;
+pub mod root;
+pub mod tree;
 
+pub use admit::{Admitted, Bootable, Component, Device, admit, boot};
+pub use cbor::Bstr;
 pub use crypto::{Crypto, Hasher};
 pub use digest::Digest;
+pub use envelope::Envelope;
+pub use facts::{ComponentFacts, Facts};
 pub use key::{KeyId, PublicKey};
+pub use machine::{Action, Identity, Machine, Outcome};
+pub use manifest::{Authenticated, Manifest, authenticate};
+pub use measure::{Measured, Measurement};
+pub use refusal::Refusal;
+pub use root::{Environment, Role, RoleEntry, Root};
+pub use tree::{Block, BlockSize, Tree, Verifier};
