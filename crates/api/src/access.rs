@@ -1,35 +1,37 @@
 //! Access: who may call what, and the tokens operators use.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
+use firmseal_fleet::Time;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// What an operator may do. Each role names what it adds to reading.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
+/// What an operator may do. Roles add up; none contains another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Reads everything but secrets.
+    /// Reads everything that is not secret.
     Viewer,
     /// Uploads artifacts and makes releases.
-    Publisher,
-    /// Runs rollouts, enrols and revokes devices.
-    Fleet,
-    /// All of that, makes products, and hands out tokens.
+    Engineer,
+    /// Enrols and revokes devices, starts and halts rollouts.
+    Operator,
+    /// Creates products and credentials.
     Admin,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Role; 4] = [Role::Viewer, Role::Publisher, Role::Fleet, Role::Admin];
+    pub const ALL: [Role; 4] = [Role::Viewer, Role::Engineer, Role::Operator, Role::Admin];
 
     /// The role as the wire and configuration name it.
     pub fn as_str(self) -> &'static str {
         match self {
             Role::Viewer => "viewer",
-            Role::Publisher => "publisher",
-            Role::Fleet => "fleet",
+            Role::Engineer => "engineer",
+            Role::Operator => "operator",
             Role::Admin => "admin",
         }
     }
@@ -43,7 +45,8 @@ pub struct CreateOperatorToken {
     #[schema(min_length = 1, max_length = 64)]
     pub name: String,
     /// What it may do.
-    pub role: Role,
+    #[schema(min_items = 1)]
+    pub roles: BTreeSet<Role>,
     /// Valid for this many seconds; 90 days if absent, 2 years at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_for: Option<u64>,
@@ -57,13 +60,18 @@ pub struct OperatorToken {
     /// Who holds it.
     pub name: String,
     /// What it may do.
-    pub role: Role,
-    /// When it was made, in seconds since 1970.
-    pub created_at: u64,
-    /// When it stops working.
-    pub expires_at: u64,
-    /// It was revoked.
-    pub revoked: bool,
+    pub roles: BTreeSet<Role>,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created: Time,
+    /// When it stops working, if ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires: Option<Time>,
+    /// When it was revoked, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub revoked: Option<Time>,
 }
 
 /// A fresh operator token. Its secret is shown once: only a hash is kept.

@@ -1,7 +1,9 @@
 //! Enrolment: how a device gets its certificate, and gets the next one.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use firmseal_fleet::Time;
 use firmseal_manifest::{DeviceId, ProductId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -67,6 +69,12 @@ pub struct CreateToken {
     /// The product that the device will belong to.
     #[schema(value_type = String)]
     pub product: ProductId,
+    /// Labels that each device gets; cohorts match them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// How many devices it enrols; one if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<u32>,
     /// Valid for this many seconds; an hour if absent, 90 days at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_for: Option<u64>,
@@ -80,15 +88,16 @@ pub struct Token {
     /// The product it enrols for.
     #[schema(value_type = String)]
     pub product: ProductId,
-    /// When it stops working, in seconds since 1970.
-    pub expires_at: u64,
+    /// When it stops working.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires: Time,
 }
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Token")
             .field("product", &self.product)
-            .field("expires_at", &self.expires_at)
+            .field("expires", &self.expires)
             .finish_non_exhaustive()
     }
 }

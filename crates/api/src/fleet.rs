@@ -1,10 +1,23 @@
 //! Fleet: devices, rollouts, and each device's outcome.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use firmseal_fleet::Time;
 use firmseal_manifest::{DeviceId, ProductId, ReleaseId, RolloutId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::updates::{DeviceState, Phase, Report};
+use crate::updates::{Phase, Report, Running};
+
+/// Whether a device is still one of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceStatus {
+    /// It gets what it is entitled to.
+    Active,
+    /// It gets nothing, whatever certificate it shows.
+    Revoked,
+}
 
 /// A device in the inventory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -15,49 +28,81 @@ pub struct Device {
     /// Its product.
     #[schema(value_type = String)]
     pub product: ProductId,
-    /// When it enrolled, in seconds since 1970.
-    pub enrolled_at: u64,
-    /// It was revoked and gets nothing.
-    pub revoked: bool,
-    /// When its certificate expires.
-    pub certificate_expires_at: u64,
+    /// Whether it is still one of ours.
+    pub state: DeviceStatus,
+    /// Serial number of its newest certificate.
+    pub certificate_serial: String,
+    /// When that certificate expires.
+    #[schema(value_type = String, format = DateTime)]
+    pub certificate_expires: Time,
     /// When it last asked; written now and then, so it may be behind by a
     /// minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_seen: Option<u64>,
-    /// What it last said about itself.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_seen: Option<Time>,
+    /// What it last said it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub state: Option<DeviceState>,
+    pub running: Option<Running>,
+    /// Labels that cohorts match.
+    pub labels: BTreeMap<String, String>,
+    /// Releases it refused or reverted: not offered to it again.
+    #[schema(value_type = Vec<String>)]
+    pub held: BTreeSet<ReleaseId>,
+    /// When it enrolled.
+    #[schema(value_type = String, format = DateTime)]
+    pub created: Time,
 }
 
 /// A report as the server keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct StoredReport {
-    /// When the server stored it, in seconds since 1970.
-    pub received_at: u64,
-    /// What the device said.
+pub struct DeviceReport {
+    /// The device.
+    #[schema(value_type = String)]
+    pub device: DeviceId,
+    /// What it said.
     pub report: Report,
 }
 
+/// Which devices of the product a rollout is for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Cohort {
+    /// Every device of the product.
+    #[default]
+    All,
+    /// Exactly these devices.
+    #[schema(value_type = Vec<String>)]
+    Devices(BTreeSet<DeviceId>),
+    /// Devices that carry every one of these labels.
+    Labels(BTreeMap<String, String>),
+}
+
 /// Begins a rollout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateRollout {
-    /// The release to offer to every device of its product.
+    /// The release to offer.
     #[schema(value_type = String)]
     pub release: ReleaseId,
+    /// To whom; every device of the product if absent.
+    #[serde(default)]
+    pub cohort: Cohort,
+    /// No offers before this time; at once if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub starts: Option<Time>,
 }
 
 /// Whether a rollout makes offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum RolloutStatus {
-    /// It offers its release.
+#[serde(rename_all = "lowercase")]
+pub enum RolloutState {
+    /// It makes offers.
     Active,
-    /// It offers nothing until it is resumed.
+    /// It was stopped; it can be resumed.
     Halted,
-    /// Every device has its outcome, or a newer rollout took its place.
-    Done,
+    /// It is over, for good.
+    Finished,
 }
 
 /// A rollout.
@@ -72,40 +117,28 @@ pub struct Rollout {
     /// The product.
     #[schema(value_type = String)]
     pub product: ProductId,
+    /// Who gets it.
+    pub cohort: Cohort,
     /// Whether it makes offers.
-    pub status: RolloutStatus,
-    /// When it began, in seconds since 1970.
-    pub created_at: u64,
-    /// How many devices stand where.
-    pub progress: Vec<Progress>,
+    pub state: RolloutState,
+    /// It makes no offers before this time.
+    #[schema(value_type = String, format = DateTime)]
+    pub starts: Time,
+    /// The operator who made it.
+    pub created_by: String,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created: Time,
 }
 
-/// How many devices of a rollout stand in one phase.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Progress {
-    /// The phase.
-    pub phase: Phase,
-    /// Devices whose last report says so.
-    pub devices: u64,
-}
-
-/// Where one device of a rollout stands.
+/// Where one device of a rollout stands: its newest report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Outcome {
     /// The device.
     #[schema(value_type = String)]
     pub device: DeviceId,
-    /// The phase of its last report.
+    /// The phase of its newest report.
     pub phase: Phase,
-    /// The stable number of a refusal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<u16>,
-    /// The device's sentence.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-    /// The request that made the offer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
-    /// When the last report arrived, in seconds since 1970.
-    pub at: u64,
+    /// The newest report.
+    pub report: Report,
 }

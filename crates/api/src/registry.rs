@@ -1,43 +1,64 @@
 //! Registry: products, uploads and the artifacts they become.
 
+use firmseal_fleet::Time;
 use firmseal_manifest::{ArtifactId, ProductId, UploadId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// A product: what a device is checked against before anything else.
+/// Test and production never mix: not their keys, builds or devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// For development and trial devices.
+    Test,
+    /// For what customers have.
+    Production,
+}
+
+/// A product: the devices that may run the same release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Product {
     /// Its name.
     #[schema(value_type = String)]
     pub id: ProductId,
+    /// Test or production, for good.
+    pub environment: Environment,
     /// SUIT vendor id.
     pub vendor: Uuid,
     /// SUIT class id.
     pub class: Uuid,
-    /// Its components, in the order of the manifest.
+    /// Hardware revisions its releases run on.
+    #[serde(default)]
+    #[schema(max_items = 64)]
+    pub hardware: Vec<String>,
+    /// The firmware format its artifacts have: `raw`, `mcuboot`.
+    pub format: String,
+    /// Its components, in the order of their SUIT indexes.
     #[schema(min_items = 1, max_items = 16)]
     pub components: Vec<Component>,
+    /// When it was made; the server's to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime, read_only)]
+    pub created: Option<Time>,
 }
 
-/// One updatable part of a product.
+/// A place in a device that an update fills.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Component {
-    /// Its name: `firmware`, `modem`.
+    /// Its name: `rootfs`, `app`.
     #[schema(min_length = 1, max_length = 64)]
     pub name: String,
-    /// The format its artifacts must have: `raw`, `mcuboot`.
-    pub format: String,
-    /// Size of a slot in bytes; a larger artifact is refused.
-    pub slot_size: u64,
+    /// Bytes that fit into one of its slots.
+    pub capacity: u64,
     /// Bytes in a block of its tree: 4096, or 1024 for small RAM.
-    #[serde(default = "default_block_size")]
+    #[serde(default = "page")]
     pub block_size: u32,
 }
 
-fn default_block_size() -> u32 {
+fn page() -> u32 {
     4096
 }
 
@@ -65,16 +86,27 @@ pub struct Upload {
     pub size: u64,
     /// Bytes that are durable; the next chunk begins here.
     pub offset: u64,
-    /// The artifact was there before: nothing needs to be sent.
-    pub present: bool,
+    /// When it may be thrown away if nothing arrives.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires: Time,
 }
 
-/// An immutable artifact.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// An immutable artifact, and what its format says about it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Artifact {
     /// Its SHA-256.
     #[schema(value_type = String)]
     pub id: ArtifactId,
     /// Its length in bytes.
     pub size: u64,
+    /// The firmware format that recognised it.
+    pub format: String,
+    /// What the format read from it.
+    #[schema(value_type = Object)]
+    pub inspection: serde_json::Value,
+    /// The operator who uploaded it.
+    pub uploaded_by: String,
+    /// When it arrived.
+    #[schema(value_type = String, format = DateTime)]
+    pub created: Time,
 }

@@ -1,6 +1,8 @@
 //! Signing: from artifacts to a release that devices accept.
 
-use firmseal_manifest::{ArtifactId, ChannelName, ProductId, ReleaseId};
+use firmseal_fleet::Time;
+use firmseal_manifest::{ArtifactId, ChannelName, ProductId, ReleaseId, RequestId};
+use semver::Version;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -15,7 +17,8 @@ pub struct CreateRelease {
     #[schema(value_type = String)]
     pub channel: ChannelName,
     /// The version, for people (semver).
-    pub version: String,
+    #[schema(value_type = String)]
+    pub version: Version,
     /// The sequence number; the next free one if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<u64>,
@@ -26,7 +29,7 @@ pub struct CreateRelease {
     pub components: Vec<ReleaseComponent>,
     /// The build that made the artifacts.
     #[schema(max_length = 256)]
-    pub build_id: String,
+    pub build: String,
     /// The commit it was built from.
     #[schema(max_length = 256)]
     pub commit: String,
@@ -46,13 +49,15 @@ pub struct ReleaseComponent {
     pub artifact: ArtifactId,
 }
 
-/// What a release is good for.
+/// How far a release has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum ReleaseStatus {
-    /// Verified by the server; rollouts may offer it.
-    Published,
-    /// Withdrawn: offered to nobody.
+#[serde(rename_all = "lowercase")]
+pub enum ReleaseState {
+    /// It has its signature; nobody has checked it yet.
+    Signed,
+    /// The server verified it as a device would; rollouts may offer it.
+    Verified,
+    /// A person took it back. It is offered to nobody, for good.
     Withdrawn,
 }
 
@@ -69,52 +74,56 @@ pub struct Release {
     #[schema(value_type = String)]
     pub channel: ChannelName,
     /// Its version, for people.
-    pub version: String,
+    #[schema(value_type = String)]
+    pub version: Version,
     /// Its sequence number.
     pub sequence: u64,
     /// Its security epoch.
     pub epoch: u64,
-    /// SHA-256 of the encoded manifest, as SUIT has it.
+    /// SHA-256 of the manifest: what was logged and signed.
     #[schema(value_type = String)]
-    pub manifest_digest: ArtifactId,
+    pub manifest: ArtifactId,
     /// SHA-256 of the envelope.
     #[schema(value_type = String)]
-    pub envelope_sha256: ArtifactId,
-    /// Length of the envelope in bytes.
-    pub envelope_size: u64,
-    /// The payloads, component by component.
-    pub payloads: Vec<Payload>,
-    /// Ids of the keys that signed it.
-    pub keys: Vec<String>,
+    pub envelope: ArtifactId,
+    /// The payloads, in the order of the product's components.
+    pub components: Vec<Payload>,
     /// Index of the intent in the log.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub log_index: Option<u64>,
-    /// The build that made it.
-    pub build_id: String,
+    pub log_index: u64,
+    /// The CI's id of the build.
+    pub build: String,
     /// The commit it was built from.
     pub commit: String,
-    /// The request that asked for it.
-    pub request_id: String,
-    /// What it is good for.
-    pub status: ReleaseStatus,
-    /// When it was stored, in seconds since 1970.
-    pub created_at: u64,
+    /// The signing request that made it.
+    #[schema(value_type = String)]
+    pub request: RequestId,
+    /// Who asked for the signature.
+    pub requester: String,
+    /// How far it has come.
+    pub state: ReleaseState,
+    /// When it was signed.
+    #[schema(value_type = String, format = DateTime)]
+    pub created: Time,
 }
 
-/// One payload of a release.
+/// What a release puts into one component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Payload {
     /// The component's name.
     pub component: String,
+    /// The artifact that was uploaded.
+    #[schema(value_type = String)]
+    pub artifact: ArtifactId,
     /// SHA-256 of the bytes as installed.
     #[schema(value_type = String)]
-    pub sha256: ArtifactId,
+    pub payload: ArtifactId,
     /// Their length.
     pub size: u64,
+    /// Root of the block tree over them.
+    #[schema(value_type = String)]
+    pub tree_root: ArtifactId,
     /// Where the bytes are, relative to the server's root.
     pub uri: String,
-    /// Where the block tree is.
+    /// Where the hash blocks are.
     pub tree: String,
-    /// Length of the block tree in bytes.
-    pub tree_size: u64,
 }

@@ -1,15 +1,18 @@
 //! Updates: what a device says about itself, what it is offered, and how
 //! that went.
 
-use firmseal_manifest::{ArtifactId, ReleaseId, RolloutId};
+use firmseal_manifest::{ArtifactId, ReleaseId, RequestId, RolloutId};
+use semver::Version;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Most reports in one request; a device with more sends them in turns.
 pub const REPORTS_MAX: usize = 64;
-/// Longest text in any member of a state or report, in bytes.
+/// Longest text in any member of a state, and longest build id, in bytes.
 pub const TEXT_MAX: usize = 256;
+/// Longest message of a refusal, in bytes.
+pub const MESSAGE_MAX: usize = 512;
 
 /// A device asks whether there is something to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -44,34 +47,35 @@ pub struct DeviceState {
     /// The agent's name and version.
     #[schema(max_length = 256)]
     pub agent: String,
-    /// Sequence number of the confirmed image; the floor of the next one.
-    pub sequence: u64,
-    /// The device's security epoch counter.
-    pub epoch: u64,
     /// Version of the root document it trusts.
     pub root_version: u64,
-    /// The release it runs, if it knows its id.
+    /// What it runs; absent on a device that has booted nothing yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub release: Option<ReleaseId>,
-    /// The version it runs, for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(max_length = 256)]
-    pub version: Option<String>,
-    /// Digest of the manifest of the confirmed image.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub manifest: Option<ArtifactId>,
-    /// The active slot.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(max_length = 256)]
-    pub slot: Option<String>,
+    pub running: Option<Running>,
     /// Hardware revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 256)]
     pub hardware: Option<String>,
     /// What its boot chain can do.
     pub bootloader: Bootloader,
+}
+
+/// What a device runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Running {
+    /// Its version, for people (semver).
+    #[schema(value_type = String)]
+    pub version: Version,
+    /// Its sequence number; the floor of the next one once confirmed.
+    pub sequence: u64,
+    /// The device's security epoch counter.
+    pub epoch: u64,
+    /// The slot it runs from, in the device's own word: `a`, `b`.
+    #[schema(max_length = 256)]
+    pub slot: String,
+    /// It has proven itself; otherwise it is on trial.
+    pub confirmed: bool,
 }
 
 /// What a device's boot chain can do.
@@ -102,9 +106,12 @@ pub struct Offer {
     #[schema(value_type = String)]
     pub rollout: RolloutId,
     /// Its version, for people.
-    pub version: String,
+    #[schema(value_type = String)]
+    pub version: Version,
     /// Its sequence number.
     pub sequence: u64,
+    /// Its security epoch.
+    pub epoch: u64,
     /// Where the envelope is, relative to the server's root.
     pub envelope: String,
     /// SHA-256 of the envelope. A carrier's word: it finds a broken
@@ -113,18 +120,21 @@ pub struct Offer {
     pub envelope_sha256: ArtifactId,
     /// Length of the envelope in bytes.
     pub envelope_size: u64,
-    /// The build it came from; goes into the device's log lines.
-    pub build_id: String,
-    /// The commit it came from.
+    /// The CI's build id; the device repeats it in reports.
+    pub build: String,
+    /// The commit it was built from.
     pub commit: String,
-    /// The request that made the offer; the device repeats it in reports.
-    pub request_id: String,
+    /// The signing request that made it; the device repeats it in reports.
+    #[schema(value_type = String)]
+    pub request: RequestId,
 }
 
 /// How far an install came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
+    /// It has the offer.
+    Offered,
     /// The envelope was admitted; blocks are on their way.
     Downloading,
     /// Every block is verified and written to the inactive slot.
@@ -135,26 +145,22 @@ pub enum Phase {
     Confirmed,
     /// The trial failed; the device is back on the old image.
     Reverted,
-    /// The envelope or a block was refused; see `code`.
+    /// The device said no; `code` and `message` say why, and what its
+    /// failure policy did with the image.
     Refused,
-    /// The image was refused and kept in quarantine; see `code`.
-    Isolated,
-    /// A failure that is nobody's attack: disk full, network gone.
-    Failed,
 }
 
 impl Phase {
     /// The phase as the wire and the metrics name it.
     pub fn as_str(self) -> &'static str {
         match self {
+            Phase::Offered => "offered",
             Phase::Downloading => "downloading",
             Phase::Installed => "installed",
             Phase::Trial => "trial",
             Phase::Confirmed => "confirmed",
             Phase::Reverted => "reverted",
             Phase::Refused => "refused",
-            Phase::Isolated => "isolated",
-            Phase::Failed => "failed",
         }
     }
 }
@@ -175,24 +181,31 @@ pub struct Report {
     pub rollout: Option<RolloutId>,
     /// How far it came.
     pub phase: Phase,
-    /// The stable number of a refusal.
+    /// The stable number of a refusal; a refusal always has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<u16>,
-    /// A sentence for people, from the device.
+    /// A refusal's sentence for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(max_length = 256)]
-    pub detail: Option<String>,
-    /// The device's clock, in seconds since 1970; absent without a clock.
+    #[schema(max_length = 512)]
+    pub message: Option<String>,
+    /// The device's clock, in milliseconds since 1970; absent without a
+    /// clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<u64>,
-    /// The `request_id` of the offer.
+    /// The `build` of the offer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 256)]
-    pub request_id: Option<String>,
-    /// The `build_id` of the offer.
+    pub build: Option<String>,
+    /// The `request` of the offer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(max_length = 256)]
-    pub build_id: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub request: Option<RequestId>,
+    /// Blocks fetched so far.
+    #[serde(default)]
+    pub blocks_fetched: u64,
+    /// Blocks that were already there when a download was resumed.
+    #[serde(default)]
+    pub blocks_resumed: u64,
 }
 
 /// Reports on their own, without a poll.

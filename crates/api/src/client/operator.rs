@@ -9,7 +9,7 @@ use super::{Client, ClientError, paged};
 use crate::access::{CreateOperatorToken, NewOperatorToken, OperatorToken};
 use crate::encoding::{Page, PageQuery};
 use crate::enrolment::{CreateToken, Token};
-use crate::fleet::{CreateRollout, Device, Outcome, Rollout, StoredReport};
+use crate::fleet::{CreateRollout, Device, DeviceReport, Outcome, Rollout};
 use crate::registry::{Artifact, CreateUpload, Product, Upload};
 use crate::signing::{CreateRelease, Release};
 use crate::{BYTES_TYPE, ENVELOPE_TYPE, IDEMPOTENCY_KEY, UPLOAD_OFFSET};
@@ -25,8 +25,8 @@ impl OperatorClient<'_> {
     }
 
     /// All products.
-    pub async fn products(&self) -> Result<Page<Product>, ClientError> {
-        self.0.get("/v1/products").await
+    pub async fn products(&self, page: &PageQuery) -> Result<Page<Product>, ClientError> {
+        self.0.get(&paged("/v1/products", page)).await
     }
 
     /// One product.
@@ -156,13 +156,18 @@ impl OperatorClient<'_> {
         &self,
         id: DeviceId,
         page: &PageQuery,
-    ) -> Result<Page<StoredReport>, ClientError> {
+    ) -> Result<Page<DeviceReport>, ClientError> {
         self.0.get(&paged(&format!("/v1/devices/{id}/reports"), page)).await
     }
 
     /// Revokes a device: it gets nothing from here on.
     pub async fn revoke_device(&self, id: DeviceId) -> Result<Device, ClientError> {
         self.0.call(Method::POST, &format!("/v1/devices/{id}/revoke"), None::<&()>).await
+    }
+
+    /// Lifts the hold that a refusal put on a release for this device.
+    pub async fn retry_release(&self, id: DeviceId, release: ReleaseId) -> Result<Device, ClientError> {
+        self.0.call(Method::POST, &format!("/v1/devices/{id}/retry/{release}"), None::<&()>).await
     }
 
     /// Makes a one-time enrolment token.

@@ -31,9 +31,7 @@ pub(super) fn config(
             let chain = certificates(chain).map_err(ClientError::Identity)?;
             let key = PrivateKeyDer::from_pem_slice(key)
                 .map_err(|_| ClientError::Identity("the key file holds no private key in PEM".to_owned()))?;
-            builder
-                .with_client_auth_cert(chain, key)
-                .map_err(|err| ClientError::Identity(err.to_string()))?
+            builder.with_client_auth_cert(chain, key).map_err(|err| ClientError::Identity(err.to_string()))?
         }
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
