@@ -1,0 +1,84 @@
+//! Cryptography alone: does it give the right answers on this machine, and
+//! what does it cost?
+
+use core::hint::black_box;
+
+use firmseal_core::crypto::RustCrypto;
+use firmseal_core::{Crypto, Digest, PublicKey};
+
+use crate::probe::{Probe, Report};
+
+/// ECDSA P-256 with SHA-256 over "sample" (RFC 6979 §A.2.5).
+mod p256 {
+    pub(super) const X: [u8; 32] = hex("60fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb6");
+    pub(super) const Y: [u8; 32] = hex("7903fe1008b8bc99a41ae9e95628bc64f2f1b20c2d7e9f5177a3c294d4462299");
+    pub(super) const MESSAGE: &[u8] = b"sample";
+    pub(super) const SIGNATURE: [u8; 64] =
+        hex("efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716\
+         f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8");
+
+    use super::hex;
+}
+
+/// Ed25519, test 3 of RFC 8032 §7.1.
+mod ed25519 {
+    pub(super) const X: [u8; 32] = hex("fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025");
+    pub(super) const MESSAGE: &[u8] = &[0xaf, 0x82];
+    pub(super) const SIGNATURE: [u8; 64] =
+        hex("6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac\
+         18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a");
+
+    use super::hex;
+}
+
+/// SHA-256 of "abc" (FIPS 180-2, appendix B.1).
+const ABC: [u8; 32] = hex("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+
+/// Runs the cryptographic cases: each good one must give code 0, each whose
+/// name begins with `bad` must not.
+pub fn run(probe: &mut impl Probe, report: &mut impl Report) {
+    let p256 = PublicKey::P256 { x: &p256::X, y: &p256::Y };
+    let ed25519 = PublicKey::Ed25519(&ed25519::X);
+    verify(probe, report, "p256", &p256, p256::MESSAGE, &p256::SIGNATURE);
+    verify(probe, report, "bad-p256", &p256, b"simple", &p256::SIGNATURE);
+    verify(probe, report, "ed25519", &ed25519, ed25519::MESSAGE, &ed25519::SIGNATURE);
+    verify(probe, report, "bad-ed25519", &ed25519, &[0xaf, 0x83], &ed25519::SIGNATURE);
+
+    let (digest, cost) = probe.measure(|| RustCrypto.digest(black_box(b"abc")));
+    report.result("sha256-abc", u16::from(digest != Digest(ABC)), cost);
+    static ZEROS: [u8; 65536] = [0; 65536];
+    let (_, cost) = probe.measure(|| RustCrypto.digest(black_box(&ZEROS)));
+    report.result("sha256-64k", 0, cost);
+}
+
+fn verify(
+    probe: &mut impl Probe,
+    report: &mut impl Report,
+    name: &str,
+    key: &PublicKey<'_>,
+    message: &[u8],
+    signature: &[u8],
+) {
+    let (verdict, cost) = probe.measure(|| RustCrypto.verify(black_box(key), message, signature));
+    report.result(name, u16::from(verdict.is_err()), cost);
+}
+
+/// Bytes of a hexadecimal constant; a wrong one does not compile.
+const fn hex<const N: usize>(text: &str) -> [u8; N] {
+    const fn digit(letter: u8) -> u8 {
+        match letter {
+            b'0'..=b'9' => letter - b'0',
+            b'a'..=b'f' => letter - b'a' + 10,
+            _ => panic!("not a hexadecimal digit"),
+        }
+    }
+    let text = text.as_bytes();
+    assert!(text.len() == 2 * N);
+    let mut bytes = [0; N];
+    let mut at = 0;
+    while at < N {
+        bytes[at] = digit(text[2 * at]) << 4 | digit(text[2 * at + 1]);
+        at += 1;
+    }
+    bytes
+}
