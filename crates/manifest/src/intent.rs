@@ -3,11 +3,12 @@
 //! An intent holds digests and key ids only, never names; it can stay in a
 //! public log for ever. Its encoding is the log leaf, byte for byte.
 
-use firmseal_core::cose::{Algorithm, Context, SigStructure};
+use firmseal_core::cose::Context;
 use firmseal_core::{Digest, KeyId};
-use minicbor::Encoder;
 
+use crate::cbor::Writer;
 use crate::key::PublicKey;
+use crate::sign1;
 use crate::tbs::Tbs;
 
 /// What a signature is for.
@@ -50,34 +51,27 @@ impl Intent {
     /// The log leaf: deterministic CBOR (RFC 8949 §4.2), integer keys in
     /// ascending order, absent members left out.
     pub fn encode(&self) -> Vec<u8> {
-        let members = 6 + u64::from(self.delegation.is_some()) + u64::from(self.context.is_some());
-        let mut out = Vec::with_capacity(256);
-        let mut encoder = Encoder::new(&mut out);
-        // Writing to a Vec cannot fail; the error type is Infallible.
-        let infallible: Result<(), minicbor::encode::Error<core::convert::Infallible>> = (|| {
-            encoder.map(members)?;
-            encoder.u8(1)?.u8(self.purpose as u8)?;
-            encoder.u8(2)?.bytes(self.subject.as_bytes())?;
-            encoder.u8(3)?.array(self.keys.len() as u64)?;
-            for key in &self.keys {
-                encoder.bytes(key.0.as_bytes())?;
-            }
-            if let Some(delegation) = &self.delegation {
-                encoder.u8(4)?.bytes(delegation.as_bytes())?;
-            }
-            encoder.u8(5)?.array(self.statements.len() as u64)?;
-            for statement in &self.statements {
-                encoder.bytes(statement.as_bytes())?;
-            }
-            encoder.u8(6)?.bytes(self.requester.as_bytes())?;
-            encoder.u8(7)?.bytes(self.policy.as_bytes())?;
-            if let Some(context) = &self.context {
-                encoder.u8(8)?.bytes(context.as_bytes())?;
-            }
-            Ok(())
-        })();
-        debug_assert!(infallible.is_ok());
-        out
+        let mut out = Writer::new();
+        out.map(6 + usize::from(self.delegation.is_some()) + usize::from(self.context.is_some()));
+        out.uint(1).uint(self.purpose as u64);
+        out.uint(2).bytes(self.subject.as_bytes());
+        out.uint(3).array(self.keys.len());
+        for key in &self.keys {
+            out.bytes(key.0.as_bytes());
+        }
+        if let Some(delegation) = &self.delegation {
+            out.uint(4).bytes(delegation.as_bytes());
+        }
+        out.uint(5).array(self.statements.len());
+        for statement in &self.statements {
+            out.bytes(statement.as_bytes());
+        }
+        out.uint(6).bytes(self.requester.as_bytes());
+        out.uint(7).bytes(self.policy.as_bytes());
+        if let Some(context) = &self.context {
+            out.uint(8).bytes(context.as_bytes());
+        }
+        out.finish()
     }
 
     /// Whether this intent covers `key` signing exactly `tbs`.
@@ -88,15 +82,10 @@ impl Intent {
         if !self.keys.contains(&key.id()) {
             return false;
         }
-        let cose = |context| {
-            let core = key.as_core()?;
-            let protected = Algorithm::of(&core).protected();
-            let structure = SigStructure::new(&protected, context, &self.subject)?;
-            Some(matches!(tbs, Tbs::Message(message) if message == structure.as_bytes()))
-        };
+        let cose = |context| sign1::to_be_signed(key, context, &self.subject).is_ok_and(|own| own == *tbs);
         match self.purpose {
-            Purpose::Root => cose(Context::Root).unwrap_or(false),
-            Purpose::Release => cose(Context::Manifest).unwrap_or(false),
+            Purpose::Root => cose(Context::Root),
+            Purpose::Release => cose(Context::Manifest),
             Purpose::Artifact => tbs.fingerprint() == self.subject,
         }
     }

@@ -3,12 +3,14 @@
 
 use std::fmt;
 
+use firmseal_core::KeyId;
 use firmseal_core::crypto::{Crypto, RustCrypto};
-use firmseal_core::{Hasher, KeyId};
 use pkcs1::RsaPublicKeyRef;
 use spki::der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef};
 use spki::der::{Decode, Encode};
 use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
+
+use crate::cbor::Writer;
 
 /// Why bytes are not a public key that can be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -159,7 +161,7 @@ impl PublicKey {
         let spki = SubjectPublicKeyInfoRef { algorithm: identifier, subject_public_key }
             .to_der()
             .map_err(|_| KeyError::Malformed)?;
-        let id = raw.id();
+        let id = KeyId(RustCrypto.digest(&raw.cose_key()));
         Ok(PublicKey { algorithm, spki, raw, id })
     }
 
@@ -187,6 +189,12 @@ impl PublicKey {
         self.id
     }
 
+    /// The key as a COSE_Key (RFC 9052 §7) with the members that its id
+    /// covers and no others.
+    pub fn cose_key(&self) -> Vec<u8> {
+        self.raw.cose_key()
+    }
+
     /// The key as devices hold it, if devices can verify with it.
     pub fn as_core(&self) -> Option<firmseal_core::PublicKey<'_>> {
         match (&self.raw, self.algorithm) {
@@ -201,44 +209,22 @@ impl PublicKey {
 }
 
 impl Raw {
-    /// SHA-256 over the deterministic COSE_Key of the required members
-    /// (RFC 9679 §4).
-    fn id(&self) -> KeyId {
-        fn bstr(out: &mut Vec<u8>, bytes: &[u8]) {
-            match bytes.len() {
-                len @ 0..24 => out.push(0x40 + len as u8),
-                len @ 24..256 => out.extend([0x58, len as u8]),
-                len => {
-                    out.push(0x59);
-                    out.extend((len as u16).to_be_bytes());
-                }
-            }
-            out.extend(bytes);
-        }
-        let mut out = Vec::new();
+    /// The deterministic COSE_Key of the required members (RFC 9679 §4).
+    fn cose_key(&self) -> Vec<u8> {
+        let mut key = Writer::new();
         match self {
             Raw::Ec { x, y } => {
                 let curve = if x.len() == 32 { 1 } else { 2 };
-                out.extend([0xa4, 0x01, 0x02, 0x20, curve, 0x21]);
-                bstr(&mut out, x);
-                out.push(0x22);
-                bstr(&mut out, y);
+                key.map(4).uint(1).uint(2).int(-1).uint(curve).int(-2).bytes(x).int(-3).bytes(y);
             }
             Raw::Ed25519(x) => {
-                out.extend([0xa3, 0x01, 0x01, 0x20, 0x06, 0x21]);
-                bstr(&mut out, x);
+                key.map(3).uint(1).uint(1).int(-1).uint(6).int(-2).bytes(x);
             }
-            // {1: 3, -1: n, -2: e}
             Raw::Rsa { n, e } => {
-                out.extend([0xa3, 0x01, 0x03, 0x20]);
-                bstr(&mut out, n);
-                out.push(0x21);
-                bstr(&mut out, e);
+                key.map(3).uint(1).uint(3).int(-1).bytes(n).int(-2).bytes(e);
             }
         }
-        let mut hasher = RustCrypto.sha256();
-        hasher.update(&out);
-        KeyId(hasher.finish())
+        key.finish()
     }
 }
 

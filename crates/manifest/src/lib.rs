@@ -4,15 +4,23 @@
 //! Nothing here decides whether something is trusted; that is
 //! `firmseal-core`'s alone. Nothing here does I/O.
 
+pub mod author;
+pub mod bundle;
+pub mod cbor;
 pub mod ids;
 pub mod intent;
 pub mod key;
+pub mod print;
+pub mod sign1;
 pub mod tbs;
+pub mod tree;
 
-pub use firmseal_core::{Digest, KeyId};
+pub use author::{AuthorError, ComponentSpec, ReleaseSpec, UnsignedManifest, payload_uri};
+pub use firmseal_core::{BlockSize, Digest, Environment, KeyId};
 pub use ids::{
     ArtifactId, ChannelName, DeviceId, ProductId, ReleaseId, RequestId, RolloutId, UploadId, WordError,
 };
 pub use intent::{Intent, Purpose};
 pub use key::{KeyAlgorithm, KeyError, PublicKey, Signature};
 pub use tbs::Tbs;
+pub use tree::{PayloadTree, TreeBuilder};

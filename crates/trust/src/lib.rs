@@ -1,1 +1,11 @@
-//! Authoring of root documents; the checks are in firmseal-core.
+//! Trust authoring: root documents, deterministic and ready to be signed.
+//!
+//! Pure: it takes values and returns bytes. Whether a document is trusted,
+//! and by whom it must be signed, `firmseal-core` decides; the author asks
+//! it before it hands anything out, so nothing that devices would refuse is
+//! ever signed.
+
+pub mod root;
+
+pub use firmseal_core::Role;
+pub use root::{Demands, Holder, RoleSpec, RootError, RootSpec, UnsignedRoot};

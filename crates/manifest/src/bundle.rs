@@ -1,0 +1,152 @@
+//! Bundles: a release in one file, for devices without a network.
+//!
+//! A CBOR sequence (RFC 8742): the text `firmseal-bundle-1`, an array of
+//! root documents, the envelope, then for each component of the manifest,
+//! in its order, the hash blocks and the payload, each a byte string. The
+//! lengths in a bundle are the carrier's word and count for nothing: the
+//! reader compares them with the facts of the admitted release.
+
+use std::io::{self, Read, Write};
+
+use firmseal_core::limits::{ENVELOPE_MAX, ROOT_MAX};
+
+use crate::cbor::Writer;
+
+/// The first item of every bundle.
+pub const MAGIC: &str = "firmseal-bundle-1";
+/// Root documents that one bundle may carry.
+pub const ROOTS_MAX: u64 = 1024;
+
+/// Writes a bundle item by item.
+pub struct BundleWriter<W> {
+    out: W,
+}
+
+impl<W: Write> BundleWriter<W> {
+    /// Writes the head: root documents and envelope.
+    pub fn new(mut out: W, roots: &[Vec<u8>], envelope: &[u8]) -> io::Result<BundleWriter<W>> {
+        let mut head = Writer::new();
+        head.text(MAGIC).array(roots.len());
+        for root in roots {
+            head.bytes(root);
+        }
+        head.bytes(envelope);
+        out.write_all(&head.finish())?;
+        Ok(BundleWriter { out })
+    }
+
+    /// Writes hash blocks or a payload of exactly `len` bytes.
+    pub fn blob(&mut self, len: u64, mut content: impl Read) -> io::Result<()> {
+        let mut head = Writer::new();
+        head.bytes_head(len);
+        self.out.write_all(&head.finish())?;
+        let copied = io::copy(&mut content.by_ref().take(len), &mut self.out)?;
+        if copied != len {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the content is shorter than announced",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Flushes and returns the writer.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.out.flush()?;
+        Ok(self.out)
+    }
+}
+
+/// The head of a bundle.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BundleHead {
+    /// Root documents, oldest first.
+    pub roots: Vec<Vec<u8>>,
+    /// The envelope. Unverified.
+    pub envelope: Vec<u8>,
+    /// Where the first blob's head begins.
+    pub offset: u64,
+}
+
+/// Reads the head of a bundle from its beginning. Memory is bounded by the
+/// limits on roots and envelopes, whatever the file announces.
+pub fn read_head(input: &mut impl Read) -> io::Result<BundleHead> {
+    let mut input = Counting { input, offset: 0 };
+    let (major, len) = read_item(&mut input)?;
+    if major != 3 || len != MAGIC.len() as u64 || read_exact(&mut input, MAGIC.len())? != MAGIC.as_bytes() {
+        return Err(invalid("not a firmseal bundle"));
+    }
+    let (major, count) = read_item(&mut input)?;
+    if major != 4 || count > ROOTS_MAX {
+        return Err(invalid("a bundle's second item is an array of root documents"));
+    }
+    let mut roots = Vec::new();
+    for _ in 0..count {
+        let len = blob_head(&mut input, ROOT_MAX as u64, "root document")?;
+        roots.push(read_exact(&mut input, len as usize)?);
+    }
+    let len = blob_head(&mut input, ENVELOPE_MAX as u64, "envelope")?;
+    let envelope = read_exact(&mut input, len as usize)?;
+    Ok(BundleHead { roots, envelope, offset: input.offset })
+}
+
+/// Reads the head of a blob, which must announce exactly `expected` bytes.
+/// Returns the head's own length.
+pub fn read_blob_head(input: &mut impl Read, expected: u64) -> io::Result<u64> {
+    let mut input = Counting { input, offset: 0 };
+    if blob_head(&mut input, u64::MAX, "blob")? != expected {
+        return Err(invalid("a blob's length differs from the signed facts"));
+    }
+    Ok(input.offset)
+}
+
+fn blob_head(input: &mut impl Read, max: u64, what: &str) -> io::Result<u64> {
+    match read_item(input)? {
+        (2, len) if len <= max => Ok(len),
+        (2, len) => Err(invalid(&format!("a {what} of {len} bytes is larger than {max}"))),
+        _ => Err(invalid(&format!("a {what} is a byte string"))),
+    }
+}
+
+/// Major type and argument of the next item's head, in its shortest form.
+fn read_item(input: &mut impl Read) -> io::Result<(u8, u64)> {
+    let first = read_exact(input, 1)?[0];
+    let (major, info) = (first >> 5, first & 31);
+    let (bytes, minimum) = match info {
+        0..24 => return Ok((major, u64::from(info))),
+        24 => (1, 24),
+        25 => (2, 0x100),
+        26 => (4, 0x1_0000),
+        27 => (8, 0x1_0000_0000),
+        _ => return Err(invalid("an indefinite or reserved length")),
+    };
+    let argument = read_exact(input, bytes)?.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
+    if argument < minimum {
+        Err(invalid("a length that is not in its shortest form"))
+    } else {
+        Ok((major, argument))
+    }
+}
+
+fn read_exact(input: &mut impl Read, len: usize) -> io::Result<Vec<u8>> {
+    let mut out = vec![0; len];
+    input.read_exact(&mut out)?;
+    Ok(out)
+}
+
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+struct Counting<R> {
+    input: R,
+    offset: u64,
+}
+
+impl<R: Read> Read for Counting<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.offset += count as u64;
+        Ok(count)
+    }
+}

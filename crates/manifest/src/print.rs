@@ -1,0 +1,388 @@
+//! Printer: an envelope as people read it.
+//!
+//! It trusts nothing and decides nothing: it shows what the bytes say, with
+//! the names of the SUIT draft, and whatever it does not know in CBOR's
+//! diagnostic notation. Nesting is bounded, so hostile input ends in an
+//! error, not in a stack overflow.
+
+use std::fmt::Write as _;
+
+use minicbor::data::Type;
+use minicbor::{Decoder, decode};
+use uuid::Uuid;
+
+/// Deepest nesting that is printed, byte strings that hold CBOR included.
+const DEPTH_MAX: usize = 40;
+
+/// Why bytes cannot be printed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PrintError {
+    /// Not CBOR.
+    #[error("not CBOR at byte {0}")]
+    Malformed(usize),
+    /// Nested too deeply.
+    #[error("nested deeper than {DEPTH_MAX} levels")]
+    TooDeep,
+}
+
+impl From<decode::Error> for PrintError {
+    fn from(error: decode::Error) -> PrintError {
+        PrintError::Malformed(error.position().unwrap_or(0))
+    }
+}
+
+/// Prints an envelope or a bare manifest.
+pub fn envelope(bytes: &[u8]) -> Result<String, PrintError> {
+    let mut printer = Printer { out: String::new() };
+    let mut decoder = Decoder::new(bytes);
+    printer.value(&mut decoder, Kind::Envelope, 0)?;
+    if decoder.position() != bytes.len() {
+        return Err(PrintError::Malformed(decoder.position()));
+    }
+    Ok(printer.out)
+}
+
+/// What a value is, and so how to print it and what is inside.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// Whatever it is, in diagnostic notation.
+    Plain,
+    Envelope,
+    Wrapper,
+    Sign1,
+    Header,
+    Manifest,
+    Common,
+    Components,
+    Sequence,
+    Alternatives,
+    Parameters,
+    Digest,
+    Uuid,
+    Text,
+    Facts,
+    FactsComponents,
+    ComponentFacts,
+    Environment,
+    KeyId,
+    Algorithm,
+    /// A byte string whose content is CBOR of another kind.
+    Wrapped(&'static Kind),
+    /// A wrapped sequence, or its digest where it was severed.
+    Severable(&'static Kind),
+}
+
+use Kind::{Plain, Severable, Wrapped};
+
+const ENVELOPE: &[(i64, &str, Kind)] = &[
+    (1, "delegation", Plain),
+    (2, "authentication-wrapper", Wrapped(&Kind::Wrapper)),
+    (3, "manifest", Wrapped(&Kind::Manifest)),
+    (16, "payload-fetch", Wrapped(&Kind::Sequence)),
+    (20, "install", Wrapped(&Kind::Sequence)),
+    (23, "text", Wrapped(&Kind::Text)),
+];
+const MANIFEST: &[(i64, &str, Kind)] = &[
+    (1, "manifest-version", Plain),
+    (2, "sequence-number", Plain),
+    (3, "common", Wrapped(&Kind::Common)),
+    (4, "reference-uri", Plain),
+    (7, "validate", Wrapped(&Kind::Sequence)),
+    (8, "load", Wrapped(&Kind::Sequence)),
+    (9, "invoke", Wrapped(&Kind::Sequence)),
+    (16, "payload-fetch", Severable(&Kind::Sequence)),
+    (20, "install", Severable(&Kind::Sequence)),
+    (23, "text", Severable(&Kind::Text)),
+    (-257, "facts", Wrapped(&Kind::Facts)),
+];
+const COMMON: &[(i64, &str, Kind)] =
+    &[(2, "components", Kind::Components), (4, "shared-sequence", Wrapped(&Kind::Sequence))];
+const COMMANDS: &[(i64, &str, Kind)] = &[
+    (1, "condition-vendor-identifier", Plain),
+    (2, "condition-class-identifier", Plain),
+    (3, "condition-image-match", Plain),
+    (5, "condition-component-slot", Plain),
+    (6, "condition-check-content", Plain),
+    (12, "directive-set-component-index", Plain),
+    (14, "condition-abort", Plain),
+    (15, "directive-try-each", Kind::Alternatives),
+    (18, "directive-write", Plain),
+    (20, "directive-override-parameters", Kind::Parameters),
+    (21, "directive-fetch", Plain),
+    (22, "directive-copy", Plain),
+    (23, "directive-invoke", Plain),
+    (24, "condition-device-identifier", Plain),
+    (31, "directive-swap", Plain),
+    (32, "directive-run-sequence", Wrapped(&Kind::Sequence)),
+];
+const PARAMETERS: &[(i64, &str, Kind)] = &[
+    (1, "vendor-id", Kind::Uuid),
+    (2, "class-id", Kind::Uuid),
+    (3, "image-digest", Wrapped(&Kind::Digest)),
+    (5, "component-slot", Plain),
+    (12, "strict-order", Plain),
+    (13, "soft-failure", Plain),
+    (14, "image-size", Plain),
+    (18, "content", Plain),
+    (21, "uri", Plain),
+    (22, "source-component", Plain),
+    (23, "invoke-args", Plain),
+    (24, "device-id", Kind::Uuid),
+    (25, "fetch-args", Plain),
+];
+const HEADER: &[(i64, &str, Kind)] = &[(1, "algorithm", Kind::Algorithm), (4, "key id", Kind::KeyId)];
+const FACTS: &[(i64, &str, Kind)] = &[
+    (1, "profile", Plain),
+    (2, "environment", Kind::Environment),
+    (3, "vendor", Kind::Uuid),
+    (4, "class", Kind::Uuid),
+    (5, "product", Plain),
+    (6, "channel", Plain),
+    (7, "version", Plain),
+    (8, "security epoch", Plain),
+    (9, "delegation index", Plain),
+    (10, "components", Kind::FactsComponents),
+];
+const COMPONENT_FACTS: &[(i64, &str, Kind)] =
+    &[(1, "size", Plain), (2, "slot", Plain), (3, "block tree", Plain)];
+
+impl Kind {
+    fn members(self) -> &'static [(i64, &'static str, Kind)] {
+        match self {
+            Kind::Envelope => ENVELOPE,
+            Kind::Manifest => MANIFEST,
+            Kind::Common => COMMON,
+            Kind::Sequence => COMMANDS,
+            Kind::Parameters => PARAMETERS,
+            Kind::Header => HEADER,
+            Kind::Facts => FACTS,
+            Kind::ComponentFacts => COMPONENT_FACTS,
+            _ => &[],
+        }
+    }
+}
+
+struct Printer {
+    out: String,
+}
+
+impl Printer {
+    fn line(&mut self, depth: usize, text: &str) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.out, "{:indent$}{text}", "", indent = 2 * depth);
+    }
+
+    /// Prints a value of a known kind as lines at `depth`.
+    fn value(&mut self, d: &mut Decoder<'_>, kind: Kind, depth: usize) -> Result<(), PrintError> {
+        if depth > DEPTH_MAX {
+            return Err(PrintError::TooDeep);
+        }
+        match (kind, d.datatype()?) {
+            (Wrapped(inner) | Severable(inner), Type::Bytes) => {
+                let bytes = d.bytes()?;
+                self.value(&mut Decoder::new(bytes), *inner, depth)
+            }
+            (Severable(_), Type::Array) => self.value(d, Kind::Digest, depth),
+            (Kind::Envelope | Kind::Sign1, Type::Tag) => {
+                d.tag()?;
+                self.value(d, kind, depth)
+            }
+            (Kind::Wrapper, Type::Array) => {
+                let count = d.array()?.unwrap_or(0);
+                for index in 0..count {
+                    if index == 0 {
+                        self.member(d, "digest", Wrapped(&Kind::Digest), depth)?;
+                    } else {
+                        self.member(d, "signature", Wrapped(&Kind::Sign1), depth)?;
+                    }
+                }
+                Ok(())
+            }
+            (Kind::Sign1, Type::Array) => {
+                d.array()?;
+                self.value(d, Wrapped(&Kind::Header), depth)?;
+                self.value(d, Kind::Header, depth)?;
+                self.member(d, "payload", Plain, depth)?;
+                self.member(d, "signature", Plain, depth)
+            }
+            (Kind::Sequence, Type::Array) => {
+                let items = d.array()?.unwrap_or(0);
+                for _ in 0..items / 2 {
+                    let label = d.i64()?;
+                    self.labelled(d, kind, label, depth)?;
+                }
+                Ok(())
+            }
+            (Kind::Alternatives, Type::Array) => {
+                for index in 0..d.array()?.unwrap_or(0) {
+                    self.member(d, &format!("alternative {index}"), Wrapped(&Kind::Sequence), depth)?;
+                }
+                Ok(())
+            }
+            (Kind::FactsComponents, Type::Array) => {
+                for index in 0..d.array()?.unwrap_or(0) {
+                    self.member(d, &format!("component {index}"), Kind::ComponentFacts, depth)?;
+                }
+                Ok(())
+            }
+            (_, Type::Map) if !kind.members().is_empty() => {
+                for _ in 0..d.map()?.unwrap_or(0) {
+                    if d.datatype()? == Type::String {
+                        let name = d.str()?.escape_debug().to_string();
+                        let bytes = d.bytes()?.len();
+                        self.line(depth, &format!("{name}: integrated payload of {bytes} bytes"));
+                    } else {
+                        let label = d.i64()?;
+                        self.labelled(d, kind, label, depth)?;
+                    }
+                }
+                Ok(())
+            }
+            _ => {
+                let text = self.inline(d, kind, depth)?;
+                self.line(depth, &text);
+                Ok(())
+            }
+        }
+    }
+
+    fn labelled(
+        &mut self,
+        d: &mut Decoder<'_>,
+        kind: Kind,
+        label: i64,
+        depth: usize,
+    ) -> Result<(), PrintError> {
+        match kind.members().iter().find(|(known, ..)| *known == label) {
+            Some((_, name, inner)) => self.member(d, name, *inner, depth),
+            None => self.member(d, &format!("unknown {label}"), Plain, depth),
+        }
+    }
+
+    /// `name: value` on one line where the value fits, else a block.
+    fn member(
+        &mut self,
+        d: &mut Decoder<'_>,
+        name: &str,
+        kind: Kind,
+        depth: usize,
+    ) -> Result<(), PrintError> {
+        let block = match (kind, d.datatype()?) {
+            (Wrapped(Kind::Digest) | Severable(_), Type::Array) => false,
+            (Wrapped(Kind::Digest), _) => false,
+            (Wrapped(_) | Severable(_), Type::Bytes) => true,
+            (Kind::Parameters | Kind::Alternatives | Kind::ComponentFacts | Kind::FactsComponents, _) => true,
+            _ => false,
+        };
+        if block {
+            self.line(depth, name);
+            return self.value(d, kind, depth + 1);
+        }
+        let text = self.inline(d, kind, depth)?;
+        self.line(depth, &format!("{name}: {text}"));
+        Ok(())
+    }
+
+    /// A value on one line.
+    fn inline(&mut self, d: &mut Decoder<'_>, kind: Kind, depth: usize) -> Result<String, PrintError> {
+        if depth > DEPTH_MAX {
+            return Err(PrintError::TooDeep);
+        }
+        match (kind, d.datatype()?) {
+            (Wrapped(Kind::Digest), Type::Bytes) => {
+                let bytes = d.bytes()?;
+                return self.inline(&mut Decoder::new(bytes), Kind::Digest, depth + 1);
+            }
+            (Kind::Digest | Severable(_), Type::Array) => {
+                d.array()?;
+                let algorithm = d.i64()?;
+                let digest = hex(d.bytes()?);
+                return Ok(match algorithm {
+                    -16 => format!("sha-256 {digest}"),
+                    other => format!("algorithm {other} {digest}"),
+                });
+            }
+            (Kind::Uuid, Type::Bytes) => {
+                let bytes = d.bytes()?;
+                return Ok(Uuid::from_slice(bytes).map_or_else(|_| hex(bytes), |uuid| uuid.to_string()));
+            }
+            (Kind::KeyId, Type::Bytes) => return Ok(hex(d.bytes()?)),
+            (Kind::Algorithm, Type::U8 | Type::I8) => {
+                return Ok(match d.i64()? {
+                    -7 => "ES256".to_owned(),
+                    -8 => "EdDSA".to_owned(),
+                    -9 => "ESP256".to_owned(),
+                    -19 => "Ed25519".to_owned(),
+                    other => format!("COSE algorithm {other}"),
+                });
+            }
+            (Kind::Environment, Type::U8) => {
+                return Ok(match d.u64()? {
+                    0 => "test".to_owned(),
+                    1 => "production".to_owned(),
+                    other => format!("unknown {other}"),
+                });
+            }
+            _ => {}
+        }
+        diagnostic(d, kind == Kind::Components, depth)
+    }
+}
+
+/// CBOR diagnostic notation (RFC 8949 §8). Byte strings that are printable
+/// names are shown as such where names are expected.
+fn diagnostic(d: &mut Decoder<'_>, names: bool, depth: usize) -> Result<String, PrintError> {
+    if depth > DEPTH_MAX {
+        return Err(PrintError::TooDeep);
+    }
+    let list = |count: u64, d: &mut Decoder<'_>, pairs: bool| -> Result<String, PrintError> {
+        let mut items = Vec::new();
+        for _ in 0..count {
+            let mut item = diagnostic(d, names, depth + 1)?;
+            if pairs {
+                item = format!("{item}: {}", diagnostic(d, names, depth + 1)?);
+            }
+            items.push(item);
+        }
+        Ok(items.join(", "))
+    };
+    Ok(match d.datatype()? {
+        Type::Bytes => {
+            let bytes = d.bytes()?;
+            match std::str::from_utf8(bytes) {
+                Ok(name) if names && !name.is_empty() && name.chars().all(|c| !c.is_control()) => {
+                    format!("'{name}'")
+                }
+                _ => format!("h'{}'", hex(bytes)),
+            }
+        }
+        Type::String => format!("\"{}\"", d.str()?.escape_debug()),
+        Type::Array => {
+            let count = d.array()?.unwrap_or(0);
+            format!("[{}]", list(count, d, false)?)
+        }
+        Type::Map => {
+            let count = d.map()?.unwrap_or(0);
+            format!("{{{}}}", list(count, d, true)?)
+        }
+        Type::Tag => {
+            let tag = d.tag()?.as_u64();
+            format!("{tag}({})", diagnostic(d, names, depth + 1)?)
+        }
+        Type::Bool => d.bool()?.to_string(),
+        Type::Null => {
+            d.null()?;
+            "null".to_owned()
+        }
+        Type::U8 | Type::U16 | Type::U32 | Type::U64 => d.u64()?.to_string(),
+        Type::I8 | Type::I16 | Type::I32 | Type::I64 | Type::Int => d.int()?.to_string(),
+        _ => return Err(PrintError::Malformed(d.position())),
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}

@@ -1,0 +1,12 @@
+//! Keys, products, roots and releases for tests.
+//!
+//! Everything is made from fixed seeds, so vectors come out the same on
+//! every machine. The keys sign without a log: nothing outside tests may
+//! depend on this crate.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+pub mod keys;
+pub mod world;
+
+pub use keys::TestKey;
+pub use world::World;
