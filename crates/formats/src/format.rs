@@ -32,9 +32,9 @@ pub trait Format: Send + Sync {
     /// What it is, in a line.
     fn about(&self) -> &'static str;
 
-    /// Whether a file is of this format, from its first bytes. A damaged
-    /// file is still its own: `inspect` then says what is wrong, and no
-    /// other format takes it for something else.
+    /// Whether a file is of this format, from a few bytes at its ends. A
+    /// damaged file is still its own: `inspect` then says what is wrong, and
+    /// no other format takes it for something else.
     fn detect(&self, source: &dyn Source) -> Result<Likeness, FormatError>;
 
     /// Describes a file, its signatures included.

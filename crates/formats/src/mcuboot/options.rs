@@ -94,6 +94,14 @@ impl Options {
         Ok(options)
     }
 
+    /// Refuses a file that is longer than the slot by itself.
+    pub(super) fn fits_bare(&self, size: u64) -> Result<(), FormatError> {
+        match self.slot_size {
+            Some(slot) if size > slot => Err(FormatError::SlotTooSmall { need: size, slot }),
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses an image of `size` bytes that leaves no room for the trailer
     /// (imgtool `check_trailer`).
     pub(super) fn fits(&self, size: u64) -> Result<(), FormatError> {

@@ -31,6 +31,9 @@ pub(super) fn prepare(source: &dyn Source, wanted: &Wanted<'_>) -> Result<Unsign
         value: wanted.epoch.to_string(),
         why: "the security counter goes up to 4294967295",
     })?;
+    // Nothing is read through, let alone hashed, that could not be installed
+    // (THREATS 9); the exact bound follows when the layout is known.
+    options.fits_bare(source.len()?)?;
     let (image, signed) = match head::<4>(source)?.and_then(Magic::of) {
         Some(_) => existing(source, wanted, &options, version, epoch)?,
         None => wrap(source, &options, version, epoch)?,

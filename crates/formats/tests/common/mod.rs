@@ -1,0 +1,190 @@
+//! What the tests share: fixtures, test keys that sign, and a judge.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code, unreachable_pub)]
+
+use std::path::PathBuf;
+
+use aws_lc_rs::digest::{self, Digest};
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED,
+    ECDSA_P384_SHA384_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair, ParsedPublicKey,
+    RSA_PSS_2048_8192_SHA256, RSA_PSS_SHA256, RsaKeyPair,
+};
+use firmseal_formats::{Covered, ExistingSignature, FormatError, Parameters, Plan, Source, Wanted};
+use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs};
+
+/// Every algorithm that MCUboot images are signed with.
+pub const ALGORITHMS: [&str; 5] = ["p256", "p384", "ed25519", "rsa2048", "rsa3072"];
+
+pub fn fixture(path: &str) -> Vec<u8> {
+    let path = fixture_path(path);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+pub fn fixture_path(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
+}
+
+/// A key of `fixtures/keys`, for tests only.
+pub struct TestKey {
+    pub name: String,
+    pub public: PublicKey,
+    private: Private,
+}
+
+enum Private {
+    Ec(EcdsaKeyPair),
+    Ed25519(Ed25519KeyPair),
+    Rsa(RsaKeyPair),
+}
+
+impl TestKey {
+    pub fn load(name: &str) -> TestKey {
+        let der = fixture(&format!("keys/{name}.p8"));
+        let ec = |algorithm, signing| {
+            let pair = EcdsaKeyPair::from_pkcs8(signing, &der).unwrap();
+            (PublicKey::from_point(algorithm, pair.public_key().as_ref()).unwrap(), Private::Ec(pair))
+        };
+        let (public, private) = match name.trim_start_matches("other-") {
+            "p256" => ec(KeyAlgorithm::P256, &ECDSA_P256_SHA256_FIXED_SIGNING),
+            "p384" => ec(KeyAlgorithm::P384, &ECDSA_P384_SHA384_FIXED_SIGNING),
+            "ed25519" => {
+                let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der).unwrap();
+                let public = PublicKey::from_ed25519(pair.public_key().as_ref().try_into().unwrap()).unwrap();
+                (public, Private::Ed25519(pair))
+            }
+            _ => {
+                let pair = RsaKeyPair::from_pkcs8(&der).unwrap();
+                let spki: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
+                (PublicKey::from_spki(spki.as_ref()).unwrap(), Private::Rsa(pair))
+            }
+        };
+        TestKey { name: name.to_owned(), public, private }
+    }
+
+    pub fn sign(&self, tbs: &Tbs) -> Signature {
+        let digest = imported(tbs);
+        Signature(match (&self.private, tbs) {
+            (Private::Ed25519(pair), Tbs::Message(message)) => pair.sign(message).as_ref().to_vec(),
+            (Private::Ec(pair), _) => pair.sign_digest(&digest.unwrap()).unwrap().as_ref().to_vec(),
+            (Private::Rsa(pair), _) => {
+                let mut out = vec![0; pair.public_modulus_len()];
+                pair.sign_digest(&RSA_PSS_SHA256, &digest.unwrap(), &mut out).unwrap();
+                out
+            }
+            _ => panic!("an Ed25519 key signs messages"),
+        })
+    }
+}
+
+fn imported(tbs: &Tbs) -> Option<Digest> {
+    let (bytes, algorithm): (&[u8], _) = match tbs {
+        Tbs::Message(_) => return None,
+        Tbs::Sha256(digest) => (digest, &digest::SHA256),
+        Tbs::Sha384(digest) => (digest, &digest::SHA384),
+    };
+    Digest::import_less_safe(bytes, algorithm).ok()
+}
+
+/// What a verifier does with a signature that a file carries.
+pub fn verifies(signature: &ExistingSignature, key: &PublicKey) -> bool {
+    let Covered::Tbs(tbs) = &signature.covered else { return false };
+    if key.algorithm() != signature.algorithm || !signature.claim.admits(key) {
+        return false;
+    }
+    let algorithm: &'static dyn aws_lc_rs::signature::VerificationAlgorithm = match signature.algorithm {
+        KeyAlgorithm::P256 => &ECDSA_P256_SHA256_FIXED,
+        KeyAlgorithm::P384 => &ECDSA_P384_SHA384_FIXED,
+        KeyAlgorithm::Ed25519 => &ED25519,
+        KeyAlgorithm::Rsa(_) => &RSA_PSS_2048_8192_SHA256,
+    };
+    let Ok(parsed) = ParsedPublicKey::new(algorithm, key.bits()) else { return false };
+    match (tbs, imported(tbs)) {
+        (Tbs::Message(message), _) => parsed.verify_sig(message, &signature.signature.0).is_ok(),
+        (_, Some(digest)) => parsed.verify_digest_sig(&digest, &signature.signature.0).is_ok(),
+        _ => false,
+    }
+}
+
+/// Whether a file is accepted under a key: it is well formed and carries a
+/// signature of that key over what it contains.
+pub fn accepted(source: &dyn Source, key: &PublicKey) -> bool {
+    firmseal_formats::inspect(source)
+        .is_ok_and(|inspection| inspection.signatures.iter().any(|signature| verifies(signature, key)))
+}
+
+/// Prepares, signs and attaches.
+pub fn sign(
+    source: &dyn Source,
+    key: &TestKey,
+    version: &str,
+    epoch: u64,
+    parameters: &[(&str, &str)],
+) -> Result<Vec<u8>, FormatError> {
+    let parameters: Parameters = parameters.iter().copied().collect();
+    let wanted = Wanted {
+        version: semver::Version::parse(version).unwrap(),
+        epoch,
+        key: &key.public,
+        parameters: &parameters,
+    };
+    let format = firmseal_formats::find("mcuboot")?;
+    let unsigned = format.embedding().unwrap().prepare(source, &wanted)?;
+    let plan: Plan = unsigned.attach(&key.sign(unsigned.tbs()))?;
+    let signed = firmseal_formats::inspect(&plan.over(source)?)?;
+    assert_eq!(signed.digest(), unsigned.inspection().digest(), "what was approved is what was signed");
+    let mut out = Vec::new();
+    plan.write_to(source, &mut out)?;
+    Ok(out)
+}
+
+/// A seeded generator (SplitMix64): the same numbers on every machine.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound.max(1) as u64) as usize
+    }
+}
+
+/// One to four mutations: bits, bytes, interesting words, cuts, moves.
+pub fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
+    for _ in 0..=random.below(4) {
+        if bytes.is_empty() {
+            return;
+        }
+        let at = match random.below(2) {
+            // Headers and TLVs are where the decisions are.
+            0 => random.below(bytes.len().min(64)),
+            _ => random.below(bytes.len()),
+        };
+        match random.below(8) {
+            0 => bytes[at] ^= 1 << random.below(8),
+            1 => bytes[at] = random.next() as u8,
+            2 => bytes[at] = [0, 1, 0x7f, 0x80, 0xfe, 0xff][random.below(6)],
+            3 => {
+                let word = [0u32, 1, 4, 0x7fff, 0x8000, 0xffff, 0x7fff_ffff, 0xffff_ffff][random.below(8)];
+                for (byte, new) in bytes[at..].iter_mut().zip(word.to_le_bytes()) {
+                    *byte = new;
+                }
+            }
+            4 => bytes.truncate(at),
+            5 => drop(bytes.remove(at)),
+            6 => bytes.insert(at, random.next() as u8),
+            _ => {
+                let to = random.below(bytes.len());
+                let end = at + random.below(bytes.len() - at).min(64);
+                let piece = bytes[at..end].to_vec();
+                bytes.splice(to..to, piece);
+            }
+        }
+    }
+}

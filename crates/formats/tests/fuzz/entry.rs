@@ -1,0 +1,69 @@
+//! The property every parser keeps on every input. Shared, by `#[path]`,
+//! between the mutation test on stable and fuzz targets.
+
+#![allow(clippy::panic, unreachable_pub)]
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use firmseal_formats::{FORMATS, Parameters, Source, Wanted};
+use firmseal_manifest::PublicKey;
+
+/// A source that panics when it is read outside, and counts.
+struct Guarded<'a> {
+    bytes: &'a [u8],
+    read: AtomicU64,
+}
+
+impl Source for Guarded<'_> {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.bytes.len() as u64)
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let end = offset.checked_add(buffer.len() as u64);
+        assert!(end.is_some_and(|end| end <= self.bytes.len() as u64), "read outside: {offset}");
+        self.read.fetch_add(buffer.len() as u64, Ordering::Relaxed);
+        self.bytes.read_at(offset, buffer)
+    }
+}
+
+/// Inspects `bytes` and prepares them for signing, in every format.
+///
+/// # Panics
+/// If a parser panics, reads outside the file, reads it more than a few
+/// times, contradicts itself, or gives one file two digests.
+pub fn run(bytes: &[u8]) {
+    let source = Guarded { bytes, read: AtomicU64::new(0) };
+    let Ok(key) = PublicKey::from_ed25519([7; 32]) else { return };
+    let parameters: Parameters = [("header-size", "64"), ("slot-size", "0x100000")].into_iter().collect();
+    let wanted =
+        Wanted { version: semver::Version::new(1, 2, 3), epoch: 7, key: &key, parameters: &parameters };
+    let detected = firmseal_formats::inspect(&source);
+    if let (Ok(first), Ok(second)) = (&detected, firmseal_formats::inspect(&source)) {
+        assert_eq!(*first, second, "inspection is a function of the bytes");
+        assert!(first.image_size <= bytes.len() as u64);
+        assert_eq!(first.digest(), second.digest());
+    }
+    for format in FORMATS {
+        let inspected = format.inspect(&source);
+        let prepared = format.embedding().map(|embedding| embedding.prepare(&source, &wanted));
+        if let Some(Ok(unsigned)) = prepared {
+            let plan = unsigned.attach(&firmseal_manifest::Signature(vec![0x55; 64]));
+            let plan = plan.unwrap_or_else(|error| panic!("{}: {error}", format.name()));
+            let spliced = plan.over(&source).unwrap_or_else(|error| panic!("{}: {error}", format.name()));
+            // What we would write is well formed by our own rules, and says
+            // what was announced.
+            let signed =
+                format.inspect(&spliced).unwrap_or_else(|error| panic!("{}: {error}", format.name()));
+            assert_eq!(signed.digest(), unsigned.inspection().digest());
+            assert_eq!(signed.signatures.len(), 1);
+            if let Ok(inspected) = inspected {
+                assert_eq!(inspected.digest(), signed.digest(), "re-signing changes nothing inside");
+            }
+        }
+    }
+    let bound = 32 * bytes.len() as u64 + 4096;
+    let read = source.read.load(Ordering::Relaxed);
+    assert!(read <= bound, "{read} bytes read of a file of {}", bytes.len());
+}

@@ -1,0 +1,35 @@
+//! Mutated files: no parser panics, reads outside, or works without bound.
+//!
+//! `FIRMSEAL_FUZZ_ITERATIONS` sets how many (20,000 if not set).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+#[path = "fuzz/entry.rs"]
+mod entry;
+
+use common::{Random, fixture_path, mutate};
+
+#[test]
+fn parsers_are_total() {
+    let iterations: u64 = match std::env::var("FIRMSEAL_FUZZ_ITERATIONS") {
+        Ok(text) => text.parse().expect("FIRMSEAL_FUZZ_ITERATIONS is a number"),
+        Err(_) => 20_000,
+    };
+    let mut corpus = vec![common::fixture("firmware.bin"), Vec::new()];
+    for entry in std::fs::read_dir(fixture_path("mcuboot")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "bin") {
+            corpus.push(std::fs::read(path).unwrap());
+        }
+    }
+    corpus.sort();
+    corpus.iter().for_each(|bytes| entry::run(bytes));
+    for seed in 0..iterations {
+        let mut random = Random(seed);
+        let mut bytes = corpus[random.below(corpus.len())].clone();
+        mutate(&mut bytes, &mut random);
+        if std::panic::catch_unwind(|| entry::run(&bytes)).is_err() {
+            panic!("seed {seed}: {bytes:02x?}");
+        }
+    }
+}
