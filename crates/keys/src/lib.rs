@@ -5,8 +5,27 @@
 //! durable entry. This crate holds no HSM code; each backend with a heavy
 //! dependency is a crate of its own.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod create;
+pub mod error;
+pub mod file;
+pub mod known;
 pub mod logged;
+mod pair;
+pub mod pkcs11_uri;
+pub mod pool;
+mod sealed;
+pub mod secret;
 pub mod signer;
+pub mod uri;
+pub mod verify;
 
-pub use logged::{Log, LogError, Logged};
-pub use signer::{SignError, Signer};
+pub use error::KeysError;
+pub use file::FileKey;
+pub use logged::{DynLog, Log, LogError, Logged};
+pub use pkcs11_uri::Pkcs11Uri;
+pub use secret::{Secret, SecretSource};
+pub use signer::{DynSigner, SignError, Signer};
+pub use uri::KeyUri;
+pub use verify::{Verifier, VerifyError, verify};

@@ -1,6 +1,8 @@
 //! Logged intents: the token that opens a key.
 
 use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
 
 use firmseal_manifest::Intent;
 
@@ -20,6 +22,34 @@ pub trait Log: Send + Sync {
     fn append(&self, leaf: &[u8]) -> impl Future<Output = Result<u64, LogError>> + Send;
 }
 
+/// An entry on its way, into a log behind a pointer.
+pub type Appending<'a> = Pin<Box<dyn Future<Output = Result<u64, LogError>> + Send + 'a>>;
+
+/// [`Log`] as an object, for `Arc<dyn DynLog>`. Every log is one, and the
+/// object is itself a [`Log`].
+pub trait DynLog: Send + Sync {
+    /// As [`Log::append`].
+    fn dyn_append<'a>(&'a self, leaf: &'a [u8]) -> Appending<'a>;
+}
+
+impl<L: Log> DynLog for L {
+    fn dyn_append<'a>(&'a self, leaf: &'a [u8]) -> Appending<'a> {
+        Box::pin(self.append(leaf))
+    }
+}
+
+impl Log for dyn DynLog + '_ {
+    async fn append(&self, leaf: &[u8]) -> Result<u64, LogError> {
+        self.dyn_append(leaf).await
+    }
+}
+
+impl<L: Log + ?Sized> Log for Arc<L> {
+    async fn append(&self, leaf: &[u8]) -> Result<u64, LogError> {
+        (**self).append(leaf).await
+    }
+}
+
 /// Proof that a value was durably logged before anything was done with it.
 ///
 /// There is no other constructor than [`Logged::append`], and no `Clone`:
@@ -32,7 +62,7 @@ pub struct Logged<T> {
 
 impl Logged<Intent> {
     /// Logs an intent.
-    pub async fn append(log: &impl Log, intent: Intent) -> Result<Logged<Intent>, LogError> {
+    pub async fn append(log: &(impl Log + ?Sized), intent: Intent) -> Result<Logged<Intent>, LogError> {
         let index = log.append(&intent.encode()).await?;
         Ok(Logged { value: intent, index })
     }

@@ -1,10 +1,13 @@
 //! The signer contract.
 
 use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
 
 use firmseal_manifest::{Intent, PublicKey, Signature, Tbs};
 
 use crate::logged::Logged;
+use crate::verify::check_input;
 
 /// Why there is no signature.
 #[derive(Debug, thiserror::Error)]
@@ -56,4 +59,62 @@ pub trait Signer: Send + Sync {
         intent: Logged<Intent>,
         tbs: Tbs,
     ) -> impl Future<Output = Result<Signature, SignError>> + Send;
+}
+
+/// What every backend asks before it touches its key: is the input of a
+/// length and kind that the algorithm signs, and does the logged intent
+/// cover exactly this key and this input?
+///
+/// The length comes first, so that nobody can have megabytes hashed.
+pub fn check(key: &PublicKey, intent: &Logged<Intent>, tbs: &Tbs) -> Result<(), SignError> {
+    let algorithm = key.algorithm();
+    check_input(algorithm, tbs).map_err(|input| SignError::Unsupported { algorithm, input })?;
+    if !intent.value().covers(key, tbs) {
+        return Err(SignError::NotCovered);
+    }
+    Ok(())
+}
+
+/// A signature on its way, from a signer behind a pointer.
+pub type Signing<'a> = Pin<Box<dyn Future<Output = Result<Signature, SignError>> + Send + 'a>>;
+
+/// [`Signer`] as an object: a server holds `Arc<dyn DynSigner>` and does not
+/// know which backend it is. Every signer is one, and the object is itself
+/// a [`Signer`], so the contract is written down once.
+pub trait DynSigner: Send + Sync {
+    /// The public half.
+    fn dyn_public_key(&self) -> &PublicKey;
+
+    /// As [`Signer::sign`]. One allocation: nothing beside a signature.
+    fn dyn_sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Signing<'_>;
+}
+
+impl<S: Signer> DynSigner for S {
+    fn dyn_public_key(&self) -> &PublicKey {
+        self.public_key()
+    }
+
+    fn dyn_sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Signing<'_> {
+        Box::pin(self.sign(intent, tbs))
+    }
+}
+
+impl Signer for dyn DynSigner + '_ {
+    fn public_key(&self) -> &PublicKey {
+        self.dyn_public_key()
+    }
+
+    async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
+        self.dyn_sign(intent, tbs).await
+    }
+}
+
+impl<S: Signer + ?Sized> Signer for Arc<S> {
+    fn public_key(&self) -> &PublicKey {
+        (**self).public_key()
+    }
+
+    async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
+        (**self).sign(intent, tbs).await
+    }
 }

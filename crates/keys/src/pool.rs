@@ -1,0 +1,320 @@
+//! Pools: threads that wait for a key so that the executor does not.
+//!
+//! A token or an RSA key blocks; its calls run on threads that the backend
+//! owns, and tasks wait for a oneshot, whatever their executor. A pool has
+//! a fixed number of threads, a bounded queue and, where the other side may
+//! hang, a deadline that counts from the moment a job is handed in.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use futures_channel::oneshot;
+
+/// Why a job has no result.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PoolError {
+    /// The queue is full. Nothing was started.
+    #[error("too many requests already wait for this key")]
+    Full,
+    /// The deadline passed. The job was not started, or hangs, or finishes
+    /// unseen.
+    #[error("no answer within the deadline")]
+    TimedOut,
+    /// The worker panicked: a bug of ours, already on stderr.
+    #[error("the worker failed")]
+    Lost,
+}
+
+/// How large a pool is and how long it waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PoolOptions {
+    /// Threads, at least one.
+    pub threads: usize,
+    /// Jobs that may wait; more are refused at once.
+    pub queue: usize,
+    /// Longest time from handing in to the result; `None` waits for ever.
+    pub deadline: Option<Duration>,
+}
+
+/// Threads that work on jobs `J` and answer with `R`.
+///
+/// Dropping the pool lets queued jobs go unanswered and the threads end
+/// after the job at hand. They are not joined: one of them may hang in a
+/// driver, and a caller that shuts down must not hang with it.
+pub struct Pool<J, R> {
+    shared: Arc<Shared<J, R>>,
+    options: PoolOptions,
+}
+
+struct Shared<J, R> {
+    state: Mutex<State<J, R>>,
+    /// Signalled when a job arrives or the pool closes.
+    work: Condvar,
+    /// Signalled when the first deadline appears or the pool closes.
+    alarm: Condvar,
+}
+
+struct State<J, R> {
+    next: u64,
+    closed: bool,
+    queue: VecDeque<(u64, J)>,
+    /// Who waits for which job. Whoever removes the entry, worker or
+    /// watchdog, gives the one answer.
+    waiting: HashMap<u64, oneshot::Sender<Result<R, PoolError>>>,
+    /// Deadlines in order of arrival, which is their order in time because
+    /// all jobs have the same span.
+    deadlines: VecDeque<(Instant, u64)>,
+}
+
+impl<J, R> Shared<J, R> {
+    fn lock(&self) -> MutexGuard<'_, State<J, R>> {
+        // No code that runs under the lock can leave the state half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<J: Send + 'static, R: Send + 'static> Pool<J, R> {
+    /// Starts the threads. Each calls `worker` once for its own state, and
+    /// again if that state was lost in a panic.
+    pub fn new<W>(
+        name: &str,
+        options: PoolOptions,
+        worker: impl Fn() -> W + Send + Sync + 'static,
+    ) -> io::Result<Pool<J, R>>
+    where
+        W: FnMut(J) -> R,
+    {
+        let state = State {
+            next: 0,
+            closed: false,
+            queue: VecDeque::new(),
+            waiting: HashMap::new(),
+            deadlines: VecDeque::new(),
+        };
+        let shared =
+            Arc::new(Shared { state: Mutex::new(state), work: Condvar::new(), alarm: Condvar::new() });
+        // Made first: if a later thread cannot be started, dropping the
+        // pool ends those that were.
+        let pool = Pool { shared: Arc::clone(&shared), options };
+        let worker = Arc::new(worker);
+        for index in 0..options.threads.max(1) {
+            let (shared, worker) = (Arc::clone(&shared), Arc::clone(&worker));
+            thread::Builder::new().name(format!("{name}-{index}")).spawn(move || work(&shared, &*worker))?;
+        }
+        if options.deadline.is_some() {
+            thread::Builder::new().name(format!("{name}-watch")).spawn(move || watch(&shared))?;
+        }
+        Ok(pool)
+    }
+
+    /// Hands in a job; the future is its result. Dropping the future gives
+    /// the job up: if it waits it is not started, if it runs its result is
+    /// thrown away.
+    pub fn submit(&self, job: J) -> impl Future<Output = Result<R, PoolError>> + Send + use<J, R> {
+        let receiver = self.enqueue(job);
+        async move { receiver?.await.unwrap_or(Err(PoolError::Lost)) }
+    }
+
+    fn enqueue(&self, job: J) -> Result<oneshot::Receiver<Result<R, PoolError>>, PoolError> {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = self.shared.lock();
+        if state.queue.len() >= self.options.queue {
+            return Err(PoolError::Full);
+        }
+        let id = state.next;
+        state.next += 1;
+        state.queue.push_back((id, job));
+        state.waiting.insert(id, sender);
+        if let Some(deadline) = self.options.deadline {
+            state.deadlines.push_back((Instant::now() + deadline, id));
+            if state.deadlines.len() == 1 {
+                self.shared.alarm.notify_one();
+            }
+        }
+        self.shared.work.notify_one();
+        Ok(receiver)
+    }
+}
+
+impl<J, R> Drop for Pool<J, R> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.closed = true;
+        state.queue.clear();
+        self.shared.work.notify_all();
+        self.shared.alarm.notify_all();
+    }
+}
+
+fn work<J, R, W: FnMut(J) -> R>(shared: &Shared<J, R>, make: &(impl Fn() -> W + ?Sized)) {
+    let mut worker = make();
+    loop {
+        let (id, job) = {
+            let mut state = shared.lock();
+            loop {
+                if state.closed {
+                    return;
+                }
+                let Some((id, job)) = state.queue.pop_front() else {
+                    state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    continue;
+                };
+                // Answered by the watchdog, or given up by its caller: a
+                // key is not used for nobody.
+                match state.waiting.get(&id) {
+                    Some(sender) if !sender.is_canceled() => break (id, job),
+                    _ => forget(&mut state, id),
+                };
+            }
+        };
+        let result = catch_unwind(AssertUnwindSafe(|| worker(job)));
+        let result = result.map_err(|_| {
+            worker = make();
+            PoolError::Lost
+        });
+        let sender = forget(&mut shared.lock(), id);
+        if let Some(sender) = sender {
+            // An error means that the caller went away.
+            let _ = sender.send(result);
+        }
+    }
+}
+
+/// Takes a job off the books, and with it the deadlines in front that no
+/// longer matter, so that the list is no longer than what is outstanding
+/// behind the oldest open job.
+fn forget<J, R>(state: &mut State<J, R>, id: u64) -> Option<oneshot::Sender<Result<R, PoolError>>> {
+    let sender = state.waiting.remove(&id);
+    while state.deadlines.front().is_some_and(|(_, id)| !state.waiting.contains_key(id)) {
+        state.deadlines.pop_front();
+    }
+    sender
+}
+
+fn watch<J, R>(shared: &Shared<J, R>) {
+    let mut state = shared.lock();
+    while !state.closed {
+        let now = Instant::now();
+        match state.deadlines.front().copied() {
+            None => state = shared.alarm.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some((at, id)) if at <= now => {
+                state.deadlines.pop_front();
+                if let Some(sender) = forget(&mut state, id) {
+                    let _ = sender.send(Err(PoolError::TimedOut));
+                }
+            }
+            Some((at, _)) => {
+                let wait = shared.alarm.wait_timeout(state, at - now);
+                state = wait.unwrap_or_else(PoisonError::into_inner).0;
+            }
+        }
+    }
+}
+
+/// Waits for a future on this thread. For start-up and tools, which have no
+/// executor; never inside one.
+pub fn wait<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    fn options(threads: usize, queue: usize, deadline: Option<Duration>) -> PoolOptions {
+        PoolOptions { threads, queue, deadline }
+    }
+
+    #[test]
+    fn every_job_gets_its_own_answer() {
+        let pool = Pool::new("test", options(3, 1000, None), || |job: u32| job * 2).unwrap();
+        let futures: Vec<_> = (0..500).map(|job| (job, pool.submit(job))).collect();
+        for (job, future) in futures {
+            assert_eq!(wait(future), Ok(job * 2));
+        }
+    }
+
+    #[test]
+    fn a_worker_that_hangs_does_not_hang_the_caller() {
+        let (release, hang) = mpsc::channel::<()>();
+        let hang = Arc::new(Mutex::new(hang));
+        let pool = Pool::new("test", options(1, 8, Some(Duration::from_millis(20))), move || {
+            let hang = Arc::clone(&hang);
+            move |job: u32| {
+                if job == 0 {
+                    let _ = hang.lock().unwrap().recv();
+                }
+                job
+            }
+        })
+        .unwrap();
+        let stuck = pool.submit(0);
+        let behind = pool.submit(1);
+        assert_eq!(wait(stuck), Err(PoolError::TimedOut));
+        assert_eq!(wait(behind), Err(PoolError::TimedOut), "the deadline counts from handing in");
+        release.send(()).unwrap();
+        // The thread comes back, skips the job that nobody waits for, and
+        // serves the next; how soon is up to the scheduler.
+        let served = (0..1000).any(|_| wait(pool.submit(2)) == Ok(2));
+        assert!(served);
+        assert!(pool.shared.lock().waiting.is_empty());
+    }
+
+    #[test]
+    fn a_full_queue_refuses_at_once() {
+        let (release, hang) = mpsc::channel::<()>();
+        let (entered, started) = mpsc::channel::<()>();
+        let hang = Arc::new(Mutex::new(hang));
+        let pool = Pool::new("test", options(1, 2, None), move || {
+            let (hang, entered) = (Arc::clone(&hang), entered.clone());
+            move |job: u32| {
+                entered.send(()).unwrap();
+                let _ = hang.lock().unwrap().recv();
+                job
+            }
+        })
+        .unwrap();
+        let first = pool.submit(1);
+        started.recv().unwrap();
+        let (second, third) = (pool.submit(2), pool.submit(3));
+        assert_eq!(wait(pool.submit(4)), Err(PoolError::Full));
+        drop(second);
+        drop(release);
+        assert_eq!(wait(first), Ok(1));
+        assert_eq!(wait(third), Ok(3));
+        assert_eq!(started.try_iter().count(), 1, "the abandoned job was never started");
+    }
+
+    #[test]
+    fn a_panic_loses_one_job_and_no_more() {
+        let pool = Pool::new("test", options(1, 8, None), || {
+            |job: u32| if job == 0 { panic!("on purpose") } else { job }
+        })
+        .unwrap();
+        assert_eq!(wait(pool.submit(0)), Err(PoolError::Lost));
+        assert_eq!(wait(pool.submit(1)), Ok(1));
+    }
+}

@@ -1,0 +1,83 @@
+//! Key URIs: which key, as configurations and the command line write it.
+//!
+//! `file:PATH` is the encrypted key file, for development; `pkcs11:...` is
+//! a key in a token or HSM (RFC 7512). Parsed once; this crate opens files,
+//! and the program at the rim hands the rest to the backend it was built
+//! with.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::KeysError;
+use crate::pkcs11_uri::Pkcs11Uri;
+
+/// Names a key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum KeyUri {
+    /// An encrypted key file. Development only.
+    File(PathBuf),
+    /// A key in a PKCS#11 token.
+    Pkcs11(Box<Pkcs11Uri>),
+}
+
+impl KeyUri {
+    /// Whether keys of this kind may stand for development only.
+    pub fn is_development_only(&self) -> bool {
+        matches!(self, KeyUri::File(_))
+    }
+}
+
+impl FromStr for KeyUri {
+    type Err = KeysError;
+
+    fn from_str(text: &str) -> Result<KeyUri, KeysError> {
+        match text.split_once(':') {
+            Some(("file", path)) if !path.is_empty() && !path.contains('\0') => Ok(KeyUri::File(path.into())),
+            Some(("pkcs11", _)) => Ok(KeyUri::Pkcs11(Box::new(text.parse()?))),
+            _ => Err(KeysError::NotAKeyUri("write `file:PATH` or `pkcs11:...` (RFC 7512)".to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for KeyUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyUri::File(path) => write!(f, "file:{}", path.display()),
+            KeyUri::Pkcs11(uri) => uri.fmt(f),
+        }
+    }
+}
+
+impl Serialize for KeyUri {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for KeyUri {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_a_file_or_in_a_token() {
+        for good in ["file:/etc/firmseal/dev.pem", "file:dev.pem", "pkcs11:token=hsm;object=release"] {
+            assert_eq!(good.parse::<KeyUri>().unwrap().to_string(), good);
+        }
+        for bad in ["", "dev.pem", "file:", "File:a", "aws:1", "pkcs11", "pkcs11:?pin-value=123456"] {
+            let error = bad.parse::<KeyUri>().unwrap_err().to_string();
+            assert!(!error.contains("123456"), "{error}");
+        }
+        assert!("file:a".parse::<KeyUri>().unwrap().is_development_only());
+        assert!(!"pkcs11:".parse::<KeyUri>().unwrap().is_development_only());
+    }
+}

@@ -1,0 +1,163 @@
+//! Signature verification on hosts: P-256, P-384, Ed25519 and RSA-PSS.
+//!
+//! Devices verify with `firmseal-core`; this is for everything that a host
+//! checks, above all what a signer is about to hand out.
+
+use aws_lc_rs::digest::{self, Digest};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey, RSA_PSS_2048_8192_SHA256,
+    VerificationAlgorithm,
+};
+use firmseal_manifest::tbs::MESSAGE_MAX;
+use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs};
+
+/// Why a signature is not accepted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The algorithm does not sign this kind of input.
+    #[error("a {algorithm} key does not sign {input}")]
+    Unsupported {
+        /// The key's algorithm.
+        algorithm: KeyAlgorithm,
+        /// What it was asked about.
+        input: &'static str,
+    },
+    /// The key or the signature is malformed, or the signature is not by
+    /// this key over these bytes. Deliberately one answer.
+    #[error("the signature does not verify under the key")]
+    BadSignature,
+}
+
+/// Checks that `signature` was made with `key` over `tbs`.
+///
+/// ECDSA signatures are r || s at full width; RSA is RSASSA-PSS with
+/// SHA-256, MGF1 with SHA-256 and a salt of exactly 32 bytes.
+pub fn verify(key: &PublicKey, tbs: &Tbs, signature: &Signature) -> Result<(), VerifyError> {
+    Verifier::new(key)?.verify(tbs, signature)
+}
+
+/// A public key made ready to verify with, many times and from any thread.
+pub struct Verifier {
+    algorithm: KeyAlgorithm,
+    key: ParsedPublicKey,
+    /// The raw key, for Ed25519 only.
+    small_order: bool,
+}
+
+impl Verifier {
+    /// Reads the key. A point that is not on its curve is refused here.
+    pub fn new(key: &PublicKey) -> Result<Verifier, VerifyError> {
+        let algorithm = key.algorithm();
+        let scheme: &'static dyn VerificationAlgorithm = match algorithm {
+            KeyAlgorithm::P256 => &ECDSA_P256_SHA256_FIXED,
+            KeyAlgorithm::P384 => &ECDSA_P384_SHA384_FIXED,
+            KeyAlgorithm::Ed25519 => &ED25519,
+            KeyAlgorithm::Rsa(_) => &RSA_PSS_2048_8192_SHA256,
+        };
+        let bits = key.bits();
+        let small_order = algorithm == KeyAlgorithm::Ed25519 && is_small_order(&bits);
+        let key = ParsedPublicKey::new(scheme, bits).map_err(|_| VerifyError::BadSignature)?;
+        Ok(Verifier { algorithm, key, small_order })
+    }
+
+    /// Checks one signature.
+    pub fn verify(&self, tbs: &Tbs, signature: &Signature) -> Result<(), VerifyError> {
+        check_input(self.algorithm, tbs)
+            .map_err(|input| VerifyError::Unsupported { algorithm: self.algorithm, input })?;
+        let bytes = signature.0.as_slice();
+        // Under a key of small order one signature is valid for many
+        // messages, and core, which verifies strictly, refuses it. A host
+        // that accepted it would ship what no device takes.
+        if self.algorithm == KeyAlgorithm::Ed25519 {
+            let r = bytes.get(..32).ok_or(VerifyError::BadSignature)?;
+            if self.small_order || is_small_order(r) {
+                return Err(VerifyError::BadSignature);
+            }
+        }
+        match tbs {
+            Tbs::Message(message) => self.key.verify_sig(message, bytes),
+            Tbs::Sha256(value) => self.key.verify_digest_sig(&import(value, &digest::SHA256)?, bytes),
+            Tbs::Sha384(value) => self.key.verify_digest_sig(&import(value, &digest::SHA384)?, bytes),
+        }
+        .map_err(|_| VerifyError::BadSignature)
+    }
+}
+
+fn import(value: &[u8], algorithm: &'static digest::Algorithm) -> Result<Digest, VerifyError> {
+    Digest::import_less_safe(value, algorithm).map_err(|_| VerifyError::BadSignature)
+}
+
+/// Whether keys of `algorithm` sign this kind of input, at this length;
+/// otherwise what it is, for the error.
+pub(crate) fn check_input(algorithm: KeyAlgorithm, tbs: &Tbs) -> Result<(), &'static str> {
+    match (tbs, algorithm) {
+        (Tbs::Message(message), _) if message.len() > MESSAGE_MAX => Err("a message of more than 64 KiB"),
+        (Tbs::Message(_), _) => Ok(()),
+        (Tbs::Sha256(_), KeyAlgorithm::P256 | KeyAlgorithm::Rsa(_)) => Ok(()),
+        (Tbs::Sha256(_), _) => Err("a SHA-256 digest"),
+        (Tbs::Sha384(_), KeyAlgorithm::P384) => Ok(()),
+        (Tbs::Sha384(_), _) => Err("a SHA-384 digest"),
+    }
+}
+
+/// Whether an encoded Ed25519 point has an order of 1, 2, 4 or 8.
+///
+/// There are eight such points, with five y coordinates; two of those also
+/// have an encoding above the prime. The sign of x is masked away.
+fn is_small_order(point: &[u8]) -> bool {
+    const MIDDLE: [u8; 30] = [0xff; 30];
+    const ORDER_8: [[u8; 32]; 2] = [
+        [
+            0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0,
+            0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+        ],
+        [
+            0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f,
+            0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+        ],
+    ];
+    let Ok(mut y) = <[u8; 32]>::try_from(point) else { return false };
+    y[31] &= 0x7f;
+    // y = 0 and 1, then p - 1, p and p + 1.
+    let low = y[0] <= 1 && y[1..].iter().all(|byte| *byte == 0);
+    let high = (0xec..=0xee).contains(&y[0]) && y[1..31] == MIDDLE && y[31] == 0x7f;
+    low || high || ORDER_8.contains(&y)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use firmseal_core::crypto::{Crypto, RustCrypto};
+
+    #[test]
+    fn host_and_device_refuse_keys_of_small_order() {
+        // y = 1 is the neutral element: [0]B = R + [h]A for every message.
+        let neutral = |sign: u8| {
+            let mut point = [0; 32];
+            point[0] = 1;
+            point[31] = sign;
+            point
+        };
+        let mut signature = vec![0; 64];
+        signature[..32].copy_from_slice(&neutral(0));
+        let key = PublicKey::from_ed25519(neutral(0)).unwrap();
+        let tbs = Tbs::Message(b"any message".to_vec());
+        assert_eq!(verify(&key, &tbs, &Signature(signature.clone())), Err(VerifyError::BadSignature));
+        let device = RustCrypto.verify(&key.as_core().unwrap(), b"any message", &signature);
+        assert!(device.is_err());
+        // The library alone would have accepted it: the check is needed.
+        let alone = ParsedPublicKey::new(&ED25519, key.bits()).unwrap();
+        assert!(alone.verify_sig(b"any message", &signature).is_ok());
+        assert!(is_small_order(&neutral(0x80)));
+        assert!(!is_small_order(&[7; 32]));
+    }
+
+    #[test]
+    fn an_input_of_the_wrong_kind_is_named() {
+        let key = PublicKey::from_ed25519([7; 32]).unwrap();
+        let answer = verify(&key, &Tbs::Sha256([0; 32]), &Signature(vec![0; 64]));
+        let algorithm = KeyAlgorithm::Ed25519;
+        assert_eq!(answer, Err(VerifyError::Unsupported { algorithm, input: "a SHA-256 digest" }));
+    }
+}
