@@ -1,1 +1,6 @@
-//! The server: one binary that signs, keeps and delivers.
+//! The server.
+mod clock;
+mod config;
+mod listen;
+mod metrics;
+pub mod tls;

@@ -1,0 +1,381 @@
+//! Configuration: a TOML file, checked before anything starts.
+//!
+//! Unknown keys are errors: a misspelt `check_remote_host` that is silently
+//! ignored would leave a door open.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::tls::{Door, HostRule, TlsSettings};
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{file}{}: {why}", .line.map(|line| format!(", line {line}")).unwrap_or_default())]
+pub struct ConfigError {
+    /// The configuration file.
+    pub file: PathBuf,
+    /// The line, where one is to blame.
+    pub line: Option<usize>,
+    /// What is wrong.
+    pub why: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// What a listener serves.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Serves {
+    /// The operators' API, metrics and readiness.
+    Operator,
+    /// Enrolment, polls and payloads for devices.
+    Device,
+    /// Reading what is published, for anybody.
+    Public,
+}
+
+impl Serves {
+    /// The word in configuration, logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Serves::Operator => "operator",
+            Serves::Device => "device",
+            Serves::Public => "public",
+        }
+    }
+}
+
+/// One listener.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// What it serves.
+    pub serves: Serves,
+    /// The address it listens on.
+    #[serde(default = "loopback")]
+    pub address: IpAddr,
+    /// The port, 1 to 65535.
+    pub port: u16,
+    /// Certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// Private key, PEM.
+    pub key: PathBuf,
+    /// Demand client certificates that `authority` vouches for. Without it
+    /// the connection is encrypted only.
+    #[serde(default)]
+    pub validate_client_certificates: bool,
+    /// PEM file of certificate authorities or chosen client certificates.
+    /// For devices, the device CA.
+    pub authority: Option<PathBuf>,
+    /// Admit only these common names, alternative names or `*.domains`.
+    #[serde(default)]
+    pub check_remote_host: Vec<String>,
+}
+
+fn loopback() -> IpAddr {
+    IpAddr::V4(Ipv4Addr::LOCALHOST)
+}
+
+/// The device CA.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceCaFiles {
+    /// Its certificate, PEM.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+    /// Days that a device certificate is valid.
+    #[serde(default = "ninety")]
+    pub valid_days: u32,
+}
+
+fn ninety() -> u32 {
+    90
+}
+
+/// What bounds callers. The defaults suit a small fleet on one machine.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Open connections on each listener.
+    pub connections: usize,
+    /// Seconds for a TLS handshake.
+    pub handshake_seconds: u64,
+    /// Seconds for the head of a request to arrive, and for a kept-alive
+    /// connection to stay silent.
+    pub header_seconds: u64,
+    /// Seconds for a JSON request to arrive and be answered.
+    pub request_seconds: u64,
+    /// Seconds that an upload or a download may stand still.
+    pub stall_seconds: u64,
+    /// Seconds after which a connection is closed at the next opportunity:
+    /// open connections outlive a change of authority or certificates.
+    pub connection_age_seconds: u64,
+    /// Seconds that requests get to end when the server stops.
+    pub shutdown_seconds: u64,
+    /// Bytes of a request's head.
+    pub head_bytes: usize,
+    /// Bytes of a JSON request.
+    pub json_bytes: usize,
+    /// Bytes of one piece of an upload, at most 16 MiB.
+    pub piece_bytes: usize,
+    /// Bytes of an artifact.
+    pub artifact_bytes: u64,
+    /// Seconds that an unfinished upload is kept.
+    pub upload_seconds: u64,
+    /// Seconds between polls, as devices are told.
+    pub poll_seconds: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections: 4096,
+            handshake_seconds: 10,
+            header_seconds: 75,
+            request_seconds: 60,
+            stall_seconds: 60,
+            connection_age_seconds: 3600,
+            shutdown_seconds: 20,
+            head_bytes: 16 * 1024,
+            json_bytes: 256 * 1024,
+            piece_bytes: 8 * 1024 * 1024,
+            artifact_bytes: 16 * 1024 * 1024 * 1024,
+            upload_seconds: 24 * 3600,
+            poll_seconds: 300,
+        }
+    }
+}
+
+impl Limits {
+    pub(crate) fn handshake(&self) -> Duration {
+        Duration::from_secs(self.handshake_seconds)
+    }
+
+    pub(crate) fn header(&self) -> Duration {
+        Duration::from_secs(self.header_seconds)
+    }
+
+    pub(crate) fn request(&self) -> Duration {
+        Duration::from_secs(self.request_seconds)
+    }
+
+    pub(crate) fn stall(&self) -> Duration {
+        Duration::from_secs(self.stall_seconds)
+    }
+
+    pub(crate) fn connection_age(&self) -> Duration {
+        Duration::from_secs(self.connection_age_seconds)
+    }
+
+    pub(crate) fn shutdown(&self) -> Duration {
+        Duration::from_secs(self.shutdown_seconds)
+    }
+}
+
+/// The whole configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The listeners.
+    pub listener: Vec<Listener>,
+    /// The device CA.
+    pub device_ca: DeviceCaFiles,
+    /// What bounds callers.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+impl Config {
+    /// Reads and checks a file. Relative paths in it are relative to it.
+    pub fn read(file: &Path) -> Result<Config, ConfigError> {
+        let text = fs::read_to_string(file).map_err(|err| ConfigError {
+            file: file.to_owned(),
+            line: None,
+            why: format!("cannot be read: {err}"),
+            hint: "give the file that `firmseal init` wrote, or make its reader its owner".to_owned(),
+        })?;
+        Config::parse(file, &text)
+    }
+
+    /// Checks a text as if it stood in a file.
+    pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
+        let mut config: Config = toml::from_str(text).map_err(|err| ConfigError {
+            file: file.to_owned(),
+            line: err.span().map(|span| line_of(text, span.start)),
+            why: err.message().to_owned(),
+            hint: hint_for(err.message()).to_owned(),
+        })?;
+        let base = file.parent().unwrap_or(Path::new(""));
+        for listener in &mut config.listener {
+            for path in
+                [&mut listener.certificate, &mut listener.key].into_iter().chain(&mut listener.authority)
+            {
+                *path = base.join(&*path);
+            }
+        }
+        config.device_ca.certificate = base.join(&config.device_ca.certificate);
+        config.device_ca.key = base.join(&config.device_ca.key);
+        config.check(file, text)?;
+        Ok(config)
+    }
+
+    fn check(&self, file: &Path, text: &str) -> Result<(), ConfigError> {
+        let tables: Vec<usize> = text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| line.trim_start().starts_with("[[listener]]"))
+            .map(|(index, _)| index + 1)
+            .collect();
+        if self.listener.is_empty() {
+            return Err(ConfigError {
+                file: file.to_owned(),
+                line: None,
+                why: "there is no listener".to_owned(),
+                hint: "add a [[listener]] with serves, port, certificate and key".to_owned(),
+            });
+        }
+        for (index, listener) in self.listener.iter().enumerate() {
+            listener.check().map_err(|(why, hint)| ConfigError {
+                file: file.to_owned(),
+                line: tables.get(index).copied(),
+                why: format!("the {} listener: {why}", listener.serves.as_str()),
+                hint: hint.to_owned(),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Listener {
+    /// The checks that one listener passes by itself; what is wrong, and a
+    /// hint.
+    fn check(&self) -> Result<(), (String, &'static str)> {
+        if self.port == 0 {
+            return Err(("port 0 is not a port to be found at".to_owned(), "choose a port from 1 to 65535"));
+        }
+        match self.serves {
+            Serves::Device if self.validate_client_certificates || !self.check_remote_host.is_empty() => Err((
+                "validate_client_certificates and check_remote_host are for operators and the public".to_owned(),
+                "leave them out: devices always need a certificate of the device CA",
+            )),
+            Serves::Device => Ok(()),
+            _ if self.validate_client_certificates && self.authority.is_none() => Err((
+                "validate_client_certificates needs an authority file".to_owned(),
+                "set authority to a PEM file of authorities or chosen client certificates",
+            )),
+            _ if !self.validate_client_certificates && self.authority.is_some() => Err((
+                "an authority file has no effect without validate_client_certificates".to_owned(),
+                "set validate_client_certificates = true, or leave authority out",
+            )),
+            _ if !self.validate_client_certificates && !self.check_remote_host.is_empty() => Err((
+                "check_remote_host needs validate_client_certificates: names nobody checked are worth nothing"
+                    .to_owned(),
+                "set validate_client_certificates = true and an authority file",
+            )),
+            _ => self.rules().map(|_| ()).map_err(|err| (err.to_string(), "write `host.example.com` or `*.example.com`")),
+        }
+    }
+
+    fn rules(&self) -> Result<Vec<HostRule>, crate::tls::TlsError> {
+        self.check_remote_host.iter().map(|rule| rule.parse()).collect()
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
+    }
+
+    /// Its TLS settings. The device CA stands in where a device listener
+    /// names no authority of its own.
+    pub(crate) fn tls(&self, device_ca: &Path) -> Result<TlsSettings, crate::tls::TlsError> {
+        let door = match (self.serves, &self.authority) {
+            (Serves::Device, authority) => {
+                Door::Devices { authority: authority.clone().unwrap_or_else(|| device_ca.to_owned()) }
+            }
+            (_, Some(authority)) if self.validate_client_certificates => {
+                Door::Operators { authority: authority.clone(), hosts: self.rules()? }
+            }
+            _ => Door::EncryptedOnly,
+        };
+        Ok(TlsSettings { certificate: self.certificate.clone(), key: self.key.clone(), door })
+    }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
+
+fn hint_for(message: &str) -> &'static str {
+    if message.contains("unknown field") || message.contains("unknown variant") {
+        "check the spelling; nothing that is unknown is ignored"
+    } else if message.contains("missing field") {
+        "add it; `firmseal init` writes a complete file to compare with"
+    } else if message.contains("u16") {
+        "a port is a number from 1 to 65535"
+    } else {
+        "compare with the file that `firmseal init` writes"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "
+[[listener]]
+serves = \"operator\"
+port = 8443
+certificate = \"server.pem\"
+key = \"server.key\"
+
+[device_ca]
+certificate = \"ca.pem\"
+key = \"ca.key\"
+";
+
+    fn why(text: &str) -> String {
+        match Config::parse(Path::new("/etc/firmseal/server.toml"), text) {
+            Ok(_) => "fine".to_owned(),
+            Err(err) => format!("{err} | {}", err.hint),
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named_with_file_line_and_hint() {
+        assert_eq!(why(GOOD), "fine");
+        for (from, to, want) in [
+            ("8443", "0", "server.toml, line 2: the operator listener: port 0"),
+            ("8443", "65536", "line 4"),
+            ("8443", "65536", "1 to 65535"),
+            ("8443", "-1", "1 to 65535"),
+            ("port", "prot", "unknown field `prot`"),
+            ("\"operator\"", "\"robots\"", "unknown variant `robots`"),
+            ("key = \"server.key\"", "", "missing field `key`"),
+            ("port = 8443", "port = 8443\nvalidate_client_certificates = true", "authority file"),
+            ("port = 8443", "port = 8443\nauthority = \"x\"", "has no effect"),
+            ("port = 8443", "port = 8443\ncheck_remote_host = [\"a\"]", "nobody checked"),
+            (
+                "port = 8443",
+                "port = 8443\nvalidate_client_certificates = true\nauthority = \"x\"\ncheck_remote_host = [\"a.*\"]",
+                "only at the beginning",
+            ),
+            ("[[listener]]", "[[listner]]", "unknown field `listner`"),
+            ("port = 8443", "port = ", "line 4"),
+        ] {
+            let text = GOOD.replacen(from, to, 1);
+            assert!(why(&text).contains(want), "{want:?} not in {:?}", why(&text));
+        }
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let config = Config::parse(Path::new("/etc/firmseal/server.toml"), GOOD);
+        let certificate = config.ok().map(|config| config.listener[0].certificate.clone());
+        assert_eq!(certificate, Some(PathBuf::from("/etc/firmseal/server.pem")));
+    }
+}

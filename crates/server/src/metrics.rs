@@ -1,0 +1,154 @@
+//! Metrics: what the server counts, in the OpenMetrics text form.
+//!
+//! Labels come from fixed words only. A device id, a version or a name from
+//! a request never becomes a label: the number of time series is bounded by
+//! this file.
+
+use std::fmt::Write;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+/// One label: the outcome, phase or reason.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Outcome {
+    pub(crate) outcome: &'static str,
+}
+
+/// A listener and why a handshake on it failed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Handshake {
+    pub(crate) listener: &'static str,
+    pub(crate) reason: &'static str,
+}
+
+/// A listener.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct OnListener {
+    pub(crate) listener: &'static str,
+}
+
+/// The phase of a report, and a refusal's number (0 for none).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Reported {
+    pub(crate) phase: &'static str,
+    pub(crate) code: u32,
+}
+
+/// A listener and a class of answers: `2xx`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Answered {
+    pub(crate) listener: &'static str,
+    pub(crate) status: &'static str,
+}
+
+/// Everything that is counted.
+pub(crate) struct Metrics {
+    registry: Registry,
+    pub(crate) signing: Family<Outcome, Counter>,
+    pub(crate) signing_seconds: Histogram,
+    pub(crate) polls: Family<Outcome, Counter>,
+    pub(crate) reports: Family<Reported, Counter>,
+    pub(crate) bytes_served: Family<OnListener, Counter>,
+    pub(crate) verifications: Family<Outcome, Counter>,
+    pub(crate) handshakes_failed: Family<Handshake, Counter>,
+    pub(crate) connections: Family<OnListener, Gauge>,
+    pub(crate) answers: Family<Answered, Counter>,
+    pub(crate) enrolments: Family<Outcome, Counter>,
+}
+
+/// Refusal numbers above this are counted together: a device must not be
+/// able to make time series.
+const CODES_COUNTED: u16 = 999;
+
+impl Metrics {
+    pub(crate) fn new() -> Metrics {
+        let mut registry = Registry::with_prefix("firmseal");
+        let signing_seconds =
+            Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0]);
+        let metrics = Metrics {
+            signing: Family::default(),
+            signing_seconds: signing_seconds.clone(),
+            polls: Family::default(),
+            reports: Family::default(),
+            bytes_served: Family::default(),
+            verifications: Family::default(),
+            handshakes_failed: Family::default(),
+            connections: Family::default(),
+            answers: Family::default(),
+            enrolments: Family::default(),
+            registry: Registry::default(),
+        };
+        registry.register("signing", "Signing requests by outcome", metrics.signing.clone());
+        registry.register_with_unit(
+            "signing_duration",
+            "Time from a signing request to its durable release",
+            Unit::Seconds,
+            signing_seconds,
+        );
+        registry.register("polls", "Polls by whether they brought anything new", metrics.polls.clone());
+        registry.register("reports", "Reports by phase and refusal number", metrics.reports.clone());
+        registry.register_with_unit(
+            "served",
+            "Payload, tree and envelope bytes handed to connections",
+            Unit::Bytes,
+            metrics.bytes_served.clone(),
+        );
+        registry.register("verifications", "Releases the server verified", metrics.verifications.clone());
+        registry.register(
+            "tls_handshakes_failed",
+            "TLS handshakes that failed, by reason",
+            metrics.handshakes_failed.clone(),
+        );
+        registry.register("connections", "Open connections", metrics.connections.clone());
+        registry.register("answers", "Answers by class of status", metrics.answers.clone());
+        registry.register("enrolments", "Enrolments by outcome", metrics.enrolments.clone());
+        registry.register("build", "The running build", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        Metrics { registry, ..metrics }
+    }
+
+    /// Counts a report.
+    pub(crate) fn report(&self, phase: &'static str, code: Option<u16>) {
+        let code = u32::from(code.unwrap_or(0).min(CODES_COUNTED));
+        self.reports.get_or_create(&Reported { phase, code }).inc();
+    }
+
+    /// The text form; `None` only if formatting into memory fails.
+    pub(crate) fn text(&self) -> Option<String> {
+        let mut out = String::new();
+        encode(&mut out, &self.registry).ok()?;
+        // A reader must be able to tell a whole text from a cut one.
+        if !out.ends_with("# EOF\n") {
+            out.write_str("# EOF\n").ok()?;
+        }
+        Some(out)
+    }
+}
+
+/// Why a handshake failed, in one of a few words.
+pub(crate) fn handshake_reason(err: &std::io::Error) -> &'static str {
+    use rustls::{CertificateError, Error};
+    let Some(tls) = err.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
+        return "connection";
+    };
+    match tls {
+        Error::NoCertificatesPresented => "no_certificate",
+        Error::InvalidCertificate(why) => match why {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "expired",
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "not_yet_valid",
+            CertificateError::Revoked => "revoked",
+            CertificateError::UnknownIssuer => "unknown_issuer",
+            CertificateError::ApplicationVerificationFailure => "host_not_admitted",
+            _ => "bad_certificate",
+        },
+        Error::AlertReceived(_) => "refused_by_client",
+        Error::PeerIncompatible(_) => "incompatible",
+        _ => "protocol",
+    }
+}
