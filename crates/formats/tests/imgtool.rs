@@ -139,8 +139,10 @@ fn imgtool_reads_back_version_and_counter() {
     assert!(counter.contains("98badcfe") || counter.contains("[152,186,220,254]"), "{counter}");
 }
 
+type Shape = (&'static [&'static str], &'static [(&'static str, &'static str)]);
+
 /// imgtool's arguments and our parameters that mean the same.
-const SHAPES: &[(&[&str], &[(&str, &str)])] = &[
+const SHAPES: &[Shape] = &[
     (&["-H", "64", "-S", "0x1000"], &[("header-size", "64"), ("slot-size", "0x1000")]),
     (
         &["-H", "0x200", "-S", "0x2000", "--pad-header", "--align", "8"],

@@ -10,7 +10,9 @@ use common::{TestKey, accepted, fixture, sign};
 use firmseal_formats::{FormatError, Parameters, Source, Wanted};
 use firmseal_manifest::{PublicKey, Signature};
 
-const SLOT: &[(&str, &str)] = &[("header-size", "64"), ("slot-size", "0x1000")];
+type Pairs = &'static [(&'static str, &'static str)];
+
+const SLOT: Pairs = &[("header-size", "64"), ("slot-size", "0x1000")];
 
 #[test]
 fn a_raw_binary_is_wrapped_and_signed() {
@@ -42,7 +44,7 @@ fn a_signed_image_is_signed_again_and_only_the_attestation_changes() {
 
 #[test]
 fn what_the_image_says_and_what_is_asked_must_agree() {
-    let cases: &[(&str, &str, u64, &[(&str, &str)], &str)] = &[
+    let cases: &[(&str, &str, u64, Pairs, &str)] = &[
         ("ed25519", "1.2.3+5", 7, &[], "the file says version 1.2.3+4, the request says 1.2.3+5"),
         ("ed25519", "1.2.3", 7, &[], "version"),
         ("ed25519", "1.2.3+4", 8, &[], "the file says security epoch 7"),
@@ -90,7 +92,8 @@ fn what_is_no_binary_or_does_not_fit_is_not_wrapped() {
     let code = vec![0x41; 300];
     let zeros = vec![0; 300];
     let elf = [b"\x7fELF".as_slice(), &code].concat();
-    let cases: &[(&str, &[u8], &str, u64, &[(&str, &str)], &str)] = &[
+    type Case<'a> = (&'a str, &'a [u8], &'a str, u64, Pairs, &'a str);
+    let cases: &[Case<'_>] = &[
         ("elf", &elf, "1.0.0", 0, SLOT, "an ELF file"),
         ("hex", b":10010000214601360121470136007EFE09D2190140\n", "1.0.0", 0, SLOT, "an Intel HEX file"),
         ("srec", b"S00F000068656C6C6F202020202000003C\n", "1.0.0", 0, SLOT, "S-record"),
