@@ -1,5 +1,6 @@
 //! The verifier on QEMU's mps2-an385: build, run, compare, print the cost.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -22,8 +23,17 @@ pub(crate) struct Case {
 /// What the board did.
 pub(crate) struct Report {
     pub(crate) cases: Vec<Case>,
-    /// Flash of everything, and of the same program without the verifier.
-    flash: (u64, u64),
+    /// The verdict that is expected of each case; 0 where none is named.
+    expected: BTreeMap<String, u16>,
+    flash: Flash,
+}
+
+/// Bytes of flash, harness subtracted.
+pub(crate) struct Flash {
+    /// SHA-256, P-256 and Ed25519.
+    pub(crate) crypto: u64,
+    /// `admit` with its cryptography.
+    pub(crate) admit: u64,
 }
 
 /// `cargo xtask board`.
@@ -40,22 +50,76 @@ pub(crate) fn main(arguments: &[String]) -> Result<(), Error> {
     }
 }
 
-/// Builds and runs the board's program.
+/// Builds and runs the board's program on the packed cases.
 pub(crate) fn measure() -> Result<Report, Error> {
-    let target = workspace::target().join("boards");
+    let pack = work().join("cases.bin");
+    workspace::write(&pack, "")?;
+    let expected = expectations(&process::read(host()?.arg("pack").arg(&pack))?)?;
+
+    let flash = flash("release")?;
+    let cases = read(&qemu(binary("release", "mps2-an385"))?)?;
+    // The program without the recorder around it says the same.
+    let plain = read(&qemu(binary("release", "admit"))?)?;
+    let agree =
+        plain.iter().all(|one| cases.iter().any(|case| (&case.name, case.code) == (&one.name, one.code)));
+    if !agree || plain.is_empty() {
+        return Err(Error::wrong("the programs `admit` and `mps2-an385` disagree about a verdict"));
+    }
+    Ok(Report { cases, expected, flash })
+}
+
+/// Builds the board's programs under a profile and compares their sizes.
+pub(crate) fn flash(profile: &str) -> Result<Flash, Error> {
     let mut cargo = bare_metal::cargo()?;
-    cargo
-        .args(["build", "--release", "--quiet", "--package", "mps2-an385", "--target", bare_metal::TARGET])
-        .arg("--manifest-path")
-        .arg(workspace::root().join("boards/Cargo.toml"))
-        .arg("--target-dir")
-        .arg(&target);
+    build(&mut cargo, profile).args(["--package", "mps2-an385", "--target", bare_metal::TARGET]);
     process::read(&mut cargo)?;
-    let binary = |name| target.join(bare_metal::TARGET).join("release").join(name);
-    let cases = read(&qemu(binary("mps2-an385"))?)?;
-    read(&qemu(binary("empty"))?)?;
-    let flash = (elf::flash_size(&binary("mps2-an385"))?, elf::flash_size(&binary("empty"))?);
-    Ok(Report { cases, flash })
+    let size = |name| elf::flash_size(&binary(profile, name));
+    let empty = size("empty")?;
+    let over = |size: u64| size.saturating_sub(empty);
+    Ok(Flash { crypto: over(size("crypto")?), admit: over(size("admit")?) })
+}
+
+fn binary(profile: &str, name: &str) -> PathBuf {
+    workspace::target().join("boards").join(bare_metal::TARGET).join(profile).join(name)
+}
+
+/// The same cases on the host, timed. [`measure`] has packed them.
+pub(crate) fn measure_host() -> Result<Vec<Case>, Error> {
+    read(&process::read(host()?.arg("time").arg(work().join("cases.bin")))?)
+}
+
+/// Builds the boards' host program and returns a command that starts it.
+fn host() -> Result<Command, Error> {
+    let mut cargo = workspace::cargo();
+    build(&mut cargo, "release").args(["--package", "firmseal-host"]);
+    process::read(&mut cargo)?;
+    Ok(Command::new(workspace::target().join("boards/release/firmseal-host")))
+}
+
+fn build<'a>(cargo: &'a mut Command, profile: &str) -> &'a mut Command {
+    let manifest = workspace::root().join("boards/Cargo.toml");
+    cargo
+        .args(["build", "--profile", profile, "--quiet", "--manifest-path"])
+        .arg(manifest)
+        .arg("--target-dir")
+        .arg(workspace::target().join("boards"))
+}
+
+/// Where the board finds its input.
+fn work() -> PathBuf {
+    workspace::target().join("board")
+}
+
+/// Reads the lines `NAME CODE` of the packing program.
+fn expectations(output: &str) -> Result<BTreeMap<String, u16>, Error> {
+    let line = |line: &str| {
+        let (name, code) = line.split_once(' ')?;
+        Some((name.to_owned(), code.parse().ok()?))
+    };
+    output
+        .lines()
+        .map(|text| line(text).ok_or_else(|| Error::wrong(format!("firmseal-host said `{text}`"))))
+        .collect()
 }
 
 /// Runs a program on the machine and returns what it printed.
@@ -72,7 +136,8 @@ fn qemu(kernel: PathBuf) -> Result<String, Error> {
         .args(["-M", "mps2-an385", "-nographic", "-monitor", "none", "-serial", "none"])
         .args(["-icount", "shift=4", "-semihosting-config", "enable=on,target=native"])
         .arg("-kernel")
-        .arg(kernel);
+        .arg(kernel)
+        .current_dir(work());
     process::read(&mut command)
 }
 
@@ -109,11 +174,18 @@ fn case(line: &str) -> Option<Case> {
 }
 
 impl Report {
-    /// Cases whose verdict is the expected one, and the others.
+    /// Cases whose verdict is the expected one, and the others; a case that
+    /// was packed and not run is one of the others.
     pub(crate) fn tally(&self) -> Tally {
         let mut tally = Tally::default();
-        self.cases.iter().for_each(|case| tally += Tally::one(as_expected(case)));
+        self.cases.iter().for_each(|case| tally += Tally::one(self.as_expected(case)));
+        let run = |name: &String| self.cases.iter().any(|case| case.name == *name);
+        self.expected.keys().filter(|name| !run(name)).for_each(|_| tally += Tally::one(false));
         tally
+    }
+
+    fn as_expected(&self, case: &Case) -> bool {
+        case.code == self.expected.get(&case.name).copied().unwrap_or(0)
     }
 
     /// The table for people.
@@ -121,26 +193,52 @@ impl Report {
         let mut text = format!("{:<40} {:>6} {:>14} {:>8}\n", "case", "code", "instructions", "stack");
         for case in &self.cases {
             let Case { name, code, instructions, stack, .. } = case;
-            let mark = if as_expected(case) { "" } else { "  UNEXPECTED" };
+            let mark = match (self.as_expected(case), self.expected.get(name)) {
+                (true, _) => String::new(),
+                (false, expected) => format!("  EXPECTED {}", expected.unwrap_or(&0)),
+            };
             let _ = writeln!(text, "{name:<40} {code:>6} {instructions:>14} {stack:>8}{mark}");
         }
-        let (all, empty) = self.flash;
-        let _ = writeln!(
-            text,
-            "flash: {all} bytes, {} of them the verifier and its cases",
-            all.saturating_sub(empty)
-        );
+        let _ = writeln!(text, "{}", self.flash);
         text
     }
 }
 
-fn as_expected(case: &Case) -> bool {
-    case.name.starts_with("bad-") == (case.code != 0)
+impl std::fmt::Display for Flash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Flash { crypto, admit } = self;
+        write!(f, "flash: admit with its cryptography {admit} bytes, the cryptography alone {crypto}")
+    }
+}
+
+/// For each admitted case, how `admit` compares to the bare cryptography in
+/// it: name, cost of both, by a measure.
+pub(crate) fn ratios(cases: &[Case], measure: impl Fn(&Case) -> u64) -> Vec<(&str, u64, u64)> {
+    let find = |name: &str| cases.iter().find(|case| case.name == name).map(&measure);
+    cases
+        .iter()
+        .filter_map(|case| case.name.strip_prefix("bare:"))
+        .filter_map(|name| Some((name, find(name)?, find(&format!("bare:{name}"))?)))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Case, read};
+    use super::{Case, expectations, ratios, read};
+
+    #[test]
+    fn a_case_is_compared_with_its_bare_cryptography() {
+        let cases =
+            read("case=a code=0 instructions=110\ncase=bare:a code=0 instructions=100\ncase=b code=1\nend\n");
+        let cases = cases.unwrap_or_default();
+        assert_eq!(ratios(&cases, |case| case.instructions), [("a", 110, 100)]);
+    }
+
+    #[test]
+    fn expectations_are_read() {
+        assert_eq!(expectations("a 0\nb 201\n").ok(), Some([("a".into(), 0), ("b".into(), 201)].into()));
+        assert!(expectations("a\n").is_err());
+    }
 
     #[test]
     fn lines_are_read_up_to_the_end() {

@@ -72,6 +72,8 @@ impl Chroot {
         if !archive.is_file() {
             debootstrap(&suite, &root, &archive)?;
         }
+        // Nobody will miss this system after a power cut: skip dpkg's fsyncs.
+        workspace::write(&root.join("etc/dpkg/dpkg.cfg.d/unsafe-io"), "force-unsafe-io\n")?;
         process::read(Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&root))?;
         let chroot = Chroot { root };
         chroot.network(&suite)?;

@@ -64,6 +64,15 @@ pub(crate) fn metadata(manifest: &Path) -> Result<Value, Error> {
     serde_json::from_str(&json).map_err(|error| Error::wrong(format!("cargo metadata: {error}")))
 }
 
+/// The names of a workspace's own packages.
+pub(crate) fn members(manifest: &Path) -> Result<Vec<String>, Error> {
+    let metadata = metadata(manifest)?;
+    let ids = metadata["workspace_members"].as_array().cloned().unwrap_or_default();
+    let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let own = packages.iter().filter(|package| ids.contains(&package["id"]));
+    Ok(own.filter_map(|package| package["name"].as_str()).map(str::to_owned).collect())
+}
+
 /// The repository's own files, as paths relative to the root: what git
 /// tracks and what it would track.
 pub(crate) fn files() -> Result<Vec<String>, Error> {

@@ -4,6 +4,8 @@
 //! differs: instructions and stack on a board, time on the host.
 #![no_std]
 
+pub mod admission;
+pub mod pack;
 pub mod probe;
 pub mod smoke;
 

@@ -1,41 +1,39 @@
-//! The cases on the host, timed.
+//! Packs the boards' cases, and runs them here with a clock.
+//!
+//!     firmseal-host pack FILE     writes the cases, prints the expected verdicts
+//!     firmseal-host time FILE     runs them, prints verdicts and times
 
-use std::fmt;
-use std::hint::black_box;
-use std::time::{Duration, Instant};
+mod clock;
+mod pack;
+mod world;
 
-use firmseal_cases::{Cost, Probe, Report, smoke};
+use std::process::ExitCode;
 
-/// How long each case is repeated.
-const WHILE: Duration = Duration::from_millis(200);
+use firmseal_cases::{Report, admission, smoke};
 
-struct Clock;
-
-impl Probe for Clock {
-    fn measure<R>(&mut self, code: impl Fn() -> R) -> (R, Cost) {
-        let started = Instant::now();
-        let mut fastest = Duration::MAX;
-        loop {
-            let before = Instant::now();
-            let result = black_box(code());
-            fastest = fastest.min(before.elapsed());
-            if started.elapsed() > WHILE {
-                let nanoseconds = u64::try_from(fastest.as_nanos()).unwrap_or(u64::MAX);
-                return (result, Cost::Timed { nanoseconds });
-            }
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["pack", file] => pack::write(&world::cases(), file.as_ref()),
+        ["time", file] => std::fs::read(file).map(|pack| time(&pack)),
+        _ => {
+            eprintln!("usage: firmseal-host pack FILE | time FILE");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
         }
     }
 }
 
-struct Stdout;
-
-impl Report for Stdout {
-    fn line(&mut self, line: fmt::Arguments<'_>) {
-        println!("{line}");
+fn time(pack: &[u8]) {
+    smoke::run(&mut clock::Clock, &mut clock::Stdout);
+    if admission::run(pack, &mut clock::Clock, &mut clock::Stdout) {
+        clock::Stdout.line(format_args!("end"));
     }
-}
-
-fn main() {
-    smoke::run(&mut Clock, &mut Stdout);
-    println!("end");
 }

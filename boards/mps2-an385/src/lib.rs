@@ -3,6 +3,7 @@
 
 pub mod console;
 pub mod counter;
+pub mod input;
 pub mod stack;
 
 use firmseal_cases::{Cost, Probe};

@@ -1,0 +1,157 @@
+//! Admission: the verdict on each case, what it costs, and what the
+//! cryptography inside costs alone.
+
+use core::cell::RefCell;
+use core::hint::black_box;
+
+use firmseal_core::crypto::{BadSignature, RustCrypto};
+use firmseal_core::limits::COMPONENTS_MAX;
+use firmseal_core::{Component, Crypto, Device, Envelope, PublicKey, Refusal, Root, admit};
+
+use crate::pack::{Case, Pack, Place};
+use crate::probe::{Cost, Probe, Report};
+
+/// Runs every case of a pack. For each it writes the verdict of `admit`; for
+/// each that is admitted also `root:NAME`, reading the device's root document,
+/// which a device does once per start, and `bare:NAME`, the limit that
+/// `admit` is measured against: the hash of the manifest and the signature
+/// verifications it made, and nothing else.
+///
+/// Returns whether the whole pack was read.
+pub fn run(pack: &[u8], probe: &mut impl Probe, report: &mut impl Report) -> bool {
+    each(pack, probe, report, |case, device, root_cost, probe, report| {
+        report.result(format_args!("root:{}", case.name), 0, root_cost);
+        bare(case, device, probe, report);
+    })
+}
+
+/// Runs every case of a pack through `admit` and nothing else: the program
+/// whose size is the size of the verifier.
+pub fn verdicts(pack: &[u8], probe: &mut impl Probe, report: &mut impl Report) -> bool {
+    each(pack, probe, report, |_, _, _, _, _| ())
+}
+
+fn each<P: Probe, R: Report>(
+    pack: &[u8],
+    probe: &mut P,
+    report: &mut R,
+    admitted: impl Fn(&Case<'_>, &Device<'_>, Cost, &mut P, &mut R),
+) -> bool {
+    let mut pack = Pack::new(pack);
+    for case in pack.by_ref() {
+        judge(&case, probe, report, &admitted);
+    }
+    pack.is_empty()
+}
+
+fn judge<P: Probe, R: Report>(
+    case: &Case<'_>,
+    probe: &mut P,
+    report: &mut R,
+    admitted: &impl Fn(&Case<'_>, &Device<'_>, Cost, &mut P, &mut R),
+) {
+    let (root, root_cost) = probe.measure(|| Root::decode(black_box(case.root)));
+    let root = match root {
+        Ok(root) => root,
+        Err(refusal) => return report.result(case.name, refusal.code(), root_cost),
+    };
+    let ids: [&[&[u8]]; COMPONENTS_MAX] =
+        core::array::from_fn(|index| case.places().get(index).map_or(&[][..], Place::id));
+    let mut components = [Component { id: &[], slot: 0, capacity: 0, sequence: 0 }; COMPONENTS_MAX];
+    for ((component, place), id) in components.iter_mut().zip(case.places()).zip(ids) {
+        *component = Component { id, slot: place.slot, capacity: place.capacity, sequence: place.sequence };
+    }
+    let device = Device {
+        root: &root,
+        product: case.product,
+        vendor: case.vendor,
+        class: case.class,
+        id: None,
+        epoch: case.epoch,
+        delegation: case.delegation,
+        components: &components[..case.places().len()],
+    };
+    let (verdict, cost) = probe.measure(|| {
+        admit(black_box(case.envelope), &device, &RustCrypto).map(|admitted| admitted.sequence())
+    });
+    report.result(case.name, verdict.map_or_else(Refusal::code, |_| 0), cost);
+    if verdict.is_ok() {
+        admitted(case, &device, root_cost, probe, report);
+    }
+}
+
+/// Measures the cryptography of one admission without anything around it.
+fn bare(case: &Case<'_>, device: &Device<'_>, probe: &mut impl Probe, report: &mut impl Report) {
+    let recorder = Recorder::default();
+    let Ok(envelope) = Envelope::decode(case.envelope) else { return };
+    if admit(case.envelope, device, &recorder).is_err() {
+        return;
+    }
+    let calls = recorder.calls.into_inner();
+    let manifest = envelope.manifest().wrapped;
+    let (valid, cost) = probe.measure(|| {
+        let digest = RustCrypto.digest(black_box(manifest));
+        let verified = calls.iter().flatten().all(|call| call.repeat().is_ok());
+        verified && digest == *envelope.manifest_digest()
+    });
+    report.result(format_args!("bare:{}", case.name), u16::from(!valid), cost);
+}
+
+/// A signature verification that `admit` asked for.
+#[derive(Clone, Copy)]
+struct Call {
+    key: [u8; 64],
+    p256: bool,
+    message: [u8; 160],
+    length: usize,
+    signature: [u8; 64],
+}
+
+impl Call {
+    fn repeat(&self) -> Result<(), BadSignature> {
+        let (x, y) = self.key.split_first_chunk::<32>().ok_or(BadSignature)?;
+        let key = match self.p256 {
+            true => PublicKey::P256 { x, y: y.try_into().map_err(|_| BadSignature)? },
+            false => PublicKey::Ed25519(x),
+        };
+        RustCrypto.verify(black_box(&key), &self.message[..self.length], &self.signature)
+    }
+}
+
+/// [`RustCrypto`] that remembers the first verifications.
+#[derive(Default)]
+struct Recorder {
+    calls: RefCell<[Option<Call>; 4]>,
+}
+
+impl Crypto for Recorder {
+    type Hasher = <RustCrypto as Crypto>::Hasher;
+
+    fn sha256(&self) -> Self::Hasher {
+        RustCrypto.sha256()
+    }
+
+    fn verify(&self, key: &PublicKey<'_>, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
+        let mut call = Call {
+            key: [0; 64],
+            p256: false,
+            message: [0; 160],
+            length: message.len(),
+            signature: signature.try_into().map_err(|_| BadSignature)?,
+        };
+        call.message.get_mut(..message.len()).ok_or(BadSignature)?.copy_from_slice(message);
+        match key {
+            PublicKey::P256 { x, y } => {
+                call.p256 = true;
+                call.key[..32].copy_from_slice(*x);
+                call.key[32..].copy_from_slice(*y);
+            }
+            PublicKey::Ed25519(x) => call.key[..32].copy_from_slice(*x),
+        }
+        let mut calls = self.calls.borrow_mut();
+        // An admission with more signatures than are remembered would look
+        // better than it is: fail instead.
+        *calls.iter_mut().find(|slot| slot.is_none()).ok_or(BadSignature)? = Some(call);
+        RustCrypto.verify(key, message, signature)
+    }
+}
