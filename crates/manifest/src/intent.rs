@@ -4,7 +4,8 @@
 //! public log for ever. Its encoding is the log leaf, byte for byte.
 
 use firmseal_core::cose::Context;
-use firmseal_core::{Digest, KeyId};
+use firmseal_core::crypto::{Crypto, RustCrypto};
+use firmseal_core::{Digest, Hasher, KeyId};
 
 use crate::cbor::Writer;
 use crate::key::PublicKey;
@@ -43,8 +44,9 @@ pub struct Intent {
     /// Digest of the policy that allowed it.
     pub policy: Digest,
     /// For an artifact, the digest of its parsed header. For a release,
-    /// the leaf (digest) of the artifact's own signing, where there was one.
-    pub context: Option<Digest>,
+    /// the leaves of the artifacts' own signings, in the order of the
+    /// components: what was signed first is named by what is signed last.
+    pub context: Vec<Digest>,
 }
 
 impl Intent {
@@ -52,7 +54,7 @@ impl Intent {
     /// ascending order, absent members left out.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::new();
-        out.map(6 + usize::from(self.delegation.is_some()) + usize::from(self.context.is_some()));
+        out.map(7 + usize::from(self.delegation.is_some()));
         out.uint(1).uint(self.purpose as u64);
         out.uint(2).bytes(self.subject.as_bytes());
         out.uint(3).array(self.keys.len());
@@ -68,10 +70,20 @@ impl Intent {
         }
         out.uint(6).bytes(self.requester.as_bytes());
         out.uint(7).bytes(self.policy.as_bytes());
-        if let Some(context) = &self.context {
-            out.uint(8).bytes(context.as_bytes());
+        out.uint(8).array(self.context.len());
+        for digest in &self.context {
+            out.bytes(digest.as_bytes());
         }
         out.finish()
+    }
+
+    /// The leaf's hash in the log's Merkle tree (RFC 6962 §2.1):
+    /// SHA-256(0x00 || leaf).
+    pub fn leaf_hash(&self) -> Digest {
+        let mut hasher = RustCrypto.sha256();
+        hasher.update(&[0]);
+        hasher.update(&self.encode());
+        hasher.finish()
     }
 
     /// Whether this intent covers `key` signing exactly `tbs`.

@@ -1,1 +1,21 @@
-//! The one signing pipeline: inspect, gate, assemble, log, sign.
+//! The one signing pipeline.
+//!
+//! An order names artifacts and what they should become. The pipeline reads
+//! the artifacts themselves, lets the gate decide, assembles the manifest,
+//! logs the intent, signs, and verifies the result as a device would before
+//! anybody sees it. The server and the offline command line run the same
+//! code over the same storage contracts; there is no second way to sign.
+
+pub mod device;
+pub mod error;
+pub mod gate;
+pub mod order;
+pub mod pipeline;
+mod spool;
+pub mod verify;
+
+pub use error::PipelineError;
+pub use gate::GateRefusal;
+pub use order::{Order, OrderedComponent, Requester};
+pub use pipeline::{Keys, Pipeline, Signed};
+pub use verify::verify_release;

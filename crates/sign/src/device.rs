@@ -1,0 +1,50 @@
+//! The product's newest device, on paper: what core is asked about before
+//! anything leaves the pipeline.
+
+use firmseal_core::{Component, Device, Refusal, Root};
+use firmseal_fleet::Product;
+
+/// Floors of a device: everything above them may be installed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Floors {
+    /// Sequence number of what it runs.
+    pub sequence: u64,
+    /// Its security epoch counter.
+    pub epoch: u64,
+}
+
+/// Asks `question` of a device of this product that trusts this root
+/// document.
+pub fn ask<T>(
+    product: &Product,
+    root: &[u8],
+    floors: Floors,
+    question: impl FnOnce(&Device<'_>) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    let root = Root::decode(root)?;
+    let ids: Vec<[&[u8]; 1]> =
+        product.components.iter().map(|component| [component.name.as_bytes()]).collect();
+    let components: Vec<Component<'_>> = product
+        .components
+        .iter()
+        .zip(&ids)
+        .map(|(component, id)| Component {
+            id,
+            // The server does not know which slot a device will use: slots
+            // are for the device to judge.
+            slot: 0,
+            capacity: component.capacity,
+            sequence: floors.sequence,
+        })
+        .collect();
+    question(&Device {
+        root: &root,
+        product: product.id.as_str(),
+        vendor: product.vendor.as_bytes(),
+        class: product.class.as_bytes(),
+        id: None,
+        epoch: floors.epoch,
+        delegation: 0,
+        components: &components,
+    })
+}

@@ -1,0 +1,73 @@
+//! Why an order did not become a release.
+
+use std::io;
+
+use firmseal_core::Refusal;
+use firmseal_formats::FormatError;
+use firmseal_keys::{LogError, SignError};
+use firmseal_manifest::{AuthorError, KeyError, RequestId};
+use firmseal_store::StoreError;
+
+use crate::gate::GateRefusal;
+
+/// Why an order did not become a release, and who can do something about it.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The gate does not let it through.
+    #[error("the gate refuses: {0}")]
+    Gate(#[from] GateRefusal),
+    /// An artifact is not what its format demands.
+    #[error("artifact of component `{component}`: {error}")]
+    Format {
+        /// The component.
+        component: String,
+        /// What is wrong with it.
+        error: FormatError,
+    },
+    /// The product's format signs images, and no key for that is configured.
+    #[error(
+        "format `{format}` signs the image itself and no artifact key is configured for product `{product}`"
+    )]
+    NoArtifactKey {
+        /// The product.
+        product: String,
+        /// Its format.
+        format: String,
+    },
+    /// No release key is configured.
+    #[error("no release key is configured for product `{0}`")]
+    NoReleaseKey(String),
+    /// The same request is being carried out.
+    #[error("signing request {0} is being carried out; ask again for its result")]
+    InFlight(RequestId),
+    /// The idempotency key was used for another order.
+    #[error("this idempotency key belongs to signing request {0}, which asked for something else")]
+    KeyReused(RequestId),
+    /// The release does not fit a manifest.
+    #[error(transparent)]
+    Author(#[from] AuthorError),
+    /// A key that cannot be used here.
+    #[error(transparent)]
+    KeyUnfit(#[from] KeyError),
+    /// The intent was not logged, so nothing was signed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The key did not sign.
+    #[error(transparent)]
+    Key(#[from] SignError),
+    /// The finished envelope would be refused by devices; it was discarded.
+    #[error("devices would refuse this release: {0} (refusal {code})", code = .0.code())]
+    Refused(#[from] Refusal),
+    /// A payload in the store is not what the signed facts say.
+    #[error("payload of component `{0}` differs from the signed facts")]
+    PayloadDiffers(String),
+    /// A signed image does not read back as it was approved.
+    #[error("the signed image of component `{0}` does not read back as it was prepared; it was discarded")]
+    ReadBack(String),
+    /// Storage.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Temporary storage for artifacts.
+    #[error("temporary storage: {0}")]
+    Spool(#[from] io::Error),
+}

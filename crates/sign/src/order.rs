@@ -1,0 +1,77 @@
+//! Orders: what a release should become.
+
+use firmseal_core::crypto::{Crypto, RustCrypto};
+use firmseal_formats::Parameters;
+use firmseal_manifest::cbor::Writer;
+use firmseal_manifest::{ArtifactId, ChannelName, Digest, ProductId};
+use semver::Version;
+
+/// Who asks for a signature.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Requester {
+    /// The name on record.
+    pub name: String,
+    /// Digest of the credential: it stands in the log instead of the name,
+    /// which can be forgotten.
+    pub credential: Digest,
+}
+
+/// A request for a release.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Order {
+    /// The requester's idempotency key. Without one the order is its own
+    /// key: the same order again gets the same release.
+    pub key: Option<String>,
+    /// Who asks.
+    pub requester: Requester,
+    /// The product.
+    pub product: ProductId,
+    /// The channel.
+    pub channel: ChannelName,
+    /// The version.
+    pub version: Version,
+    /// The sequence number; the next free one if absent.
+    pub sequence: Option<u64>,
+    /// The security epoch.
+    pub epoch: u64,
+    /// One artifact for each component.
+    pub components: Vec<OrderedComponent>,
+    /// Parameters of the format.
+    pub parameters: Parameters,
+    /// The build that made the artifacts.
+    pub build: String,
+    /// The commit it was built from.
+    pub commit: String,
+}
+
+/// One artifact of an order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OrderedComponent {
+    /// The component's name.
+    pub name: String,
+    /// The artifact.
+    pub artifact: ArtifactId,
+}
+
+impl Order {
+    /// Digest of everything that was asked for: two orders with the same
+    /// fingerprint get the same release.
+    pub fn fingerprint(&self) -> Digest {
+        let mut out = Writer::new();
+        out.array(8);
+        out.text(self.product.as_str()).text(self.channel.as_str()).text(&self.version.to_string());
+        match self.sequence {
+            Some(sequence) => out.uint(sequence),
+            None => out.null(),
+        };
+        out.uint(self.epoch);
+        out.array(self.components.len());
+        for component in &self.components {
+            out.array(2).text(&component.name).bytes(component.artifact.0.as_bytes());
+        }
+        // Parameters are an ordered map of text: its JSON is one spelling.
+        out.text(&serde_json::to_string(&self.parameters).unwrap_or_default());
+        out.array(2).text(&self.build).text(&self.commit);
+        RustCrypto.digest(&out.finish())
+    }
+}

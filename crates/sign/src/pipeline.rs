@@ -1,0 +1,434 @@
+//! The pipeline: from an order to a release in the registry.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use firmseal_core::BlockSize;
+use firmseal_core::crypto::RustCrypto;
+use firmseal_fleet::product::{self, ComponentSpec};
+use firmseal_fleet::{Product, Release, ReleaseComponent, ReleaseState, Time};
+use firmseal_formats::{Format, Inspection, Plan, Wanted};
+use firmseal_keys::{DynLog, DynSigner, Logged, SignError, Signer};
+use firmseal_manifest::{
+    AuthorError, Digest, Environment, Intent, PayloadTree, ProductId, PublicKey, Purpose, ReleaseId,
+    ReleaseSpec, RequestId, Signature, Tbs, UnsignedManifest, author,
+};
+use firmseal_store::{Begin, Claim, NewRequest, Store, StoreError};
+
+use crate::device::{self, Floors};
+use crate::error::PipelineError;
+use crate::gate::{self, GateRefusal};
+use crate::order::{Order, OrderedComponent};
+use crate::spool;
+
+/// How long a request stays claimed when its worker is never heard of
+/// again. Long enough for the largest artifact, short enough for a person.
+const LEASE: Duration = Duration::from_secs(15 * 60);
+
+/// The keys that sign for a product.
+#[derive(Clone, Default)]
+pub struct Keys {
+    /// Sign the manifest: as many holders as the root's threshold demands.
+    pub release: Vec<Arc<dyn DynSigner>>,
+    /// Signs the image itself where the format has a signature of its own.
+    pub artifact: Option<Arc<dyn DynSigner>>,
+}
+
+/// The one way from an order to a release.
+pub struct Pipeline {
+    store: Arc<dyn Store>,
+    log: Arc<dyn DynLog>,
+    root: Vec<u8>,
+    default: Keys,
+    products: HashMap<ProductId, Keys>,
+    /// One order of a product at a time in this process: sequence numbers
+    /// rise, and of two orders that raced for one the store would refuse
+    /// the second after its key had been used.
+    turns: Mutex<HashMap<ProductId, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// What an order came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Signed {
+    /// The release.
+    pub release: Release,
+    /// Whether it was signed for an earlier order with the same key.
+    pub stored: bool,
+}
+
+/// A component on its way: its payload is in the store.
+struct Prepared {
+    record: ReleaseComponent,
+    spec: author::ComponentSpec,
+    /// The leaf of the image's own signing, where there was one.
+    leaf: Option<Digest>,
+}
+
+impl Pipeline {
+    /// A pipeline whose releases satisfy this root document. `default`
+    /// signs for every product without keys of its own.
+    pub fn new(store: Arc<dyn Store>, log: Arc<dyn DynLog>, root: Vec<u8>, default: Keys) -> Pipeline {
+        Pipeline { store, log, root, default, products: HashMap::new(), turns: Mutex::default() }
+    }
+
+    /// Gives a product keys of its own.
+    pub fn with_keys(mut self, product: ProductId, keys: Keys) -> Pipeline {
+        self.products.insert(product, keys);
+        self
+    }
+
+    /// The root document that releases must satisfy.
+    pub fn root(&self) -> &[u8] {
+        &self.root
+    }
+
+    /// The keys that sign for a product.
+    pub fn keys(&self, product: &ProductId) -> &Keys {
+        self.products.get(product).unwrap_or(&self.default)
+    }
+
+    /// Carries out an order, once however often it is sent. On return the
+    /// release is durable, verified, and may be rolled out.
+    pub async fn release(&self, order: &Order, now: Time) -> Result<Signed, PipelineError> {
+        let fingerprint = order.fingerprint();
+        let key = match &order.key {
+            Some(key) => format!("{}:{key}", order.requester.name),
+            None => format!("order:{fingerprint}"),
+        };
+        let request = NewRequest {
+            id: RequestId::new(),
+            key,
+            fingerprint,
+            requester: order.requester.name.clone(),
+            now,
+            lease: LEASE,
+        };
+        let claim = match self.store.begin(request).await? {
+            Begin::Fresh(claim) => claim,
+            Begin::Stored(finished) => {
+                let release = self.store.release_of_request(finished.request).await?;
+                let release = release.ok_or_else(|| {
+                    StoreError::not_found(format!("release of signing request {}", finished.request))
+                })?;
+                return Ok(Signed { release, stored: true });
+            }
+            Begin::InFlight { request, .. } => return Err(PipelineError::InFlight(request)),
+            Begin::Conflict { request } => return Err(PipelineError::KeyReused(request)),
+        };
+        match self.carry_out(order, &claim, now).await {
+            Ok(release) => Ok(Signed { release, stored: false }),
+            Err(error) => {
+                // The error is what the caller needs to know; a claim that
+                // cannot be given back runs out by itself.
+                let _ = self.store.abandon(&claim).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn carry_out(&self, order: &Order, claim: &Claim, now: Time) -> Result<Release, PipelineError> {
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.entry(order.product.clone()).or_default().clone()
+        };
+        let _turn = turn.lock().await;
+
+        let product = self.store.product(&order.product).await?;
+        let latest = self.store.latest_release(&order.product).await?;
+        let sequence = gate::check_order(order, &product, latest.as_ref())?;
+        let keys = self.keys(&order.product);
+        if keys.release.is_empty() {
+            return Err(PipelineError::NoReleaseKey(order.product.to_string()));
+        }
+        check_keys(&product, keys)?;
+
+        let mut prepared = Vec::with_capacity(order.components.len());
+        for (ordered, component) in order.components.iter().zip(&product.components) {
+            prepared.push(self.prepare(order, &product, component, ordered, keys).await?);
+        }
+        let manifest = spec(order, &product, sequence, &prepared).assemble()?;
+        let leaves = prepared.iter().filter_map(|component| component.leaf).collect();
+        let (envelope, log_index) = self.sign(order, &manifest, leaves, keys).await?;
+
+        // A device just below this release must accept it; the answer comes
+        // from the same code that devices run.
+        let floors = Floors { sequence: sequence - 1, epoch: latest.map_or(0, |release| release.epoch) };
+        device::ask(&product, &self.root, floors, |device| {
+            firmseal_core::admit(&envelope, device, &RustCrypto).map(|_| ())
+        })?;
+        let release = Release {
+            id: ReleaseId::new(),
+            product: order.product.clone(),
+            channel: order.channel.clone(),
+            version: order.version.clone(),
+            sequence,
+            epoch: order.epoch,
+            components: prepared.into_iter().map(|component| component.record).collect(),
+            manifest: manifest.digest(),
+            envelope: self.store.put_bytes(envelope.into()).await?,
+            state: ReleaseState::Verified,
+            build: order.build.clone(),
+            commit: order.commit.clone(),
+            request: claim.request,
+            requester: order.requester.name.clone(),
+            log_index,
+            created: now,
+        };
+        let result = release.id.to_string().into_bytes();
+        self.store.finish(claim, result, Some(release.clone())).await?;
+        Ok(release)
+    }
+
+    /// Inspects one artifact, signs the image itself where its format has a
+    /// signature of its own, and stores payload and tree.
+    async fn prepare(
+        &self,
+        order: &Order,
+        product: &Product,
+        component: &ComponentSpec,
+        ordered: &OrderedComponent,
+        keys: &Keys,
+    ) -> Result<Prepared, PipelineError> {
+        let named = |error| PipelineError::Format { component: component.name.clone(), error };
+        let file = Arc::new(spool::fetch(&*self.store, &ordered.artifact.0).await?);
+        let format = firmseal_formats::find(&product.format).map_err(named)?;
+
+        let (plan, leaf) = match format.embedding() {
+            None => (None, None),
+            Some(_) => {
+                let (plan, leaf) =
+                    self.sign_image(order, product, component, format, file.clone(), keys).await?;
+                (Some(plan), Some(leaf))
+            }
+        };
+        let block = block(component.block_size);
+        let (name, plan_, file_) = (component.name.clone(), plan.clone(), file.clone());
+        let (inspection, payload) = spool::blocking(move || {
+            let named = |error| PipelineError::Format { component: name.clone(), error };
+            read(plan_.as_ref(), &file_, |source| {
+                let inspection = detected(format, source).map_err(named)?;
+                Ok((inspection, spool::tree(source, block)?))
+            })
+            .map_err(named)?
+        })
+        .await?;
+        gate::check_payload(order, product, component, &inspection, payload.tree.size())?;
+
+        let PayloadTree { digest, tree, hash_blocks } = payload;
+        // A payload that is the artifact itself is in the store already.
+        if plan.is_some() {
+            let source = spool::stream(move |each| match plan {
+                Some(plan) => each(&plan.over(&*file).map_err(std::io::Error::other)?),
+                None => each(&*file),
+            });
+            self.store.put(digest, tree.size(), source).await?;
+        }
+        let hash_blocks = self.store.put_bytes(hash_blocks.into()).await?;
+        Ok(Prepared {
+            record: ReleaseComponent {
+                name: component.name.clone(),
+                artifact: ordered.artifact,
+                payload: digest,
+                size: tree.size(),
+                tree_root: *tree.root(),
+                hash_blocks,
+            },
+            spec: author::ComponentSpec {
+                name: component.name.clone(),
+                size: tree.size(),
+                digest,
+                slot: None,
+                block,
+                tree_root: *tree.root(),
+            },
+            leaf,
+        })
+    }
+
+    /// Signs the image itself: a signing of its own, logged before the
+    /// release's.
+    async fn sign_image(
+        &self,
+        order: &Order,
+        product: &Product,
+        component: &ComponentSpec,
+        format: &'static dyn Format,
+        file: Arc<File>,
+        keys: &Keys,
+    ) -> Result<(Plan, Digest), PipelineError> {
+        let signer = keys.artifact.clone().ok_or_else(|| PipelineError::NoArtifactKey {
+            product: product.id.to_string(),
+            format: product.format.clone(),
+        })?;
+        let name = component.name.clone();
+        let (version, epoch) = (order.version.clone(), order.epoch);
+        let (parameters, key) = (order.parameters.clone(), signer.public_key().clone());
+        let source = file.clone();
+        let unsigned = spool::blocking(move || {
+            let wanted = Wanted { version, epoch, key: &key, parameters: &parameters };
+            let named = |error| PipelineError::Format { component: name.clone(), error };
+            let embedding = format.embedding().ok_or_else(|| PipelineError::ReadBack(name.clone()))?;
+            embedding.prepare(&*source, &wanted).map_err(named)
+        })
+        .await?;
+        // The gate sees what will be signed before any key does.
+        gate::check_payload(
+            order,
+            product,
+            component,
+            unsigned.inspection(),
+            unsigned.inspection().image_size,
+        )?;
+
+        let header = unsigned.inspection().digest();
+        let intent = Intent {
+            purpose: Purpose::Artifact,
+            subject: unsigned.tbs().fingerprint(),
+            keys: vec![signer.public_key().id()],
+            delegation: None,
+            statements: Vec::new(),
+            requester: order.requester.credential,
+            policy: gate::policy(),
+            context: vec![header],
+        };
+        let leaf = intent.leaf_hash();
+        let logged = Logged::append(&*self.log, intent).await?;
+        let signature = checked(&*signer, logged, unsigned.tbs().clone()).await?;
+
+        let name = component.name.clone();
+        let plan = spool::blocking(move || {
+            let named = |error| PipelineError::Format { component: name.clone(), error };
+            let plan = unsigned.attach(&signature).map_err(named)?;
+            let written = detected(format, &plan.over(&*file).map_err(named)?).map_err(named)?;
+            // The image must still say what the gate saw, in a reading that
+            // knows nothing of how it was made.
+            if written.digest() != header || written.signatures.is_empty() {
+                return Err(PipelineError::ReadBack(name));
+            }
+            Ok(plan)
+        })
+        .await?;
+        Ok((plan, leaf))
+    }
+
+    /// Logs the intent and signs the manifest with every release key.
+    async fn sign(
+        &self,
+        order: &Order,
+        manifest: &UnsignedManifest,
+        leaves: Vec<Digest>,
+        keys: &Keys,
+    ) -> Result<(Vec<u8>, u64), PipelineError> {
+        let mut ids: Vec<_> = keys.release.iter().map(|signer| signer.public_key().id()).collect();
+        ids.sort();
+        let intent = Intent {
+            purpose: Purpose::Release,
+            subject: manifest.digest(),
+            keys: ids,
+            delegation: None,
+            statements: Vec::new(),
+            requester: order.requester.credential,
+            policy: gate::policy(),
+            context: leaves,
+        };
+        let (mut signatures, mut first): (Vec<(&PublicKey, Signature)>, _) = (Vec::new(), None);
+        for signer in &keys.release {
+            // Every use of a key has an entry of its own.
+            let logged = Logged::append(&*self.log, intent.clone()).await?;
+            let index = *first.get_or_insert(logged.index());
+            debug_assert!(index <= logged.index());
+            let key = signer.public_key();
+            signatures.push((key, checked(&**signer, logged, manifest.to_be_signed(key)?).await?));
+        }
+        Ok((manifest.seal(&signatures)?, first.unwrap_or_default()))
+    }
+}
+
+/// Signs, and checks the answer here as well: what leaves the pipeline does
+/// not depend on every backend keeping its contract.
+async fn checked(signer: &dyn DynSigner, logged: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
+    let signature = signer.sign(logged, tbs.clone()).await?;
+    match firmseal_keys::verify(signer.public_key(), &tbs, &signature) {
+        Ok(()) => Ok(signature),
+        Err(_) => Err(SignError::BadSignature),
+    }
+}
+
+/// Keys that everybody knows never sign for production.
+fn check_keys(product: &Product, keys: &Keys) -> Result<(), GateRefusal> {
+    if product.environment == product::Environment::Test {
+        return Ok(());
+    }
+    for signer in keys.release.iter().chain(&keys.artifact) {
+        if let Some(name) = firmseal_keys::known::development_key(signer.public_key()) {
+            return Err(GateRefusal::DevelopmentKey { name });
+        }
+    }
+    Ok(())
+}
+
+fn spec(order: &Order, product: &Product, sequence: u64, components: &[Prepared]) -> ReleaseSpec {
+    ReleaseSpec {
+        environment: match product.environment {
+            product::Environment::Test => Environment::Test,
+            product::Environment::Production => Environment::Production,
+        },
+        vendor: product.vendor,
+        class: product.class,
+        product: order.product.clone(),
+        channel: order.channel.clone(),
+        version: order.version.clone(),
+        sequence,
+        epoch: order.epoch,
+        delegation: 0,
+        components: components.iter().map(|component| component.spec.clone()).collect(),
+        description: None,
+    }
+}
+
+/// The block size in core's type.
+pub(crate) fn block(size: product::BlockSize) -> BlockSize {
+    match size {
+        product::BlockSize::Small => BlockSize::B1024,
+        product::BlockSize::Page => BlockSize::B4096,
+    }
+}
+
+/// Inspects a file that must be of this format and of no other.
+fn detected(
+    format: &'static dyn Format,
+    source: &dyn firmseal_formats::Source,
+) -> Result<Inspection, firmseal_formats::FormatError> {
+    let found = firmseal_formats::detect(source)?;
+    // A product of raw payloads takes any file, one of a known format too:
+    // its devices look at nothing but the bytes.
+    let format = if format.name() == found.name() || format.embedding().is_none() { format } else { found };
+    format.inspect(source)
+}
+
+/// Reads what will be installed: the plan's output, or the artifact itself.
+fn read<T>(
+    plan: Option<&Plan>,
+    file: &File,
+    read: impl FnOnce(&dyn firmseal_formats::Source) -> Result<T, PipelineError>,
+) -> Result<Result<T, PipelineError>, firmseal_formats::FormatError> {
+    Ok(match plan {
+        Some(plan) => read(&plan.over(file)?),
+        None => read(file),
+    })
+}
+
+impl PipelineError {
+    /// Whether the order itself is at fault, rather than the service.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            PipelineError::Gate(_)
+                | PipelineError::Format { .. }
+                | PipelineError::Author(AuthorError::PayloadSize { .. })
+                | PipelineError::KeyReused(_)
+        )
+    }
+}
