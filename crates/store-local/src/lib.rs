@@ -1,1 +1,175 @@
-//! SQLite, a content-addressed blob directory and a one-file intent log.
+//! The store of one machine: SQLite, a content-addressed blob directory and
+//! a one-file intent log, in one directory.
+//!
+//! [`LocalStore`] keeps every contract of `firmseal-store`; [`IntentLog`]
+//! keeps that of `firmseal_keys::Log`. Blocking work runs on threads of
+//! their own, never on the executor, whichever that is.
+//!
+//! Opening is recovery: it does the same whether the last process ended
+//! well, was killed or lost power.
+
+mod blobs;
+mod cache;
+mod column;
+mod directory;
+mod error;
+mod fleet;
+mod frame;
+mod incoming;
+mod intents;
+mod operators;
+mod pool;
+mod registry;
+mod releases;
+mod reports;
+mod requests;
+mod rollouts;
+mod schema;
+mod sums;
+mod uploads;
+mod writer;
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use firmseal_manifest::{Digest, UploadId};
+use firmseal_store::StoreError;
+use rusqlite::Connection;
+
+use crate::column::{Hash, Text};
+use crate::directory::Directory;
+use crate::error::Failure;
+use crate::pool::Pool;
+use crate::writer::Writer;
+
+pub use crate::intents::{Entry, IntentLog};
+
+/// Threads that read the database, and threads that work on files.
+const READERS: usize = 2;
+const FILERS: usize = 4;
+
+/// The store of one machine. Clones are the same store; it closes with the
+/// last of them.
+#[derive(Clone)]
+pub struct LocalStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    // Fields are dropped in this order: the threads end before the lock of
+    // the directory goes, so the next process never meets them.
+    writer: Writer,
+    readers: Pool<Connection>,
+    files: Pool<()>,
+    intents: IntentLog,
+    sums: cache::Cache,
+    uploading: Arc<Mutex<HashSet<UploadId>>>,
+    directory: Arc<Directory>,
+}
+
+impl LocalStore {
+    /// Opens a store, and creates it where there is none.
+    ///
+    /// Blocks while it recovers: work left unfinished is thrown away, the
+    /// intent log is read and checked. Another process that has the store,
+    /// a newer schema and damage are errors, and nothing is changed then.
+    pub fn open(root: &Path) -> Result<LocalStore, StoreError> {
+        let directory = Directory::open(root)?;
+        let connection = schema::open_writer(&directory.database())?;
+        requests::end_leases(&connection)?;
+        sweep(&directory, &connection)?;
+        let intents = IntentLog::open(&directory.intents())?;
+        check_log(&connection, &intents)?;
+        let readers = (0..READERS)
+            .map(|_| schema::open_reader(&directory.database()))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(LocalStore {
+            inner: Arc::new(Inner {
+                writer: Writer::start(connection)?,
+                readers: Pool::start("store-reader", readers)?,
+                files: Pool::start("store-files", vec![(); FILERS])?,
+                intents,
+                sums: cache::Cache::default(),
+                uploading: Arc::default(),
+                directory: Arc::new(directory),
+            }),
+        })
+    }
+
+    /// The intent log of this store.
+    pub fn intents(&self) -> &IntentLog {
+        &self.inner.intents
+    }
+
+    async fn write<T, F>(&self, doing: &'static str, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    {
+        self.inner.writer.write(doing, work).await
+    }
+
+    async fn query<T, F>(&self, doing: &'static str, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    {
+        let readers = self.inner.readers.handle();
+        readers.run(doing, move |connection| work(connection).map_err(|e| e.into_store(doing))).await
+    }
+}
+
+/// Removes files that no record names: what a crash left between a file
+/// and its commit, on either side of it.
+fn sweep(directory: &Directory, connection: &Connection) -> Result<(), StoreError> {
+    const DOING: &str = "look for files that were left unfinished";
+    let known = |sql: &str, key: &dyn rusqlite::ToSql| {
+        connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.exists([key]))
+            .map_err(|error| error::sql(DOING, &error))
+    };
+    for (path, digest) in directory.blobs()? {
+        let kept = match digest {
+            Some(digest) => known("SELECT 1 FROM blobs WHERE digest = ?", &Hash(digest))?,
+            None => false,
+        };
+        if !kept {
+            directory::remove(&path)?;
+        }
+    }
+    for path in directory::list(&directory.uploads())? {
+        let id = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+        let kept = match id {
+            Some(id) => known("SELECT 1 FROM uploads WHERE id = ?", &Text::<UploadId>(id))?,
+            None => false,
+        };
+        if !kept {
+            directory::remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a log that is shorter than the releases it stands for: somebody
+/// restored half a backup, and the next intents would take indexes that
+/// envelopes in the field already name.
+fn check_log(connection: &Connection, intents: &IntentLog) -> Result<(), StoreError> {
+    let highest: Option<i64> = connection
+        .query_row("SELECT max(log_index) FROM releases", [], |row| row.get(0))
+        .map_err(|error| error::sql("read the highest log index", &error))?;
+    let needed = highest.and_then(|index| u64::try_from(index).ok()).map_or(0, |index| index + 1);
+    if intents.len() < needed {
+        return Err(StoreError::corrupt(format!(
+            "the intent log has {} entries where releases name {needed}; it",
+            intents.len()
+        )));
+    }
+    Ok(())
+}
+
+/// Names a blob in errors.
+fn no_blob(id: &Digest) -> StoreError {
+    StoreError::not_found(format!("blob {id}"))
+}

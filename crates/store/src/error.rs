@@ -4,7 +4,7 @@ use firmseal_manifest::Digest;
 
 /// One enum for all engines. Engines translate their own errors into these
 /// in one place, so that a handler can decide without knowing the engine.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum StoreError {
     /// There is no such thing.
     #[error("there is no {what}")]

@@ -1,0 +1,107 @@
+//! Operators' credentials in the database.
+
+use async_trait::async_trait;
+use firmseal_fleet::{Credential, CredentialId, CredentialKind, Time};
+use firmseal_manifest::Digest;
+use firmseal_store::{Operators, StoreError};
+use rusqlite::{Connection, Row, params};
+
+use crate::LocalStore;
+use crate::column::{Hash, Json, Text, When, Word};
+use crate::error::Failure;
+use crate::registry::{all, fresh, one};
+
+const COLUMNS: &str = "id, operator, kind, digest, roles, created, expires, revoked";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Credential> {
+    let (Text(id), Word(kind), Hash(digest), Json(roles)) =
+        (row.get(0)?, row.get(2)?, row.get(3)?, row.get(4)?);
+    let (When(created), expires, revoked): (_, Option<When>, Option<When>) =
+        (row.get(5)?, row.get(6)?, row.get(7)?);
+    Ok(Credential {
+        id: CredentialId(id),
+        operator: row.get(1)?,
+        kind,
+        digest,
+        roles,
+        created,
+        expires: expires.map(|When(time)| time),
+        revoked: revoked.map(|When(time)| time),
+    })
+}
+
+fn find(connection: &Connection, id: CredentialId) -> Result<Option<Credential>, Failure> {
+    one(connection, &format!("SELECT {COLUMNS} FROM credentials WHERE id = ?"), [Text(id)], read)
+}
+
+fn find_by_digest(
+    connection: &Connection,
+    kind: CredentialKind,
+    digest: &Digest,
+) -> Result<Option<Credential>, Failure> {
+    let sql = format!("SELECT {COLUMNS} FROM credentials WHERE kind = ? AND digest = ?");
+    one(connection, &sql, params![Word(kind), Hash(*digest)], read)
+}
+
+#[async_trait]
+impl Operators for LocalStore {
+    async fn insert_credential(&self, credential: Credential) -> Result<(), StoreError> {
+        self.write("add a credential", move |connection| {
+            let there = match find(connection, credential.id)? {
+                Some(there) => Some(there),
+                None => find_by_digest(connection, credential.kind, &credential.digest)?,
+            };
+            let same = |there: &Credential| {
+                Credential { revoked: credential.revoked, ..there.clone() } == credential
+            };
+            if !fresh(there, same, format!("credential {}", credential.id))? {
+                return Ok(());
+            }
+            connection
+                .prepare_cached(&format!(
+                    "INSERT INTO credentials ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+                ))?
+                .execute(params![
+                    Text(credential.id),
+                    credential.operator,
+                    Word(credential.kind),
+                    Hash(credential.digest),
+                    Json(&credential.roles),
+                    When(credential.created),
+                    credential.expires.map(When),
+                    credential.revoked.map(When)
+                ])?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn credential(
+        &self,
+        kind: CredentialKind,
+        digest: &Digest,
+    ) -> Result<Option<Credential>, StoreError> {
+        let digest = *digest;
+        self.query("look a credential up", move |connection| find_by_digest(connection, kind, &digest)).await
+    }
+
+    async fn credentials(&self) -> Result<Vec<Credential>, StoreError> {
+        self.query("list credentials", |connection| {
+            all(connection, &format!("SELECT {COLUMNS} FROM credentials ORDER BY n DESC"), [], read)
+        })
+        .await
+    }
+
+    async fn revoke_credential(&self, id: CredentialId, now: Time) -> Result<(), StoreError> {
+        self.write("revoke a credential", move |connection| {
+            let revoked = connection
+                .prepare_cached("UPDATE credentials SET revoked = coalesce(revoked, ?) WHERE id = ?")?
+                .execute(params![When(now), Text(id)])?;
+            match revoked {
+                0 => Err(StoreError::not_found(format!("credential {id}")).into()),
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+}

@@ -1,0 +1,134 @@
+//! The schema: numbered files, each applied once, in a transaction.
+
+use std::path::Path;
+
+use firmseal_store::StoreError;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::error::sql;
+
+/// Every migration, in order. Files are never changed once released: a
+/// store remembers only how many it has.
+const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_foundation.sql")];
+
+/// What this program's databases say they are: `FSLS`.
+const APPLICATION_ID: i32 = 0x4653_4c53;
+
+/// Prepared statements that a connection keeps.
+const STATEMENTS: usize = 128;
+
+fn failed(error: rusqlite::Error) -> StoreError {
+    sql("open the database", &error)
+}
+
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    // Each connection belongs to one thread, so SQLite's own mutexes would
+    // only cost.
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Nobody else writes, but a person's backup may read for a moment.
+    connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(failed)?;
+    // FULL makes SQLite sync the log at every commit: in WAL mode, NORMAL
+    // would lose the last commits to a power cut (pragma.html#pragma_synchronous).
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+             PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;",
+        )
+        .map_err(failed)?;
+    Ok(connection)
+}
+
+/// Opens the database for writing and brings its schema up to date.
+pub(crate) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+    let mut connection = connect(path)?;
+    migrate(&mut connection, MIGRATIONS)?;
+    Ok(connection)
+}
+
+/// Opens the database for reading.
+pub(crate) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let connection = connect(path)?;
+    connection.execute_batch("PRAGMA query_only = ON").map_err(failed)?;
+    Ok(connection)
+}
+
+fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), StoreError> {
+    let pragma = |connection: &Connection, name: &str| -> Result<i32, StoreError> {
+        connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).map_err(failed)
+    };
+    let application = pragma(connection, "application_id")?;
+    let found = pragma(connection, "user_version")?;
+    if application != APPLICATION_ID && (application != 0 || found != 0) {
+        return Err(StoreError::conflict("the database belongs to another program; use another directory"));
+    }
+    let known = migrations.len() as u32;
+    let found = u32::try_from(found).unwrap_or(u32::MAX);
+    if found > known {
+        return Err(StoreError::Newer { found, known });
+    }
+    for (migration, version) in migrations.iter().zip(1u32..).skip(found as usize) {
+        // A crash before the commit leaves the schema before, after it the
+        // schema after: the number is part of the transaction.
+        let transaction = connection.transaction().map_err(failed)?;
+        transaction.execute_batch(migration).map_err(failed)?;
+        transaction
+            .execute_batch(&format!(
+                "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version};"
+            ))
+            .map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn database() -> (tempfile::TempDir, std::path::PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.db");
+        (dir, path)
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_and_left_alone() {
+        let (_dir, path) = database();
+        open_writer(&path).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
+        let refused = open_writer(&path).unwrap_err();
+        assert_eq!(refused, StoreError::Newer { found: 99, known: MIGRATIONS.len() as u32 });
+        let connection = connect(&path).unwrap();
+        let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+        assert_eq!(version, 99);
+    }
+
+    #[test]
+    fn a_failing_migration_changes_nothing() {
+        let (_dir, path) = database();
+        let mut connection = connect(&path).unwrap();
+        let steps = ["CREATE TABLE one (a);", "CREATE TABLE two (a); CREATE TABLE one (a);"];
+        migrate(&mut connection, &steps).unwrap_err();
+        let tables: Vec<String> = connection
+            .prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        assert_eq!(tables, ["one"], "the first step stands, nothing of the second does");
+        migrate(&mut connection, &["CREATE TABLE one (a);", "CREATE TABLE two (a);"]).unwrap();
+    }
+
+    #[test]
+    fn a_foreign_database_is_refused() {
+        let (_dir, path) = database();
+        connect(&path).unwrap().execute_batch("PRAGMA application_id = 7").unwrap();
+        assert!(matches!(open_writer(&path), Err(StoreError::Conflict { .. })));
+        std::fs::write(&path, [0x55; 8192]).unwrap();
+        assert!(matches!(open_writer(&path), Err(StoreError::Corrupt { .. })));
+    }
+}
