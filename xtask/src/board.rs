@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::error::Error;
 use crate::setup::Wanted;
 use crate::tally::Tally;
-use crate::{bare_metal, elf, process, workspace};
+use crate::{bare_metal, elf, process, vectors, workspace};
 
 /// What one case said and cost.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,10 +52,8 @@ pub(crate) fn main(arguments: &[String]) -> Result<(), Error> {
 
 /// Builds and runs the board's program on the packed cases.
 pub(crate) fn measure() -> Result<Report, Error> {
-    let pack = work().join("cases.bin");
-    workspace::write(&pack, "")?;
-    let expected = expectations(&process::read(host()?.arg("pack").arg(&pack))?)?;
-
+    let packed = vectors::pack()?;
+    workspace::write(&work().join("cases.bin"), &packed.bytes)?;
     let flash = flash("release")?;
     let cases = read(&qemu(binary("release", "mps2-an385"))?)?;
     // The program without the recorder around it says the same.
@@ -65,7 +63,7 @@ pub(crate) fn measure() -> Result<Report, Error> {
     if !agree || plain.is_empty() {
         return Err(Error::wrong("the programs `admit` and `mps2-an385` disagree about a verdict"));
     }
-    Ok(Report { cases, expected, flash })
+    Ok(Report { cases, expected: packed.expected, flash })
 }
 
 /// Builds the board's programs under a profile and compares their sizes.
@@ -85,15 +83,11 @@ fn binary(profile: &str, name: &str) -> PathBuf {
 
 /// The same cases on the host, timed. [`measure`] has packed them.
 pub(crate) fn measure_host() -> Result<Vec<Case>, Error> {
-    read(&process::read(host()?.arg("time").arg(work().join("cases.bin")))?)
-}
-
-/// Builds the boards' host program and returns a command that starts it.
-fn host() -> Result<Command, Error> {
     let mut cargo = workspace::cargo();
     build(&mut cargo, "release").args(["--package", "firmseal-host"]);
     process::read(&mut cargo)?;
-    Ok(Command::new(workspace::target().join("boards/release/firmseal-host")))
+    let program = workspace::target().join("boards/release/firmseal-host");
+    read(&process::read(Command::new(program).arg(work().join("cases.bin")))?)
 }
 
 fn build<'a>(cargo: &'a mut Command, profile: &str) -> &'a mut Command {
@@ -108,18 +102,6 @@ fn build<'a>(cargo: &'a mut Command, profile: &str) -> &'a mut Command {
 /// Where the board finds its input.
 fn work() -> PathBuf {
     workspace::target().join("board")
-}
-
-/// Reads the lines `NAME CODE` of the packing program.
-fn expectations(output: &str) -> Result<BTreeMap<String, u16>, Error> {
-    let line = |line: &str| {
-        let (name, code) = line.split_once(' ')?;
-        Some((name.to_owned(), code.parse().ok()?))
-    };
-    output
-        .lines()
-        .map(|text| line(text).ok_or_else(|| Error::wrong(format!("firmseal-host said `{text}`"))))
-        .collect()
 }
 
 /// Runs a program on the machine and returns what it printed.
@@ -224,7 +206,7 @@ pub(crate) fn ratios(cases: &[Case], measure: impl Fn(&Case) -> u64) -> Vec<(&st
 
 #[cfg(test)]
 mod tests {
-    use super::{Case, expectations, ratios, read};
+    use super::{Case, ratios, read};
 
     #[test]
     fn a_case_is_compared_with_its_bare_cryptography() {
@@ -232,12 +214,6 @@ mod tests {
             read("case=a code=0 instructions=110\ncase=bare:a code=0 instructions=100\ncase=b code=1\nend\n");
         let cases = cases.unwrap_or_default();
         assert_eq!(ratios(&cases, |case| case.instructions), [("a", 110, 100)]);
-    }
-
-    #[test]
-    fn expectations_are_read() {
-        assert_eq!(expectations("a 0\nb 201\n").ok(), Some([("a".into(), 0), ("b".into(), 201)].into()));
-        assert!(expectations("a\n").is_err());
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod setup;
 mod tally;
 mod test;
 mod tidy;
+mod vectors;
 mod workspace;
 
 use std::process::ExitCode;

@@ -1,16 +1,28 @@
-//! Cases in a file: what the host packs and a board unpacks.
+//! Cases in a file: the vectors of the specification, packed so that a board
+//! without an allocator can read them.
 //!
 //! Fields follow each other in a fixed order: numbers are eight bytes, little
 //! endian; byte strings have their length in front. No parser of hostile
 //! input: both ends are built from this repository, minutes apart.
 
-use firmseal_core::limits::{COMPONENT_PARTS_MAX, COMPONENTS_MAX};
+use firmseal_core::limits::COMPONENTS_MAX;
+
+/// What is asked of the device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// May it install the envelope?
+    Admit,
+    /// May it boot what the envelope describes?
+    Boot,
+    /// Is this a root document, and signed by its own root role?
+    Root,
+}
 
 /// A component that the case's device has.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Place<'a> {
-    parts: [&'a [u8]; COMPONENT_PARTS_MAX],
-    part_count: usize,
+    /// The SUIT component identifier: one byte string.
+    pub id: [&'a [u8]; 1],
     /// Slot that an install writes.
     pub slot: u64,
     /// Bytes it holds.
@@ -19,18 +31,22 @@ pub struct Place<'a> {
     pub sequence: u64,
 }
 
-impl<'a> Place<'a> {
-    /// The SUIT component identifier.
-    pub fn id(&self) -> &[&'a [u8]] {
-        &self.parts[..self.part_count]
-    }
+/// What a slot was measured to hold.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Content {
+    /// SHA-256.
+    pub digest: [u8; 32],
+    /// Bytes.
+    pub size: u64,
 }
 
-/// One case: an envelope, and the device that is asked to admit it.
+/// One case: an envelope, and the device that is asked about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Case<'a> {
     /// Its name.
     pub name: &'a str,
+    /// The question.
+    pub purpose: Purpose,
     /// The envelope.
     pub envelope: &'a [u8],
     /// The device's root document.
@@ -47,16 +63,24 @@ pub struct Case<'a> {
     pub delegation: u64,
     places: [Place<'a>; COMPONENTS_MAX],
     place_count: usize,
+    contents: [Content; COMPONENTS_MAX],
+    content_count: usize,
 }
 
 impl<'a> Case<'a> {
-    /// Its components.
+    /// The device's components.
     pub fn places(&self) -> &[Place<'a>] {
         &self.places[..self.place_count]
     }
+
+    /// What was measured, for a boot.
+    pub fn contents(&self) -> &[Content] {
+        &self.contents[..self.content_count]
+    }
 }
 
-/// The cases of a file, in order; ends early where the file does.
+/// The cases of a file, in order; ends early where the file does, or where a
+/// device of the case has more components than the verifier can know.
 #[derive(Clone, Debug)]
 pub struct Pack<'a> {
     left: &'a [u8],
@@ -99,19 +123,28 @@ impl<'a> Pack<'a> {
         usize::try_from(self.number()?).ok().filter(|count| *count <= max)
     }
 
-    fn place(&mut self) -> Option<Place<'a>> {
-        let (slot, capacity, sequence) = (self.number()?, self.number()?, self.number()?);
-        let mut place = Place { slot, capacity, sequence, ..Place::default() };
-        place.part_count = self.count(COMPONENT_PARTS_MAX)?;
-        for part in &mut place.parts[..place.part_count] {
-            *part = self.bytes()?;
+    fn purpose(&mut self) -> Option<Purpose> {
+        match self.number()? {
+            0 => Some(Purpose::Admit),
+            1 => Some(Purpose::Boot),
+            2 => Some(Purpose::Root),
+            _ => None,
         }
-        Some(place)
+    }
+
+    fn place(&mut self) -> Option<Place<'a>> {
+        let id = [self.bytes()?];
+        Some(Place { id, slot: self.number()?, capacity: self.number()?, sequence: self.number()? })
+    }
+
+    fn content(&mut self) -> Option<Content> {
+        Some(Content { digest: self.bytes()?.try_into().ok()?, size: self.number()? })
     }
 
     fn case(&mut self) -> Option<Case<'a>> {
         let mut case = Case {
             name: self.text()?,
+            purpose: self.purpose()?,
             envelope: self.bytes()?,
             root: self.bytes()?,
             product: self.text()?,
@@ -120,10 +153,17 @@ impl<'a> Pack<'a> {
             epoch: self.number()?,
             delegation: self.number()?,
             places: [Place::default(); COMPONENTS_MAX],
-            place_count: self.count(COMPONENTS_MAX)?,
+            place_count: 0,
+            contents: [Content::default(); COMPONENTS_MAX],
+            content_count: 0,
         };
+        case.place_count = self.count(COMPONENTS_MAX)?;
         for place in &mut case.places[..case.place_count] {
             *place = self.place()?;
+        }
+        case.content_count = self.count(COMPONENTS_MAX)?;
+        for content in &mut case.contents[..case.content_count] {
+            *content = self.content()?;
         }
         Some(case)
     }
