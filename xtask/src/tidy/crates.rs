@@ -132,12 +132,12 @@ fn each_own_package(rule: impl Fn(&Value) -> Vec<String>) -> Result<Vec<String>,
 }
 
 /// The elements of a JSON array; none for anything else.
-pub(super) fn array(value: &Value) -> impl Iterator<Item = &Value> {
+fn array(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().map(Vec::as_slice).unwrap_or_default().iter()
 }
 
 /// The name of a package or dependency.
-pub(super) fn name(value: &Value) -> &str {
+fn name(value: &Value) -> &str {
     value["name"].as_str().unwrap_or_default()
 }
 

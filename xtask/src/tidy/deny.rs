@@ -6,63 +6,81 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
-use super::crates::{array, name};
 use crate::error::Error;
-use crate::workspace;
+use crate::{process, workspace};
 
 /// Every dependency's licence is on the list.
 pub(super) fn licences() -> Result<Vec<String>, Error> {
     let allowed = list("allow")?;
-    each_foreign_package(|package| {
-        let expression = package["license"].as_str().unwrap_or("(none)");
-        match satisfied(expression, &allowed) {
-            true => None,
-            false => Some(format!("{} {}: {expression}", name(package), version(package))),
-        }
-    })
+    let strangers =
+        dependencies()?.into_iter().filter(|dependency| !satisfied(&dependency.licence, &allowed));
+    let text =
+        |Dependency { name, version, licence }| format!("{name} {version}: {licence:?} is not allowed");
+    Ok(strangers.map(text).collect())
 }
 
 /// One version of each crate, except where deny.toml says why not.
 pub(super) fn duplicates() -> Result<Vec<String>, Error> {
     let skipped = list("skip")?;
-    let mut problems = Vec::new();
-    for manifest in workspace::manifests() {
-        let metadata = workspace::metadata(&manifest)?;
-        let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for package in array(&metadata["packages"]) {
-            if !skipped.contains(&format!("{}@{}", name(package), version(package))) {
-                versions.entry(name(package)).or_default().insert(version(package));
-            }
-        }
-        for (crate_name, versions) in versions.iter().filter(|(_, versions)| versions.len() > 1) {
-            let versions: Vec<&str> = versions.iter().copied().collect();
-            problems.push(format!(
-                "{crate_name}: {} (one of them belongs into deny.toml, with the reason, or away)",
-                versions.join(", ")
-            ));
+    let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let found = dependencies()?;
+    let found_names: BTreeSet<String> =
+        found.iter().map(|dependency| format!("{}@{}", dependency.name, dependency.version)).collect();
+    let idle = skipped.difference(&found_names).map(|skip| format!("{skip}: deny.toml skips it for nothing"));
+    let mut problems: Vec<String> = idle.collect();
+    for Dependency { name, version, .. } in found {
+        if !skipped.contains(&format!("{name}@{version}")) {
+            versions.entry(name).or_default().insert(version);
         }
     }
-    problems.sort();
-    problems.dedup();
+    versions.retain(|_, versions| versions.len() > 1);
+    let text = |(name, versions): (String, BTreeSet<String>)| {
+        let versions: Vec<String> = versions.into_iter().collect();
+        format!("{name}: {} (one goes away, or into deny.toml with the reason)", versions.join(", "))
+    };
+    problems.extend(versions.into_iter().map(text));
     Ok(problems)
 }
 
-fn version(package: &Value) -> &str {
-    package["version"].as_str().unwrap_or_default()
+#[derive(PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Dependency {
+    name: String,
+    version: String,
+    licence: String,
 }
 
-fn each_foreign_package(rule: impl Fn(&Value) -> Option<String>) -> Result<Vec<String>, Error> {
-    let mut problems = Vec::new();
+/// What is really built, in all workspaces together. `cargo metadata` would
+/// also list crates that only a feature nobody enables could bring.
+fn dependencies() -> Result<BTreeSet<Dependency>, Error> {
+    let mut found = BTreeSet::new();
     for manifest in workspace::manifests() {
-        let metadata = workspace::metadata(&manifest)?;
-        let foreign = array(&metadata["packages"]).filter(|package| !package["source"].is_null());
-        problems.extend(foreign.filter_map(&rule));
+        let mut cargo = workspace::cargo();
+        cargo.args([
+            "tree",
+            "--workspace",
+            "--all-features",
+            "--edges",
+            "normal,build,dev",
+            "--prefix",
+            "none",
+        ]);
+        cargo.args(["--target", "x86_64-unknown-linux-gnu", "--format", "{p}|{l}", "--manifest-path"]);
+        let lines = process::read(cargo.arg(manifest))?;
+        found.extend(lines.lines().filter_map(dependency));
     }
-    problems.sort();
-    problems.dedup();
-    Ok(problems)
+    Ok(found)
+}
+
+/// Reads `name vVERSION (note)|LICENCE (*)`. Our own crates are those with a
+/// directory as note; blank lines separate workspace members.
+fn dependency(line: &str) -> Option<Dependency> {
+    let (package, licence) = line.split_once('|')?;
+    let mut words = package.splitn(3, ' ');
+    let (name, version, note) = (words.next()?, words.next()?, words.next().unwrap_or_default());
+    let ours = note.contains('/') && !note.contains("://");
+    let licence = licence.trim_end_matches("(*)").trim().to_owned();
+    let version = version.trim_start_matches('v').to_owned();
+    (!ours).then(|| Dependency { name: name.to_owned(), version, licence })
 }
 
 /// The first string of each line of an array in deny.toml. The file keeps one
@@ -127,7 +145,20 @@ fn one<'a, I: Iterator<Item = &'a str>>(words: &mut Words<'a, I>, allowed: &BTre
 
 #[cfg(test)]
 mod tests {
-    use super::{BTreeSet, satisfied, strings};
+    use super::{BTreeSet, dependency, satisfied, strings};
+
+    #[test]
+    fn lines_of_cargo_tree() {
+        let read = |line| dependency(line).map(|found| (found.name, found.version, found.licence));
+        let some = |name: &str, version: &str, licence: &str| {
+            Some((name.to_owned(), version.to_owned(), licence.to_owned()))
+        };
+        assert_eq!(read("syn v2.0.1|MIT OR Apache-2.0 (*)"), some("syn", "2.0.1", "MIT OR Apache-2.0"));
+        assert_eq!(read("serde_derive v1.0.2 (proc-macro)|MIT"), some("serde_derive", "1.0.2", "MIT"));
+        assert_eq!(read("forked v1.0.0 (https://git.example/x#1)|"), some("forked", "1.0.0", ""));
+        assert_eq!(read("firmseal-core v0.1.0 (/clone/crates/core)|MIT"), None);
+        assert_eq!(read(""), None);
+    }
 
     #[test]
     fn expressions() {
