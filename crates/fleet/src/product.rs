@@ -168,7 +168,8 @@ mod tests {
         let good = product()?;
         assert_eq!(good.check(), Ok(()));
         assert_eq!(serde_json::from_str::<Product>(&serde_json::to_string(&good)?)?, good);
-        let breaks: [(&str, fn(&mut Product)); 8] = [
+        type Break = fn(&mut Product);
+        let breaks: [(&str, Break); 8] = [
             ("nil vendor", |p| p.vendor = Uuid::nil()),
             ("nil class", |p| p.class = Uuid::nil()),
             ("no component", |p| p.components.clear()),

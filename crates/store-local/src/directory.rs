@@ -1,12 +1,14 @@
 //! The directory: what lies where, one process at a time, and how a file
 //! comes to be there for good.
 //!
-//!     lock               held while a process has the store; says which
-//!     store.db           the database
-//!     intents.log        the intent log
-//!     blobs/ab/cdef...   blobs, by digest
-//!     uploads/upl-...    uploads under way
-//!     tmp/               files that are not yet anything
+//! ```text
+//! lock               held while a process has the store; says which
+//! store.db           the database
+//! intents.log        the intent log
+//! blobs/ab/cdef...   blobs, by digest
+//! uploads/upl-...    uploads under way
+//! tmp/               files that are not yet anything
+//! ```
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};

@@ -149,7 +149,7 @@ fn enrol(connection: &Connection, token: &Digest, device: &Device, now: Time) ->
             return conflict("the key belongs to a device that came in otherwise");
         }
         bind(connection, id, &device.certificate)?;
-        return Ok(Enrolled::Again(get_device(connection, id)?));
+        return Ok(Enrolled::Again(Box::new(get_device(connection, id)?)));
     }
     if uses == 0 {
         return conflict("the enrolment token is used up; ask for a new one");

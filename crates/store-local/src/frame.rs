@@ -1,8 +1,10 @@
 //! Records of the intent log: how one stands in the file.
 //!
-//!     header  16 bytes "firmseal-log 1\r\n"
-//!     record  length u32, its complement u32, hash of the record before
-//!             (32 bytes, zeros for the first), the leaf, hash (32 bytes)
+//! ```text
+//! header  16 bytes "firmseal-log 1\r\n"
+//! record  length u32, its complement u32, hash of the record before
+//!         (32 bytes, zeros for the first), the leaf, hash (32 bytes)
+//! ```
 //!
 //! The hash is SHA-256 over the record's index and everything before it in
 //! the record. Each record vouches for all earlier ones.

@@ -19,7 +19,7 @@ pub enum Enrolled {
     /// It came in with this token before and asks again, because the first
     /// answer was lost. The token was not used, and the certificate of this
     /// second answer was added to it.
-    Again(Device),
+    Again(Box<Device>),
 }
 
 /// What one device said in one request.

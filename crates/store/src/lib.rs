@@ -19,6 +19,8 @@
 //! - **No clocks.** Whoever calls passes the time in.
 
 pub mod blobs;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod error;
 pub mod fleet;
 pub mod operators;

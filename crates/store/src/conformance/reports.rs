@@ -1,0 +1,136 @@
+//! Reports: each counts once, a batch counts whole.
+
+use std::slice;
+
+use firmseal_fleet::{Phase, Report, Running, SlotState};
+use firmseal_manifest::{DeviceId, ReleaseId, RolloutId};
+
+use super::{Engine, conflict, not_found, samples};
+use crate::fleet::REPORTS_MAX;
+use crate::{Observation, Observed, Page, Store};
+
+/// Runs the group.
+pub async fn all(engine: &dyn Engine) {
+    a_report_counts_once(engine).await;
+    a_batch_counts_whole_or_not_at_all(engine).await;
+    refusals_hold_until_a_person_says_otherwise(engine).await;
+    touches_never_go_back(engine).await;
+    reports_are_listed(engine).await;
+}
+
+fn observation(device: DeviceId, running: Option<Running>, reports: &[Report]) -> Observation {
+    Observation { device, now: samples::NOW, running, reports: reports.to_vec() }
+}
+
+async fn observe(store: &dyn Store, device: DeviceId, reports: &[Report]) -> Observed {
+    store.observe(observation(device, None, reports)).await.unwrap()
+}
+
+async fn a_report_counts_once(engine: &dyn Engine) {
+    let mut store = engine.fresh().await;
+    let device = samples::enrolled(&*store, "gateway").await;
+    let other = samples::enrolled(&*store, "gateway").await;
+    let refused = Phase::Refused { code: 4711, message: "no such \"thing\"".to_owned() };
+    let reports: Vec<_> = [Phase::Offered, Phase::Downloading, Phase::Installed, Phase::Trial, refused]
+        .into_iter()
+        .map(|phase| samples::report(device.id, None, phase))
+        .collect();
+    let observed = observe(&*store, device.id, &reports[..3]).await;
+    assert_eq!(observed, Observed { recorded: 3, known: 0 });
+    store = engine.reopen(store).await;
+    let observed = observe(&*store, device.id, &reports).await;
+    assert_eq!(observed, Observed { recorded: 2, known: 3 });
+    // Another device may use the same ids: they are its own.
+    let stolen = Report { device: other.id, ..reports[0].clone() };
+    assert_eq!(observe(&*store, other.id, &[stolen]).await.recorded, 1);
+    let stored = store.reports(device.id, Page::first(100)).await.unwrap();
+    assert!(stored.iter().eq(reports.iter().rev()), "{stored:?}");
+}
+
+async fn a_batch_counts_whole_or_not_at_all(engine: &dyn Engine) {
+    let store = engine.fresh().await;
+    let device = samples::enrolled(&*store, "gateway").await;
+    let other = samples::enrolled(&*store, "gateway").await;
+    let good = samples::report(device.id, None, Phase::Offered);
+    let mut endless = samples::report(device.id, None, Phase::Offered);
+    endless.build = Some("x".repeat(100_000));
+    let foreign = samples::report(other.id, None, Phase::Offered);
+    let running = Some(samples::running(5));
+    for bad in [endless, foreign] {
+        conflict(store.observe(observation(device.id, running.clone(), &[good.clone(), bad])).await);
+    }
+    let many: Vec<_> = (0..=REPORTS_MAX).map(|_| samples::report(device.id, None, Phase::Offered)).collect();
+    conflict(store.observe(observation(device.id, running.clone(), &many)).await);
+    not_found(store.observe(observation(DeviceId::new(), running.clone(), &[])).await);
+    assert_eq!(store.device(device.id).await.unwrap(), device, "refusals change nothing");
+    assert!(store.reports(device.id, Page::first(9)).await.unwrap().is_empty());
+
+    store.observe(observation(device.id, running.clone(), slice::from_ref(&good))).await.unwrap();
+    let now = store.device(device.id).await.unwrap();
+    assert_eq!((now.running, now.last_seen), (running, Some(samples::NOW)));
+    let trial = Running { state: SlotState::Trial, slot: "b".to_owned(), ..samples::running(6) };
+    store.observe(observation(device.id, Some(trial.clone()), &[])).await.unwrap();
+    store.observe(observation(device.id, None, &[])).await.unwrap();
+    assert_eq!(store.device(device.id).await.unwrap().running, Some(trial));
+}
+
+async fn refusals_hold_until_a_person_says_otherwise(engine: &dyn Engine) {
+    let mut store = engine.fresh().await;
+    let device = samples::enrolled(&*store, "gateway").await;
+    let release = samples::release(&*store, "gateway", "1.0.0", 1).await;
+    store.insert_release(release.clone()).await.unwrap();
+    let refused = Phase::Refused { code: 1, message: String::new() };
+    for phase in [refused, Phase::Reverted] {
+        let confirmed = samples::report(device.id, Some(release.id), Phase::Confirmed);
+        let unknown = samples::report(device.id, Some(ReleaseId::new()), Phase::Reverted);
+        observe(&*store, device.id, &[confirmed, unknown]).await;
+        assert!(store.device(device.id).await.unwrap().held.is_empty());
+        let report = samples::report(device.id, Some(release.id), phase);
+        observe(&*store, device.id, slice::from_ref(&report)).await;
+        store = engine.reopen(store).await;
+        assert!(store.device(device.id).await.unwrap().held.contains(&release.id));
+        store.retry(device.id, release.id).await.unwrap();
+        store.retry(device.id, release.id).await.unwrap();
+        assert!(store.device(device.id).await.unwrap().held.is_empty());
+        // The same batch again is old news; it does not undo the retry.
+        observe(&*store, device.id, &[report]).await;
+        assert!(store.device(device.id).await.unwrap().held.is_empty());
+    }
+    not_found(store.retry(DeviceId::new(), release.id).await);
+}
+
+async fn touches_never_go_back(engine: &dyn Engine) {
+    let store = engine.fresh().await;
+    let device = samples::enrolled(&*store, "gateway").await;
+    let seen = vec![(device.id, samples::later(9)), (DeviceId::new(), samples::later(9))];
+    store.touch(seen).await.unwrap();
+    store.touch(vec![(device.id, samples::NOW)]).await.unwrap();
+    store.observe(observation(device.id, None, &[])).await.unwrap();
+    assert_eq!(store.device(device.id).await.unwrap().last_seen, Some(samples::later(9)));
+}
+
+async fn reports_are_listed(engine: &dyn Engine) {
+    let store = engine.fresh().await;
+    let one = samples::enrolled(&*store, "gateway").await;
+    let two = samples::enrolled(&*store, "gateway").await;
+    let rollout = RolloutId::new();
+    let mut all = Vec::new();
+    for device in [one.id, two.id, one.id, two.id] {
+        let report = Report { rollout: Some(rollout), ..samples::report(device, None, Phase::Downloading) };
+        observe(&*store, device, slice::from_ref(&report)).await;
+        all.insert(0, report);
+    }
+    observe(&*store, one.id, &[samples::report(one.id, None, Phase::Offered)]).await;
+    let mut page = Page::first(3);
+    let mut listed = Vec::new();
+    while let Some(items) = Some(store.rollout_reports(rollout, page).await.unwrap())
+        && let Some(last) = items.last()
+    {
+        page = Page::after((last.device, last.id), 3);
+        listed.extend(items);
+    }
+    assert_eq!(listed, all);
+    let newest = store.reports(one.id, Page::first(1)).await.unwrap().remove(0);
+    assert_eq!(store.reports(one.id, Page::after(newest.id, 9)).await.unwrap().len(), 2);
+    not_found(store.reports(DeviceId::new(), Page::first(9)).await);
+}

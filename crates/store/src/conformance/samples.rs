@@ -1,0 +1,207 @@
+//! Sample values that satisfy every rule, each new one unlike the last.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use firmseal_fleet::{
+    Artifact, BlockSize, Certificate, Cohort, ComponentSpec, Credential, CredentialId, CredentialKind,
+    Device, DeviceState, EnrolmentToken, Environment, Phase, Product, Release, ReleaseComponent,
+    ReleaseState, Report, ReportId, Role, Rollout, RolloutState, Running, SlotState, Time,
+};
+use firmseal_manifest::{ArtifactId, DeviceId, Digest, ProductId, ReleaseId, RequestId, RolloutId};
+use semver::Version;
+use uuid::Uuid;
+
+use crate::{NewRequest, Store};
+
+/// A time that is as good as any.
+pub const NOW: Time = Time::from_millis(1_800_000_000_000);
+
+/// `NOW` and some seconds.
+pub fn later(seconds: u64) -> Time {
+    NOW.plus(Duration::from_secs(seconds))
+}
+
+/// A digest that nothing has.
+pub fn digest() -> Digest {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let mut bytes = [0xd1; 32];
+    bytes[..8].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    Digest(bytes)
+}
+
+/// A product.
+pub fn product(name: &str) -> Product {
+    Product {
+        id: name.parse().unwrap(),
+        environment: Environment::Test,
+        vendor: Uuid::from_u128(1),
+        class: Uuid::from_u128(2),
+        hardware: vec!["A1".to_owned(), "A2".to_owned()],
+        format: "raw".to_owned(),
+        components: vec![ComponentSpec {
+            name: "app".to_owned(),
+            capacity: u64::MAX,
+            block_size: BlockSize::Page,
+        }],
+        created: NOW,
+    }
+}
+
+/// An artifact whose blob was just stored.
+pub async fn artifact(store: &dyn Store, bytes: &'static [u8]) -> Artifact {
+    let id = store.put_bytes(bytes.into()).await.unwrap();
+    Artifact {
+        id: ArtifactId(id),
+        size: bytes.len() as u64,
+        format: "raw".to_owned(),
+        inspection: serde_json::json!({ "version": null, "notes": ["ä", 1.5] }),
+        uploaded_by: "ci".to_owned(),
+        created: NOW,
+    }
+}
+
+/// A release of a product with everything it stands on, not yet inserted.
+pub async fn release(store: &dyn Store, product: &str, version: &str, sequence: u64) -> Release {
+    let product = self::product(product);
+    store.insert_product(product.clone()).await.unwrap();
+    let artifact = artifact(store, b"the bytes of an image").await;
+    store.insert_artifact(artifact.clone()).await.unwrap();
+    let empty = store.put_bytes("".into()).await.unwrap();
+    let envelope = store.put_bytes(format!("envelope {version} {sequence}").into()).await.unwrap();
+    Release {
+        id: ReleaseId::new(),
+        product: product.id,
+        channel: "stable".parse().unwrap(),
+        version: version.parse().unwrap(),
+        sequence,
+        epoch: 1,
+        components: vec![ReleaseComponent {
+            name: "app".to_owned(),
+            artifact: artifact.id,
+            payload: artifact.id.0,
+            size: artifact.size,
+            tree_root: digest(),
+            hash_blocks: empty,
+        }],
+        manifest: digest(),
+        envelope,
+        state: ReleaseState::Signed,
+        build: "build-17".to_owned(),
+        commit: "0123abc".to_owned(),
+        request: RequestId::new(),
+        requester: "ci".to_owned(),
+        log_index: 0,
+        created: NOW,
+    }
+}
+
+/// A signing request under a key.
+pub fn request(key: &str, fingerprint: Digest) -> NewRequest {
+    NewRequest {
+        id: RequestId::new(),
+        key: key.to_owned(),
+        fingerprint,
+        requester: "ci".to_owned(),
+        now: NOW,
+        lease: Duration::from_secs(60),
+    }
+}
+
+/// An enrolment token.
+pub fn token(product: &str, uses: u32) -> EnrolmentToken {
+    EnrolmentToken {
+        hash: digest(),
+        product: product.parse().unwrap(),
+        labels: [("site".to_owned(), "lab".to_owned())].into(),
+        expires: later(3600),
+        uses,
+        created_by: "alice".to_owned(),
+        created: NOW,
+    }
+}
+
+/// A certificate for a key.
+pub fn certificate(spki: Digest) -> Certificate {
+    Certificate { fingerprint: digest(), spki, serial: "01ab".to_owned(), not_after: later(86_400) }
+}
+
+/// A device with a key of its own.
+pub fn device(product: &ProductId) -> Device {
+    Device {
+        id: DeviceId::new(),
+        product: product.clone(),
+        certificate: certificate(digest()),
+        state: DeviceState::Active,
+        running: None,
+        last_seen: None,
+        labels: [("site".to_owned(), "lab".to_owned())].into(),
+        held: [].into(),
+        created: NOW,
+    }
+}
+
+/// A device that is enrolled in a product that exists.
+pub async fn enrolled(store: &dyn Store, product: &str) -> Device {
+    store.insert_product(self::product(product)).await.unwrap();
+    let token = token(product, 1);
+    store.insert_token(token.clone()).await.unwrap();
+    let device = device(&token.product);
+    store.enrol(&token.hash, device.clone(), NOW).await.unwrap();
+    device
+}
+
+/// What a device may say it runs.
+pub fn running(sequence: u64) -> Running {
+    Running {
+        version: Version::new(1, 0, sequence),
+        sequence,
+        epoch: 1,
+        slot: "a".to_owned(),
+        state: SlotState::Confirmed,
+    }
+}
+
+/// A report of a device.
+pub fn report(device: DeviceId, release: Option<ReleaseId>, phase: Phase) -> Report {
+    Report {
+        id: ReportId(Uuid::now_v7()),
+        device,
+        rollout: None,
+        release,
+        build: Some("build-17".to_owned()),
+        request: Some(RequestId::new()),
+        phase,
+        time: NOW,
+        blocks_fetched: 3,
+        blocks_resumed: 1,
+    }
+}
+
+/// A rollout of a release.
+pub fn rollout(release: &Release) -> Rollout {
+    Rollout {
+        id: RolloutId::new(),
+        release: release.id,
+        product: release.product.clone(),
+        cohort: Cohort::Labels([("site".to_owned(), "lab".to_owned())].into()),
+        state: RolloutState::Active,
+        starts: NOW,
+        created_by: "alice".to_owned(),
+        created: NOW,
+    }
+}
+
+/// A credential.
+pub fn credential(kind: CredentialKind) -> Credential {
+    Credential {
+        id: CredentialId(Uuid::now_v7()),
+        operator: "alice".to_owned(),
+        kind,
+        digest: digest(),
+        roles: [Role::Engineer, Role::Viewer].into(),
+        created: NOW,
+        expires: Some(later(60)),
+        revoked: None,
+    }
+}
