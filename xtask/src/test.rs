@@ -30,6 +30,7 @@ const STEPS: &[Step] = &[
     Step { name: "doc-tests", what: "examples in the documentation", run: doc_tests },
     Step { name: "docs", what: "documentation builds without warnings", run: docs },
     Step { name: "board", what: "the verifier on QEMU's mps2-an385", run: on_board },
+    Step { name: "peers", what: "other people's implementations agree with the vectors", run: peers },
 ];
 
 /// One run of one step: where its output goes.
@@ -246,4 +247,10 @@ fn on_board(run: &mut Run) -> Result<Tally, Error> {
     let report = board::measure()?;
     report.text().lines().for_each(|line| run.say(line));
     Ok(report.tally())
+}
+
+fn peers(run: &mut Run) -> Result<Tally, Error> {
+    let script = workspace::root().join("xtask/peers.py");
+    let mut python = Command::new(python::interpreter());
+    run.count(python.arg(script).current_dir(workspace::root()))
 }
