@@ -180,13 +180,9 @@ fn by_hand(plain: &[&str], newer: &[&str], suite: Option<&str>) -> String {
     if !plain.is_empty() {
         commands.push(format!("sudo apt-get install --no-install-recommends {}", plain.join(" ")));
     }
-    if let (Some(suite), false) = (suite, newer.is_empty()) {
-        commands.push(format!(
-            "sudo apt-get install --no-install-recommends -t {suite} {} (needs the suite {suite} in apt's sources)",
-            newer.join(" ")
-        ));
-    }
-    commands.join(" && ")
+    let Some(suite) = suite.filter(|_| !newer.is_empty()) else { return commands.join(" && ") };
+    commands.push(format!("sudo apt-get install --no-install-recommends -t {suite} {}", newer.join(" ")));
+    format!("{}\nhint: the last one needs the suite {suite} in apt's sources", commands.join(" && "))
 }
 
 /// A way to act as root.

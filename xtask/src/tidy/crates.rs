@@ -1,11 +1,12 @@
 //! Rules about crates and what they depend on.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::workspace;
+use crate::{process, workspace};
 
 /// The layers, bottom up, as ARCHITECTURE.md draws them. Imports point down
 /// or stay level.
@@ -41,6 +42,17 @@ pub(super) fn wildcards() -> Result<Vec<String>, Error> {
             .map(|dependency| format!("{}: {} = \"*\"", name(package), name(dependency)))
             .collect()
     })
+}
+
+/// The committed lock files are those that the manifests lead to.
+pub(super) fn locks() -> Result<Vec<String>, Error> {
+    let stale = |manifest: &PathBuf| {
+        let mut cargo = workspace::cargo();
+        cargo.args(["metadata", "--format-version=1", "--locked", "--manifest-path"]).arg(manifest);
+        !process::works(&mut cargo)
+    };
+    let text = |manifest: PathBuf| format!("{}: its Cargo.lock is not up to date", manifest.display());
+    Ok(workspace::manifests().into_iter().filter(stale).map(text).collect())
 }
 
 /// Imports point down, and every crate has a layer.

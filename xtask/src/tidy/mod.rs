@@ -16,6 +16,9 @@ const RULES: &[Rule] = &[
     ("length", sources::length),
     ("words", sources::words),
     ("places", sources::places),
+    // First of the rules that ask cargo, which would bring a lock file up to
+    // date by itself.
+    ("locks", crates::locks),
     ("descriptions", crates::descriptions),
     ("dependencies", crates::commented),
     ("layers", crates::layers),
