@@ -30,6 +30,11 @@ impl TestKey {
         TestKey { private: Private::P256(private), public }
     }
 
+    /// Whether it is an Ed25519 key; P-256 otherwise.
+    pub fn is_ed25519(&self) -> bool {
+        matches!(self.private, Private::Ed25519(_))
+    }
+
     /// The public half.
     pub fn public(&self) -> &PublicKey {
         &self.public

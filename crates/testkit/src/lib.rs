@@ -5,8 +5,12 @@
 //! depend on this crate.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+pub mod craft;
+pub mod item;
 pub mod keys;
+pub mod vectors;
 pub mod world;
 
+pub use craft::{Block, Commands, Craft, Members};
 pub use keys::TestKey;
 pub use world::World;

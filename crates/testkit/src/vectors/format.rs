@@ -1,0 +1,303 @@
+//! The file format of vectors, and the verdict of the core on one.
+
+use std::fmt::Write as _;
+
+use firmseal_core::crypto::{BadSignature, RustCrypto};
+use firmseal_core::{
+    Component, Crypto, Device, Digest, Hasher, Measured, Measurement, PublicKey, Root, admit, boot,
+};
+use firmseal_manifest::ids::parse_digest;
+
+/// What is asked of the device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// May it install?
+    Admit,
+    /// May it boot?
+    Boot,
+}
+
+/// One case.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Vector {
+    /// File name without its ending.
+    pub name: String,
+    /// One sentence.
+    pub about: String,
+    /// The question.
+    pub purpose: Purpose,
+    /// The answer: nothing, or the refusal's code.
+    pub expect: Result<(), u16>,
+    /// The device's product.
+    pub product: String,
+    /// Its vendor.
+    pub vendor: [u8; 16],
+    /// Its class.
+    pub class: [u8; 16],
+    /// Its counter of security epochs.
+    pub epoch: u64,
+    /// Its delegation floor.
+    pub delegation: u64,
+    /// Its components.
+    pub components: Vec<VectorComponent>,
+    /// What was measured, for a boot.
+    pub measured: Vec<Measurable>,
+    /// Its root document.
+    pub root: Vec<u8>,
+    /// The envelope.
+    pub envelope: Vec<u8>,
+}
+
+/// A component of the device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VectorComponent {
+    /// Its identifier, one byte string.
+    pub name: String,
+    /// Index of the slot.
+    pub slot: u64,
+    /// Bytes the slot holds.
+    pub capacity: u64,
+    /// Sequence number of the confirmed image.
+    pub sequence: u64,
+}
+
+/// Digest and size of what a slot holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Measurable {
+    /// SHA-256 of the content.
+    pub digest: Digest,
+    /// Its bytes.
+    pub size: u64,
+}
+
+impl Measurable {
+    /// The measurement of some content.
+    pub fn of(content: &[u8]) -> Measurable {
+        Measurable { digest: RustCrypto.digest(content), size: content.len() as u64 }
+    }
+
+    /// A measurement with this outcome. Core hands none out that it did not
+    /// compute, so a hasher that was told the digest computes it.
+    pub fn measured(&self) -> Measured {
+        let mut measurement = Measurement::start(&Told(self.digest));
+        let zeros = [0; 4096];
+        let mut left = self.size;
+        while left > 0 {
+            let some = left.min(zeros.len() as u64);
+            measurement.update(&zeros[..some as usize]);
+            left -= some;
+        }
+        measurement.finish()
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Told(Digest);
+
+impl Hasher for Told {
+    fn update(&mut self, _: &[u8]) {}
+
+    fn finish(self) -> Digest {
+        self.0
+    }
+}
+
+impl Crypto for Told {
+    type Hasher = Told;
+
+    fn sha256(&self) -> Told {
+        *self
+    }
+
+    fn verify(&self, _: &PublicKey<'_>, _: &[u8], _: &[u8]) -> Result<(), BadSignature> {
+        Err(BadSignature)
+    }
+}
+
+impl Vector {
+    /// The core's answer: nothing, or the refusal's code.
+    pub fn verdict(&self) -> Result<(), u16> {
+        self.ask(|device, envelope, measured| match self.purpose {
+            Purpose::Admit => admit(envelope, device, &RustCrypto).map(|_| ()).map_err(|why| why.code()),
+            Purpose::Boot => {
+                boot(envelope, measured, device, &RustCrypto).map(|_| ()).map_err(|why| why.code())
+            }
+        })
+    }
+
+    /// Calls `ask` with the device, the envelope and the measurements.
+    pub fn ask<T>(&self, ask: impl FnOnce(&Device<'_>, &[u8], &[Measured]) -> T) -> T {
+        let root = Root::decode(&self.root).expect("a vector's root decodes");
+        root.verify(&RustCrypto).expect("a vector's root verifies");
+        let ids: Vec<[&[u8]; 1]> = self.components.iter().map(|own| [own.name.as_bytes()]).collect();
+        let components: Vec<Component<'_>> = self
+            .components
+            .iter()
+            .zip(&ids)
+            .map(|(own, id)| Component { id, slot: own.slot, capacity: own.capacity, sequence: own.sequence })
+            .collect();
+        let device = Device {
+            root: &root,
+            product: &self.product,
+            vendor: &self.vendor,
+            class: &self.class,
+            id: None,
+            epoch: self.epoch,
+            delegation: self.delegation,
+            components: &components,
+        };
+        let measured: Vec<Measured> = self.measured.iter().map(Measurable::measured).collect();
+        ask(&device, &self.envelope, &measured)
+    }
+
+    /// The file's text.
+    pub fn to_text(&self) -> String {
+        let mut out = String::new();
+        let mut line = |key: &str, value: &str| {
+            let _ = writeln!(out, "{key}: {value}");
+        };
+        line("about", &self.about);
+        line("purpose", if self.purpose == Purpose::Admit { "admit" } else { "boot" });
+        line("expect", &expectation(self.expect));
+        line("product", &self.product);
+        line("vendor", &hex(&self.vendor));
+        line("class", &hex(&self.class));
+        line("epoch", &self.epoch.to_string());
+        line("delegation", &self.delegation.to_string());
+        for VectorComponent { name, slot, capacity, sequence } in &self.components {
+            line("component", &format!("{name} slot={slot} capacity={capacity} sequence={sequence}"));
+        }
+        for Measurable { digest, size } in &self.measured {
+            line("measured", &format!("{digest} {size}"));
+        }
+        line("root", &hex(&self.root));
+        line("envelope", &hex(&self.envelope));
+        out
+    }
+
+    /// Reads a file.
+    pub fn parse(name: &str, text: &str) -> Option<Vector> {
+        let mut lines = Lines(text);
+        let about = lines.take("about")?;
+        let purpose = match lines.take("purpose")? {
+            "admit" => Purpose::Admit,
+            "boot" => Purpose::Boot,
+            _ => return None,
+        };
+        let expect = parse_expectation(lines.take("expect")?)?;
+        let product = lines.take("product")?;
+        let vendor = unhex(lines.take("vendor")?)?.try_into().ok()?;
+        let class = unhex(lines.take("class")?)?.try_into().ok()?;
+        let epoch = lines.take("epoch")?.parse().ok()?;
+        let delegation = lines.take("delegation")?.parse().ok()?;
+        let mut components = Vec::new();
+        while let Some(line) = lines.take("component") {
+            let mut words = line.split(' ');
+            let name = words.next()?.to_owned();
+            let mut number = |key: &str| words.next()?.strip_prefix(key)?.parse().ok();
+            let (slot, capacity, sequence) = (number("slot=")?, number("capacity=")?, number("sequence=")?);
+            components.push(VectorComponent { name, slot, capacity, sequence });
+        }
+        let mut measured = Vec::new();
+        while let Some(line) = lines.take("measured") {
+            let (digest, size) = line.split_once(' ')?;
+            measured.push(Measurable { digest: parse_digest(digest)?, size: size.parse().ok()? });
+        }
+        let (root, envelope) = (unhex(lines.take("root")?)?, unhex(lines.take("envelope")?)?);
+        lines.0.is_empty().then(|| Vector {
+            name: name.to_owned(),
+            about: about.to_owned(),
+            purpose,
+            expect,
+            product: product.to_owned(),
+            vendor,
+            class,
+            epoch,
+            delegation,
+            components,
+            measured,
+            root,
+            envelope,
+        })
+    }
+}
+
+/// A case that concerns a root document alone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RootVector {
+    /// File name without its ending.
+    pub name: String,
+    /// One sentence.
+    pub about: String,
+    /// The answer: nothing, or the refusal's code.
+    pub expect: Result<(), u16>,
+    /// The document.
+    pub root: Vec<u8>,
+}
+
+impl RootVector {
+    /// The core's answer: nothing, or the refusal's code.
+    pub fn verdict(&self) -> Result<(), u16> {
+        Root::decode(&self.root).and_then(|root| root.verify(&RustCrypto)).map_err(|why| why.code())
+    }
+
+    /// The file's text.
+    pub fn to_text(&self) -> String {
+        let expect = expectation(self.expect);
+        format!("about: {}\nexpect: {expect}\nroot: {}\n", self.about, hex(&self.root))
+    }
+
+    /// Reads a file.
+    pub fn parse(name: &str, text: &str) -> Option<RootVector> {
+        let mut lines = Lines(text);
+        let about = lines.take("about")?.to_owned();
+        let expect = parse_expectation(lines.take("expect")?)?;
+        let root = unhex(lines.take("root")?)?;
+        lines.0.is_empty().then(|| RootVector { name: name.to_owned(), about, expect, root })
+    }
+}
+
+struct Lines<'t>(&'t str);
+
+impl<'t> Lines<'t> {
+    /// The value of the next line, if its key is `key`.
+    fn take(&mut self, key: &str) -> Option<&'t str> {
+        let (line, rest) = self.0.split_once('\n')?;
+        let value = line.strip_prefix(key)?.strip_prefix(": ")?;
+        self.0 = rest;
+        Some(value)
+    }
+}
+
+fn expectation(expect: Result<(), u16>) -> String {
+    match expect {
+        Ok(()) => "ok".to_owned(),
+        Err(code) => format!("refused {code}"),
+    }
+}
+
+fn parse_expectation(text: &str) -> Option<Result<(), u16>> {
+    match text {
+        "ok" => Some(Ok(())),
+        _ => text.strip_prefix("refused ")?.parse().ok().map(Err),
+    }
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+/// Bytes from hexadecimal.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    digits
+        .chunks(2)
+        .map(|pair| {
+            u8::from_str_radix(std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?, 16).ok()
+        })
+        .collect()
+}
