@@ -7,7 +7,7 @@
 use crate::command::{Command, Parameter, Section, Selection, Sequence, condition};
 use crate::crypto::Crypto;
 use crate::digest::Digest;
-use crate::envelope::{Envelope, INSTALL};
+use crate::envelope::Envelope;
 use crate::facts::{ComponentFacts, Facts};
 use crate::limits::COMPONENTS_MAX;
 use crate::machine::{Action, Identity, Machine, Outcome};
@@ -169,8 +169,8 @@ fn judge<'a>(
         if facts.epoch < minimum {
             return Err(Refusal::EpochBelowRoot { offered: facts.epoch, minimum });
         }
-        if manifest.install_dropped() {
-            return Err(Refusal::SeveredMissing(INSTALL));
+        if let Some(label) = manifest.dropped() {
+            return Err(Refusal::SeveredMissing(label));
         }
     }
     let (slots, places) = place(manifest, &facts, device, purpose)?;

@@ -33,7 +33,7 @@ pub struct Manifest<'a> {
     components: [Option<ComponentId<'a>>; COMPONENTS_MAX],
     component_count: usize,
     sections: [Option<&'a [u8]>; 6],
-    severed_install: bool,
+    dropped: Option<i64>,
     identities: usize,
     text: Option<&'a [u8]>,
     facts: Option<Facts<'a>>,
@@ -80,7 +80,7 @@ impl<'a> Manifest<'a> {
             components: [None; COMPONENTS_MAX],
             component_count: 0,
             sections: [None; 6],
-            severed_install: false,
+            dropped: None,
             identities: 0,
             text: None,
             facts: None,
@@ -115,9 +115,16 @@ impl<'a> Manifest<'a> {
             return Err(Refusal::Malformed("no common section"));
         }
         let [fetch, install, text] = members;
-        manifest.severed_install = matches!(install, Some(Member::Severed(_)));
-        manifest.sections[Section::PayloadFetch as usize] = resolve(envelope, PAYLOAD_FETCH, fetch, crypto)?;
-        manifest.sections[Section::Install as usize] = resolve(envelope, INSTALL, install, crypto)?;
+        for (label, section, member) in
+            [(PAYLOAD_FETCH, Section::PayloadFetch, fetch), (INSTALL, Section::Install, install)]
+        {
+            let named = member.is_some();
+            let content = resolve(envelope, label, member, crypto)?;
+            if named && content.is_none() {
+                manifest.dropped = Some(label);
+            }
+            manifest.sections[section as usize] = content;
+        }
         manifest.text = resolve(envelope, TEXT, text, crypto)?;
         manifest.check_commands()?;
         Ok(manifest)
@@ -197,10 +204,11 @@ impl<'a> Manifest<'a> {
         self.facts.as_ref()
     }
 
-    /// Whether an install sequence was severed and then dropped: such an
-    /// envelope can boot and not install.
-    pub(crate) fn install_dropped(&self) -> bool {
-        self.severed_install && self.section(Section::Install).is_none()
+    /// The section that an install needs and that was severed and then
+    /// dropped, if there is one: such an envelope can boot and not install.
+    /// A carrier who drops a section would drop its conditions with it.
+    pub(crate) fn dropped(&self) -> Option<i64> {
+        self.dropped
     }
 }
 

@@ -141,7 +141,7 @@ impl<'a> Root<'a> {
                     let count = reader.array(ROLES_MAX, Limit::RolesMax)?;
                     roles = Some((reader.rest(), count));
                     for _ in 0..count {
-                        RoleEntry::decode(&mut reader)?;
+                        RoleEntry::decode(&mut reader)?.check_names()?;
                     }
                 }
                 6 => minimum_epoch = reader.uint()?,
@@ -175,8 +175,24 @@ impl<'a> Root<'a> {
             minimum_epoch,
             demands,
         };
+        root.check_roles()?;
         root.check_keys()?;
         Ok(root)
+    }
+
+    /// One entry governs a role for a product. Of two, one reader would
+    /// take the first and another the last, with other holders and another
+    /// threshold; and the root role governs the document, not products.
+    fn check_roles(&self) -> Result<(), Refusal> {
+        for (index, entry) in self.roles().enumerate() {
+            if entry.role == Role::Root && entry.products.is_some() {
+                return Err(Refusal::Malformed("a root role that is limited to products"));
+            }
+            if self.roles().take(index).any(|earlier| earlier.overlaps(&entry)) {
+                return Err(Refusal::Malformed("two entries for one role and product"));
+            }
+        }
+        Ok(())
     }
 
     /// One key, one role, one holder: a key that stood twice could count
@@ -232,6 +248,7 @@ impl<'a> Root<'a> {
     /// product, else the one that names none.
     pub fn role(&self, role: Role, product: &str) -> Result<RoleEntry<'a>, Refusal> {
         let mut general = None;
+        // At most one of each kind: `check_roles` has seen to that.
         for entry in self.roles().filter(|entry| entry.role == role) {
             match entry.names(product) {
                 Some(true) => return Ok(entry),
@@ -284,17 +301,8 @@ impl<'a> RoleEntry<'a> {
                 3 => {
                     let count = reader.array(HOLDERS_MAX, Limit::HoldersMax)?;
                     holders = Some((reader.clone(), count));
-                    let names = reader.clone();
-                    for index in 0..count {
-                        let name = read_holder(reader, |_| ())?;
-                        // Thresholds count holders, so a name that stands
-                        // twice would count twice.
-                        let mut earlier = names.clone();
-                        for _ in 0..index {
-                            if read_holder(&mut earlier, |_| ())? == name {
-                                return Err(Refusal::Malformed("a holder twice in one role"));
-                            }
-                        }
+                    for _ in 0..count {
+                        read_holder(reader, |_| ())?;
                     }
                 }
                 4 => {
@@ -313,6 +321,27 @@ impl<'a> RoleEntry<'a> {
             return Err(Refusal::BadThreshold);
         }
         Ok(RoleEntry { role, threshold, holders, holder_count, products })
+    }
+
+    /// Thresholds count holders, so a name that stands twice would count
+    /// twice.
+    fn check_names(&self) -> Result<(), Refusal> {
+        for (index, name) in self.holders().enumerate() {
+            if self.holders().take(index).any(|earlier| earlier == name) {
+                return Err(Refusal::Malformed("a holder twice in one role"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether both entries would govern one role for some product.
+    fn overlaps(&self, other: &RoleEntry<'a>) -> bool {
+        self.role == other.role
+            && match (self.products(), other.products()) {
+                (None, None) => true,
+                (Some(mut own), Some(_)) => own.any(|product| other.names(product) == Some(true)),
+                _ => false,
+            }
     }
 
     /// The role.
