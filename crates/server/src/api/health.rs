@@ -1,0 +1,67 @@
+//! Health, readiness and metrics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use firmseal_api::Problem;
+use firmseal_store::Page;
+use http::header;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::http::auth::{Operator, Viewer};
+
+/// Longest wait for the store.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(crate) fn operator_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz)).routes(routes!(metrics))
+}
+
+pub(crate) fn public_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(healthz))
+}
+
+/// The process answers.
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = String)), security(()))]
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// The store answers and a key is there to sign with.
+#[utoipa::path(get, path = "/readyz", tag = "health",
+    responses((status = 200, body = String), (status = 503, body = Problem, content_type = "application/problem+json")),
+    security(()))]
+async fn readyz(State(app): State<Arc<App>>) -> Result<&'static str, ApiError> {
+    match tokio::time::timeout(PATIENCE, app.store.active_rollouts()).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(err)) => {
+            tracing::error!(error = %err, "the store is not ready");
+            return Err(ApiError::Busy("the store is not ready".to_owned()));
+        }
+        Err(_) => return Err(ApiError::Busy("the store does not answer".to_owned())),
+    }
+    // Only a signature proves that a key can sign, and a key is never used
+    // without a logged intent: readiness says that keys are configured.
+    let products = app.store.products(Page::first(1)).await?;
+    if products.first().is_some_and(|product| app.pipeline.keys(&product.id).release.is_empty()) {
+        return Err(ApiError::Busy("no release key is configured".to_owned()));
+    }
+    Ok("ready\n")
+}
+
+/// Metrics in the OpenMetrics text form.
+#[utoipa::path(get, path = "/metrics", tag = "health",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text"),
+        (status = "default", body = Problem, content_type = "application/problem+json")),
+    security(("operator" = ["viewer"])))]
+async fn metrics(State(app): State<Arc<App>>, _: Operator<Viewer>) -> Result<Response, ApiError> {
+    let text =
+        app.metrics.text().ok_or_else(|| ApiError::Internal("metrics cannot be written".to_owned()))?;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}

@@ -1,0 +1,164 @@
+//! Releases, for operators.
+
+use std::sync::Arc;
+
+use axum::Json as Answer;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use firmseal_api::encoding::PageQuery;
+use firmseal_api::signing::{CreateRelease, Release};
+use firmseal_api::{ENVELOPE_TYPE, IDEMPOTENCY_KEY, Page, Problem};
+use firmseal_manifest::{ProductId, ReleaseId};
+use firmseal_sign::Requester;
+use http::HeaderMap;
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::app::releases::Origin;
+use crate::error::ApiError;
+use crate::http::auth::{Engineer, Operator, Viewer};
+use crate::http::extract::{Id, Json, Params, expect_type, page, paged, read};
+use crate::wire;
+
+/// Longest envelope, in bytes.
+const ENVELOPE_MAX: usize = firmseal_core::limits::ENVELOPE_MAX;
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(create_release, list_releases))
+        .routes(routes!(import_release))
+        .routes(routes!(get_release))
+        .routes(routes!(get_envelope))
+        .routes(routes!(withdraw_release))
+}
+
+/// Of which product, and which page.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Listed {
+    /// Only releases of this product.
+    #[param(value_type = Option<String>)]
+    pub(crate) product: Option<ProductId>,
+    /// The `next` of the page before.
+    pub(crate) after: Option<String>,
+    /// At most this many items; 100 if absent.
+    pub(crate) limit: Option<u32>,
+}
+
+/// What an envelope cannot say about itself.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Imported {
+    /// The product it is for.
+    #[param(value_type = String)]
+    product: ProductId,
+    /// The build that made it.
+    #[serde(default)]
+    build: String,
+    /// The commit it was built from.
+    #[serde(default)]
+    commit: String,
+}
+
+/// Signs artifacts into a release. The same key with the same request
+/// answers with the same stored release.
+#[utoipa::path(post, path = "/v1/releases", tag = "signing", request_body = CreateRelease,
+    params(("idempotency-key" = String, Header)),
+    responses((status = 200, body = Release), (status = "default", body = Problem, content_type = "application/problem+json")),
+    security(("operator" = ["engineer"])))]
+async fn create_release(
+    State(app): State<Arc<App>>,
+    operator: Operator<Engineer>,
+    headers: HeaderMap,
+    Json(wish): Json<CreateRelease>,
+) -> Result<Answer<Release>, ApiError> {
+    let key = headers.get(IDEMPOTENCY_KEY).and_then(|value| value.to_str().ok());
+    let key = key.ok_or_else(|| {
+        ApiError::Malformed(
+            "idempotency-key: a signing request has one, so that repeating it is safe".to_owned(),
+        )
+    })?;
+    Ok(Answer(wire::release_out(app.create_release(requester(operator), key, wish).await?)))
+}
+
+/// Takes in an envelope that was signed offline; its payloads are uploaded
+/// before.
+#[utoipa::path(post, path = "/v1/releases/import", tag = "signing", params(Imported),
+    request_body(content = Vec<u8>, content_type = "application/suit-envelope+cose"),
+    responses((status = 200, body = Release), (status = "default", body = Problem, content_type = "application/problem+json")),
+    security(("operator" = ["engineer"])))]
+async fn import_release(
+    State(app): State<Arc<App>>,
+    operator: Operator<Engineer>,
+    Params(query): Params<Imported>,
+    request: Request<Body>,
+) -> Result<Answer<Release>, ApiError> {
+    expect_type(&request, ENVELOPE_TYPE)?;
+    let envelope = read(request.into_body(), ENVELOPE_MAX, app.limits.stall()).await?;
+    let origin = Origin { product: query.product, build: query.build, commit: query.commit };
+    Ok(Answer(wire::release_out(app.import_release(requester(operator), envelope, origin).await?)))
+}
+
+/// Releases, newest first.
+#[utoipa::path(get, path = "/v1/releases", tag = "signing", params(Listed),
+    responses((status = 200, body = Page<Release>), (status = "default", body = Problem, content_type = "application/problem+json")),
+    security(("operator" = ["viewer"])))]
+async fn list_releases(
+    State(app): State<Arc<App>>,
+    _: Operator<Viewer>,
+    Params(query): Params<Listed>,
+) -> Result<Answer<Page<Release>>, ApiError> {
+    let wish = PageQuery { after: query.after, limit: query.limit };
+    let (wanted, limit) = page(&wish, |text| text.parse::<ReleaseId>().ok())?;
+    let found = app.store.releases(query.product.as_ref(), wanted).await?;
+    Ok(Answer(paged(found, limit, |release| release.id.to_string(), wire::release_out)))
+}
+
+/// One release, with all that an export needs.
+#[utoipa::path(get, path = "/v1/releases/{release}", tag = "signing", params(("release" = String, Path)),
+    responses((status = 200, body = Release), (status = "default", body = Problem, content_type = "application/problem+json")),
+    security(("operator" = ["viewer"])))]
+async fn get_release(
+    State(app): State<Arc<App>>,
+    _: Operator<Viewer>,
+    Id(id): Id<ReleaseId>,
+) -> Result<Answer<Release>, ApiError> {
+    Ok(Answer(wire::release_out(app.store.release(id).await?)))
+}
+
+/// A release's envelope.
+#[utoipa::path(get, path = "/v1/releases/{release}/envelope", tag = "signing", params(("release" = String, Path)),
+    responses((status = 200, body = Vec<u8>, content_type = "application/suit-envelope+cose"),
+        (status = "default", body = Problem, content_type = "application/problem+json")),
+    security(("operator" = ["viewer"])))]
+async fn get_envelope(
+    State(app): State<Arc<App>>,
+    _: Operator<Viewer>,
+    Id(id): Id<ReleaseId>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let release = app.store.release(id).await?;
+    app.blob(release.envelope, &headers, ENVELOPE_TYPE, "operator").await
+}
+
+/// Takes a release back: it is offered to nobody any more.
+#[utoipa::path(post, path = "/v1/releases/{release}/withdraw", tag = "signing", params(("release" = String, Path)),
+    responses((status = 200, body = Release), (status = "default", body = Problem, content_type = "application/problem+json")),
+    security(("operator" = ["operator"])))]
+async fn withdraw_release(
+    State(app): State<Arc<App>>,
+    operator: Operator<crate::http::auth::FleetOperator>,
+    Id(id): Id<ReleaseId>,
+) -> Result<Answer<Release>, ApiError> {
+    Ok(Answer(wire::release_out(app.withdraw_release(&operator.name, id).await?)))
+}
+
+fn requester(operator: Operator<Engineer>) -> Requester {
+    Requester { name: operator.name, credential: operator.credential }
+}

@@ -1,0 +1,77 @@
+//! What the server can do, use case by use case.
+//!
+//! Handlers call these; these call the pure crates and the store.
+
+pub(crate) mod access;
+pub(crate) mod catalog;
+pub(crate) mod delivery;
+pub(crate) mod enrolment;
+mod inspection;
+pub(crate) mod presence;
+pub(crate) mod registry;
+pub(crate) mod releases;
+pub(crate) mod rollouts;
+pub(crate) mod updates;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use firmseal_fleet::Role;
+use firmseal_keys::DynLog;
+use firmseal_sign::Pipeline;
+use firmseal_store::Store;
+
+use crate::ca::DeviceCa;
+use crate::clock::Clock;
+use crate::config::Limits;
+use crate::metrics::Metrics;
+use catalog::Catalog;
+use presence::Presence;
+
+/// An operator who is known by a name in a client certificate.
+#[derive(Clone, Debug)]
+pub struct NamedOperator {
+    /// The common name or alternative name.
+    pub name: String,
+    /// What it allows.
+    pub roles: Vec<Role>,
+}
+
+/// Everything a request can reach.
+pub(crate) struct App {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) log: Arc<dyn DynLog>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ca: DeviceCa,
+    /// Root documents; version 1 is the first.
+    pub(crate) roots: Vec<Bytes>,
+    pub(crate) operators: Vec<NamedOperator>,
+    pub(crate) limits: Limits,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) catalog: Catalog,
+    pub(crate) presence: Presence,
+}
+
+impl App {
+    /// The newest root document's version.
+    pub(crate) fn root_version(&self) -> u64 {
+        self.roots.len() as u64
+    }
+
+    /// A version of the root document.
+    pub(crate) fn root(&self, version: u64) -> Option<Bytes> {
+        let index = usize::try_from(version).ok()?.checked_sub(1)?;
+        self.roots.get(index).cloned()
+    }
+}
+
+/// A fresh secret of 256 bits in base64url, behind a prefix that secret
+/// scanners can find.
+pub(crate) fn fresh_secret(prefix: &str) -> Result<String, crate::error::ApiError> {
+    use base64ct::{Base64UrlUnpadded, Encoding};
+    let mut bytes = zeroize::Zeroizing::new([0u8; 32]);
+    aws_lc_rs::rand::fill(bytes.as_mut())
+        .map_err(|_| crate::error::ApiError::Internal("no randomness".to_owned()))?;
+    Ok(format!("{prefix}{}", Base64UrlUnpadded::encode_string(bytes.as_ref())))
+}

@@ -1,0 +1,93 @@
+//! Registry: products, uploads and artifacts.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use firmseal_api::registry::{CreateUpload, Product};
+use firmseal_fleet::Artifact;
+use firmseal_manifest::{ArtifactId, UploadId};
+use firmseal_store::uploads::APPEND_MAX;
+use firmseal_store::{NewUpload, Upload};
+
+use super::App;
+use crate::error::ApiError;
+use crate::http::extract::read;
+use crate::wire;
+
+impl App {
+    pub(crate) async fn create_product(&self, creator: &str, product: Product) -> Result<Product, ApiError> {
+        let product = wire::product_in(product, self.clock.now())?;
+        // A repeat must find the same value, so the first one's date holds.
+        let product = match self.store.product(&product.id).await {
+            Ok(known) => firmseal_fleet::Product { created: known.created, ..product },
+            Err(_) => product,
+        };
+        self.store.insert_product(product.clone()).await?;
+        tracing::info!(product = %product.id, creator, "product made");
+        Ok(wire::product_out(product))
+    }
+
+    pub(crate) async fn create_upload(&self, owner: &str, wish: CreateUpload) -> Result<Upload, ApiError> {
+        if wish.size > self.limits.artifact_bytes {
+            return Err(ApiError::TooLong(self.limits.artifact_bytes));
+        }
+        let announced = NewUpload {
+            id: UploadId::new(),
+            size: wish.size,
+            digest: wish.sha256.0,
+            owner: owner.to_owned(),
+            expires: self.clock.now().plus(Duration::from_secs(self.limits.upload_seconds)),
+        };
+        self.store.create(announced.clone()).await?;
+        Ok(Upload { announced, offset: 0 })
+    }
+
+    /// An upload of this operator. Somebody else's does not exist for them.
+    pub(crate) async fn upload_of(&self, owner: &str, id: UploadId) -> Result<Upload, ApiError> {
+        let upload = self.store.upload(id).await?;
+        if upload.announced.owner != owner {
+            return Err(ApiError::NotFound(format!("upload {id}")));
+        }
+        Ok(upload)
+    }
+
+    /// Appends a piece. One piece is held in memory: it becomes durable
+    /// whole or not at all, so a broken connection costs one piece.
+    pub(crate) async fn append(
+        &self,
+        owner: &str,
+        id: UploadId,
+        offset: u64,
+        body: Body,
+    ) -> Result<Upload, ApiError> {
+        let mut upload = self.upload_of(owner, id).await?;
+        if upload.offset != offset {
+            return Err(ApiError::Offset(upload.offset));
+        }
+        let max = self.limits.piece_bytes.min(APPEND_MAX);
+        let piece: Bytes = read(body, max, self.limits.stall()).await?;
+        upload.offset = self.store.append(id, offset, piece).await?;
+        Ok(upload)
+    }
+
+    /// Makes the artifact, and reads from it what its format says.
+    pub(crate) async fn complete(&self, owner: &str, id: UploadId) -> Result<Artifact, ApiError> {
+        let upload = self.upload_of(owner, id).await?;
+        let digest = self.store.complete(id).await?;
+        let inspection = self.inspect(digest, upload.announced.size).await?;
+        let artifact = Artifact {
+            id: ArtifactId(digest),
+            size: upload.announced.size,
+            format: inspection.format.clone(),
+            inspection: serde_json::to_value(&inspection)
+                .map_err(|err| ApiError::Internal(err.to_string()))?,
+            uploaded_by: owner.to_owned(),
+            created: self.clock.now(),
+        };
+        self.store.insert_artifact(artifact).await?;
+        tracing::info!(artifact = %digest, size = upload.announced.size, operator = owner, "artifact stored");
+        // Whoever brought it first is on record.
+        Ok(self.store.artifact(&ArtifactId(digest)).await?)
+    }
+}

@@ -1,0 +1,267 @@
+//! Releases: signed here or brought in, and verified before anything else.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use firmseal_api::signing::CreateRelease;
+use firmseal_fleet::{Release, ReleaseState, Time};
+use firmseal_keys::Logged;
+use firmseal_manifest::{ChannelName, Digest, Intent, ProductId, Purpose, ReleaseId, RequestId};
+use firmseal_sign::device::Floors;
+use firmseal_sign::{Order, OrderedComponent, PipelineError, Requester, verify_release};
+use firmseal_store::{Begin, NewRequest};
+
+use super::App;
+use crate::error::ApiError;
+use crate::metrics::Outcome;
+use crate::tls::sha256;
+
+/// Longest idempotency key, build id and commit, in bytes.
+const KEY_MAX: usize = 128;
+const TEXT_MAX: usize = 256;
+/// How long an import is claimed when its worker is never heard of again.
+const LEASE: std::time::Duration = std::time::Duration::from_secs(15 * 60);
+
+/// What only the person who brings a release in can say about it.
+pub(crate) struct Origin {
+    pub(crate) product: ProductId,
+    pub(crate) build: String,
+    pub(crate) commit: String,
+}
+
+impl From<PipelineError> for ApiError {
+    fn from(err: PipelineError) -> ApiError {
+        let why = err.to_string();
+        let hint = |hint: &str| hint.to_owned();
+        match err {
+            PipelineError::Store(err) => err.into(),
+            PipelineError::InFlight(_) => ApiError::Busy(why),
+            PipelineError::KeyReused(_) => ApiError::Conflict(why),
+            PipelineError::Gate(_) => {
+                ApiError::Refused { why, hint: hint("change the order or the artifact; nothing was signed") }
+            }
+            PipelineError::Format { .. }
+            | PipelineError::PayloadDiffers(_)
+            | PipelineError::Refused(_)
+            | PipelineError::Author(_) => ApiError::Refused {
+                why,
+                hint: hint("nothing was released; `firmseal inspect` shows the file"),
+            },
+            PipelineError::NoArtifactKey { .. }
+            | PipelineError::NoReleaseKey(_)
+            | PipelineError::KeyUnfit(_) => {
+                ApiError::Refused { why, hint: hint("an administrator configures keys for the product") }
+            }
+            PipelineError::Key(firmseal_keys::SignError::Unavailable(_)) => ApiError::Busy(why),
+            PipelineError::Key(_)
+            | PipelineError::Log(_)
+            | PipelineError::ReadBack(_)
+            | PipelineError::Spool(_) => ApiError::Internal(why),
+        }
+    }
+}
+
+impl App {
+    /// Makes a release, once however often it is asked for with one key.
+    pub(crate) async fn create_release(
+        &self,
+        requester: Requester,
+        key: &str,
+        wish: CreateRelease,
+    ) -> Result<Release, ApiError> {
+        check_text("the idempotency key", key, 1, KEY_MAX)?;
+        check_text("build", &wish.build, 0, TEXT_MAX)?;
+        check_text("commit", &wish.commit, 0, TEXT_MAX)?;
+        if wish.key.is_some() {
+            return Err(ApiError::Malformed("key: the product's keys sign; leave the key out".to_owned()));
+        }
+        let order = Order {
+            key: Some(key.to_owned()),
+            requester,
+            product: wish.product,
+            channel: wish.channel,
+            version: wish.version,
+            sequence: wish.sequence,
+            epoch: wish.epoch,
+            components: wish
+                .components
+                .into_iter()
+                .map(|part| OrderedComponent { name: part.component, artifact: part.artifact })
+                .collect(),
+            parameters: Default::default(),
+            build: wish.build,
+            commit: wish.commit,
+        };
+        let began = Instant::now();
+        let signed = self.pipeline.release(&order, self.clock.now()).await;
+        let outcome = match &signed {
+            Ok(signed) if signed.stored => "stored",
+            Ok(_) => "signed",
+            Err(err) if err.is_refusal() => "refused",
+            Err(_) => "failed",
+        };
+        self.metrics.signing.get_or_create(&Outcome { outcome }).inc();
+        if let Err(PipelineError::Refused(_)) = &signed {
+            self.count_verification("refused");
+        }
+        let signed = signed?;
+        if !signed.stored {
+            self.metrics.signing_seconds.observe(began.elapsed().as_secs_f64());
+            self.count_verification("verified");
+        }
+        self.published(&signed.release, &order.requester.name, "release signed").await?;
+        Ok(signed.release)
+    }
+
+    async fn published(&self, release: &Release, operator: &str, what: &str) -> Result<(), ApiError> {
+        tracing::info!(
+            release = %release.id,
+            product = %release.product,
+            version = %release.version,
+            sequence = release.sequence,
+            request = %release.request,
+            build = release.build,
+            commit = release.commit,
+            log_index = release.log_index,
+            operator,
+            "{what}"
+        );
+        self.catalog.refresh(self.store.as_ref()).await?;
+        Ok(())
+    }
+
+    fn count_verification(&self, outcome: &'static str) {
+        self.metrics.verifications.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// Takes in an envelope that was signed elsewhere. Its payloads must
+    /// have been uploaded. The same envelope again is the same release.
+    pub(crate) async fn import_release(
+        &self,
+        requester: Requester,
+        envelope: Bytes,
+        origin: Origin,
+    ) -> Result<Release, ApiError> {
+        check_text("build", &origin.build, 0, TEXT_MAX)?;
+        check_text("commit", &origin.commit, 0, TEXT_MAX)?;
+        let now = self.clock.now();
+        let digest = sha256(&envelope);
+        let request = NewRequest {
+            id: RequestId::new(),
+            key: format!("import:{digest}"),
+            fingerprint: digest,
+            requester: requester.name.clone(),
+            now,
+            lease: LEASE,
+        };
+        let claim = match self.store.begin(request).await? {
+            Begin::Fresh(claim) => claim,
+            Begin::Stored(finished) => {
+                let found = self.store.release_of_request(finished.request).await?;
+                return found.ok_or_else(|| ApiError::NotFound("release of this import".to_owned()));
+            }
+            Begin::InFlight { request, .. } => {
+                return Err(ApiError::Busy(format!("import {request} is being carried out")));
+            }
+            Begin::Conflict { request } => {
+                return Err(ApiError::Conflict(format!("import {request} has this key")));
+            }
+        };
+        let outcome = self.take_in(&requester, &envelope, origin, claim.request, now).await;
+        let release = match outcome {
+            Ok(release) => release,
+            Err(err) => {
+                self.count_verification("refused");
+                // The first error is the one to tell; the claim runs out.
+                let _ = self.store.abandon(&claim).await;
+                return Err(err);
+            }
+        };
+        let result = release.id.to_string().into_bytes();
+        self.store.finish(&claim, result, Some(release.clone())).await?;
+        self.count_verification("verified");
+        self.published(&release, &requester.name, "release imported").await?;
+        Ok(release)
+    }
+
+    async fn take_in(
+        &self,
+        requester: &Requester,
+        envelope: &Bytes,
+        origin: Origin,
+        request: RequestId,
+        now: Time,
+    ) -> Result<Release, ApiError> {
+        let product = self.store.product(&origin.product).await?;
+        let latest = self.store.latest_release(&product.id).await?;
+        // A device that runs the latest release is the one that must accept
+        // this.
+        let floors = latest
+            .map_or(Floors::default(), |release| Floors { sequence: release.sequence, epoch: release.epoch });
+        let root = self.pipeline.root();
+        let verified = verify_release(self.store.as_ref(), &product, root, floors, envelope).await?;
+        let channel: ChannelName =
+            verified.channel.parse().map_err(|err: firmseal_manifest::WordError| ApiError::Refused {
+                why: err.to_string(),
+                hint: "sign it again for a channel with a usable name".to_owned(),
+            })?;
+        // The keys were used elsewhere; what is logged here is that it came
+        // in, by whom, so that nothing is offered without an entry.
+        let intent = Intent {
+            purpose: Purpose::Release,
+            subject: verified.manifest,
+            keys: Vec::new(),
+            delegation: None,
+            statements: Vec::new(),
+            requester: requester.credential,
+            policy: firmseal_sign::gate::policy(),
+            context: Vec::new(),
+        };
+        let logged =
+            Logged::append(&self.log, intent).await.map_err(|err| ApiError::Internal(err.to_string()))?;
+        Ok(Release {
+            id: ReleaseId::new(),
+            product: product.id,
+            channel,
+            version: verified.version,
+            sequence: verified.sequence,
+            epoch: verified.epoch,
+            components: verified.components,
+            manifest: verified.manifest,
+            envelope: self.store.put_bytes(envelope.clone()).await?,
+            state: ReleaseState::Verified,
+            build: origin.build,
+            commit: origin.commit,
+            request,
+            requester: requester.name.clone(),
+            log_index: logged.index(),
+            created: now,
+        })
+    }
+
+    /// Takes a release back: no poll offers it from here on.
+    pub(crate) async fn withdraw_release(&self, operator: &str, id: ReleaseId) -> Result<Release, ApiError> {
+        self.store.set_release_state(id, ReleaseState::Withdrawn).await?;
+        self.catalog.refresh(self.store.as_ref()).await?;
+        tracing::info!(release = %id, operator, "release withdrawn");
+        Ok(self.store.release(id).await?)
+    }
+
+    /// The blob behind a verified release's payload or tree, for anybody.
+    pub(crate) fn public_payload(&self, payload: Digest, tree: bool) -> Result<Digest, ApiError> {
+        let snapshot = self.catalog.snapshot();
+        let hash_blocks = snapshot
+            .trees
+            .get(&payload)
+            .copied()
+            .ok_or_else(|| ApiError::NotFound(format!("published payload {payload}")))?;
+        Ok(if tree { hash_blocks } else { payload })
+    }
+}
+
+fn check_text(what: &str, text: &str, min: usize, max: usize) -> Result<(), ApiError> {
+    if text.len() < min || text.len() > max || text.chars().any(char::is_control) {
+        return Err(ApiError::Malformed(format!("{what}: {min} to {max} bytes without control characters")));
+    }
+    Ok(())
+}

@@ -1,0 +1,6 @@
+//! What every request goes through, whichever group it belongs to.
+
+pub(crate) mod auth;
+pub(crate) mod extract;
+pub(crate) mod range;
+pub(crate) mod request;

@@ -1,0 +1,136 @@
+//! The interface as OpenAPI 3.1, and the list of routes with who may call
+//! them; both generated from the handlers.
+
+use serde_json::{Map, Value, json};
+use utoipa::openapi::OpenApi;
+
+use crate::api::documented;
+use crate::config::Serves;
+
+const LISTENERS: [Serves; 3] = [Serves::Operator, Serves::Device, Serves::Public];
+const METHODS: [&str; 5] = ["get", "post", "patch", "put", "delete"];
+
+fn document(serves: Serves) -> Value {
+    let api: OpenApi = documented(serves).into_openapi();
+    serde_json::to_value(api).unwrap_or_default()
+}
+
+/// One document for all listeners. Where two listeners have the same
+/// address, what they ask for stands side by side under `security`, and
+/// `x-listeners` says where the operation is found.
+pub fn openapi() -> Value {
+    let mut merged = json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Firmseal",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Signs firmware, delivers it and proves what runs.",
+            "license": { "name": "Apache-2.0 OR MIT", "identifier": "Apache-2.0 OR MIT" },
+        },
+        "paths": {},
+        "components": {
+            "schemas": {},
+            "securitySchemes": {
+                "operator": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An operator token, or a client certificate known by digest or name; the scope is the role it needs.",
+                },
+                "device": {
+                    "type": "mutualTLS",
+                    "description": "A device certificate of this server; `expired` says that it may be out of date.",
+                },
+                "enrolment": {
+                    "type": "mutualTLS",
+                    "description": "No certificate; the one-time token is in the body.",
+                },
+            },
+        },
+    });
+    for serves in LISTENERS {
+        let mut document = document(serves);
+        merge(&mut merged["components"]["schemas"], document["components"]["schemas"].take());
+        let Value::Object(paths) = document["paths"].take() else { continue };
+        for (path, operations) in paths {
+            let Value::Object(operations) = operations else { continue };
+            for (method, mut operation) in operations {
+                let name = Value::from(serves.as_str());
+                let place = &mut merged["paths"][&path][&method];
+                if place.is_null() {
+                    operation["x-listeners"] = json!([name]);
+                    *place = operation;
+                    continue;
+                }
+                if let Some(listeners) = place["x-listeners"].as_array_mut() {
+                    listeners.push(name);
+                }
+                let more = operation["security"].as_array().cloned().unwrap_or_default();
+                if let Some(security) = place["security"].as_array_mut() {
+                    security.extend(more.into_iter().filter(|new| !new.is_null()));
+                    security.dedup();
+                }
+            }
+        }
+    }
+    merged
+}
+
+fn merge(into: &mut Value, from: Value) {
+    if let (Value::Object(into), Value::Object(from)) = (into, from) {
+        into.extend(from);
+    }
+}
+
+/// One route and who may call it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Route {
+    /// The listener.
+    pub listener: &'static str,
+    /// The method, in capitals.
+    pub method: String,
+    /// The path, with its parameters in braces.
+    pub path: String,
+    /// `operator viewer`, `device`, `device expired`, `enrolment` or
+    /// `anybody`.
+    pub access: String,
+}
+
+/// Every route of every listener.
+pub fn routes() -> Vec<Route> {
+    let mut routes = Vec::new();
+    for serves in LISTENERS {
+        let document = document(serves);
+        let Some(paths) = document["paths"].as_object() else { continue };
+        for (path, operations) in paths {
+            for method in METHODS {
+                let operation = &operations[method];
+                if !operation.is_null() {
+                    routes.push(Route {
+                        listener: serves.as_str(),
+                        method: method.to_uppercase(),
+                        path: path.clone(),
+                        access: access(operation),
+                    });
+                }
+            }
+        }
+    }
+    routes.sort();
+    routes
+}
+
+fn access(operation: &Value) -> String {
+    let empty = Map::new();
+    let requirement = operation["security"]
+        .as_array()
+        .and_then(|all| all.first())
+        .and_then(Value::as_object)
+        .unwrap_or(&empty);
+    match requirement.iter().next() {
+        None => "anybody".to_owned(),
+        Some((scheme, scopes)) => std::iter::once(scheme.as_str())
+            .chain(scopes.as_array().into_iter().flatten().filter_map(Value::as_str))
+            .collect::<Vec<_>>()
+            .join(" "),
+    }
+}

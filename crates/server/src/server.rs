@@ -1,0 +1,206 @@
+//! The server as a whole: started, running, stopped.
+
+use std::collections::HashSet;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use firmseal_keys::DynLog;
+use firmseal_sign::Pipeline;
+use firmseal_store::{Store, StoreError};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::api;
+use crate::app::catalog::Catalog;
+use crate::app::presence::Presence;
+use crate::app::{App, NamedOperator};
+use crate::ca::{CaError, DeviceCa};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, Listener, Serves};
+use crate::listen::Listening;
+use crate::metrics::Metrics;
+use crate::tasks;
+use crate::tls::{ReloadingTls, TlsError};
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Somebody else has the port.
+    #[error("{0} is in use by another program; stop it, or choose another port")]
+    InUse(SocketAddr),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {why}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        why: String,
+    },
+    /// Two listeners have the same address.
+    #[error("two listeners have the address {0}; give each its own port")]
+    Twice(SocketAddr),
+    /// A TLS file cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The device CA cannot be used.
+    #[error(transparent)]
+    Ca(#[from] CaError),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What the server works with, made by whoever starts it.
+pub struct Deps {
+    /// Everything that is kept.
+    pub store: Arc<dyn Store>,
+    /// Signs.
+    pub pipeline: Arc<Pipeline>,
+    /// Where intents are logged.
+    pub log: Arc<dyn DynLog>,
+    /// Root documents; version 1 is the first.
+    pub roots: Vec<Bytes>,
+    /// Operators known by a name in a client certificate.
+    pub operators: Vec<NamedOperator>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Deps {
+    /// The usual ones: the root is the pipeline's, the clock the machine's.
+    pub fn new(store: Arc<dyn Store>, pipeline: Arc<Pipeline>, log: Arc<dyn DynLog>) -> Deps {
+        let roots = vec![Bytes::copy_from_slice(pipeline.root())];
+        Deps { store, pipeline, log, roots, operators: Vec::new(), clock: Arc::new(SystemClock) }
+    }
+}
+
+/// The server.
+pub struct Server;
+
+impl Server {
+    /// Starts: when this returns, every listener accepts connections.
+    pub async fn start(config: Config, deps: Deps) -> Result<Running, ServerError> {
+        let mut taken = HashSet::new();
+        let mut sockets = Vec::new();
+        for listener in &config.listener {
+            let address = listener.socket();
+            if !taken.insert(address) {
+                return Err(ServerError::Twice(address));
+            }
+            sockets.push(bind(address).await?);
+        }
+        Server::start_on(config, deps, sockets).await
+    }
+
+    /// Starts on sockets that are bound already, one for each listener of
+    /// the configuration, whose addresses and ports are not looked at. For
+    /// tests and the demo, which take whatever port is free.
+    pub async fn start_on(
+        config: Config,
+        deps: Deps,
+        sockets: Vec<TcpListener>,
+    ) -> Result<Running, ServerError> {
+        let app = Arc::new(App {
+            ca: DeviceCa::read(&config.device_ca)?,
+            store: deps.store,
+            pipeline: deps.pipeline,
+            log: deps.log,
+            clock: deps.clock,
+            roots: deps.roots,
+            operators: deps.operators,
+            limits: config.limits.clone(),
+            metrics: Arc::new(Metrics::new()),
+            catalog: Catalog::default(),
+            presence: Presence::default(),
+        });
+        app.catalog.refresh(app.store.as_ref()).await?;
+        let (stop, stopped) = watch::channel(false);
+        let mut listeners = JoinSet::new();
+        let mut tls = Vec::new();
+        let mut addresses = Vec::new();
+        // Every file is read before the first connection is accepted.
+        for listener in &config.listener {
+            tls.push(Arc::new(ReloadingTls::load(listener.tls(&config.device_ca.certificate)?)?));
+        }
+        for ((listener, socket), tls) in config.listener.iter().zip(sockets).zip(&tls) {
+            let address = socket.local_addr().map_err(|err| unusable(listener.socket(), &err))?;
+            addresses.push((listener.serves, address));
+            tracing::info!(listener = listener.serves.as_str(), %address, door = door(listener), "listening");
+            let listening = Listening {
+                socket,
+                serves: listener.serves,
+                tls: tls.clone(),
+                router: api::router(listener.serves, app.clone()),
+                limits: config.limits.clone(),
+                metrics: app.metrics.clone(),
+                stop: stopped.clone(),
+            };
+            listeners.spawn(listening.run());
+        }
+        let mut background = JoinSet::new();
+        tasks::start(&mut background, &app, tls.clone(), &stopped);
+        Ok(Running { addresses, app, tls, stop, listeners, background })
+    }
+}
+
+fn door(listener: &Listener) -> &'static str {
+    match listener.serves {
+        Serves::Device => "device certificates",
+        _ if listener.validate_client_certificates => "client certificates",
+        _ => "encrypted only",
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, ServerError> {
+    TcpListener::bind(address).await.map_err(|err| unusable(address, &err))
+}
+
+fn unusable(address: SocketAddr, err: &io::Error) -> ServerError {
+    match err.kind() {
+        io::ErrorKind::AddrInUse => ServerError::InUse(address),
+        _ => ServerError::Listen { address, why: err.to_string() },
+    }
+}
+
+/// A server that runs. Dropping it cuts every connection; call
+/// [`Running::shutdown`] to let requests end.
+pub struct Running {
+    addresses: Vec<(Serves, SocketAddr)>,
+    app: Arc<App>,
+    tls: Vec<Arc<ReloadingTls>>,
+    stop: watch::Sender<bool>,
+    listeners: JoinSet<()>,
+    background: JoinSet<()>,
+}
+
+impl Running {
+    /// Where each listener is, in the order of the configuration.
+    pub fn addresses(&self) -> &[(Serves, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// The first listener that serves this.
+    pub fn address(&self, serves: Serves) -> Option<SocketAddr> {
+        self.addresses.iter().find(|(kind, _)| *kind == serves).map(|(_, address)| *address)
+    }
+
+    /// Looks for new TLS files at once, as SIGHUP does. Returns how many
+    /// listeners have new ones now.
+    pub fn reload(&self) -> usize {
+        self.tls.iter().filter(|tls| tls.reload() == crate::tls::Reload::Replaced).count()
+    }
+
+    /// Stops: no new connection, requests in flight end, notes are written
+    /// down.
+    pub async fn shutdown(mut self) {
+        // Nobody listening any more is what we want.
+        let _ = self.stop.send(true);
+        while self.listeners.join_next().await.is_some() {}
+        while self.background.join_next().await.is_some() {}
+        tasks::write_notes(self.app.clone()).await;
+        tracing::info!("stopped");
+    }
+}

@@ -1,0 +1,48 @@
+//! Reconcilers: each compares what should be with what is, takes no input,
+//! and may run twice.
+
+mod expire;
+mod follow;
+mod notes;
+mod reload;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::app::App;
+use crate::tls::ReloadingTls;
+
+pub(crate) use notes::write_notes;
+
+/// Starts every task; they end when told to stop.
+pub(crate) fn start(
+    tasks: &mut JoinSet<()>,
+    app: &Arc<App>,
+    tls: Vec<Arc<ReloadingTls>>,
+    stop: &watch::Receiver<bool>,
+) {
+    let spawn = |tasks: &mut JoinSet<()>, every, task: fn(Arc<App>) -> Work| {
+        let app = app.clone();
+        tasks.spawn(repeat(every, stop.clone(), move || task(app.clone())));
+    };
+    spawn(tasks, Duration::from_secs(2), |app| Box::pin(follow::follow(app)));
+    spawn(tasks, Duration::from_secs(30), |app| Box::pin(notes::write_notes(app)));
+    spawn(tasks, Duration::from_secs(600), |app| Box::pin(expire::expire(app)));
+    tasks.spawn(reload::watch(tls, stop.clone()));
+}
+
+type Work = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+async fn repeat(every: Duration, mut stop: watch::Receiver<bool>, task: impl Fn() -> Work) {
+    loop {
+        tokio::select! {
+            _ = tokio::time::sleep(every) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        task().await;
+    }
+}

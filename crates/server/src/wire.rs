@@ -1,0 +1,295 @@
+//! Between the wire's types and the fleet's: the one place where either can
+//! change without the other.
+
+use std::collections::BTreeSet;
+
+use firmseal_api::access::{OperatorToken, Role as ApiRole};
+use firmseal_api::fleet as api;
+use firmseal_api::registry;
+use firmseal_api::signing::{Payload, Release as ApiRelease, ReleaseState as ApiReleaseState};
+use firmseal_api::updates::{
+    DeviceState as ApiDeviceState, Phase as ApiPhase, Report as ApiReport, TEXT_MAX,
+};
+use firmseal_fleet as fleet;
+use firmseal_fleet::{FleetError, Phase, Report, ReportId, Role, SlotState, Time};
+use firmseal_manifest::{ArtifactId, DeviceId};
+
+use crate::app::updates::running_out;
+use crate::error::ApiError;
+
+impl From<FleetError> for ApiError {
+    fn from(err: FleetError) -> ApiError {
+        ApiError::Malformed(err.to_string())
+    }
+}
+
+pub(crate) fn check_texts(state: &ApiDeviceState) -> Result<(), ApiError> {
+    let texts = [
+        Some(&state.agent),
+        state.hardware.as_ref(),
+        Some(&state.bootloader.name),
+        state.running.as_ref().map(|running| &running.slot),
+    ];
+    if texts.into_iter().flatten().any(|text| text.len() > TEXT_MAX) {
+        return Err(ApiError::Malformed(format!("a text in the state is longer than {TEXT_MAX} bytes")));
+    }
+    Ok(())
+}
+
+pub(crate) fn running_in(running: firmseal_api::updates::Running) -> fleet::Running {
+    fleet::Running {
+        version: running.version,
+        sequence: running.sequence,
+        epoch: running.epoch,
+        slot: running.slot,
+        state: if running.confirmed { SlotState::Confirmed } else { SlotState::Trial },
+    }
+}
+
+pub(crate) fn report_in(device: DeviceId, report: ApiReport, now: Time) -> Result<Report, ApiError> {
+    let phase = match report.phase {
+        ApiPhase::Offered => Phase::Offered,
+        ApiPhase::Downloading => Phase::Downloading,
+        ApiPhase::Installed => Phase::Installed,
+        ApiPhase::Trial => Phase::Trial,
+        ApiPhase::Confirmed => Phase::Confirmed,
+        ApiPhase::Reverted => Phase::Reverted,
+        ApiPhase::Refused => Phase::Refused {
+            code: report.code.ok_or_else(|| ApiError::Malformed("a refusal has a code".to_owned()))?,
+            message: report.message.unwrap_or_default(),
+        },
+    };
+    let report = Report {
+        id: ReportId(report.id),
+        device,
+        rollout: report.rollout,
+        release: report.release,
+        build: report.build,
+        request: report.request,
+        phase,
+        time: report.at.map_or(now, Time::from_millis),
+        blocks_fetched: report.blocks_fetched,
+        blocks_resumed: report.blocks_resumed,
+    };
+    report.check()?;
+    Ok(report)
+}
+
+pub(crate) fn code(phase: &Phase) -> Option<u16> {
+    match phase {
+        Phase::Refused { code, .. } => Some(*code),
+        _ => None,
+    }
+}
+
+pub(crate) fn report_out(report: Report) -> ApiReport {
+    let (phase, code, message) = match report.phase {
+        Phase::Offered => (ApiPhase::Offered, None, None),
+        Phase::Downloading => (ApiPhase::Downloading, None, None),
+        Phase::Installed => (ApiPhase::Installed, None, None),
+        Phase::Trial => (ApiPhase::Trial, None, None),
+        Phase::Confirmed => (ApiPhase::Confirmed, None, None),
+        Phase::Reverted => (ApiPhase::Reverted, None, None),
+        Phase::Refused { code, message } => (ApiPhase::Refused, Some(code), Some(message)),
+    };
+    ApiReport {
+        id: report.id.0,
+        release: report.release,
+        rollout: report.rollout,
+        phase,
+        code,
+        message,
+        at: Some(report.time.millis()),
+        build: report.build,
+        request: report.request,
+        blocks_fetched: report.blocks_fetched,
+        blocks_resumed: report.blocks_resumed,
+    }
+}
+
+pub(crate) fn device_out(device: fleet::Device, seen: Option<Time>) -> api::Device {
+    api::Device {
+        id: device.id,
+        product: device.product,
+        state: match device.state {
+            fleet::DeviceState::Active => api::DeviceStatus::Active,
+            fleet::DeviceState::Revoked => api::DeviceStatus::Revoked,
+        },
+        certificate_serial: device.certificate.serial,
+        certificate_expires: device.certificate.not_after,
+        last_seen: device.last_seen.max(seen),
+        running: device.running.map(running_out),
+        labels: device.labels,
+        held: device.held,
+        created: device.created,
+    }
+}
+
+pub(crate) fn cohort_in(cohort: api::Cohort) -> fleet::Cohort {
+    match cohort {
+        api::Cohort::All => fleet::Cohort::All,
+        api::Cohort::Devices(devices) => fleet::Cohort::Devices(devices),
+        api::Cohort::Labels(labels) => fleet::Cohort::Labels(labels),
+    }
+}
+
+pub(crate) fn rollout_out(rollout: fleet::Rollout) -> api::Rollout {
+    api::Rollout {
+        id: rollout.id,
+        release: rollout.release,
+        product: rollout.product,
+        cohort: match rollout.cohort {
+            fleet::Cohort::All => api::Cohort::All,
+            fleet::Cohort::Devices(devices) => api::Cohort::Devices(devices),
+            fleet::Cohort::Labels(labels) => api::Cohort::Labels(labels),
+        },
+        state: match rollout.state {
+            fleet::RolloutState::Active => api::RolloutState::Active,
+            fleet::RolloutState::Halted => api::RolloutState::Halted,
+            fleet::RolloutState::Finished => api::RolloutState::Finished,
+        },
+        starts: rollout.starts,
+        created_by: rollout.created_by,
+        created: rollout.created,
+    }
+}
+
+pub(crate) fn product_in(product: registry::Product, now: Time) -> Result<fleet::Product, ApiError> {
+    let components = product
+        .components
+        .into_iter()
+        .map(|component| {
+            Ok(fleet::ComponentSpec {
+                name: component.name,
+                capacity: component.capacity,
+                block_size: component.block_size.try_into()?,
+            })
+        })
+        .collect::<Result<Vec<_>, FleetError>>()?;
+    let product = fleet::Product {
+        id: product.id,
+        environment: match product.environment {
+            registry::Environment::Test => fleet::Environment::Test,
+            registry::Environment::Production => fleet::Environment::Production,
+        },
+        vendor: product.vendor,
+        class: product.class,
+        hardware: product.hardware,
+        format: product.format,
+        components,
+        created: now,
+    };
+    product.check()?;
+    Ok(product)
+}
+
+pub(crate) fn product_out(product: fleet::Product) -> registry::Product {
+    registry::Product {
+        id: product.id,
+        environment: match product.environment {
+            fleet::Environment::Test => registry::Environment::Test,
+            fleet::Environment::Production => registry::Environment::Production,
+        },
+        vendor: product.vendor,
+        class: product.class,
+        hardware: product.hardware,
+        format: product.format,
+        components: product
+            .components
+            .into_iter()
+            .map(|component| registry::Component {
+                name: component.name,
+                capacity: component.capacity,
+                block_size: component.block_size.bytes(),
+            })
+            .collect(),
+        created: Some(product.created),
+    }
+}
+
+pub(crate) fn artifact_out(artifact: fleet::Artifact) -> registry::Artifact {
+    registry::Artifact {
+        id: artifact.id,
+        size: artifact.size,
+        format: artifact.format,
+        inspection: artifact.inspection,
+        uploaded_by: artifact.uploaded_by,
+        created: artifact.created,
+    }
+}
+
+pub(crate) fn upload_out(upload: firmseal_store::Upload) -> registry::Upload {
+    registry::Upload {
+        id: upload.announced.id,
+        sha256: ArtifactId(upload.announced.digest),
+        size: upload.announced.size,
+        offset: upload.offset,
+        expires: upload.announced.expires,
+    }
+}
+
+pub(crate) fn release_out(release: fleet::Release) -> ApiRelease {
+    ApiRelease {
+        id: release.id,
+        product: release.product,
+        channel: release.channel,
+        version: release.version,
+        sequence: release.sequence,
+        epoch: release.epoch,
+        manifest: ArtifactId(release.manifest),
+        envelope: ArtifactId(release.envelope),
+        components: release
+            .components
+            .into_iter()
+            .map(|component| Payload {
+                component: component.name,
+                artifact: component.artifact,
+                payload: ArtifactId(component.payload),
+                size: component.size,
+                tree_root: ArtifactId(component.tree_root),
+                uri: format!("payloads/{}", component.payload),
+                tree: format!("payloads/{}.tree", component.payload),
+            })
+            .collect(),
+        log_index: release.log_index,
+        build: release.build,
+        commit: release.commit,
+        request: release.request,
+        requester: release.requester,
+        state: match release.state {
+            fleet::ReleaseState::Signed => ApiReleaseState::Signed,
+            fleet::ReleaseState::Verified => ApiReleaseState::Verified,
+            fleet::ReleaseState::Withdrawn => ApiReleaseState::Withdrawn,
+        },
+        created: release.created,
+    }
+}
+
+pub(crate) fn role_in(role: ApiRole) -> Role {
+    match role {
+        ApiRole::Viewer => Role::Viewer,
+        ApiRole::Engineer => Role::Engineer,
+        ApiRole::Operator => Role::Operator,
+        ApiRole::Admin => Role::Admin,
+    }
+}
+
+fn role_out(role: Role) -> ApiRole {
+    match role {
+        Role::Viewer => ApiRole::Viewer,
+        Role::Engineer => ApiRole::Engineer,
+        Role::Operator => ApiRole::Operator,
+        Role::Admin => ApiRole::Admin,
+    }
+}
+
+pub(crate) fn credential_out(credential: fleet::Credential) -> OperatorToken {
+    OperatorToken {
+        id: credential.id.0,
+        name: credential.operator,
+        roles: credential.roles.into_iter().map(role_out).collect::<BTreeSet<_>>(),
+        created: credential.created,
+        expires: credential.expires,
+        revoked: credential.revoked,
+    }
+}
