@@ -1,0 +1,148 @@
+//! The boot stage: which slot runs, decided anew at every boot.
+//!
+//! In a product a bootloader does this, with the same calls into core; here
+//! it is a reference for slots that are files. It counts tries before it
+//! looks at an image, asks [`firmseal_core::boot`] for every image it would
+//! run, and falls back to the other slot. It never touches what is
+//! confirmed: a power cut in here costs a try, never the device.
+
+use firmseal_core::crypto::RustCrypto;
+use firmseal_core::{Envelope, Refusal, Role, authenticate, boot};
+
+use crate::boot_control::{BootControl, FileBootControl, Slot};
+use crate::device::Profile;
+use crate::error::{Error, Reason};
+use crate::files::Files;
+use crate::floors::{Counters, Floors};
+use crate::release::Kept;
+use crate::slot::measure;
+
+/// What the boot stage decided.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BootOutcome {
+    /// The slot that runs.
+    pub slot: Slot,
+    /// It is on trial.
+    pub trial: bool,
+    /// Digest of its manifest, in hexadecimal.
+    pub manifest: String,
+    /// Its version, for people.
+    pub version: String,
+    /// Slots that were refused before, and why.
+    pub refused: Vec<(Slot, String)>,
+}
+
+/// What the boot stage works with.
+pub(crate) struct BootStage<'a> {
+    pub(crate) profile: &'a Profile,
+    pub(crate) files: &'a dyn Files,
+    pub(crate) control: &'a FileBootControl,
+    pub(crate) counters: &'a dyn Counters,
+    /// The release that was installed into a slot.
+    pub(crate) release: &'a dyn Fn(Slot) -> Result<Option<Kept>, Error>,
+}
+
+impl BootStage<'_> {
+    /// Decides what runs.
+    pub(crate) fn run(&self) -> Result<BootOutcome, Error> {
+        let floors = self.counters.floors()?;
+        let mut refused = Vec::new();
+        if let Some(slot) = self.control.begin_try()? {
+            match self.judge(slot, &floors)? {
+                Ok(outcome) => return self.boot(BootOutcome { trial: true, ..outcome }, refused),
+                Err(why) => {
+                    self.control.trial_failed(why.code())?;
+                    refused.push((slot, why.to_string()));
+                }
+            }
+        }
+        let state = self.control.active()?;
+        // Without a confirmed image, or if it has rotted away, the other
+        // slot may run if core lets it: the floors see to it that it is no
+        // older image than the confirmed one.
+        let first = state.confirmed.unwrap_or(Slot::A);
+        for slot in [first, first.other()] {
+            if refused.iter().any(|(tried, _)| *tried == slot)
+                || (state.confirmed != Some(slot) && state.failed.is_some_and(|failed| failed.slot == slot))
+            {
+                continue;
+            }
+            match self.judge(slot, &floors)? {
+                Ok(outcome) => return self.boot(outcome, refused),
+                Err(why) => refused.push((slot, why.to_string())),
+            }
+        }
+        let all: Vec<String> = refused.iter().map(|(slot, why)| format!("slot {slot}: {why}")).collect();
+        Err(Error::NothingBootable(all.join("; ")))
+    }
+
+    fn boot(&self, outcome: BootOutcome, refused: Vec<(Slot, String)>) -> Result<BootOutcome, Error> {
+        self.control.booted(outcome.slot)?;
+        Ok(BootOutcome { refused, ..outcome })
+    }
+
+    /// Asks core whether a slot may boot.
+    fn judge(&self, slot: Slot, floors: &Floors) -> Result<Result<BootOutcome, Why>, Error> {
+        let Some(kept) = (self.release)(slot)? else { return Ok(Err(Why::Empty)) };
+        self.profile.with_device(floors, slot, |device| {
+            let decide = || -> Result<Result<BootOutcome, Refusal>, Error> {
+                // Sizes are taken from a manifest whose signatures hold, and
+                // no more is hashed than a slot has: work is bounded before
+                // it begins.
+                let role = match device.root.role(Role::Release, device.product) {
+                    Ok(role) => role,
+                    Err(refusal) => return Ok(Err(refusal)),
+                };
+                let signed = Envelope::decode(&kept.envelope)
+                    .and_then(|envelope| authenticate(envelope, &role, &RustCrypto));
+                let signed = match signed {
+                    Ok(signed) => signed,
+                    Err(refusal) => return Ok(Err(refusal)),
+                };
+                let manifest = signed.manifest();
+                let Some(facts) = manifest.facts() else { return Ok(Err(Refusal::FactsMissing)) };
+                let mut measured = Vec::new();
+                for (index, (id, facts)) in manifest.components().zip(facts.components()).enumerate() {
+                    let own = device.components.iter().position(|own| own.id == id.parts());
+                    let Some(own) = own.and_then(|own| self.profile.config.components.get(own)) else {
+                        return Ok(Err(Refusal::UnknownComponent(index as u8)));
+                    };
+                    let size = facts.tree.size().min(own.capacity);
+                    measured.push(measure(self.files, own.slot(slot), size)?);
+                }
+                Ok(boot(&kept.envelope, &measured, device, &RustCrypto).map(|bootable| BootOutcome {
+                    slot,
+                    trial: false,
+                    manifest: bootable.manifest_digest().to_string(),
+                    version: bootable.facts().version.to_owned(),
+                    refused: Vec::new(),
+                }))
+            };
+            decide().map(|verdict| verdict.map_err(|refusal| Why::Refused(Reason::Core(refusal))))
+        })?
+    }
+}
+
+/// Why a slot does not run.
+enum Why {
+    Empty,
+    Refused(Reason),
+}
+
+impl Why {
+    fn code(&self) -> Option<u16> {
+        match self {
+            Why::Empty => None,
+            Why::Refused(reason) => Some(reason.code()),
+        }
+    }
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Why::Empty => f.write_str("nothing was installed into it"),
+            Why::Refused(reason) => write!(f, "{reason} (code {})", reason.code()),
+        }
+    }
+}

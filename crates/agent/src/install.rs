@@ -1,0 +1,268 @@
+//! Installing: admit, then do what the command engine says, then activate.
+//!
+//! Nothing is written before the envelope is admitted. After a cut the same
+//! function starts at the first command again and finds most of the work
+//! done; there is no other recovery.
+
+use firmseal_api::updates::Phase;
+use firmseal_core::crypto::RustCrypto;
+use firmseal_core::{Action, Admitted, Device, Outcome, Refusal, admit};
+use tracing::info;
+use uuid::Uuid;
+
+use crate::boot_control::Slot;
+use crate::error::{Error, Reason, Refused};
+use crate::feed::{Feed, Meter};
+use crate::fetch::{Counts, fetch};
+use crate::files::Access;
+use crate::release::{Head, Kept, Origin};
+use crate::reports::Event;
+use crate::slot::{InactiveSlot, Syncing, holds, measure};
+use crate::source::{Blob, Kind, Source, payload_digest};
+use crate::state::State;
+
+/// An image that is installed and waits for its trial boot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Installed {
+    /// Where it is.
+    pub slot: Slot,
+    /// Its version, for people.
+    pub version: String,
+    /// Its sequence number.
+    pub sequence: u64,
+    /// Digest of its manifest, in hexadecimal.
+    pub manifest: String,
+    /// Where its blocks came from.
+    pub counts: Counts,
+}
+
+/// Gives the source of an admitted release: a bundle finds its blobs only
+/// by what the signed facts say.
+pub(crate) type OpenSource<'s> = dyn Fn(&Admitted<'_>) -> Result<Box<dyn Source + 's>, Error> + 's;
+
+impl State {
+    /// Installs what an envelope describes into the inactive slot and puts
+    /// it on trial. Every outcome is reported.
+    pub(crate) fn install(
+        &self,
+        envelope: &[u8],
+        origin: &Origin,
+        meter: &Meter,
+        open: &OpenSource<'_>,
+    ) -> Result<Installed, Error> {
+        let result = self.try_install(envelope, origin, meter, open);
+        match &result {
+            Ok(installed) => info!(
+                slot = %installed.slot,
+                version = installed.version,
+                fetched = installed.counts.fetched,
+                copied = installed.counts.copied,
+                resumed = installed.counts.resumed,
+                "installed"
+            ),
+            Err(Error::Refused(refused)) => self.note_refusal(envelope, refused, origin)?,
+            Err(err) => self.note_interruption(err)?,
+        }
+        result
+    }
+
+    fn try_install(
+        &self,
+        envelope: &[u8],
+        origin: &Origin,
+        meter: &Meter,
+        open: &OpenSource<'_>,
+    ) -> Result<Installed, Error> {
+        let boot = self.control.active()?;
+        if boot.trial.is_some() {
+            return Err(Error::TrialPending);
+        }
+        self.reports.has_room()?;
+        let slot = boot.inactive();
+        self.journal.reload();
+        self.profile.with_device(&self.counters.floors()?, slot, |device| {
+            let admitted = admit(envelope, device, &RustCrypto)?;
+            if admitted.components().count() != device.components.len() {
+                return Err(Error::Refused(Refused { reason: Reason::Partial, evidence: None }));
+            }
+            let source = open(&admitted)?;
+            let kept = self.begin(&admitted, envelope, origin, slot)?;
+            let counts = match self.update(&admitted, device, &kept, &*source, meter) {
+                // What an earlier run had written did not survive the cut as
+                // it should have. That is the disk's doing, not the
+                // release's: once more from the first block.
+                Err(Error::Refused(refused))
+                    if refused.reason == Reason::Core(Refusal::ImageMismatch)
+                        && self.journal.resumed(kept.head.install) =>
+                {
+                    info!("the resumed image does not match; starting over");
+                    self.journal.rewind()?;
+                    self.update(&admitted, device, &kept, &*source, meter)
+                }
+                result => result,
+            };
+            let counts = match counts {
+                Err(err @ Error::Refused(_)) => {
+                    self.journal.end()?;
+                    return Err(err);
+                }
+                counts => counts?,
+            };
+            self.activate(&kept, counts)
+        })?
+    }
+
+    /// Takes up the install of exactly this envelope, or begins one.
+    fn begin(
+        &self,
+        admitted: &Admitted<'_>,
+        envelope: &[u8],
+        origin: &Origin,
+        slot: Slot,
+    ) -> Result<Kept, Error> {
+        let kept = match self.journal.current()? {
+            Some(kept) if kept.envelope == envelope && kept.head.slot == slot => kept,
+            _ => {
+                let head = Head {
+                    install: Uuid::new_v4(),
+                    slot,
+                    version: admitted.facts().version.to_owned(),
+                    sequence: admitted.sequence(),
+                    manifest: admitted.manifest_digest().to_string(),
+                    origin: origin.clone(),
+                };
+                let kept = Kept { head, envelope: envelope.to_vec() };
+                self.journal.begin(&kept)?;
+                kept
+            }
+        };
+        info!(slot = %slot, version = kept.head.version, manifest = kept.head.manifest, "admitted");
+        self.reports.keep(Event::of(&kept.head, Phase::Downloading, self.now()))?;
+        Ok(kept)
+    }
+
+    /// Runs the update procedure. The slots are durable when it returns.
+    fn update(
+        &self,
+        admitted: &Admitted<'_>,
+        device: &Device<'_>,
+        kept: &Kept,
+        source: &dyn Source,
+        meter: &Meter,
+    ) -> Result<Counts, Error> {
+        let mut syncing = Vec::new();
+        let counts = self.run_commands(admitted, device, kept, source, meter, &mut syncing);
+        // Also after a refusal: no thread may note progress once the
+        // journal is closed.
+        let synced = syncing.into_iter().try_for_each(Syncing::wait);
+        let counts = counts?;
+        synced?;
+        Ok(counts)
+    }
+
+    fn run_commands(
+        &self,
+        admitted: &Admitted<'_>,
+        device: &Device<'_>,
+        kept: &Kept,
+        source: &dyn Source,
+        meter: &Meter,
+        syncing: &mut Vec<Syncing>,
+    ) -> Result<Counts, Error> {
+        let slot = kept.head.slot;
+        let mut machine = admitted.update(device);
+        let mut counts = Counts::default();
+        loop {
+            let outcome = match machine.next()? {
+                Action::Finished => break,
+                Action::Fetch { component, uri, args: None } => {
+                    let (more, sync) = self.fetch(admitted, component, uri, kept, source, meter)?;
+                    counts.add(more);
+                    syncing.extend(sync);
+                    Outcome::Done
+                }
+                Action::Measure { component, size } => {
+                    let (tree, own) = self.place(admitted, component)?;
+                    let size = size.unwrap_or(tree.size()).min(own.capacity);
+                    Outcome::Measured(measure(&*self.files, own.slot(slot), size)?)
+                }
+                Action::Compare { component, content } => {
+                    let (tree, own) = self.place(admitted, component)?;
+                    let same =
+                        tree.size() == content.len() as u64 && holds(&*self.files, own.slot(slot), content)?;
+                    if same { Outcome::Done } else { Outcome::Failed }
+                }
+                // These would put bytes into a slot that no block tree
+                // covers, or need arguments that nothing here understands.
+                Action::Fetch { .. } | Action::Write { .. } => Outcome::Failed,
+                Action::Copy { .. } | Action::Swap { .. } | Action::Invoke { .. } => Outcome::Failed,
+            };
+            machine.done(outcome);
+        }
+        // A manifest may hold no image match at all; only core knows
+        // whether every component was measured and matched.
+        if machine.all_matched() { Ok(counts) } else { Err(Refusal::ImageMismatch.into()) }
+    }
+
+    fn place(
+        &self,
+        admitted: &Admitted<'_>,
+        component: usize,
+    ) -> Result<(firmseal_core::Tree, &crate::config::Component), Error> {
+        let unknown = || Error::from(Refusal::UnknownComponent(component as u8));
+        let (_, facts, place) = admitted.components().nth(component).ok_or_else(unknown)?;
+        let own = self.profile.config.components.get(place).ok_or_else(unknown)?;
+        Ok((facts.tree, own))
+    }
+
+    /// Streams one payload into its slot, from where the last run stopped.
+    fn fetch(
+        &self,
+        admitted: &Admitted<'_>,
+        component: usize,
+        uri: &str,
+        kept: &Kept,
+        source: &dyn Source,
+        meter: &Meter,
+    ) -> Result<(Counts, Option<Syncing>), Error> {
+        let digest = payload_digest(uri)?;
+        let (tree, own) = self.place(admitted, component)?;
+        let block = tree.block().bytes() as u64;
+        let install = kept.head.install;
+        let first = match self.journal.watermark(install, &own.name)? {
+            all if all >= tree.size() => tree.blocks(),
+            some => some / block,
+        };
+        if first == tree.blocks() {
+            return Ok((Counts { resumed: first, ..Counts::default() }, None));
+        }
+        let path = own.slot(kept.head.slot);
+        let (journal, name) = (self.journal.clone(), own.name.clone());
+        let on_durable = Box::new(move |bytes| journal.advance(install, &name, bytes));
+        let slot = InactiveSlot::open(&self.files, path, own.capacity, first * block, on_durable)?;
+        let active = self.files.open(own.slot(kept.head.slot.other()), Access::Read).ok();
+        let active = active.filter(|file| file.len().is_ok_and(|len| len > 0));
+        let data = Blob { component, digest, kind: Kind::Payload, len: tree.size() };
+        let feed = Feed { tree, data, source, active, meter };
+        fetch(&tree, first, feed, slot).map(|(counts, syncing)| (counts, Some(syncing)))
+    }
+
+    /// Puts the installed image on trial.
+    ///
+    /// The release stands on its slot's shelf before the trial is set: the
+    /// boot stage needs it. A cut before the trial is set leaves the journal,
+    /// and the next run finds every block written and comes here again.
+    fn activate(&self, kept: &Kept, counts: Counts) -> Result<Installed, Error> {
+        let head = &kept.head;
+        self.shelf(head.slot).write(kept)?;
+        self.control.set_trial(head.slot, self.profile.config.tries)?;
+        self.reports.keep(Event { counts, ..Event::of(head, Phase::Installed, self.now()) })?;
+        Ok(Installed {
+            slot: head.slot,
+            version: head.version.clone(),
+            sequence: head.sequence,
+            manifest: head.manifest.clone(),
+            counts,
+        })
+    }
+}

@@ -1,0 +1,118 @@
+//! Releases as a device keeps them: the envelope, and the ids that lead
+//! from it back to the build.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use firmseal_api::updates::{Offer, TEXT_MAX};
+use firmseal_manifest::{ReleaseId, RequestId, RolloutId};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::boot_control::Slot;
+use crate::error::Error;
+use crate::files::Files;
+use crate::record::Record;
+
+/// Where a release came from: carried into every report and log line.
+/// Nothing is decided by it.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Origin {
+    /// The release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<ReleaseId>,
+    /// The rollout that offered it; absent for a bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutId>,
+    /// The CI's build id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
+    /// The commit it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// The signing request that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestId>,
+}
+
+impl From<&Offer> for Origin {
+    fn from(offer: &Offer) -> Origin {
+        Origin {
+            release: Some(offer.release),
+            rollout: Some(offer.rollout),
+            build: Some(clip(&offer.build, TEXT_MAX)),
+            commit: Some(clip(&offer.commit, TEXT_MAX)),
+            request: Some(offer.request),
+        }
+    }
+}
+
+/// At most `max` bytes of a text: the wire has bounds.
+pub(crate) fn clip(text: &str, max: usize) -> String {
+    let end = text.floor_char_boundary(max.min(text.len()));
+    text[..end].to_owned()
+}
+
+/// A release that is being installed or was.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Kept {
+    pub(crate) head: Head,
+    pub(crate) envelope: Vec<u8>,
+}
+
+/// What is known about it besides the envelope.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Head {
+    /// Names this one install: report ids are derived from it, so that an
+    /// event that is reported again after a cut is the same report.
+    pub(crate) install: Uuid,
+    pub(crate) slot: Slot,
+    pub(crate) version: String,
+    pub(crate) sequence: u64,
+    /// Digest of the manifest, in hexadecimal.
+    pub(crate) manifest: String,
+    pub(crate) origin: Origin,
+}
+
+/// A record that holds a release.
+#[derive(Clone)]
+pub(crate) struct Shelf {
+    record: Record,
+}
+
+impl Shelf {
+    /// The install under way.
+    pub(crate) fn install(files: Arc<dyn Files>, dir: &Path) -> Shelf {
+        Shelf { record: Record::new(files, dir, "install") }
+    }
+
+    /// What was installed into a slot last.
+    pub(crate) fn slot(files: Arc<dyn Files>, dir: &Path, slot: Slot) -> Shelf {
+        Shelf { record: Record::new(files, dir, &format!("slot-{slot}")) }
+    }
+
+    pub(crate) fn read(&self) -> Result<Option<Kept>, Error> {
+        let corrupt = |why: String| Error::Corrupt { what: "a kept release", why };
+        let Some(bytes) = self.record.read()? else { return Ok(None) };
+        let (len, rest) =
+            bytes.split_first_chunk::<4>().ok_or_else(|| corrupt("it is cut short".to_owned()))?;
+        let (head, envelope) = rest
+            .split_at_checked(u32::from_le_bytes(*len) as usize)
+            .ok_or_else(|| corrupt("it is cut short".to_owned()))?;
+        let head = serde_json::from_slice(head).map_err(|err| corrupt(err.to_string()))?;
+        Ok(Some(Kept { head, envelope: envelope.to_vec() }))
+    }
+
+    pub(crate) fn write(&self, kept: &Kept) -> Result<(), Error> {
+        let head = serde_json::to_vec(&kept.head)
+            .map_err(|err| Error::Corrupt { what: "a kept release", why: err.to_string() })?;
+        let mut bytes = (head.len() as u32).to_le_bytes().to_vec();
+        bytes.extend(head);
+        bytes.extend(&kept.envelope);
+        self.record.write(&bytes)
+    }
+
+    pub(crate) fn clear(&self) -> Result<(), Error> {
+        self.record.clear()
+    }
+}

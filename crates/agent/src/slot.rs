@@ -1,0 +1,213 @@
+//! Slots: writing the inactive one, and measuring any.
+//!
+//! [`InactiveSlot::write`] takes a [`Block`], and only core's verifier makes
+//! those: no unverified byte can reach a slot. Blocks are gathered and
+//! written in large pieces on a thread of their own, and a further thread
+//! syncs behind it, so that neither hashing nor downloading ever waits for
+//! a disk that keeps up.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::JoinHandle;
+
+use firmseal_core::crypto::{Crypto, RustCrypto};
+use firmseal_core::{Block, Hasher, Measured, Measurement};
+
+use crate::error::Error;
+use crate::files::{Access, File, Files};
+
+/// Bytes that are written at once.
+pub(crate) const PIECE: usize = 1024 * 1024;
+/// Pieces in flight between hashing and writing.
+const PIECES: usize = 6;
+/// Bytes between two syncs, and so about what a cut can cost.
+const SYNC: u64 = 32 * 1024 * 1024;
+
+/// Called with the number of bytes, from the beginning, that are durable.
+pub(crate) type OnDurable = Box<dyn FnMut(u64) -> Result<(), Error> + Send>;
+
+/// The slot that an install writes.
+pub struct InactiveSlot {
+    capacity: u64,
+    piece: Vec<u8>,
+    offset: u64,
+    pieces: SyncSender<(u64, Vec<u8>)>,
+    spare: Receiver<Vec<u8>>,
+    writer: JoinHandle<(Result<(), Error>, Syncing)>,
+}
+
+/// A slot whose blocks are all written and that is being synced.
+pub(crate) struct Syncing(JoinHandle<Result<(), Error>>);
+
+impl Syncing {
+    /// Waits until the slot is durable.
+    pub(crate) fn wait(self) -> Result<(), Error> {
+        self.0.join().map_err(|_| Error::Internal("the slot syncer"))?
+    }
+}
+
+impl InactiveSlot {
+    /// Opens a slot to be written from `offset` on.
+    pub(crate) fn open(
+        files: &Arc<dyn Files>,
+        path: &Path,
+        capacity: u64,
+        offset: u64,
+        on_durable: OnDurable,
+    ) -> Result<InactiveSlot, Error> {
+        let file: Arc<dyn File> =
+            Arc::from(files.open(path, Access::Update).map_err(|err| Error::storage(path, err))?);
+        // A slot that is a file may have just been created.
+        if let Some(dir) = path.parent() {
+            files.sync_dir(dir).map_err(|err| Error::storage(dir, err))?;
+        }
+        let (pieces, arriving) = sync_channel::<(u64, Vec<u8>)>(PIECES);
+        let (returned, spare) = channel();
+        for _ in 0..PIECES {
+            // The receiver is held right here.
+            let _ = returned.send(Vec::with_capacity(PIECE));
+        }
+        let own = path.to_owned();
+        let writer = std::thread::spawn(move || write_pieces(file, &own, arriving, returned, on_durable));
+        let piece = Vec::with_capacity(PIECE);
+        Ok(InactiveSlot { capacity, piece, offset, pieces, spare, writer })
+    }
+
+    /// Writes a block that has been checked.
+    pub fn write(&mut self, block: Block<'_>) -> Result<(), Error> {
+        let bytes = block.bytes();
+        // Admission bounded the size by the capacity already; here it costs
+        // one comparison to never depend on that.
+        if block.offset() + bytes.len() as u64 > self.capacity {
+            return Err(firmseal_core::Refusal::BlockGeometry.into());
+        }
+        let end = self.offset + self.piece.len() as u64;
+        if block.offset() != end || self.piece.len() + bytes.len() > PIECE {
+            self.flush()?;
+            self.offset = block.offset();
+        }
+        self.piece.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        if self.piece.is_empty() {
+            return Ok(());
+        }
+        // Both ends fail only when the writer has stopped; why, is what
+        // `close` finds out.
+        let stopped = || Error::Internal("the slot writer");
+        let next = self.spare.recv().map_err(|_| stopped())?;
+        let full = std::mem::replace(&mut self.piece, next);
+        let offset = self.offset;
+        self.offset += full.len() as u64;
+        self.pieces.send((offset, full)).map_err(|_| stopped())
+    }
+
+    /// Hands over what is left and waits until it is written: the slot is
+    /// readable when this returns, and durable when [`Syncing::wait`] does.
+    ///
+    /// After a failed write, this tells why. What was written before it is
+    /// synced and noted in any case.
+    pub(crate) fn close(mut self) -> Result<Syncing, Error> {
+        // If the writer has stopped, joining it tells the reason.
+        let _ = self.flush();
+        let InactiveSlot { pieces, writer, .. } = self;
+        drop(pieces);
+        let (written, syncing) = writer.join().map_err(|_| Error::Internal("the slot writer"))?;
+        match written {
+            Ok(()) => Ok(syncing),
+            Err(err) => {
+                syncing.wait()?;
+                Err(err)
+            }
+        }
+    }
+}
+
+fn write_pieces(
+    file: Arc<dyn File>,
+    path: &Path,
+    arriving: Receiver<(u64, Vec<u8>)>,
+    returned: Sender<Vec<u8>>,
+    mut on_durable: OnDurable,
+) -> (Result<(), Error>, Syncing) {
+    // Syncs run beside the writes: fdatasync covers what was written before
+    // it began, and the mark that travels to the syncer is exactly that.
+    let (marks, pending) = channel::<u64>();
+    let (syncing, own) = (file.clone(), path.to_owned());
+    let syncer = std::thread::spawn(move || -> Result<(), Error> {
+        while let Ok(mut mark) = pending.recv() {
+            // Marks that gathered meanwhile need one sync, not one each.
+            while let Ok(later) = pending.try_recv() {
+                mark = later;
+            }
+            syncing.sync().map_err(|err| Error::storage(&own, err))?;
+            on_durable(mark)?;
+        }
+        Ok(())
+    });
+    let (mut since, mut last) = (0, None);
+    let mut result = Ok(());
+    for (offset, mut piece) in arriving {
+        if let Err(err) = file.write_at(&piece, offset) {
+            result = Err(Error::storage(path, err));
+            break;
+        }
+        let end = offset + piece.len() as u64;
+        since += piece.len() as u64;
+        last = Some(end);
+        if since >= SYNC {
+            since = 0;
+            if marks.send(end).is_err() {
+                break;
+            }
+            last = None;
+        }
+        piece.clear();
+        let _ = returned.send(piece);
+    }
+    // Also after a failed write: what stands before it is worth keeping.
+    if let Some(end) = last {
+        let _ = marks.send(end);
+    }
+    (result, Syncing(syncer))
+}
+
+/// Measures the first `size` bytes of a slot, as they read back now. A slot
+/// that holds fewer measures short, and so matches nothing.
+pub(crate) fn measure(files: &dyn Files, path: &Path, size: u64) -> Result<Measured, Error> {
+    let mut measurement = Measurement::start(&RustCrypto);
+    read_slot(files, path, size, |bytes| measurement.update(bytes))?;
+    Ok(measurement.finish())
+}
+
+/// Whether a slot begins with exactly these bytes. Both digests are
+/// computed first: comparing them takes the same time wherever the bytes
+/// differ.
+pub(crate) fn holds(files: &dyn Files, path: &Path, content: &[u8]) -> Result<bool, Error> {
+    let mut hasher = RustCrypto.sha256();
+    read_slot(files, path, content.len() as u64, |bytes| hasher.update(bytes))?;
+    Ok(hasher.finish() == RustCrypto.digest(content))
+}
+
+fn read_slot(files: &dyn Files, path: &Path, size: u64, mut take: impl FnMut(&[u8])) -> Result<(), Error> {
+    let fail = |err| Error::storage(path, err);
+    let file = match files.open(path, Access::Read) {
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(fail)?,
+    };
+    let mut buffer = vec![0; PIECE];
+    let mut offset = 0;
+    while offset < size {
+        let want = (size - offset).min(PIECE as u64) as usize;
+        let count = file.read_full_at(&mut buffer[..want], offset).map_err(fail)?;
+        if count == 0 {
+            break;
+        }
+        take(&buffer[..count]);
+        offset += count as u64;
+    }
+    Ok(())
+}

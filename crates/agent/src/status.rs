@@ -1,0 +1,86 @@
+//! Status: how a device stands, for people and programs.
+
+use serde::Serialize;
+
+use crate::boot_control::BootState;
+use crate::config::Config;
+use crate::error::Error;
+use crate::floors::Floors;
+use crate::identity::{Identity, validity};
+use crate::release::{Head, Origin};
+use crate::state::State;
+use crate::{Deps, Slot};
+
+/// How a device stands.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Status {
+    /// The product.
+    pub product: String,
+    /// The slots.
+    pub boot: BootState,
+    /// The floors.
+    pub floors: Floors,
+    /// What was installed into each slot last.
+    pub slots: Vec<Installation>,
+    /// The install under way.
+    pub install: Option<Installation>,
+    /// Reports that wait for the server.
+    pub reports: usize,
+    /// Version of the root document.
+    pub root_version: u64,
+    /// End of the certificate's validity, in seconds since 1970; absent
+    /// for a device that is not enrolled with a server.
+    pub certificate_expires_at: Option<u64>,
+}
+
+/// A release in a slot.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Installation {
+    /// The slot.
+    pub slot: Slot,
+    /// Version, for people.
+    pub version: String,
+    /// Sequence number.
+    pub sequence: u64,
+    /// Digest of the manifest.
+    pub manifest: String,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+impl From<Head> for Installation {
+    fn from(head: Head) -> Installation {
+        let Head { slot, version, sequence, manifest, origin, .. } = head;
+        Installation { slot, version, sequence, manifest, origin }
+    }
+}
+
+impl Status {
+    /// Reads the status of a device, also while its agent runs.
+    pub fn read(config: Config, deps: &Deps) -> Result<Status, Error> {
+        let identity = Identity::new(deps.files.clone(), &config.state);
+        let anchor = identity.anchor()?.ok_or(Error::NotEnrolled)?;
+        Status::of(&State::new(config, anchor, deps)?, &identity)
+    }
+
+    pub(crate) fn of(state: &State, identity: &Identity) -> Result<Status, Error> {
+        let mut slots = Vec::new();
+        for slot in [Slot::A, Slot::B] {
+            slots.extend(state.shelf(slot).read()?.map(|kept| Installation::from(kept.head)));
+        }
+        let certificate = identity.certificate()?;
+        Ok(Status {
+            product: state.profile.config.product.to_string(),
+            boot: state.control.active()?,
+            floors: state.counters.floors()?,
+            slots,
+            install: state.journal.current()?.map(|kept| kept.head.into()),
+            reports: state.reports.pending()?.len(),
+            root_version: state.profile.root()?.version(),
+            certificate_expires_at: match certificate {
+                Some(pem) => Some(validity(&pem)?.not_after),
+                None => None,
+            },
+        })
+    }
+}
