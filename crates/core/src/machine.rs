@@ -237,6 +237,7 @@ impl<'a, 'd> Machine<'a, 'd> {
             return;
         }
         self.state = State::Ready;
+        self.forget_changed();
         let result = match (self.action, outcome) {
             (Action::Measure { component, .. }, Outcome::Measured(measured)) => {
                 let table = &self.tables[component];
@@ -264,9 +265,22 @@ impl<'a, 'd> Machine<'a, 'd> {
         }
     }
 
-    /// Whether the image of every component has matched in this run. A
-    /// manifest may hold no image match at all: an install that ends
-    /// without this is not an install.
+    /// What was matched before it was written again proves nothing.
+    fn forget_changed(&mut self) {
+        match self.action {
+            Action::Fetch { component, .. }
+            | Action::Copy { component, .. }
+            | Action::Write { component, .. } => self.matched[component] = false,
+            Action::Swap { component, source } => {
+                (self.matched[component], self.matched[source]) = (false, false);
+            }
+            Action::Measure { .. } | Action::Compare { .. } | Action::Invoke { .. } | Action::Finished => {}
+        }
+    }
+
+    /// Whether the image of every component has matched in this run, after
+    /// it was last written. A manifest may hold no image match at all: an
+    /// install that ends without this is not an install.
     pub fn all_matched(&self) -> bool {
         self.matched[..self.manifest.component_count()].iter().all(|matched| *matched)
     }
@@ -460,6 +474,8 @@ impl<'a, 'd> Machine<'a, 'd> {
             directive::WRITE => {
                 Action::Write { component, content: table.content.ok_or(missing(parameter::CONTENT))? }
             }
+            // What a load section brought in was matched there, or never.
+            directive::INVOKE if !self.matched[component] => return Err(Refusal::ImageMismatch),
             directive::INVOKE => Action::Invoke { component, args: table.invoke_args },
             other => return Err(Refusal::UnknownCommand(other)),
         })

@@ -196,6 +196,10 @@ impl<'m, C: Crypto> Verifier<'m, C> {
     /// The next hash block, from the top, that is needed before data block
     /// `block` can be checked. `None` when nothing is missing.
     pub fn wants(&self, block: u64) -> Option<HashBlock> {
+        // Beyond the last block nothing helps, and `check` says so.
+        if block >= self.tree.blocks() {
+            return None;
+        }
         (0..self.tree.levels()).rev().find_map(|level| {
             let index = self.path(block, level);
             (self.held[level] != Some(index)).then(|| HashBlock {

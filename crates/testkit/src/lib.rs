@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 pub mod craft;
+pub mod engine;
 pub mod item;
 pub mod keys;
 pub mod vectors;
