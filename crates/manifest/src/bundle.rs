@@ -20,6 +20,8 @@ pub const ROOTS_MAX: u64 = 1024;
 /// Writes a bundle item by item.
 pub struct BundleWriter<W> {
     out: W,
+    /// Bytes of the current blob that have not come yet.
+    missing: u64,
 }
 
 impl<W: Write> BundleWriter<W> {
@@ -32,26 +34,35 @@ impl<W: Write> BundleWriter<W> {
         }
         head.bytes(envelope);
         out.write_all(&head.finish())?;
-        Ok(BundleWriter { out })
+        Ok(BundleWriter { out, missing: 0 })
     }
 
-    /// Writes hash blocks or a payload of exactly `len` bytes.
-    pub fn blob(&mut self, len: u64, mut content: impl Read) -> io::Result<()> {
+    /// Begins hash blocks or a payload of exactly `len` bytes.
+    pub fn blob_head(&mut self, len: u64) -> io::Result<()> {
+        self.between()?;
         let mut head = Writer::new();
         head.bytes_head(len);
         self.out.write_all(&head.finish())?;
-        let copied = io::copy(&mut content.by_ref().take(len), &mut self.out)?;
-        if copied != len {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the content is shorter than announced",
-            ));
-        }
+        self.missing = len;
         Ok(())
+    }
+
+    /// Adds the next piece of the blob that was begun.
+    pub fn blob_piece(&mut self, piece: &[u8]) -> io::Result<()> {
+        self.missing = self
+            .missing
+            .checked_sub(piece.len() as u64)
+            .ok_or_else(|| invalid("a blob is longer than announced"))?;
+        self.out.write_all(piece)
+    }
+
+    fn between(&self) -> io::Result<()> {
+        if self.missing == 0 { Ok(()) } else { Err(invalid("a blob is shorter than announced")) }
     }
 
     /// Flushes and returns the writer.
     pub fn finish(mut self) -> io::Result<W> {
+        self.between()?;
         self.out.flush()?;
         Ok(self.out)
     }

@@ -7,7 +7,8 @@ use firmseal_core::KeyId;
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use pkcs1::RsaPublicKeyRef;
 use spki::der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef};
-use spki::der::{Decode, Encode};
+use spki::der::pem::LineEnding;
+use spki::der::{Decode, Encode, EncodePem};
 use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 
 use crate::cbor::Writer;
@@ -173,6 +174,13 @@ impl PublicKey {
     /// The DER SubjectPublicKeyInfo.
     pub fn spki(&self) -> &[u8] {
         &self.spki
+    }
+
+    /// The SubjectPublicKeyInfo as PEM (RFC 7468 §13).
+    pub fn to_pem(&self) -> Result<String, KeyError> {
+        SubjectPublicKeyInfoRef::from_der(&self.spki)
+            .and_then(|info| info.to_pem(LineEnding::LF))
+            .map_err(|_| KeyError::Malformed)
     }
 
     /// The content of the SPKI's bit string: the point, the raw Ed25519

@@ -5,10 +5,11 @@
 //! diagnostic notation. Nesting is bounded, so hostile input ends in an
 //! error, not in a stack overflow.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use minicbor::data::Type;
 use minicbor::{Decoder, decode};
+use serde::Serialize;
 use uuid::Uuid;
 
 /// Deepest nesting that is printed, byte strings that hold CBOR included.
@@ -31,15 +32,51 @@ impl From<decode::Error> for PrintError {
     }
 }
 
-/// Prints an envelope or a bare manifest.
-pub fn envelope(bytes: &[u8]) -> Result<String, PrintError> {
-    let mut printer = Printer { out: String::new() };
+/// One line: a name, and a value or the lines below it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Line {
+    /// What it is.
+    pub name: String,
+    /// Its value, where it has one of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// What it consists of.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Line>,
+}
+
+/// An envelope as people read it; its `Display` is indented text.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(transparent)]
+pub struct Printed(pub Vec<Line>);
+
+impl fmt::Display for Printed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn lines(f: &mut fmt::Formatter<'_>, of: &[Line], depth: usize) -> fmt::Result {
+            for Line { name, value, parts } in of {
+                write!(f, "{:indent$}{name}", "", indent = 2 * depth)?;
+                match value {
+                    Some(value) if name.is_empty() => writeln!(f, "{value}")?,
+                    Some(value) => writeln!(f, ": {value}")?,
+                    None => writeln!(f)?,
+                }
+                lines(f, parts, depth + 1)?;
+            }
+            Ok(())
+        }
+        lines(f, &self.0, 0)
+    }
+}
+
+/// Prints an envelope.
+pub fn envelope(bytes: &[u8]) -> Result<Printed, PrintError> {
+    let mut printer = Printer { open: vec![Vec::new()] };
     let mut decoder = Decoder::new(bytes);
     printer.value(&mut decoder, Kind::Envelope, 0)?;
     if decoder.position() != bytes.len() {
         return Err(PrintError::Malformed(decoder.position()));
     }
-    Ok(printer.out)
+    Ok(Printed(printer.open.pop().unwrap_or_default()))
 }
 
 /// What a value is, and so how to print it and what is inside.
@@ -163,13 +200,19 @@ impl Kind {
 }
 
 struct Printer {
-    out: String,
+    /// Lines under construction, outermost first.
+    open: Vec<Vec<Line>>,
 }
 
 impl Printer {
-    fn line(&mut self, depth: usize, text: &str) {
-        // Writing to a String cannot fail.
-        let _ = writeln!(self.out, "{:indent$}{text}", "", indent = 2 * depth);
+    fn line(&mut self, name: &str, value: String) {
+        self.push(Line { name: name.to_owned(), value: Some(value), parts: Vec::new() });
+    }
+
+    fn push(&mut self, line: Line) {
+        if let Some(innermost) = self.open.last_mut() {
+            innermost.push(line);
+        }
     }
 
     /// Prints a value of a known kind as lines at `depth`.
@@ -230,7 +273,7 @@ impl Printer {
                     if d.datatype()? == Type::String {
                         let name = d.str()?.escape_debug().to_string();
                         let bytes = d.bytes()?.len();
-                        self.line(depth, &format!("{name}: integrated payload of {bytes} bytes"));
+                        self.line(&name, format!("integrated payload of {bytes} bytes"));
                     } else {
                         let label = d.i64()?;
                         self.labelled(d, kind, label, depth)?;
@@ -240,7 +283,7 @@ impl Printer {
             }
             _ => {
                 let text = self.inline(d, kind, depth)?;
-                self.line(depth, &text);
+                self.line("", text);
                 Ok(())
             }
         }
@@ -275,11 +318,14 @@ impl Printer {
             _ => false,
         };
         if block {
-            self.line(depth, name);
-            return self.value(d, kind, depth + 1);
+            self.open.push(Vec::new());
+            let printed = self.value(d, kind, depth + 1);
+            let parts = self.open.pop().unwrap_or_default();
+            self.push(Line { name: name.to_owned(), value: None, parts });
+            return printed;
         }
         let text = self.inline(d, kind, depth)?;
-        self.line(depth, &format!("{name}: {text}"));
+        self.line(name, text);
         Ok(())
     }
 

@@ -1,0 +1,359 @@
+//! `firmseal init`: keys, trust, certificates and settings in a directory.
+
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use clap::{Args, ValueEnum};
+use firmseal_core::crypto::{Crypto, RustCrypto};
+use firmseal_core::{Environment, Role};
+use firmseal_fleet::Time;
+use firmseal_fleet::operator::{Credential, CredentialId, CredentialKind, Role as OperatorRole};
+use firmseal_keys::{DynSigner, FileKey, KeyUri, Logged, Secret, SecretSource, Signer};
+use firmseal_manifest::{Intent, KeyAlgorithm, PublicKey, Purpose};
+use firmseal_store::Operators;
+use firmseal_store_local::LocalStore;
+use firmseal_trust::{Demands, Holder, RoleSpec, RootSpec};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose,
+};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::error::{CliError, Kind, Result, file};
+use crate::output::Output;
+use crate::place::{KeySet, Signing, layout};
+use crate::profile::Profile;
+
+/// Make keys, trust and settings for a server in a directory
+///
+/// For a test environment the keys are encrypted files in the directory.
+/// For production they must be in tokens: name them.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  firmseal init
+  firmseal init /srv/firmseal --host updates.example.com --port 8443
+  firmseal init /srv/firmseal --environment production \\
+      --root-key 'pkcs11:token=offline;object=root?pin-source=file:root.pin' \\
+      --release-key 'pkcs11:token=hsm;object=release?pin-source=file:hsm.pin'")]
+pub struct Init {
+    /// The directory to make
+    #[arg(default_value = "firmseal")]
+    pub directory: PathBuf,
+    /// Names and addresses of the server, for its certificate
+    #[arg(long, value_name = "NAME", default_values_t = ["localhost".to_owned(), "127.0.0.1".to_owned()])]
+    pub host: Vec<String>,
+    /// Port for operators; devices and the public get the next two
+    #[arg(long, default_value_t = 8443, value_parser = clap::value_parser!(u16).range(1..=65533))]
+    pub port: u16,
+    /// Test and production never mix: not their keys, builds or devices
+    #[arg(long, value_enum, default_value = "test")]
+    pub environment: World,
+    /// The key that signs the root document; made in a file for tests
+    #[arg(long, value_name = "URI")]
+    pub root_key: Option<KeyUri>,
+    /// The key that signs releases; made in a file for tests
+    #[arg(long, value_name = "URI")]
+    pub release_key: Option<KeyUri>,
+    /// The key that signs images in formats with a signature of their own
+    #[arg(long, value_name = "URI")]
+    pub artifact_key: Option<KeyUri>,
+    /// Where passphrases and PINs come from: `file:PATH`, `env:NAME` or
+    /// `prompt`; a passphrase file is made if this is left out
+    #[arg(long, value_name = "SOURCE")]
+    pub secret: Option<SecretSource>,
+}
+
+/// Test or production.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum World {
+    /// For development and trial devices
+    Test,
+    /// For what customers have
+    Production,
+}
+
+impl Init {
+    /// Runs the command.
+    pub fn run(self, output: &Output) -> Result {
+        let made = super::block_on_value(self.make())?;
+        let value = json!({
+            "directory": self.directory,
+            "root": self.directory.join(layout::ROOT),
+            "profile": self.directory.join(layout::OPERATOR),
+            "release_key": made.release.id().to_string(),
+        });
+        if self.environment == World::Test {
+            output.note("keys are encrypted files: for development and tests, never for production");
+        }
+        let directory = self.directory.display();
+        output.value(&value, || {
+            format!(
+                "made {directory}\n\
+                 trust anchor   {directory}/{}   put this into devices\n\
+                 release key    {}\n\
+                 operators      https://{}:{}\n\
+                 devices        https://{}:{}\n\
+                 next           firmseal serve {directory}\n",
+                layout::ROOT,
+                made.release.id(),
+                self.host[0],
+                self.port,
+                self.host[0],
+                self.port + 1,
+            )
+        })
+    }
+
+    /// Makes the whole place beside its final name and renames it: there
+    /// is never half a place.
+    pub async fn make(&self) -> Result<Made> {
+        let target = &self.directory;
+        if target.exists() {
+            return Err(CliError::new(Kind::Conflict, "exists")
+                .about(target.display())
+                .hint("init never overwrites keys; choose another directory"));
+        }
+        self.check()?;
+        let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let parent =
+            target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let temporary = parent.join(format!(".{name}.{}", Uuid::new_v4().simple()));
+        let result = self.fill(&temporary).await;
+        match result {
+            Ok(made) => {
+                std::fs::rename(&temporary, target).map_err(file(target))?;
+                Ok(made)
+            }
+            Err(error) => {
+                // What was made so far is nobody's yet.
+                let _ = std::fs::remove_dir_all(&temporary);
+                Err(error)
+            }
+        }
+    }
+
+    fn check(&self) -> Result {
+        if self.host.is_empty() {
+            return Err(CliError::new(Kind::Usage, "the server needs a name: give --host"));
+        }
+        let in_files = |uri: &Option<KeyUri>| uri.as_ref().is_none_or(KeyUri::is_development_only);
+        if self.environment == World::Production && (in_files(&self.root_key) || in_files(&self.release_key))
+        {
+            return Err(CliError::new(Kind::Refused, "production keys live in tokens, not in files")
+                .hint("name them with --root-key and --release-key as pkcs11: URIs"));
+        }
+        Ok(())
+    }
+
+    async fn fill(&self, base: &Path) -> Result<Made> {
+        for directory in ["", "trust", layout::KEYS, layout::TLS] {
+            let path = base.join(directory);
+            std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(file(&path))?;
+        }
+        let secret = match &self.secret {
+            Some(source) => source.clone(),
+            None => {
+                let path = base.join(layout::PASSPHRASE);
+                write_secret(&path, &random()?)?;
+                SecretSource::File(path)
+            }
+        };
+        let (root_key, _) = self.key(base, &self.root_key, "root", KeyAlgorithm::Ed25519, &secret)?;
+        let (release, release_uri) =
+            self.key(base, &self.release_key, "release", KeyAlgorithm::Ed25519, &secret)?;
+        let artifact = match (&self.artifact_key, self.environment) {
+            (None, World::Production) => None,
+            (uri, _) => Some(self.key(base, uri, "artifact", KeyAlgorithm::P256, &secret)?.1),
+        };
+
+        let store = LocalStore::open(&base.join(layout::STORE))?;
+        let root = self.root(&store, &*root_key, release.dyn_public_key()).await?;
+        write(&base.join(layout::ROOT), &root)?;
+        let token = self.operator(&store).await?;
+        write_secret(&base.join(layout::TOKEN), &token)?;
+        drop(store);
+
+        self.certificates(base)?;
+        let signing = Signing {
+            root: layout::ROOT.into(),
+            secret: match &self.secret {
+                Some(source) => source.to_string(),
+                None => SecretSource::File(layout::PASSPHRASE.into()).to_string(),
+            },
+            keys: KeySet { release: vec![release_uri], artifact },
+            products: Default::default(),
+        };
+        write_toml(&base.join(layout::SIGNING), SIGNING_HEAD, &signing)?;
+        let profile = Profile {
+            server: format!("https://{}:{}", self.host[0], self.port),
+            authority: format!("{}/server.pem", layout::TLS).into(),
+            token: layout::TOKEN.into(),
+        };
+        write_toml(&base.join(layout::OPERATOR), "# The first operator's profile.\n", &profile)?;
+        write(&base.join(layout::SERVER), self.server().as_bytes())?;
+        Ok(Made { release: release.dyn_public_key().clone() })
+    }
+
+    /// Opens a named key, or makes one in a file.
+    fn key(
+        &self,
+        base: &Path,
+        uri: &Option<KeyUri>,
+        name: &str,
+        algorithm: KeyAlgorithm,
+        secret: &SecretSource,
+    ) -> Result<(Arc<dyn DynSigner>, KeyUri)> {
+        match uri {
+            Some(uri) => Ok((crate::keys::open(uri, secret)?, uri.clone())),
+            None => {
+                let relative = PathBuf::from(layout::KEYS).join(format!("{name}.pem"));
+                let passphrase: Secret = secret.read("new passphrase of the key files")?;
+                let key = FileKey::generate(&base.join(&relative), algorithm, &passphrase)?;
+                Ok((Arc::new(key), KeyUri::File(relative)))
+            }
+        }
+    }
+
+    /// Writes and signs root document version 1. Its signing is the first
+    /// entry of the log.
+    async fn root(&self, store: &LocalStore, key: &dyn DynSigner, release: &PublicKey) -> Result<Vec<u8>> {
+        let role = |role, name: &str, key: &PublicKey| RoleSpec {
+            role,
+            threshold: 1,
+            holders: vec![Holder { name: name.to_owned(), keys: vec![key.clone()] }],
+            products: Vec::new(),
+        };
+        let unsigned = RootSpec {
+            version: 1,
+            lineage: *Uuid::new_v4().as_bytes(),
+            environment: match self.environment {
+                World::Test => Environment::Test,
+                World::Production => Environment::Production,
+            },
+            roles: vec![
+                role(Role::Root, "root custodian", key.public_key()),
+                role(Role::Release, "release signer", release),
+            ],
+            minimum_epoch: 0,
+            // Said in so many words, as a production root must.
+            demands: Some(Demands { witnesses: 0, approvals: 0 }),
+        }
+        .assemble()?;
+        let intent = Intent {
+            purpose: Purpose::Root,
+            subject: unsigned.digest(),
+            keys: vec![key.public_key().id()],
+            delegation: None,
+            statements: Vec::new(),
+            requester: RustCrypto.digest(b"firmseal init"),
+            policy: firmseal_sign::gate::policy(),
+            context: Vec::new(),
+        };
+        let logged =
+            Logged::append(store.intents(), intent).await.map_err(firmseal_sign::PipelineError::Log)?;
+        let tbs = unsigned.to_be_signed(key.public_key()).map_err(firmseal_trust::RootError::Key)?;
+        let signature = key.sign(logged, tbs).await?;
+        Ok(unsigned.seal(&[(key.public_key(), signature)])?)
+    }
+
+    /// Makes the first operator, who may do everything. The store keeps
+    /// only the token's digest.
+    async fn operator(&self, store: &LocalStore) -> Result<String> {
+        let token = format!("fsop_{}", random()?);
+        store
+            .insert_credential(Credential {
+                id: CredentialId(Uuid::now_v7()),
+                operator: "admin".to_owned(),
+                kind: CredentialKind::Token,
+                digest: RustCrypto.digest(token.as_bytes()),
+                roles: [
+                    OperatorRole::Viewer,
+                    OperatorRole::Engineer,
+                    OperatorRole::Operator,
+                    OperatorRole::Admin,
+                ]
+                .into(),
+                created: Time::from(SystemTime::now()),
+                expires: None,
+                revoked: None,
+            })
+            .await?;
+        Ok(token)
+    }
+
+    /// The server's self-signed certificate and the device CA.
+    fn certificates(&self, base: &Path) -> Result {
+        let tls = base.join(layout::TLS);
+        let failed = |error: rcgen::Error| CliError::new(Kind::Usage, error).about("certificate for --host");
+        let mut server = CertificateParams::new(self.host.clone()).map_err(failed)?;
+        server.distinguished_name = named(&self.host[0]);
+        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let mut authority = CertificateParams::new(Vec::<String>::new()).map_err(failed)?;
+        authority.distinguished_name = named("Firmseal device CA");
+        authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        for (name, params) in [("server", server), ("device-ca", authority)] {
+            let key = KeyPair::generate().map_err(failed)?;
+            let certificate = params.self_signed(&key).map_err(failed)?;
+            write(&tls.join(format!("{name}.pem")), certificate.pem().as_bytes())?;
+            write_secret(&tls.join(format!("{name}.key")), key.serialize_pem().trim_end())?;
+        }
+        Ok(())
+    }
+
+    fn server(&self) -> String {
+        let listener = |serves: &str, port: u16| {
+            format!(
+                "[[listener]]\nserves = \"{serves}\"\naddress = \"127.0.0.1\"\nport = {port}\n\
+                 certificate = \"tls/server.pem\"\nkey = \"tls/server.key\"\n\n"
+            )
+        };
+        format!(
+            "# Firmseal's server. Unknown keys are errors; paths are relative to this file.\n\n{}{}{}\
+             [device_ca]\ncertificate = \"tls/device-ca.pem\"\nkey = \"tls/device-ca.key\"\nvalid_days = 90\n",
+            listener("operator", self.port),
+            listener("device", self.port + 1),
+            listener("public", self.port + 2),
+        )
+    }
+}
+
+const SIGNING_HEAD: &str = "# What signs here, and under which root document.\n\
+    # Keys: `file:PATH` for development, `pkcs11:...` (RFC 7512) for everything else.\n";
+
+/// What `init` made.
+pub struct Made {
+    /// The release key.
+    pub release: PublicKey,
+}
+
+fn named(name: &str) -> DistinguishedName {
+    let mut out = DistinguishedName::new();
+    out.push(DnType::CommonName, name);
+    out
+}
+
+/// 256 random bits in hexadecimal.
+fn random() -> Result<String> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| CliError::new(Kind::Local, error))?;
+    Ok(firmseal_manifest::Digest(bytes).to_string())
+}
+
+fn write(path: &Path, content: &[u8]) -> Result {
+    std::fs::write(path, content).map_err(file(path))
+}
+
+fn write_secret(path: &Path, secret: &str) -> Result {
+    let open = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    open.and_then(|mut out| writeln!(out, "{secret}")).map_err(file(path))
+}
+
+fn write_toml(path: &Path, head: &str, value: &impl serde::Serialize) -> Result {
+    let body = toml::to_string(value).map_err(|error| CliError::new(Kind::Unexpected, error))?;
+    write(path, format!("{head}{body}").as_bytes())
+}

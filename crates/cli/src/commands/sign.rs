@@ -1,0 +1,289 @@
+//! `firmseal sign`: the pipeline on this machine, without a server.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use clap::Args;
+use firmseal_core::Hasher;
+use firmseal_core::crypto::{Crypto, RustCrypto};
+use firmseal_fleet::{Artifact, Product, Release, Time};
+use firmseal_formats::Parameters;
+use firmseal_manifest::bundle::BundleWriter;
+use firmseal_manifest::{ArtifactId, ChannelName, Digest, ProductId};
+use firmseal_sign::{Order, OrderedComponent, Requester};
+use firmseal_store::{BlobStream, Blobs, Registry, StoreError};
+use firmseal_store_local::LocalStore;
+use semver::Version;
+use serde_json::json;
+use tokio::io::AsyncReadExt;
+
+use crate::error::{CliError, Kind, Result, file};
+use crate::output::Output;
+use crate::place::Place;
+
+/// Sign firmware into a release, offline, without a server
+///
+/// Uses the keys, log and registry of a place that `firmseal init` made;
+/// the server must not be running there. The result is a bundle: carry it
+/// to devices, or import it into a server elsewhere.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  firmseal sign --product gateway --version 1.2.0 --epoch 1 --component main=firmware.bin -o gw.bundle
+  firmseal sign --product-file gateway.toml --version 1.2.0 --epoch 1 \\
+      --component main=app.bin --param header-size=512 --param slot-size=0x60000 -o gw.bundle")]
+pub struct Sign {
+    /// The place that `firmseal init` made
+    #[arg(long, value_name = "DIR", default_value = "firmseal")]
+    place: PathBuf,
+    /// The product, as it is in the registry
+    #[arg(long, value_name = "NAME", required_unless_present = "product_file")]
+    product: Option<ProductId>,
+    /// A product to add to the registry first, in TOML
+    #[arg(long, value_name = "FILE")]
+    product_file: Option<PathBuf>,
+    /// The channel
+    #[arg(long, default_value = "stable")]
+    channel: ChannelName,
+    /// The version, for people (semver)
+    #[arg(long, value_name = "VERSION")]
+    version: Version,
+    /// The security epoch
+    #[arg(long, value_name = "N")]
+    epoch: u64,
+    /// The sequence number; the next free one if left out
+    #[arg(long, value_name = "N")]
+    sequence: Option<u64>,
+    /// A component and its file
+    #[arg(long = "component", value_name = "NAME=FILE", required = true)]
+    components: Vec<Assignment>,
+    /// A parameter of the firmware format
+    #[arg(long = "param", value_name = "NAME=VALUE")]
+    parameters: Vec<Assignment>,
+    /// The CI's id of the build
+    #[arg(long, default_value = "")]
+    build: String,
+    /// The commit it was built from
+    #[arg(long, default_value = "")]
+    commit: String,
+    /// The bundle to write
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+}
+
+/// `NAME=VALUE` on the command line.
+#[derive(Clone)]
+pub struct Assignment {
+    name: String,
+    value: String,
+}
+
+impl FromStr for Assignment {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Assignment, String> {
+        match text.split_once('=') {
+            Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+                Ok(Assignment { name: name.to_owned(), value: value.to_owned() })
+            }
+            _ => Err("write NAME=VALUE".to_owned()),
+        }
+    }
+}
+
+impl Sign {
+    /// Runs the command.
+    pub async fn run(self, output: &Output) -> Result {
+        if self.output.exists() {
+            return Err(CliError::new(Kind::Conflict, "exists")
+                .about(self.output.display())
+                .hint("a bundle is never overwritten; choose another name"));
+        }
+        let place = Place::open(&self.place)?;
+        let store = place.store()?;
+        let pipeline = place.pipeline(&store)?;
+        let now = Time::from(SystemTime::now());
+        let product = self.product(&store).await?;
+
+        let mut components = Vec::new();
+        for component in &self.components {
+            let path = Path::new(&component.value);
+            let id = store_artifact(&store, path, now).await?;
+            components.push(OrderedComponent { name: component.name.clone(), artifact: id });
+        }
+        let order = Order {
+            key: None,
+            requester: requester(),
+            product,
+            channel: self.channel.clone(),
+            version: self.version.clone(),
+            sequence: self.sequence,
+            epoch: self.epoch,
+            components,
+            parameters: self
+                .parameters
+                .iter()
+                .map(|given| (given.name.clone(), given.value.clone()))
+                .collect::<Parameters>(),
+            build: self.build.clone(),
+            commit: self.commit.clone(),
+        };
+        let signed = pipeline.release(&order, now).await?;
+        write_bundle(&store, pipeline.root(), &signed.release, &self.output).await?;
+        let release = signed.release;
+        if signed.stored {
+            output.note("the same order was signed before; this is its release");
+        }
+        let value = json!({ "release": release, "bundle": self.output });
+        output.value(&value, || {
+            format!(
+                "signed {} {} as {}\nsequence   {}\nmanifest   {}\nlog index  {}\nbundle     {}\n",
+                release.product,
+                release.version,
+                release.id,
+                release.sequence,
+                release.manifest,
+                release.log_index,
+                self.output.display()
+            )
+        })
+    }
+
+    async fn product(&self, store: &LocalStore) -> Result<ProductId> {
+        let Some(path) = &self.product_file else {
+            // One of the two is there: clap has seen to it.
+            let id = self.product.clone();
+            return id.ok_or_else(|| CliError::new(Kind::Usage, "name the product with --product"));
+        };
+        let text = std::fs::read_to_string(path).map_err(file(path))?;
+        let product: firmseal_api::registry::Product = toml::from_str(&text)
+            .map_err(|error| CliError::new(Kind::Usage, error.message()).about(path.display()))?;
+        let product = to_fleet(product).map_err(|error| error.about(path.display()))?;
+        match store.product(&product.id).await {
+            Ok(known) if (Product { created: known.created, ..product.clone() }) == known => {}
+            Ok(_) => {
+                let what = format!("product `{}` is in the registry with other properties", product.id);
+                return Err(CliError::new(Kind::Conflict, what));
+            }
+            Err(StoreError::NotFound { .. }) => store.insert_product(product.clone()).await?,
+            Err(error) => return Err(error.into()),
+        }
+        Ok(product.id)
+    }
+}
+
+/// The registry's product of a written one.
+pub fn to_fleet(product: firmseal_api::registry::Product) -> Result<Product> {
+    use firmseal_fleet::product::{BlockSize, ComponentSpec, Environment};
+    let refused = |error: firmseal_fleet::FleetError| CliError::new(Kind::Usage, error);
+    let components = product
+        .components
+        .into_iter()
+        .map(|component| {
+            Ok(ComponentSpec {
+                name: component.name,
+                capacity: component.capacity,
+                block_size: BlockSize::try_from(component.block_size).map_err(refused)?,
+            })
+        })
+        .collect::<Result<_>>()?;
+    let product = Product {
+        id: product.id,
+        environment: match product.environment {
+            firmseal_api::registry::Environment::Test => Environment::Test,
+            firmseal_api::registry::Environment::Production => Environment::Production,
+        },
+        vendor: product.vendor,
+        class: product.class,
+        hardware: product.hardware,
+        format: product.format,
+        components,
+        created: Time::from(SystemTime::now()),
+    };
+    product.check().map_err(refused)?;
+    Ok(product)
+}
+
+/// Whoever sits at this machine: the account is on record, the log gets
+/// its digest.
+fn requester() -> Requester {
+    let name =
+        std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "local".to_owned());
+    Requester { credential: RustCrypto.digest(format!("local account {name}").as_bytes()), name }
+}
+
+/// Puts a file into the store as an artifact.
+async fn store_artifact(store: &LocalStore, path: &Path, now: Time) -> Result<ArtifactId> {
+    let mut input = tokio::fs::File::open(path).await.map_err(file(path))?;
+    let mut hasher = RustCrypto.sha256();
+    let (mut size, mut buffer) = (0, vec![0; 1 << 20]);
+    loop {
+        match input.read(&mut buffer).await.map_err(file(path))? {
+            0 => break,
+            count => {
+                hasher.update(&buffer[..count]);
+                size += count as u64;
+            }
+        }
+    }
+    let id: Digest = hasher.finish();
+    let source = tokio::fs::File::open(path).await.map_err(file(path))?;
+    store.put(id, size, stream(source)).await.map_err(|error| CliError::from(error).about(path.display()))?;
+    let inspection = std::fs::File::open(path)
+        .map_err(Into::into)
+        .and_then(|source| firmseal_formats::inspect(&source))
+        .map_err(|error| CliError::from(error).about(path.display()))?;
+    store
+        .insert_artifact(Artifact {
+            id: ArtifactId(id),
+            size,
+            format: inspection.format.clone(),
+            inspection: serde_json::to_value(&inspection).unwrap_or_default(),
+            uploaded_by: requester().name,
+            created: now,
+        })
+        .await?;
+    Ok(ArtifactId(id))
+}
+
+fn stream(source: tokio::fs::File) -> BlobStream {
+    Box::pin(futures_util::stream::unfold(Some(source), |source| async move {
+        let mut source = source?;
+        let mut piece = vec![0; 256 * 1024];
+        match source.read(&mut piece).await {
+            Ok(0) => None,
+            Ok(count) => {
+                piece.truncate(count);
+                Some((Ok(piece.into()), Some(source)))
+            }
+            Err(error) => {
+                let doing = "read the artifact".to_owned();
+                Some((Err(StoreError::Unavailable { doing, why: error.to_string() }), None))
+            }
+        }
+    }))
+}
+
+/// Writes a release's bundle: whole, or not at all.
+async fn write_bundle(store: &LocalStore, root: &[u8], release: &Release, path: &Path) -> Result {
+    use firmseal_core::limits::ENVELOPE_MAX;
+    let temporary = path.with_extension("partial");
+    let out = std::fs::File::create(&temporary).map_err(file(&temporary))?;
+    let envelope = store.read_all(&release.envelope, ENVELOPE_MAX as u64).await?;
+    let mut writer = BundleWriter::new(std::io::BufWriter::new(out), &[root.to_vec()], &envelope)
+        .map_err(file(&temporary))?;
+    for component in &release.components {
+        for blob in [&component.hash_blocks, &component.payload] {
+            let size = store.size(blob).await?.unwrap_or_default();
+            writer.blob_head(size).map_err(file(&temporary))?;
+            let mut pieces = store.read(blob, 0..size).await?;
+            while let Some(piece) = futures_util::StreamExt::next(&mut pieces).await {
+                writer.blob_piece(&piece?).map_err(file(&temporary))?;
+            }
+        }
+    }
+    let out = writer.finish().map_err(file(&temporary))?;
+    let out = out.into_inner().map_err(|error| file(&temporary)(error.into_error()))?;
+    out.sync_all().map_err(file(&temporary))?;
+    std::fs::rename(&temporary, path).map_err(file(path))
+}

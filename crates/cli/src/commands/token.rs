@@ -1,0 +1,135 @@
+//! `firmseal token`: the tokens operators use.
+
+use std::path::Path;
+
+use clap::{Args, Subcommand, ValueEnum};
+use firmseal_api::access::{CreateOperatorToken, OperatorToken, Role};
+use uuid::Uuid;
+
+use super::block_on;
+use crate::error::Result;
+use crate::output::Output;
+use crate::profile::Profile;
+use crate::record::Record;
+use crate::units::Span;
+
+/// Make, list and revoke operators' tokens
+#[derive(Subcommand)]
+pub enum Tokens {
+    /// Make a token; its secret is printed once and kept nowhere
+    ///
+    /// The secret alone goes to stdout.
+    #[command(after_help = "Examples:
+  firmseal token create ci --role engineer --valid-for 30d > ci.token
+  firmseal token create alice --role viewer --role operator
+
+Roles add up; none contains another:
+  viewer    reads everything that is not secret
+  engineer  uploads artifacts and makes releases
+  operator  enrols and revokes devices, starts and halts rollouts
+  admin     creates products and credentials")]
+    Create(Create),
+    /// List tokens, without their secrets
+    #[command(after_help = "Example:
+  firmseal token list")]
+    List,
+    /// Revoke a token, for good
+    #[command(after_help = "Example:
+  firmseal token revoke 0197c0de-0000-7000-8000-000000000001")]
+    Revoke {
+        /// The token's id, as `token list` shows it
+        token: Uuid,
+    },
+}
+
+/// Make a token
+#[derive(Args)]
+pub struct Create {
+    /// Who will hold it: a person's or a pipeline's name
+    name: String,
+    /// What it may do; give it again for more
+    #[arg(long, value_enum, required = true)]
+    role: Vec<Allowed>,
+    /// How long it is valid: 90 days unless told
+    #[arg(long, value_name = "SPAN")]
+    valid_for: Option<Span>,
+}
+
+/// What a token may do.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Allowed {
+    /// Reads everything that is not secret
+    Viewer,
+    /// Uploads artifacts and makes releases
+    Engineer,
+    /// Enrols and revokes devices, starts and halts rollouts
+    Operator,
+    /// Creates products and credentials
+    Admin,
+}
+
+impl From<Allowed> for Role {
+    fn from(allowed: Allowed) -> Role {
+        match allowed {
+            Allowed::Viewer => Role::Viewer,
+            Allowed::Engineer => Role::Engineer,
+            Allowed::Operator => Role::Operator,
+            Allowed::Admin => Role::Admin,
+        }
+    }
+}
+
+impl Tokens {
+    /// Runs the subcommand.
+    pub fn run(self, profile: Option<&Path>, output: &Output) -> Result {
+        let client = Profile::read(profile)?.client()?;
+        block_on(async {
+            let operator = client.operator();
+            match self {
+                Tokens::Create(create) => {
+                    let wish = CreateOperatorToken {
+                        name: create.name,
+                        roles: create.role.into_iter().map(Role::from).collect(),
+                        valid_for: create.valid_for.map(|span| span.0.as_secs()),
+                    };
+                    let made = operator.create_operator_token(&wish).await?;
+                    output.note(print(&made.token).trim_end());
+                    output.note("the secret follows; it is shown this once");
+                    output.value(&made, || made.secret.clone())
+                }
+                Tokens::List => {
+                    let tokens = operator.operator_tokens().await?.items;
+                    output.table(&tokens, &["TOKEN", "NAME", "ROLES", "EXPIRES", "STATE"], |token| {
+                        vec![
+                            token.id.to_string(),
+                            token.name.clone(),
+                            roles(token),
+                            token.expires.map_or("never".to_owned(), |time| time.to_string()),
+                            token.revoked.map_or("active".to_owned(), |time| format!("revoked {time}")),
+                        ]
+                    })
+                }
+                Tokens::Revoke { token } => {
+                    let token = operator.revoke_operator_token(token).await?;
+                    output.value(&token, || print(&token))
+                }
+            }
+        })
+    }
+}
+
+fn roles(token: &OperatorToken) -> String {
+    let roles: Vec<&str> = token.roles.iter().map(|role| role.as_str()).collect();
+    roles.join(", ")
+}
+
+fn print(token: &OperatorToken) -> String {
+    Record::new()
+        .row("token", token.id)
+        .row("name", &token.name)
+        .row("roles", roles(token))
+        .row("made", token.created)
+        .maybe("expires", token.expires)
+        .maybe("revoked", token.revoked)
+        .print()
+}

@@ -1,0 +1,263 @@
+//! `firmseal verify`: a release against a trust anchor, offline.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use firmseal_core::crypto::RustCrypto;
+use firmseal_core::limits::{COMPONENTS_MAX, ENVELOPE_MAX, ROOT_MAX};
+use firmseal_core::{
+    Action, Admitted, Component, Device, Envelope, Facts, Measured, Measurement, Outcome, Refusal, Role,
+    Root, Tree, Verifier, admit, authenticate,
+};
+use firmseal_manifest::{TreeBuilder, bundle};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::error::{CliError, Kind, Result, file};
+use crate::output::Output;
+
+/// Check a release offline, as a device would
+///
+/// The root document is the trust anchor: take it from where you trust it,
+/// not from the release. A bundle is checked with its payloads, block by
+/// block; an envelope alone without them unless they are given.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  firmseal verify --root root.cbor release.bundle
+  firmseal verify --root root.cbor release.suit --payload firmware.bin
+  firmseal verify --root root.cbor release.suit --sequence 41 --epoch 3   as a device that runs 41")]
+pub struct Verify {
+    /// The bundle or envelope
+    file: PathBuf,
+    /// The root document that devices trust
+    #[arg(long, value_name = "FILE")]
+    root: PathBuf,
+    /// The product of the device; needed where the root limits its release
+    /// role to products
+    #[arg(long, value_name = "NAME")]
+    product: Option<String>,
+    /// Sequence number of what the device runs
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    sequence: u64,
+    /// Security epoch counter of the device
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    epoch: u64,
+    /// Payloads of an envelope, in the order of its components
+    #[arg(long, value_name = "FILE")]
+    payload: Vec<PathBuf>,
+}
+
+/// Where payloads come from.
+enum Payloads {
+    Bundle { file: BufReader<File> },
+    Files(Vec<PathBuf>),
+}
+
+impl Verify {
+    /// Runs the command.
+    pub fn run(self, output: &Output) -> Result {
+        let document = read_bounded(&self.root, ROOT_MAX)?;
+        let root = Root::decode(&document).and_then(|root| root.verify(&RustCrypto).map(|()| root));
+        let root = root.map_err(|refusal| CliError::from(refusal).about(self.root.display()))?;
+        let (envelope, mut payloads) = self.open()?;
+        let about = |refusal: Refusal| CliError::from(refusal).about(self.file.display());
+
+        // Who signed comes first; only then is there a product to ask for.
+        let role = root
+            .role(Role::Release, self.product.as_deref().unwrap_or_default())
+            .map_err(|refusal| about(refusal).hint("name the device's product with --product"))?;
+        let decoded = Envelope::decode(&envelope).map_err(about)?;
+        let authenticated = authenticate(decoded, &role, &RustCrypto).map_err(about)?;
+        let facts = authenticated.manifest().facts().ok_or(Refusal::FactsMissing).map_err(about)?.clone();
+        let ids: Vec<Vec<&[u8]>> =
+            authenticated.manifest().components().map(|id| id.parts().to_vec()).collect();
+        let components: Vec<Component<'_>> = ids
+            .iter()
+            .zip(facts.components())
+            .map(|(id, component)| Component {
+                id,
+                slot: component.slot.unwrap_or_default(),
+                capacity: component.tree.size(),
+                sequence: self.sequence,
+            })
+            .collect();
+        let device = Device {
+            root: &root,
+            product: self.product.as_deref().unwrap_or(facts.product),
+            vendor: facts.vendor,
+            class: facts.class,
+            id: None,
+            epoch: self.epoch,
+            delegation: 0,
+            components: &components,
+        };
+        let admitted = admit(&envelope, &device, &RustCrypto).map_err(about)?;
+        let checked = payloads.check(&admitted, &device).map_err(|error| error.about(self.file.display()))?;
+        self.print(&root, &admitted, &facts, checked, output)
+    }
+
+    fn open(&self) -> Result<(Vec<u8>, Payloads)> {
+        let mut input = BufReader::new(File::open(&self.file).map_err(file(&self.file))?);
+        let mut magic = [0; 1 + bundle::MAGIC.len()];
+        let is_bundle = input.read_exact(&mut magic).is_ok() && magic[1..] == *bundle::MAGIC.as_bytes();
+        input.rewind().map_err(file(&self.file))?;
+        if !is_bundle && !magic.starts_with(&[0xd8, 0x6b]) {
+            return Err(CliError::new(Kind::Refused, "neither an envelope nor a bundle")
+                .about(self.file.display())
+                .hint("`firmseal inspect` tells what a file is"));
+        }
+        if !is_bundle {
+            return Ok((read_bounded(&self.file, ENVELOPE_MAX)?, Payloads::Files(self.payload.clone())));
+        }
+        if !self.payload.is_empty() {
+            return Err(CliError::new(Kind::Usage, "a bundle holds its payloads; leave --payload out"));
+        }
+        let head = bundle::read_head(&mut input)
+            .map_err(|error| CliError::new(Kind::Refused, error).about(self.file.display()))?;
+        input.seek(SeekFrom::Start(head.offset)).map_err(file(&self.file))?;
+        Ok((head.envelope, Payloads::Bundle { file: input }))
+    }
+
+    fn print(
+        &self,
+        root: &Root<'_>,
+        admitted: &Admitted<'_>,
+        facts: &Facts<'_>,
+        payloads: bool,
+        output: &Output,
+    ) -> Result {
+        let release = admitted.manifest_digest().to_string();
+        let names: Vec<String> = admitted
+            .components()
+            .map(|(id, component, _)| {
+                let name = id.parts().first().map(|part| String::from_utf8_lossy(part).into_owned());
+                format!("{} ({} bytes)", name.unwrap_or_default(), component.tree.size())
+            })
+            .collect();
+        let value = json!({
+            "valid": true,
+            "release": release,
+            "product": facts.product,
+            "channel": facts.channel,
+            "version": facts.version,
+            "sequence": admitted.sequence(),
+            "epoch": facts.epoch,
+            "environment": format!("{:?}", facts.environment).to_lowercase(),
+            "vendor": Uuid::from_bytes(*facts.vendor),
+            "class": Uuid::from_bytes(*facts.class),
+            "components": names,
+            "root_version": root.version(),
+            "payloads_checked": payloads,
+        });
+        output.value(&value, || {
+            format!(
+                "valid: {} {} ({})\n\
+                 release      {release}\n\
+                 environment  {:?}\n\
+                 sequence     {}\n\
+                 epoch        {}\n\
+                 components   {}\n\
+                 payloads     {}\n\
+                 trust        root version {}\n",
+                facts.product,
+                facts.version,
+                facts.channel,
+                facts.environment,
+                admitted.sequence(),
+                facts.epoch,
+                names.join(", "),
+                if payloads { "every block checked" } else { "not given, not checked" },
+                root.version(),
+            )
+        })
+    }
+}
+
+/// Reads a document that may be `max` bytes long; one byte more is enough
+/// for core to refuse it.
+fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|input| input.take(max as u64 + 1).read_to_end(&mut bytes))
+        .map_err(file(path))?;
+    Ok(bytes)
+}
+
+impl Payloads {
+    /// Checks the payloads and runs the update procedure with what they
+    /// measure to. Returns whether there were any.
+    fn check(&mut self, admitted: &Admitted<'_>, device: &Device<'_>) -> Result<bool> {
+        if matches!(self, Payloads::Files(files) if files.is_empty()) {
+            return Ok(false);
+        }
+        let mut measured = [None; COMPONENTS_MAX];
+        for (index, (_, facts, _)) in admitted.components().enumerate() {
+            let measured = &mut measured[index];
+            *measured = Some(match self {
+                Payloads::Bundle { file } => from_bundle(file, &facts.tree)?,
+                Payloads::Files(files) => {
+                    let path = files.get(index).ok_or_else(|| {
+                        CliError::new(Kind::Usage, format_args!("component {index} has no --payload"))
+                    })?;
+                    from_file(path, &facts.tree)?
+                }
+            });
+        }
+        let mut machine = admitted.update(device);
+        loop {
+            match machine.next()? {
+                Action::Finished => break,
+                Action::Measure { component, .. } => {
+                    machine.done(measured[component].map_or(Outcome::Failed, Outcome::Measured));
+                }
+                _ => machine.done(Outcome::Done),
+            }
+        }
+        if machine.all_matched() { Ok(true) } else { Err(Refusal::ImageMismatch.into()) }
+    }
+}
+
+/// A payload beside its envelope: its tree is built anew.
+fn from_file(path: &Path, tree: &Tree) -> Result<Measured> {
+    let mut input = File::open(path).map_err(file(path))?;
+    let mut builder = TreeBuilder::new(tree.block());
+    let mut measurement = Measurement::start(&RustCrypto);
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let count = input.read(&mut buffer).map_err(file(path))?;
+        if count == 0 {
+            break;
+        }
+        builder.update(&buffer[..count]);
+        measurement.update(&buffer[..count]);
+    }
+    let built = builder.finish().map_err(|refusal| CliError::from(refusal).about(path.display()))?;
+    if built.tree != *tree {
+        return Err(CliError::from(Refusal::ImageMismatch).about(path.display()));
+    }
+    Ok(measurement.finish())
+}
+
+/// A payload in a bundle: its blocks are checked as they come.
+fn from_bundle(input: &mut impl Read, tree: &Tree) -> Result<Measured> {
+    let refused = |error: std::io::Error| CliError::new(Kind::Refused, error);
+    bundle::read_blob_head(input, tree.hash_bytes()).map_err(refused)?;
+    let mut hash_blocks = vec![0; tree.hash_bytes() as usize];
+    input.read_exact(&mut hash_blocks).map_err(refused)?;
+    bundle::read_blob_head(input, tree.size()).map_err(refused)?;
+    let mut memory = vec![0; tree.memory()];
+    let mut verifier = Verifier::new(*tree, RustCrypto, &mut memory)?;
+    let mut measurement = Measurement::start(&RustCrypto);
+    let mut block = vec![0; tree.block().bytes()];
+    for index in 0..tree.blocks() {
+        while let Some(want) = verifier.wants(index) {
+            verifier.supply(want, &hash_blocks[want.offset as usize..][..tree.block().bytes()])?;
+        }
+        let bytes = &mut block[..tree.block_len(index).unwrap_or_default()];
+        input.read_exact(bytes).map_err(refused)?;
+        measurement.update(verifier.check(index, bytes)?.bytes());
+    }
+    Ok(measurement.finish())
+}

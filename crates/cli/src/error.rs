@@ -1,0 +1,161 @@
+//! Errors of the command: a sentence, a hint, and an exit code.
+
+use std::fmt;
+use std::io;
+
+use firmseal_core::Refusal;
+use firmseal_formats::FormatError;
+use firmseal_keys::{KeysError, SignError};
+use firmseal_manifest::KeyError;
+use firmseal_sign::PipelineError;
+use firmseal_store::StoreError;
+use firmseal_trust::RootError;
+
+/// What kind of failure it is: the exit code, which scripts rely on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Kind {
+    /// A bug of ours.
+    Unexpected = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// A signature, a rule or a limit says no.
+    Refused = 3,
+    /// There is no such thing.
+    NotFound = 4,
+    /// Token, certificate or role.
+    NotAllowed = 5,
+    /// Something that exists stands in the way.
+    Conflict = 6,
+    /// Server, network or key; trying again may help.
+    Unavailable = 7,
+    /// File, permission, space or port of this machine.
+    Local = 8,
+}
+
+/// Why the command did not do what it was asked to.
+#[derive(Debug)]
+pub struct CliError {
+    /// The exit code.
+    pub kind: Kind,
+    /// What happened, lower case, naming the thing.
+    pub message: String,
+    /// What to do next.
+    pub hint: Option<String>,
+    /// The server's id of the request, for its log.
+    pub request_id: Option<String>,
+}
+
+/// What every command returns.
+pub type Result<T = ()> = std::result::Result<T, CliError>;
+
+impl CliError {
+    /// An error without a hint.
+    pub fn new(kind: Kind, message: impl fmt::Display) -> CliError {
+        CliError { kind, message: message.to_string(), hint: None, request_id: None }
+    }
+
+    /// Says what to do next.
+    pub fn hint(mut self, hint: impl Into<String>) -> CliError {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says what it was about: a path, a name.
+    pub fn about(mut self, what: impl fmt::Display) -> CliError {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+}
+
+/// Names the file that an I/O error was about.
+pub fn file(path: &std::path::Path) -> impl FnOnce(io::Error) -> CliError + '_ {
+    move |error| CliError::from(error).about(path.display())
+}
+
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> CliError {
+        let hint = match error.kind() {
+            io::ErrorKind::NotFound => Some("check the path"),
+            io::ErrorKind::PermissionDenied => Some("check the owner and mode of the file"),
+            io::ErrorKind::AddrInUse => Some("stop what listens there, or choose another port"),
+            io::ErrorKind::StorageFull => Some("free some space and run the command again"),
+            _ => None,
+        };
+        let mut out = CliError::new(Kind::Local, error);
+        out.hint = hint.map(str::to_owned);
+        out
+    }
+}
+
+impl From<Refusal> for CliError {
+    fn from(refusal: Refusal) -> CliError {
+        CliError::new(Kind::Refused, format_args!("{refusal} (refusal {})", refusal.code()))
+    }
+}
+
+impl From<FormatError> for CliError {
+    fn from(error: FormatError) -> CliError {
+        match error {
+            FormatError::Read(error) => error.into(),
+            other => CliError::new(Kind::Refused, other),
+        }
+    }
+}
+
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> CliError {
+        let kind = match &error {
+            StoreError::NotFound { .. } => Kind::NotFound,
+            StoreError::Conflict { .. } => Kind::Conflict,
+            StoreError::Busy { .. } => Kind::Unavailable,
+            StoreError::DigestMismatch { .. } | StoreError::SizeMismatch { .. } => Kind::Refused,
+            _ => Kind::Local,
+        };
+        CliError::new(kind, error)
+    }
+}
+
+impl From<KeysError> for CliError {
+    fn from(error: KeysError) -> CliError {
+        CliError::new(Kind::Local, error)
+    }
+}
+
+impl From<SignError> for CliError {
+    fn from(error: SignError) -> CliError {
+        let kind = match &error {
+            SignError::Unavailable(_) => Kind::Unavailable,
+            SignError::WrongPin => Kind::NotAllowed,
+            SignError::BadSignature => Kind::Unexpected,
+            _ => Kind::Refused,
+        };
+        CliError::new(kind, error)
+    }
+}
+
+impl From<PipelineError> for CliError {
+    fn from(error: PipelineError) -> CliError {
+        match error {
+            PipelineError::Store(error) => error.into(),
+            PipelineError::Key(error) => error.into(),
+            PipelineError::Spool(error) => error.into(),
+            PipelineError::InFlight(_) => CliError::new(Kind::Unavailable, error),
+            PipelineError::KeyReused(_) => CliError::new(Kind::Conflict, error),
+            PipelineError::Log(_) => CliError::new(Kind::Local, error),
+            other => CliError::new(Kind::Refused, other),
+        }
+    }
+}
+
+impl From<KeyError> for CliError {
+    fn from(error: KeyError) -> CliError {
+        CliError::new(Kind::Refused, error)
+    }
+}
+
+impl From<RootError> for CliError {
+    fn from(error: RootError) -> CliError {
+        CliError::new(Kind::Refused, error)
+    }
+}

@@ -1,0 +1,73 @@
+//! Opening keys: from a URI to a signer. The one place that knows which
+//! backends this program was built with.
+
+use std::sync::Arc;
+
+use firmseal_keys::{DynSigner, FileKey, KeyUri, Pkcs11Uri, SecretSource};
+use firmseal_keys_pkcs11::{Options, Pkcs11Error, Pkcs11Key};
+use firmseal_manifest::{KeyAlgorithm, PublicKey};
+use serde::Serialize;
+
+use crate::error::{CliError, Kind, Result};
+
+/// Opens a key. The secret unlocks a key file; a token's PIN comes from
+/// the same source unless its URI names one.
+pub fn open(uri: &KeyUri, secret: &SecretSource) -> Result<Arc<dyn DynSigner>> {
+    match uri {
+        KeyUri::File(path) => {
+            let passphrase = secret.read(&format!("passphrase of {}", path.display()))?;
+            Ok(Arc::new(FileKey::open(path, &passphrase)?))
+        }
+        KeyUri::Pkcs11(uri) => {
+            let pin = match firmseal_keys_pkcs11::read_pin(uri)? {
+                Some(pin) => pin,
+                None => secret.read(&format!("PIN of {uri}"))?,
+            };
+            Ok(Arc::new(Pkcs11Key::open(uri, Some(pin), Options::default())?))
+        }
+    }
+}
+
+/// Makes a key in a token.
+pub fn generate(uri: &Pkcs11Uri, algorithm: KeyAlgorithm) -> Result<PublicKey> {
+    let made = firmseal_keys_pkcs11::generate(uri, firmseal_keys_pkcs11::read_pin(uri)?, algorithm)?;
+    Ok(made.public_key?)
+}
+
+/// A key in a token, as it is listed.
+#[derive(Serialize)]
+pub struct Listed {
+    /// URI without module and PIN.
+    pub key: String,
+    /// Key id, or why the key cannot be used.
+    pub id: String,
+    /// Key type.
+    pub algorithm: String,
+    /// How well it is kept.
+    pub kept: String,
+}
+
+/// Lists the keys in a token.
+pub fn list(uri: &KeyUri) -> Result<Vec<Listed>> {
+    let KeyUri::Pkcs11(uri) = uri else {
+        return Err(CliError::new(Kind::Usage, "only tokens are listed; `keys show` shows a key file"));
+    };
+    let keys = firmseal_keys_pkcs11::list(uri, firmseal_keys_pkcs11::read_pin(uri)?)?;
+    Ok(keys
+        .into_iter()
+        .map(|key| {
+            let (id, algorithm) = match &key.public_key {
+                Ok(public) => (public.id().to_string(), public.algorithm().to_string()),
+                Err(error) => (error.to_string(), "unusable".to_owned()),
+            };
+            let kept = key.protection.weakness().unwrap_or("never leaves the token").to_owned();
+            Listed { key: key.uri.to_string(), id, algorithm, kept }
+        })
+        .collect())
+}
+
+impl From<Pkcs11Error> for CliError {
+    fn from(error: Pkcs11Error) -> CliError {
+        CliError::new(Kind::Unavailable, error)
+    }
+}

@@ -1,0 +1,138 @@
+//! A place: the directory that `init` makes and `serve` runs in.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use firmseal_keys::{KeyUri, SecretSource};
+use firmseal_manifest::ProductId;
+use firmseal_sign::{Keys, Pipeline};
+use firmseal_store::Store;
+use firmseal_store_local::LocalStore;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{CliError, Kind, Result, file};
+use crate::keys;
+
+/// Files of a place, relative to it.
+pub mod layout {
+    /// Listeners, limits and the device CA.
+    pub const SERVER: &str = "server.toml";
+    /// Root document and keys.
+    pub const SIGNING: &str = "signing.toml";
+    /// Profile of the first operator.
+    pub const OPERATOR: &str = "operator.toml";
+    /// Token of the first operator.
+    pub const TOKEN: &str = "operator.token";
+    /// The root document, version 1.
+    pub const ROOT: &str = "trust/root.cbor";
+    /// Database, blobs and intent log.
+    pub const STORE: &str = "store";
+    /// Key files.
+    pub const KEYS: &str = "keys";
+    /// Passphrase of the key files.
+    pub const PASSPHRASE: &str = "keys/passphrase";
+    /// Certificates of the server.
+    pub const TLS: &str = "tls";
+}
+
+/// The file `signing.toml`: what signs here, and under which root.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signing {
+    /// The root document that releases must satisfy.
+    pub root: PathBuf,
+    /// Where passphrases and PINs come from: `file:PATH`, `env:NAME`,
+    /// `prompt`.
+    pub secret: String,
+    /// The keys of every product without keys of its own.
+    pub keys: KeySet,
+    /// Keys for single products.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub products: BTreeMap<ProductId, KeySet>,
+}
+
+/// The keys of a product.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeySet {
+    /// Sign releases: as many holders as the root's threshold demands.
+    pub release: Vec<KeyUri>,
+    /// Signs images in formats with a signature of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<KeyUri>,
+}
+
+/// An existing place.
+pub struct Place {
+    directory: PathBuf,
+}
+
+impl Place {
+    /// The place in a directory.
+    pub fn open(directory: &Path) -> Result<Place> {
+        if !directory.join(layout::SERVER).is_file() {
+            return Err(CliError::new(
+                Kind::NotFound,
+                format_args!("{} is no place of Firmseal's", directory.display()),
+            )
+            .hint(format!("`firmseal init {}` makes one", directory.display())));
+        }
+        Ok(Place { directory: directory.to_owned() })
+    }
+
+    /// A path in the place.
+    pub fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
+        self.directory.join(relative)
+    }
+
+    /// Opens the store. One process has it at a time.
+    pub fn store(&self) -> Result<LocalStore> {
+        Ok(LocalStore::open(&self.path(layout::STORE))?)
+    }
+
+    /// Reads `signing.toml`.
+    pub fn signing(&self) -> Result<Signing> {
+        let path = self.path(layout::SIGNING);
+        let text = std::fs::read_to_string(&path).map_err(file(&path))?;
+        toml::from_str(&text)
+            .map_err(|error| CliError::new(Kind::Usage, error.message()).about(path.display()))
+    }
+
+    /// The root document.
+    pub fn root(&self) -> Result<Vec<u8>> {
+        let path = self.path(self.signing()?.root);
+        std::fs::read(&path).map_err(file(&path))
+    }
+
+    /// Where secrets come from.
+    pub fn secret(&self, signing: &Signing) -> Result<SecretSource> {
+        Ok(match signing.secret.parse::<SecretSource>()? {
+            SecretSource::File(path) => SecretSource::File(self.path(path)),
+            other => other,
+        })
+    }
+
+    /// The signing pipeline over this store, its keys open.
+    pub fn pipeline(&self, store: &LocalStore) -> Result<Pipeline> {
+        let signing = self.signing()?;
+        let secret = self.secret(&signing)?;
+        let open = |set: &KeySet| -> Result<Keys> {
+            let open = |uri: &KeyUri| match uri {
+                KeyUri::File(path) => keys::open(&KeyUri::File(self.path(path)), &secret),
+                other => keys::open(other, &secret),
+            };
+            Ok(Keys {
+                release: set.release.iter().map(open).collect::<Result<_>>()?,
+                artifact: set.artifact.as_ref().map(open).transpose()?,
+            })
+        };
+        let shared: Arc<dyn Store> = Arc::new(store.clone());
+        let log = Arc::new(store.intents().clone());
+        let mut pipeline = Pipeline::new(shared, log, self.root()?, open(&signing.keys)?);
+        for (product, set) in &signing.products {
+            pipeline = pipeline.with_keys(product.clone(), open(set)?);
+        }
+        Ok(pipeline)
+    }
+}

@@ -1,0 +1,81 @@
+//! Profiles: which server, which authority, which token.
+
+use std::path::{Path, PathBuf};
+
+use firmseal_api::client::{Client, ClientError};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{CliError, Kind, Result, file};
+
+/// Where `init` puts the profile of its first operator.
+pub const DEFAULT: &str = "firmseal/operator.toml";
+
+/// The file `operator.toml`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// Base URL of the operators' listener.
+    pub server: String,
+    /// Certificate authorities that the server's certificate must chain to.
+    pub authority: PathBuf,
+    /// File with the operator's token, readable by its owner only.
+    pub token: PathBuf,
+}
+
+impl Profile {
+    /// Reads a profile. Relative paths in it are relative to it.
+    pub fn read(path: Option<&Path>) -> Result<Profile> {
+        let path = path.unwrap_or(Path::new(DEFAULT));
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            file(path)(error)
+                .hint("run `firmseal init`, or name a profile with --profile or FIRMSEAL_PROFILE")
+        })?;
+        let mut profile: Profile = toml::from_str(&text)
+            .map_err(|error| CliError::new(Kind::Usage, error.message()).about(path.display()))?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        profile.authority = base.join(&profile.authority);
+        profile.token = base.join(&profile.token);
+        Ok(profile)
+    }
+
+    /// A client for this server, as this operator.
+    pub fn client(&self) -> Result<Client> {
+        let authority = std::fs::read(&self.authority).map_err(file(&self.authority))?;
+        let token = std::fs::read_to_string(&self.token).map_err(file(&self.token))?;
+        Client::builder(&self.server)
+            .authorities(&authority)
+            .token(token.trim())
+            .build()
+            .map_err(CliError::from)
+    }
+}
+
+impl From<ClientError> for CliError {
+    fn from(error: ClientError) -> CliError {
+        let request_id = match &error {
+            ClientError::Refused(problem) => Some(problem.request_id.clone()),
+            _ => None,
+        };
+        let (kind, own_hint) = match (error.status().map(|status| status.as_u16()), &error) {
+            (Some(401 | 403), _) => (Kind::NotAllowed, None),
+            (Some(404), _) => (Kind::NotFound, None),
+            (Some(409), _) => (Kind::Conflict, None),
+            (Some(422), _) => (Kind::Refused, None),
+            (Some(500), _) => (Kind::Unexpected, None),
+            (Some(status), _) if status < 500 && !error.is_transient() => (Kind::Usage, None),
+            (Some(_), _) => (Kind::Unavailable, Some("try again in a moment")),
+            (None, ClientError::Unreachable { .. } | ClientError::Timeout(_) | ClientError::Broken(_)) => {
+                (Kind::Unavailable, Some("is the server running? `firmseal serve` starts it"))
+            }
+            (None, ClientError::Tls { .. }) => {
+                (Kind::NotAllowed, Some("does the profile name the authority of this very server?"))
+            }
+            (None, ClientError::TooLong(_) | ClientError::Answer(_)) => {
+                (Kind::Unexpected, Some("do client and server have the same version?"))
+            }
+            (None, _) => (Kind::Usage, None),
+        };
+        let hint = error.hint().or(own_hint).map(str::to_owned);
+        CliError { kind, message: error.to_string(), hint, request_id }
+    }
+}
