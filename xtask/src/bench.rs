@@ -38,33 +38,43 @@ pub(crate) fn main(arguments: &[String]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The most that `admit` may cost over the cryptography in it.
+/// The most that `admit` may cost over the cryptography in it, for envelopes
+/// as Firmseal writes them; other vectors show what odd ones cost.
 const ADMIT_MAX: f64 = 1.15;
+const ORDINARY: [&str; 3] = ["ok_ed25519", "ok_p256", "ok_two_components"];
 
 fn core() -> Result<(), Error> {
     bare_metal::ensure(Wanted::Benches, &mut |line| println!("{line}"))?;
     let report = board::measure()?;
-    println!("on mps2-an385 (Cortex-M3), everything:\n{}", report.text());
+    println!("on mps2-an385 (Cortex-M3):\n{}", report.text());
     println!("optimised for size instead: {}\n", board::flash("small")?);
     let host = board::measure_host()?;
-    println!("admit / (signature verification + hash of the manifest), at most {ADMIT_MAX}:");
-    let mut worst: f64 = 0.0;
-    for (name, admit, bare) in board::ratios(&report.cases, |case| case.instructions) {
-        worst = worst.max(ratio(&format!("mps2-an385, {name}"), admit, bare, "instructions"));
-    }
-    for (name, admit, bare) in board::ratios(&host, |case| case.nanoseconds) {
-        worst = worst.max(ratio(&format!("host, {name}"), admit, bare, "ns"));
-    }
+    println!("admit / (signature verification + hash of the manifest), at most {ADMIT_MAX} where marked *:");
+    let on_board = board::ratios(&report.cases, |case| case.instructions);
+    let on_host = board::ratios(&host, |case| case.nanoseconds);
+    let worst = print("mps2-an385, instructions", &on_board).max(print("host, ns", &on_host));
     let compiler = process::read(Command::new("rustc").arg("--version"))?;
     println!("compiler: {}", compiler.trim());
-    match worst > 0.0 && worst <= ADMIT_MAX {
+    match worst <= ADMIT_MAX {
         true => Ok(()),
         false => Err(Error::wrong(format!("the worst ratio is {worst:.3}"))),
     }
 }
 
-fn ratio(name: &str, ours: u64, limit: u64, unit: &str) -> f64 {
-    let ratio = ours as f64 / limit as f64;
-    println!("  {name:<32} {ratio:>6.3}   ({ours} / {limit} {unit})");
-    ratio
+/// Prints ratios; returns the worst of the ordinary ones, infinite if one of
+/// them was not measured.
+fn print(place: &str, ratios: &[(&str, u64, u64)]) -> f64 {
+    println!("{place}");
+    let (mut worst, mut seen): (f64, usize) = (0.0, 0);
+    for (name, admit, bare) in ratios {
+        let ratio = *admit as f64 / *bare as f64;
+        let ordinary = ORDINARY.contains(name);
+        if ordinary {
+            worst = worst.max(ratio);
+            seen += 1;
+        }
+        let mark = if ordinary { '*' } else { ' ' };
+        println!("  {mark} {name:<36} {ratio:>6.3}   ({admit} / {bare})");
+    }
+    if seen == ORDINARY.len() { worst } else { f64::INFINITY }
 }

@@ -245,7 +245,7 @@ fn docs(run: &mut Run) -> Result<Tally, Error> {
 
 fn on_board(run: &mut Run) -> Result<Tally, Error> {
     let report = board::measure()?;
-    report.text().lines().for_each(|line| run.say(line));
+    report.summary().lines().for_each(|line| run.say(line));
     Ok(report.tally())
 }
 

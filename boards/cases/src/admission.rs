@@ -17,8 +17,8 @@ use crate::probe::{Cost, Probe, Report};
 /// Runs every case of a pack. For each it writes the verdict of `admit`; for
 /// each that is admitted also `root:NAME`, reading the device's root document,
 /// which a device does once per start, and `bare:NAME`, the limit that
-/// `admit` is measured against: the hash of the manifest and the signature
-/// verifications it made, and nothing else.
+/// `admit` is measured against: the hash of the manifest and the signatures
+/// that verify, and nothing else.
 ///
 /// Returns whether the whole pack was read.
 pub fn run(pack: &[u8], probe: &mut impl Probe, report: &mut impl Report) -> bool {
@@ -172,7 +172,9 @@ impl Call {
     }
 }
 
-/// [`RustCrypto`] that remembers the first verifications.
+/// [`RustCrypto`] that remembers the verifications that succeeded: those were
+/// needed. One that fails on the way, because an envelope does not name its
+/// key, is a cost of `admit`.
 #[derive(Default)]
 struct Recorder {
     calls: RefCell<[Option<Call>; 4]>,
@@ -202,10 +204,11 @@ impl Crypto for Recorder {
             }
             PublicKey::Ed25519(x) => call.key[..32].copy_from_slice(*x),
         }
-        let mut calls = self.calls.borrow_mut();
+        RustCrypto.verify(key, message, signature)?;
         // An admission with more signatures than are remembered would look
         // better than it is: fail instead.
+        let mut calls = self.calls.borrow_mut();
         *calls.iter_mut().find(|slot| slot.is_none()).ok_or(BadSignature)? = Some(call);
-        RustCrypto.verify(key, message, signature)
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use firmseal_cases::{Cost, Probe, Report};
 
 /// How long each case is repeated.
-const WHILE: Duration = Duration::from_millis(200);
+const WHILE: Duration = Duration::from_millis(30);
 
 /// Times a piece of code: the fastest of many runs, which is the one that
 /// nothing else on the machine disturbed.
