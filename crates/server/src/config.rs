@@ -152,6 +152,26 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// A limit that is zero.
+    fn unusable(&self) -> Option<&'static str> {
+        [
+            ("connections", self.connections == 0),
+            ("handshake_seconds", self.handshake_seconds == 0),
+            ("header_seconds", self.header_seconds == 0),
+            ("request_seconds", self.request_seconds == 0),
+            ("stall_seconds", self.stall_seconds == 0),
+            ("connection_age_seconds", self.connection_age_seconds == 0),
+            ("head_bytes", self.head_bytes == 0),
+            ("json_bytes", self.json_bytes == 0),
+            ("piece_bytes", self.piece_bytes == 0),
+            ("artifact_bytes", self.artifact_bytes == 0),
+            ("upload_seconds", self.upload_seconds == 0),
+            ("poll_seconds", self.poll_seconds == 0),
+        ]
+        .into_iter()
+        .find_map(|(name, zero)| zero.then_some(name))
+    }
+
     pub(crate) fn handshake(&self) -> Duration {
         Duration::from_secs(self.handshake_seconds)
     }
@@ -237,6 +257,14 @@ impl Config {
                 line: None,
                 why: "there is no listener".to_owned(),
                 hint: "add a [[listener]] with serves, port, certificate and key".to_owned(),
+            });
+        }
+        if let Some(name) = self.limits.unusable() {
+            return Err(ConfigError {
+                file: file.to_owned(),
+                line: text.lines().position(|line| line.trim_start().starts_with(name)).map(|line| line + 1),
+                why: format!("limits: {name} = 0 would let nothing through"),
+                hint: "leave it out to get the default".to_owned(),
             });
         }
         for (index, listener) in self.listener.iter().enumerate() {
@@ -365,6 +393,7 @@ key = \"ca.key\"
                 "only at the beginning",
             ),
             ("[[listener]]", "[[listner]]", "unknown field `listner`"),
+            ("[device_ca]", "[limits]\nconnections = 0\n[device_ca]", "line 9: limits: connections = 0"),
             ("port = 8443", "port = ", "line 4"),
         ] {
             let text = GOOD.replacen(from, to, 1);

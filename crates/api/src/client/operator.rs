@@ -5,7 +5,7 @@ use firmseal_manifest::{ArtifactId, DeviceId, ProductId, ReleaseId, RolloutId, U
 use http::{HeaderMap, HeaderValue, Method, header};
 use uuid::Uuid;
 
-use super::{Client, ClientError, paged};
+use super::{Client, ClientError, escape, paged};
 use crate::access::{CreateOperatorToken, NewOperatorToken, OperatorToken};
 use crate::encoding::{Page, PageQuery};
 use crate::enrolment::{CreateToken, Token};
@@ -64,6 +64,11 @@ impl OperatorClient<'_> {
         self.0.get(&format!("/v1/artifacts/{id}")).await
     }
 
+    /// Artifacts, newest first.
+    pub async fn artifacts(&self, page: &PageQuery) -> Result<Page<Artifact>, ClientError> {
+        self.0.get(&paged("/v1/artifacts", page)).await
+    }
+
     /// Makes a release. The same key with the same request returns the same
     /// release, however often it is sent.
     pub async fn create_release(
@@ -78,22 +83,33 @@ impl OperatorClient<'_> {
         self.0.call_with(Method::POST, "/v1/releases", headers, Some(release)).await
     }
 
-    /// Stores a release that was signed offline.
-    pub async fn import_release(&self, envelope: Bytes) -> Result<Release, ClientError> {
+    /// Stores a release that was signed offline. The envelope does not say
+    /// which build made it; the caller does.
+    pub async fn import_release(
+        &self,
+        product: &ProductId,
+        build: &str,
+        commit: &str,
+        envelope: Bytes,
+    ) -> Result<Release, ClientError> {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(ENVELOPE_TYPE));
-        let answer = self.0.send(Method::POST, "/v1/releases/import", headers, envelope).await?;
+        let mut path = format!("/v1/releases/import?product={product}&build=");
+        escape(build, &mut path);
+        path.push_str("&commit=");
+        escape(commit, &mut path);
+        let answer = self.0.send(Method::POST, &path, headers, envelope).await?;
         let bytes = self.0.read(answer, super::JSON_MAX).await?;
         serde_json::from_slice(&bytes).map_err(|err| ClientError::Answer(err.to_string()))
     }
 
-    /// A product's releases, newest first.
+    /// Releases, newest first: of one product, or of all.
     pub async fn releases(
         &self,
-        product: &ProductId,
+        product: Option<&ProductId>,
         page: &PageQuery,
     ) -> Result<Page<Release>, ClientError> {
-        self.0.get(&paged(&format!("/v1/releases?product={product}"), page)).await
+        self.0.get(&paged(&of("/v1/releases", product), page)).await
     }
 
     /// One release, with everything an export needs.
@@ -104,6 +120,11 @@ impl OperatorClient<'_> {
     /// A release's envelope.
     pub async fn envelope(&self, id: ReleaseId) -> Result<Bytes, ClientError> {
         self.0.document(&format!("/v1/releases/{id}/envelope")).await
+    }
+
+    /// A version of the root document, for bundles.
+    pub async fn root(&self, version: u64) -> Result<Bytes, ClientError> {
+        self.0.document(&format!("/v1/roots/{version}")).await
     }
 
     /// Withdraws a release: nobody is offered it any more.
@@ -141,9 +162,13 @@ impl OperatorClient<'_> {
         self.0.call(Method::POST, &format!("/v1/rollouts/{id}/resume"), None::<&()>).await
     }
 
-    /// Devices.
-    pub async fn devices(&self, page: &PageQuery) -> Result<Page<Device>, ClientError> {
-        self.0.get(&paged("/v1/devices", page)).await
+    /// Devices, newest first: of one product, or of all.
+    pub async fn devices(
+        &self,
+        product: Option<&ProductId>,
+        page: &PageQuery,
+    ) -> Result<Page<Device>, ClientError> {
+        self.0.get(&paged(&of("/v1/devices", product), page)).await
     }
 
     /// One device.
@@ -191,5 +216,13 @@ impl OperatorClient<'_> {
     /// Revokes an operator token.
     pub async fn revoke_operator_token(&self, id: Uuid) -> Result<OperatorToken, ClientError> {
         self.0.call(Method::POST, &format!("/v1/operator-tokens/{id}/revoke"), None::<&()>).await
+    }
+}
+
+/// A list, narrowed to a product where one is given.
+fn of(path: &str, product: Option<&ProductId>) -> String {
+    match product {
+        Some(product) => format!("{path}?product={product}"),
+        None => path.to_owned(),
     }
 }

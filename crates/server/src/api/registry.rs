@@ -14,7 +14,7 @@ use http::{HeaderValue, StatusCode};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::App;
+use crate::app::{App, detached};
 use crate::error::ApiError;
 use crate::http::auth::{Admin, Engineer, Operator, Viewer};
 use crate::http::extract::{Id, Json, Params, expect_type, page, paged};
@@ -125,7 +125,8 @@ async fn complete(
     operator: Operator<Engineer>,
     Id(id): Id<UploadId>,
 ) -> Result<Answer<Artifact>, ApiError> {
-    Ok(Answer(wire::artifact_out(app.complete(&operator.name, id).await?)))
+    let work = async move { app.complete(&operator.name, id).await };
+    Ok(Answer(wire::artifact_out(detached(work).await?)))
 }
 
 /// Artifacts, newest first.

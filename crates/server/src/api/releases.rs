@@ -17,8 +17,8 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::App;
 use crate::app::releases::Origin;
+use crate::app::{App, detached};
 use crate::error::ApiError;
 use crate::http::auth::{Engineer, Operator, Viewer};
 use crate::http::extract::{Id, Json, Params, expect_type, page, paged, read};
@@ -84,7 +84,9 @@ async fn create_release(
             "idempotency-key: a signing request has one, so that repeating it is safe".to_owned(),
         )
     })?;
-    Ok(Answer(wire::release_out(app.create_release(requester(operator), key, wish).await?)))
+    let key = key.to_owned();
+    let work = async move { app.create_release(requester(operator), &key, wish).await };
+    Ok(Answer(wire::release_out(detached(work).await?)))
 }
 
 /// Takes in an envelope that was signed offline; its payloads are uploaded
@@ -102,7 +104,8 @@ async fn import_release(
     expect_type(&request, ENVELOPE_TYPE)?;
     let envelope = read(request.into_body(), ENVELOPE_MAX, app.limits.stall()).await?;
     let origin = Origin { product: query.product, build: query.build, commit: query.commit };
-    Ok(Answer(wire::release_out(app.import_release(requester(operator), envelope, origin).await?)))
+    let work = async move { app.import_release(requester(operator), envelope, origin).await };
+    Ok(Answer(wire::release_out(detached(work).await?)))
 }
 
 /// Releases, newest first.

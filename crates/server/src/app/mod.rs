@@ -13,6 +13,7 @@ pub(crate) mod releases;
 pub(crate) mod rollouts;
 pub(crate) mod updates;
 
+use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,10 +21,12 @@ use firmseal_fleet::Role;
 use firmseal_keys::DynLog;
 use firmseal_sign::Pipeline;
 use firmseal_store::Store;
+use tracing::Instrument;
 
 use crate::ca::DeviceCa;
 use crate::clock::Clock;
 use crate::config::Limits;
+use crate::error::ApiError;
 use crate::metrics::Metrics;
 use catalog::Catalog;
 use presence::Presence;
@@ -68,10 +71,21 @@ impl App {
 
 /// A fresh secret of 256 bits in base64url, behind a prefix that secret
 /// scanners can find.
-pub(crate) fn fresh_secret(prefix: &str) -> Result<String, crate::error::ApiError> {
+pub(crate) fn fresh_secret(prefix: &str) -> Result<String, ApiError> {
     use base64ct::{Base64UrlUnpadded, Encoding};
     let mut bytes = zeroize::Zeroizing::new([0u8; 32]);
-    aws_lc_rs::rand::fill(bytes.as_mut())
-        .map_err(|_| crate::error::ApiError::Internal("no randomness".to_owned()))?;
+    aws_lc_rs::rand::fill(bytes.as_mut()).map_err(|_| ApiError::Internal("no randomness".to_owned()))?;
     Ok(format!("{prefix}{}", Base64UrlUnpadded::encode_string(bytes.as_ref())))
+}
+
+/// Runs work to its end even if the caller goes away: a key that was asked
+/// to sign has signed, and the result must be stored for whoever asks
+/// again. Dropping it half-way would leave a claim that nobody holds.
+pub(crate) async fn detached<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+) -> Result<T, ApiError> {
+    match tokio::spawn(work.in_current_span()).await {
+        Ok(result) => result,
+        Err(err) => Err(ApiError::Internal(format!("a task ended early: {err}"))),
+    }
 }

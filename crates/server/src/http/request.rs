@@ -16,6 +16,9 @@ use crate::error::ApiError;
 use crate::listen::Peer;
 use crate::metrics::Answered;
 
+/// Routes whose work grows with the artifact.
+const LONG: [&str; 3] = ["/v1/uploads/{upload}/complete", "/v1/releases", "/v1/releases/import"];
+
 /// Longest id that is taken over from a caller.
 const ID_MAX: usize = 64;
 
@@ -42,9 +45,10 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, request: Request, next:
     let listener = peer.map_or("none", |peer| peer.listener.as_str());
     let address = peer.map(|peer| tracing::field::display(peer.address));
     let span = tracing::info_span!("request", request_id = %id, listener, peer = address, %method, route);
-    // An upload's piece has its own clock, which stops whoever stands still;
-    // everything else is small.
-    let patient = method == Method::PATCH;
+    // Pieces of uploads have a clock of their own, which stops whoever
+    // stands still; and reading or signing a large artifact takes the time
+    // it takes. Everything else is small.
+    let patient = method == Method::PATCH || (method == Method::POST && LONG.contains(&route.as_str()));
     let answered = async {
         let mut response = if patient {
             next.run(request).await

@@ -1,0 +1,323 @@
+//! A server with a store, keys and callers, on free ports.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use firmseal_api::client::{Builder, Client};
+use firmseal_api::enrolment::{CreateToken, Enrol};
+use firmseal_api::fleet::{Cohort, CreateRollout, Rollout};
+use firmseal_api::registry::{Component, CreateUpload, Environment, Product};
+use firmseal_api::signing::{CreateRelease, Release, ReleaseComponent};
+use firmseal_api::updates::{Bootloader, DeviceState, Poll, Running as Runs};
+use firmseal_fleet::{Credential, CredentialId, CredentialKind, Role, Time};
+use firmseal_keys::{FileKey, Secret, Signer};
+use firmseal_manifest::{ArtifactId, DeviceId, Digest, KeyAlgorithm};
+use firmseal_server::{
+    Clock, Config, Deps, DeviceCaFiles, Limits, Listener, Running, Server, Serves, create_device_ca,
+    create_server_certificate,
+};
+use firmseal_sign::{Keys, Pipeline};
+use firmseal_store::{Operators, Store};
+use firmseal_store_local::LocalStore;
+use firmseal_testkit::TestKey;
+use firmseal_trust::{Demands, Holder, Role as RootRole, RoleSpec, RootSpec};
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+/// The machine's clock, which a test can move.
+#[derive(Default)]
+pub(crate) struct TestClock(AtomicI64);
+
+impl TestClock {
+    /// Moves the clock by some days, back if negative.
+    pub(crate) fn forward(&self, days: i64) {
+        self.0.fetch_add(days * 24 * 3600 * 1000, Ordering::Relaxed);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Time {
+        Time::from_millis(
+            Time::from(SystemTime::now()).millis().saturating_add_signed(self.0.load(Ordering::Relaxed)),
+        )
+    }
+}
+
+pub(crate) struct Bench {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) store: LocalStore,
+    pub(crate) config: Config,
+    pub(crate) running: Option<Running>,
+    release_key: Arc<FileKey>,
+    root: Vec<u8>,
+}
+
+pub(crate) struct TestDevice {
+    pub(crate) id: DeviceId,
+    pub(crate) client: Client,
+    pub(crate) chain: String,
+    pub(crate) key: String,
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> Digest {
+    Digest::from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref()).unwrap()
+}
+
+pub(crate) fn listener(directory: &Path, serves: Serves) -> Listener {
+    Listener {
+        serves,
+        address: Ipv4Addr::LOCALHOST.into(),
+        port: 0,
+        certificate: directory.join("server.pem"),
+        key: directory.join("server.key"),
+        validate_client_certificates: false,
+        authority: None,
+        check_remote_host: Vec::new(),
+    }
+}
+
+impl Bench {
+    pub(crate) async fn start() -> Bench {
+        Bench::with(|_| {}).await
+    }
+
+    /// A server whose configuration is changed before it starts.
+    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Bench {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let clock = Arc::new(TestClock::default());
+        let ca = create_device_ca(clock.now()).unwrap();
+        fs::write(path.join("ca.pem"), &ca.certificate).unwrap();
+        fs::write(path.join("ca.key"), ca.key.as_bytes()).unwrap();
+        let server =
+            create_server_certificate(&["localhost".to_owned(), "127.0.0.1".to_owned()], clock.now())
+                .unwrap();
+        fs::write(path.join("server.pem"), &server.certificate).unwrap();
+        fs::write(path.join("server.key"), server.key.as_bytes()).unwrap();
+        let mut config = Config {
+            listener: [Serves::Operator, Serves::Device, Serves::Public].map(|s| listener(path, s)).to_vec(),
+            device_ca: DeviceCaFiles {
+                certificate: path.join("ca.pem"),
+                key: path.join("ca.key"),
+                valid_days: 30,
+            },
+            limits: Limits { piece_bytes: 64 * 1024, ..Limits::default() },
+        };
+        change(&mut config);
+        let secret = Secret::new(b"correct horse".to_vec());
+        let release_key =
+            Arc::new(FileKey::generate(&path.join("release.pem"), KeyAlgorithm::Ed25519, &secret).unwrap());
+        let root = root_for(&release_key);
+        let store = LocalStore::open(&path.join("store")).unwrap();
+        let mut bench = Bench { directory, clock, store, config, running: None, release_key, root };
+        bench.run().await;
+        bench
+    }
+
+    pub(crate) fn deps(&self) -> Deps {
+        let store: Arc<dyn Store> = Arc::new(self.store.clone());
+        let log = Arc::new(self.store.intents().clone());
+        let keys = Keys { release: vec![self.release_key.clone()], artifact: None };
+        let pipeline = Pipeline::new(store.clone(), log.clone(), self.root.clone(), keys);
+        Deps { clock: self.clock.clone(), ..Deps::new(store, Arc::new(pipeline), log) }
+    }
+
+    async fn run(&mut self) {
+        let mut sockets = Vec::new();
+        for _ in &self.config.listener {
+            sockets.push(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap());
+        }
+        self.running = Some(Server::start_on(self.config.clone(), self.deps(), sockets).await.unwrap());
+    }
+
+    pub(crate) async fn restart(&mut self) {
+        self.running.take().unwrap().shutdown().await;
+        self.run().await;
+    }
+
+    pub(crate) fn address(&self, serves: Serves) -> SocketAddr {
+        self.running.as_ref().unwrap().address(serves).unwrap()
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn root(&self) -> &[u8] {
+        &self.root
+    }
+
+    /// A client that trusts this server.
+    pub(crate) fn builder(&self, serves: Serves) -> Builder {
+        let authority = fs::read(self.file("server.pem")).unwrap();
+        Client::builder(&format!("https://{}", self.address(serves))).authorities(&authority)
+    }
+
+    pub(crate) fn anybody(&self, serves: Serves) -> Client {
+        self.builder(serves).build().unwrap()
+    }
+
+    /// A token with these roles.
+    pub(crate) async fn token(&self, roles: &[Role]) -> (String, CredentialId) {
+        let secret = format!("fsop_{}", Uuid::new_v4());
+        let id = CredentialId(Uuid::now_v7());
+        let credential = Credential {
+            id,
+            operator: "tester".to_owned(),
+            kind: CredentialKind::Token,
+            digest: sha256(secret.as_bytes()),
+            roles: BTreeSet::from_iter(roles.iter().copied()),
+            created: self.clock.now(),
+            expires: None,
+            revoked: None,
+        };
+        self.store.insert_credential(credential).await.unwrap();
+        (secret, id)
+    }
+
+    pub(crate) async fn operator(&self, roles: &[Role]) -> Client {
+        let (secret, _) = self.token(roles).await;
+        self.builder(Serves::Operator).token(&secret).build().unwrap()
+    }
+
+    pub(crate) async fn everything(&self) -> Client {
+        self.operator(&[Role::Viewer, Role::Engineer, Role::Operator, Role::Admin]).await
+    }
+
+    /// Enrols a device of a product.
+    pub(crate) async fn device(&self, admin: &Client, product: &str) -> TestDevice {
+        let token = CreateToken {
+            product: product.parse().unwrap(),
+            labels: Default::default(),
+            uses: None,
+            valid_for: None,
+        };
+        let token = admin.operator().create_enrolment_token(&token).await.unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let enrol = Enrol { token: token.token, csr: csr(&key) };
+        let enrolled = self.anybody(Serves::Device).device().enrol(&enrol).await.unwrap();
+        let key = key.serialize_pem();
+        let client = self
+            .builder(Serves::Device)
+            .identity(enrolled.certificate.as_bytes(), key.as_bytes())
+            .build()
+            .unwrap();
+        TestDevice { id: enrolled.device, client, chain: enrolled.certificate, key }
+    }
+
+    /// Uploads in pieces and completes.
+    pub(crate) async fn upload(&self, admin: &Client, bytes: &[u8]) -> ArtifactId {
+        let wish = CreateUpload { size: bytes.len() as u64, sha256: ArtifactId(sha256(bytes)) };
+        let upload = admin.operator().create_upload(&wish).await.unwrap();
+        let mut offset = 0;
+        for piece in bytes.chunks(self.config.limits.piece_bytes) {
+            let piece = Bytes::copy_from_slice(piece);
+            offset = admin.operator().append(upload.id, offset, piece).await.unwrap().offset;
+        }
+        admin.operator().complete(upload.id).await.unwrap().id
+    }
+
+    /// A verified release of one component.
+    pub(crate) async fn release(
+        &self,
+        admin: &Client,
+        product: &str,
+        version: &str,
+        bytes: &[u8],
+    ) -> Release {
+        let artifact = self.upload(admin, bytes).await;
+        admin
+            .operator()
+            .create_release(&format!("key-{version}"), &order(product, version, artifact))
+            .await
+            .unwrap()
+    }
+
+    /// A release that every device of its product is offered.
+    pub(crate) async fn rollout(&self, admin: &Client, release: &Release) -> Rollout {
+        let wish = CreateRollout { release: release.id, cohort: Cohort::All, starts: None };
+        admin.operator().create_rollout(&wish).await.unwrap()
+    }
+}
+
+pub(crate) fn csr(key: &rcgen::KeyPair) -> String {
+    rcgen::CertificateParams::default().serialize_request(key).unwrap().pem().unwrap()
+}
+
+pub(crate) fn product(name: &str) -> Product {
+    Product {
+        id: name.parse().unwrap(),
+        environment: Environment::Test,
+        vendor: Uuid::from_u128(1),
+        class: Uuid::from_u128(2),
+        hardware: Vec::new(),
+        format: "raw".to_owned(),
+        components: vec![Component { name: "main".to_owned(), capacity: 1 << 24, block_size: 4096 }],
+        created: None,
+    }
+}
+
+pub(crate) fn order(product: &str, version: &str, artifact: ArtifactId) -> CreateRelease {
+    CreateRelease {
+        product: product.parse().unwrap(),
+        channel: "stable".parse().unwrap(),
+        version: version.parse().unwrap(),
+        sequence: None,
+        epoch: 1,
+        components: vec![ReleaseComponent { component: "main".to_owned(), artifact }],
+        build: "build-77".to_owned(),
+        commit: "c0ffee".to_owned(),
+        key: None,
+    }
+}
+
+pub(crate) fn poll_at(sequence: u64) -> Poll {
+    Poll {
+        state: DeviceState {
+            agent: "test 1".to_owned(),
+            root_version: 1,
+            running: Some(Runs {
+                version: "0.0.1".parse().unwrap(),
+                sequence,
+                epoch: 1,
+                slot: "a".to_owned(),
+                confirmed: true,
+            }),
+            hardware: None,
+            bootloader: Bootloader::default(),
+        },
+        reports: Vec::new(),
+    }
+}
+
+fn root_for(release: &FileKey) -> Vec<u8> {
+    let root_key = TestKey::ed25519(100);
+    let role = |role, name: &str, key: &firmseal_manifest::PublicKey| RoleSpec {
+        role,
+        threshold: 1,
+        holders: vec![Holder { name: name.into(), keys: vec![key.clone()] }],
+        products: vec![],
+    };
+    let unsigned = RootSpec {
+        version: 1,
+        lineage: [1; 16],
+        environment: firmseal_core::Environment::Test,
+        roles: vec![
+            role(RootRole::Root, "custodian", root_key.public()),
+            role(RootRole::Release, "ci", release.public_key()),
+        ],
+        minimum_epoch: 0,
+        demands: Some(Demands { witnesses: 0, approvals: 0 }),
+    }
+    .assemble()
+    .unwrap();
+    let signature = root_key.sign(&unsigned.to_be_signed(root_key.public()).unwrap());
+    unsigned.seal(&[(root_key.public(), signature)]).unwrap()
+}

@@ -1,0 +1,198 @@
+//! From an upload to a device's report, and what may be repeated.
+
+use bytes::Bytes;
+use firmseal_api::registry::CreateUpload;
+use firmseal_api::signing::ReleaseState;
+use firmseal_api::updates::{Phase, Poll, Report, Reports};
+use firmseal_manifest::ArtifactId;
+use firmseal_server::Serves;
+use firmseal_testkit::world::firmware;
+use http::StatusCode;
+use uuid::Uuid;
+
+use crate::bench::{Bench, order, poll_at, product, sha256};
+
+async fn fetch(client: &firmseal_api::client::Client, path: &str, from: u64, to: Option<u64>) -> Vec<u8> {
+    let mut download = client.download(path, from, to, None).await.unwrap();
+    assert_eq!(download.offset(), from);
+    let mut out = Vec::new();
+    while let Some(piece) = download.chunk().await.unwrap() {
+        out.extend_from_slice(&piece);
+    }
+    out
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_reaches_a_device_and_its_report_comes_back() {
+    let bench = Bench::start().await;
+    let admin = bench.everything().await;
+    admin.operator().create_product(&product("gateway")).await.unwrap();
+    let bytes = firmware(150_000, 1);
+    let release = bench.release(&admin, "gateway", "1.0.0", &bytes).await;
+    assert_eq!(release.state, ReleaseState::Verified);
+    assert_eq!((release.build.as_str(), release.commit.as_str()), ("build-77", "c0ffee"));
+
+    let device = bench.device(&admin, "gateway").await;
+    let calls = device.client.device();
+    assert_eq!(calls.poll(&poll_at(0)).await.unwrap().offer, None, "no rollout yet");
+    let rollout = bench.rollout(&admin, &release).await;
+    let offer = calls.poll(&poll_at(0)).await.unwrap().offer.unwrap();
+    assert_eq!((offer.release, offer.rollout), (release.id, rollout.id));
+    assert_eq!((offer.request, offer.build.as_str()), (release.request, "build-77"));
+
+    let envelope = calls.envelope(offer.release).await.unwrap();
+    assert_eq!(ArtifactId(sha256(&envelope)), offer.envelope_sha256);
+    assert_eq!(envelope.len() as u64, offer.envelope_size);
+    assert_eq!(calls.root(1).await.unwrap(), bench.root());
+    let path = format!("/{}", release.components[0].uri);
+    assert_eq!(fetch(&device.client, &path, 0, None).await, bytes);
+    assert_eq!(fetch(&device.client, &path, 100_000, None).await, bytes[100_000..], "resumed");
+    assert_eq!(fetch(&device.client, &path, 5, Some(9)).await, bytes[5..9]);
+    let tree = fetch(&device.client, &format!("/{}", release.components[0].tree), 0, None).await;
+    assert_eq!(tree.len(), 4096, "37 digests fit into one hash block");
+    let beyond = device.client.download(&path, bytes.len() as u64, None, None).await;
+    assert_eq!(beyond.err().and_then(|err| err.status()), Some(StatusCode::RANGE_NOT_SATISFIABLE));
+
+    let report = |phase, code| Report {
+        id: Uuid::new_v4(),
+        release: Some(offer.release),
+        rollout: Some(offer.rollout),
+        phase,
+        code,
+        message: code.map(|_| "no".to_owned()),
+        at: None,
+        build: Some(offer.build.clone()),
+        request: Some(offer.request),
+        blocks_fetched: 37,
+        blocks_resumed: 0,
+    };
+    let reports = Reports { reports: vec![report(Phase::Downloading, None), report(Phase::Installed, None)] };
+    assert_eq!(calls.report(&reports).await.unwrap().stored, 2);
+    assert_eq!(calls.report(&reports).await.unwrap().stored, 0, "a repeat is kept once");
+    let done = Poll { reports: vec![report(Phase::Confirmed, None)], ..poll_at(release.sequence) };
+    assert_eq!(calls.poll(&done).await.unwrap().offer, None, "it runs it now");
+
+    let outcomes = admin.operator().outcomes(rollout.id, &Default::default()).await.unwrap();
+    assert_eq!(outcomes.items.len(), 1);
+    let outcome = &outcomes.items[0];
+    assert_eq!((outcome.device, outcome.phase), (device.id, Phase::Confirmed));
+    assert_eq!(outcome.report.build.as_deref(), Some("build-77"));
+    let shown = admin.operator().device(device.id).await.unwrap();
+    assert_eq!(shown.running.unwrap().sequence, release.sequence);
+    let metrics = admin.send(http::Method::GET, "/metrics", Default::default(), Bytes::new()).await.unwrap();
+    assert_eq!(metrics.status(), StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_holds_the_release_back_from_that_device_only() {
+    let bench = Bench::start().await;
+    let admin = bench.everything().await;
+    admin.operator().create_product(&product("gateway")).await.unwrap();
+    let release = bench.release(&admin, "gateway", "1.0.0", &firmware(5000, 2)).await;
+    let rollout = bench.rollout(&admin, &release).await;
+    let (one, two) = (bench.device(&admin, "gateway").await, bench.device(&admin, "gateway").await);
+    assert!(one.client.device().poll(&poll_at(0)).await.unwrap().offer.is_some());
+    let refused = Report {
+        id: Uuid::new_v4(),
+        release: Some(release.id),
+        rollout: Some(rollout.id),
+        phase: Phase::Refused,
+        code: Some(31),
+        message: Some("image does not match".to_owned()),
+        at: None,
+        build: None,
+        request: None,
+        blocks_fetched: 0,
+        blocks_resumed: 0,
+    };
+    let poll = Poll { reports: vec![refused], ..poll_at(0) };
+    assert_eq!(one.client.device().poll(&poll).await.unwrap().offer, None);
+    assert_eq!(one.client.device().poll(&poll_at(0)).await.unwrap().offer, None);
+    assert!(two.client.device().poll(&poll_at(0)).await.unwrap().offer.is_some());
+    admin.operator().retry_release(one.id, release.id).await.unwrap();
+    assert!(one.client.device().poll(&poll_at(0)).await.unwrap().offer.is_some());
+    admin.operator().halt_rollout(rollout.id).await.unwrap();
+    assert_eq!(two.client.device().poll(&poll_at(0)).await.unwrap().offer, None, "halted");
+    admin.operator().resume_rollout(rollout.id).await.unwrap();
+    assert!(two.client.device().poll(&poll_at(0)).await.unwrap().offer.is_some());
+    admin.operator().withdraw_release(release.id).await.unwrap();
+    assert_eq!(two.client.device().poll(&poll_at(0)).await.unwrap().offer, None, "withdrawn");
+    assert!(two.client.device().envelope(release.id).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_signing_request_gets_the_same_release() {
+    let bench = Bench::start().await;
+    let admin = bench.everything().await;
+    admin.operator().create_product(&product("gateway")).await.unwrap();
+    let artifact = bench.upload(&admin, &firmware(9000, 3)).await;
+    let wish = order("gateway", "1.0.0", artifact);
+    let first = admin.operator().create_release("one", &wish).await.unwrap();
+    assert_eq!(admin.operator().create_release("one", &wish).await.unwrap(), first);
+    let other = order("gateway", "2.0.0", artifact);
+    let reused = admin.operator().create_release("one", &other).await.unwrap_err();
+    assert_eq!(reused.status(), Some(StatusCode::CONFLICT), "{reused}");
+    let back = firmseal_api::signing::CreateRelease { sequence: Some(first.sequence), ..other };
+    let refused = admin.operator().create_release("two", &back).await.unwrap_err();
+    assert_eq!(refused.status(), Some(StatusCode::UNPROCESSABLE_ENTITY), "{refused}");
+    assert!(refused.hint().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_signed_elsewhere_is_verified_before_it_is_kept() {
+    let (home, bench) = (Bench::start().await, Bench::start().await);
+    let (signer, admin) = (home.everything().await, bench.everything().await);
+    for client in [&signer, &admin] {
+        client.operator().create_product(&product("gateway")).await.unwrap();
+    }
+    let bytes = firmware(9000, 4);
+    let foreign = home.release(&signer, "gateway", "1.0.0", &bytes).await;
+    let envelope = signer.operator().envelope(foreign.id).await.unwrap();
+    bench.upload(&admin, &bytes).await;
+    let mut headers = http::HeaderMap::new();
+    headers.insert("content-type", http::HeaderValue::from_static(firmseal_api::ENVELOPE_TYPE));
+    let path = "/v1/releases/import?product=gateway&build=b&commit=c";
+    let refused = admin.send(http::Method::POST, path, headers.clone(), envelope).await.unwrap_err();
+    assert_eq!(
+        refused.status(),
+        Some(StatusCode::UNPROCESSABLE_ENTITY),
+        "signed under another root: {refused}"
+    );
+
+    let own = bench.release(&admin, "gateway", "1.0.0", &bytes).await;
+    let envelope = admin.operator().envelope(own.id).await.unwrap();
+    let again = admin.send(http::Method::POST, path, headers.clone(), envelope.clone()).await.unwrap_err();
+    assert_eq!(again.status(), Some(StatusCode::UNPROCESSABLE_ENTITY), "not above the latest: {again}");
+    let mut broken = envelope.to_vec();
+    *broken.last_mut().unwrap() ^= 1;
+    let refused = admin.send(http::Method::POST, path, headers, broken.into()).await.unwrap_err();
+    assert_eq!(refused.status(), Some(StatusCode::UNPROCESSABLE_ENTITY), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_goes_on_after_a_restart() {
+    let mut bench = Bench::start().await;
+    let (token, _) = bench.token(&[firmseal_fleet::Role::Engineer]).await;
+    let client = |bench: &Bench| bench.builder(Serves::Operator).token(&token).build().unwrap();
+    let bytes = firmware(100_000, 5);
+    let wish = CreateUpload { size: bytes.len() as u64, sha256: ArtifactId(sha256(&bytes)) };
+    let before = client(&bench);
+    let upload = before.operator().create_upload(&wish).await.unwrap();
+    before.operator().append(upload.id, 0, Bytes::copy_from_slice(&bytes[..60_000])).await.unwrap();
+    bench.restart().await;
+    let after = client(&bench);
+    assert_eq!(after.operator().upload(upload.id).await.unwrap().offset, 60_000);
+    let wrong = after.operator().append(upload.id, 0, Bytes::copy_from_slice(&bytes[..10])).await;
+    assert_eq!(wrong.unwrap_err().status(), Some(StatusCode::CONFLICT));
+    after.operator().append(upload.id, 60_000, Bytes::copy_from_slice(&bytes[60_000..])).await.unwrap();
+    let artifact = after.operator().complete(upload.id).await.unwrap();
+    assert_eq!((artifact.id, artifact.size), (wish.sha256, wish.size));
+    assert_eq!(artifact.format, "raw");
+
+    let stranger = bench.operator(&[firmseal_fleet::Role::Engineer]).await;
+    let bad = CreateUpload { size: 3, sha256: wish.sha256 };
+    let upload = stranger.operator().create_upload(&bad).await.unwrap();
+    stranger.operator().append(upload.id, 0, Bytes::from_static(b"abc")).await.unwrap();
+    let refused = stranger.operator().complete(upload.id).await.unwrap_err();
+    assert_eq!(refused.status(), Some(StatusCode::UNPROCESSABLE_ENTITY), "{refused}");
+}

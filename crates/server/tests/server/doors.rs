@@ -1,0 +1,178 @@
+//! TLS settings, judged by `openssl s_client`.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
+
+use firmseal_server::{Serves, create_server_certificate};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::bench::{Bench, listener};
+
+/// Connects with openssl, asks for `/healthz`, and returns all it said.
+async fn openssl(address: SocketAddr, arguments: &[&str]) -> String {
+    let mut child = Command::new("openssl")
+        .args(["s_client", "-connect", &address.to_string(), "-ign_eof"])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("openssl is installed");
+    let mut input = child.stdin.take().unwrap();
+    // A refused handshake closes the pipe first; that is an answer too.
+    let _ = input.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
+    let output = child.wait_with_output().await.unwrap();
+    drop(input);
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// A client certificate of these names, signed by `issuer`, as two files.
+fn client(directory: &Path, file: &str, names: &[&str], issuer: Option<&rcgen::Issuer<'_, rcgen::KeyPair>>) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params =
+        rcgen::CertificateParams::new(names[1..].iter().map(|n| (*n).to_owned()).collect::<Vec<_>>())
+            .unwrap();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, names[0]);
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    let certificate = match issuer {
+        Some(issuer) => params.signed_by(&key, issuer).unwrap(),
+        None => params.self_signed(&key).unwrap(),
+    };
+    fs::write(directory.join(format!("{file}.pem")), certificate.pem()).unwrap();
+    fs::write(directory.join(format!("{file}.key")), key.serialize_pem()).unwrap();
+}
+
+fn authority(name: &str) -> (String, rcgen::Issuer<'static, rcgen::KeyPair>) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let certificate = params.self_signed(&key).unwrap();
+    (certificate.pem(), rcgen::Issuer::new(params, key))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_1_3_and_nothing_older() {
+    let bench = Bench::start().await;
+    let address = bench.address(Serves::Public);
+    let ca = bench.file("server.pem");
+    let said = openssl(address, &["-CAfile", ca.to_str().unwrap(), "-verify_return_error"]).await;
+    assert!(said.contains("TLSv1.3") && said.contains("HTTP/1.1 200"), "{said}");
+    assert!(said.contains("Verification: OK"), "{said}");
+    let old = openssl(address, &["-tls1_2"]).await;
+    assert!(!old.contains("HTTP/1.1 200") && old.contains("alert"), "{old}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_exchange_is_hybrid_post_quantum() {
+    let bench = Bench::start().await;
+    let mut roots = rustls::RootCertStore::empty();
+    use rustls::pki_types::pem::PemObject;
+    let pem = fs::read(bench.file("server.pem")).unwrap();
+    roots.add(rustls::pki_types::CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
+    let config =
+        rustls::ClientConfig::builder_with_provider(rustls::crypto::aws_lc_rs::default_provider().into())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+    let tcp = tokio::net::TcpStream::connect(bench.address(Serves::Device)).await.unwrap();
+    let name = "localhost".try_into().unwrap();
+    let stream =
+        tokio_rustls::TlsConnector::from(std::sync::Arc::new(config)).connect(name, tcp).await.unwrap();
+    let group = stream.get_ref().1.negotiated_key_exchange_group().unwrap();
+    assert_eq!(group.name(), rustls::NamedGroup::X25519MLKEM768);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_vouched_for_clients_of_admitted_names_come_in() {
+    let (one, first) = authority("first CA");
+    let (two, second) = authority("second CA");
+    let (_, stranger) = authority("stranger CA");
+    let bench = Bench::with(|config| {
+        let directory = config.device_ca.certificate.parent().unwrap().to_owned();
+        client(&directory, "ci", &["ci.example.com"], Some(&first));
+        client(&directory, "san", &["whoever", "deep.ci.example.org"], Some(&second));
+        client(&directory, "wrong", &["ci.example.net"], Some(&first));
+        client(&directory, "stranger", &["ci.example.com"], Some(&stranger));
+        client(&directory, "chosen", &["chosen.example.com"], None);
+        let chosen = fs::read_to_string(directory.join("chosen.pem")).unwrap();
+        fs::write(directory.join("clients.pem"), format!("{one}{two}{chosen}")).unwrap();
+        fs::write(directory.join("only-chosen.pem"), chosen).unwrap();
+        // Signed by the key of a chosen client certificate: worth nothing.
+        let key =
+            rcgen::KeyPair::from_pem(&fs::read_to_string(directory.join("chosen.key")).unwrap()).unwrap();
+        let pem = fs::read_to_string(directory.join("chosen.pem")).unwrap();
+        let climber = rcgen::Issuer::from_ca_cert_pem(&pem, key).unwrap();
+        client(&directory, "climber", &["ci.example.com"], Some(&climber));
+        let mut strict = listener(&directory, Serves::Public);
+        strict.validate_client_certificates = true;
+        strict.authority = Some(directory.join("clients.pem"));
+        strict.check_remote_host =
+            vec!["ci.example.com".into(), "*.example.org".into(), "chosen.example.com".into()];
+        let mut pinned = listener(&directory, Serves::Public);
+        pinned.validate_client_certificates = true;
+        pinned.authority = Some(directory.join("only-chosen.pem"));
+        config.listener = vec![strict, pinned];
+    })
+    .await;
+    let addresses: Vec<_> = bench.running.as_ref().unwrap().addresses().iter().map(|(_, a)| *a).collect();
+    for (listener, file, admitted) in [
+        (0, "ci", true),
+        (0, "san", true),
+        (0, "chosen", true),
+        (0, "wrong", false),
+        (0, "stranger", false),
+        (0, "climber", false),
+        (1, "chosen", true),
+        (1, "ci", false),
+        (1, "climber", false),
+    ] {
+        let (pem, key) = (bench.file(&format!("{file}.pem")), bench.file(&format!("{file}.key")));
+        let said =
+            openssl(addresses[listener], &["-cert", pem.to_str().unwrap(), "-key", key.to_str().unwrap()])
+                .await;
+        assert_eq!(said.contains("HTTP/1.1 200"), admitted, "{file} at {listener}: {said}");
+        assert_eq!(said.contains(" alert "), !admitted, "{file} at {listener}: {said}");
+    }
+    let nobody = openssl(addresses[0], &[]).await;
+    assert!(nobody.contains("alert certificate required"), "{nobody}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_certificates_are_used_without_a_restart_and_bad_ones_are_not() {
+    let bench = Bench::start().await;
+    let address = bench.address(Serves::Public);
+    let running = bench.running.as_ref().unwrap();
+    let fingerprint = |said: &str| {
+        let (_, rest) = said.split_once("-----BEGIN CERTIFICATE-----")?;
+        rest.split_once("-----END").map(|(certificate, _)| certificate.to_owned())
+    };
+    let before = fingerprint(&openssl(address, &[]).await);
+    assert!(before.is_some());
+    assert_eq!(running.reload(), 0, "nothing changed");
+
+    fs::write(bench.file("server.pem"), "this is no certificate").unwrap();
+    assert_eq!(running.reload(), 0);
+    assert_eq!(fingerprint(&openssl(address, &[]).await), before, "the old one stays");
+
+    let new = create_server_certificate(
+        &["localhost".to_owned()],
+        firmseal_server::Clock::now(bench.clock.as_ref()),
+    )
+    .unwrap();
+    fs::write(bench.file("server.pem"), &new.certificate).unwrap();
+    assert_eq!(running.reload(), 0, "the key does not fit yet");
+    fs::write(bench.file("server.key"), new.key.as_bytes()).unwrap();
+    // Every few seconds the server looks by itself: it may have been first.
+    running.reload();
+    let after = fingerprint(&openssl(address, &[]).await);
+    assert_ne!(after, before);
+    assert!(after.is_some());
+}

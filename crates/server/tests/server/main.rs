@@ -1,0 +1,10 @@
+//! The server as its callers meet it: in process, on loopback, over real
+//! TLS, with openssl as an outside judge.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod bench;
+mod chain;
+mod devices;
+mod doors;
+mod hostile;
+mod routes;

@@ -1,0 +1,133 @@
+//! Every route, and everybody who must not get in.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use firmseal_api::client::Client;
+use firmseal_fleet::Role;
+use firmseal_server::{Serves, openapi};
+use firmseal_store::Operators;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+use crate::bench::{Bench, product};
+
+fn spec(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../spec").join(name)
+}
+
+/// Compares with a committed file; `UPDATE=1` writes it.
+fn committed(name: &str, text: &str) {
+    let path = spec(name);
+    if std::env::var_os("UPDATE").is_some_and(|value| value == "1") {
+        std::fs::write(&path, text).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(kept == text, "spec/{name} is out of date; run the tests once with UPDATE=1 and commit it");
+}
+
+#[test]
+fn the_committed_openapi_document_is_the_generated_one() {
+    let mut text = serde_json::to_string_pretty(&openapi::openapi()).unwrap();
+    text.push('\n');
+    committed("openapi.json", &text);
+}
+
+#[test]
+fn the_committed_list_of_routes_is_complete() {
+    let mut text = String::new();
+    for route in openapi::routes() {
+        text.push_str(&format!("{} {} {}: {}\n", route.listener, route.method, route.path, route.access));
+    }
+    committed("routes.txt", &text);
+}
+
+/// Calls a route with ids that parse, and nothing that exists.
+async fn call(client: &Client, method: &str, path: &str) -> Option<StatusCode> {
+    let uuid = "01900000-0000-7000-8000-000000000000";
+    let path = path
+        .replace("{release}", &format!("rel-{uuid}"))
+        .replace("{rollout}", &format!("rol-{uuid}"))
+        .replace("{device}", &format!("dev-{uuid}"))
+        .replace("{upload}", &format!("upl-{uuid}"))
+        .replace("{token}", uuid)
+        .replace("{product}", "nothing")
+        .replace("{version}", "1")
+        .replace("{artifact}", &"ab".repeat(32))
+        .replace("{payload}", &"ab".repeat(32));
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", HeaderValue::from_static("application/json"));
+    let method = Method::from_bytes(method.as_bytes()).unwrap();
+    let body = if method == Method::GET { Bytes::new() } else { Bytes::from_static(b"{}") };
+    match client.send(method, &path, headers, body).await {
+        Ok(answer) => Some(answer.status()),
+        Err(err) => err.status(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_in_who_must_not() {
+    let bench = Bench::start().await;
+    let admin = bench.everything().await;
+    admin.operator().create_product(&product("gateway")).await.unwrap();
+    let roles = [
+        (Role::Viewer, "viewer", bench.operator(&[Role::Viewer]).await),
+        (Role::Engineer, "engineer", bench.operator(&[Role::Engineer]).await),
+        (Role::Operator, "operator", bench.operator(&[Role::Operator]).await),
+        (Role::Admin, "admin", bench.operator(&[Role::Admin]).await),
+    ];
+    let (revoked, id) = bench.token(&[Role::Viewer, Role::Engineer, Role::Operator, Role::Admin]).await;
+    bench.store.revoke_credential(id, firmseal_server::Clock::now(bench.clock.as_ref())).await.unwrap();
+    let strangers = [
+        bench.anybody(Serves::Operator),
+        bench.builder(Serves::Operator).token("fsop_guess").build().unwrap(),
+        bench.builder(Serves::Operator).token(&revoked).build().unwrap(),
+    ];
+    let fine = bench.device(&admin, "gateway").await;
+    let gone = bench.device(&admin, "gateway").await;
+    admin.operator().revoke_device(gone.id).await.unwrap();
+    let stranger = bench.anybody(Serves::Device);
+
+    for route in openapi::routes() {
+        let (method, path) = (route.method.as_str(), route.path.as_str());
+        let at = format!("{} {method} {path}", route.listener);
+        match route.access.split_once(' ').unwrap_or((&route.access, "")) {
+            ("operator", needs) => {
+                for client in &strangers {
+                    assert_eq!(call(client, method, path).await, Some(StatusCode::UNAUTHORIZED), "{at}");
+                }
+                for (_, name, client) in &roles {
+                    let status = call(client, method, path).await;
+                    let refused = status == Some(StatusCode::FORBIDDEN);
+                    assert_eq!(refused, *name != needs, "{at} as {name}: {status:?}");
+                    assert_ne!(status, Some(StatusCode::UNAUTHORIZED), "{at} as {name}");
+                }
+            }
+            ("device", _) => {
+                for client in [&stranger, &gone.client] {
+                    assert_eq!(call(client, method, path).await, Some(StatusCode::FORBIDDEN), "{at}");
+                }
+                assert_ne!(call(&fine.client, method, path).await, Some(StatusCode::FORBIDDEN), "{at}");
+            }
+            ("enrolment", _) => {
+                assert_eq!(call(&stranger, method, path).await, Some(StatusCode::BAD_REQUEST), "{at}");
+            }
+            ("anybody", _) => {
+                assert_eq!(method, "GET", "{at}: nobody writes without a name");
+            }
+            (other, _) => panic!("{at}: nobody tests access `{other}`"),
+        }
+    }
+
+    bench.clock.forward(31);
+    for route in openapi::routes().into_iter().filter(|route| route.listener == "device") {
+        let status = call(&fine.client, &route.method, &route.path).await;
+        let closed = status == Some(StatusCode::FORBIDDEN);
+        assert_eq!(
+            closed,
+            route.access == "device",
+            "expired at {} {}: {status:?}",
+            route.method,
+            route.path
+        );
+    }
+}
