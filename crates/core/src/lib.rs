@@ -1,6 +1,6 @@
 //! Decides what may install and what may boot.
 //!
-//! One place decides: [`admit`] before an install, [`boot`] at every boot.
+//! One place decides: [`admit()`] before an install, [`boot`] at every boot.
 //! Both are pure: bytes and device state in, a verdict out. There is no
 //! I/O, no allocation, no unsafe code, no recursion on input, and nothing to
 //! configure away. The bootloader, the Linux agent, the command line and the

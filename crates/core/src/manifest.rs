@@ -245,7 +245,7 @@ fn resolve<'a>(
 /// manifest.
 ///
 /// This answers who signed, not whether a device may install: only
-/// [`admit`](crate::admit) and [`boot`](crate::boot) decide that.
+/// [`admit`](crate::admit()) and [`boot`](crate::boot) decide that.
 pub fn authenticate<'a>(
     envelope: Envelope<'a>,
     role: &RoleEntry<'_>,
