@@ -9,7 +9,7 @@ use std::time::Duration;
 use firmseal_api::client::{Client, ClientError};
 use firmseal_api::enrolment::{Enrol, Renew};
 use firmseal_api::updates::{
-    Bootloader, DeviceState, Offer, Poll, PollAnswer, Reports as ReportsBody, Running,
+    Bootloader, DeviceState, Offer, Poll, PollAnswer, Report, Reports as ReportsBody, Running,
 };
 use firmseal_core::limits::ENVELOPE_MAX;
 use firmseal_manifest::DeviceId;
@@ -191,6 +191,11 @@ impl Agent {
         Status::of(&self.state, &self.identity)
     }
 
+    /// Reports that wait for the server, oldest first.
+    pub fn reports(&self) -> Result<Vec<Report>, Error> {
+        self.state.reports.pending()
+    }
+
     /// Confirms the image on trial without asking for its health.
     pub fn confirm(&self) -> Result<(), Error> {
         self.state.confirm()
@@ -294,6 +299,10 @@ impl Agent {
                 Ok(Some(Event::Reverted { .. })) => self.reboot().await,
                 Ok(_) => {}
                 Err(err) => warn!("{err}"),
+            }
+            if self.server().is_ok_and(|server| server.is_none()) {
+                info!("there is no server to poll");
+                return std::future::pending().await;
             }
             tokio::time::sleep(schedule.first(self.deps.chance.draw())).await;
             loop {

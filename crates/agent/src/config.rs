@@ -63,6 +63,10 @@ pub struct Config {
     /// slower ones are left, so that none can hold an update back for ever.
     #[serde(default = "default_rate")]
     pub minimum_rate: u64,
+    /// Bytes that are written between two syncs, and so about what a power
+    /// cut can cost.
+    #[serde(default = "default_sync")]
+    pub sync_bytes: u64,
     /// The device has no clock: dates of the server's certificate are not
     /// looked at.
     #[serde(default)]
@@ -182,6 +186,10 @@ fn default_rate() -> u64 {
     256
 }
 
+fn default_sync() -> u64 {
+    32 << 20
+}
+
 fn default_health_timeout() -> u64 {
     60
 }
@@ -207,7 +215,7 @@ impl Config {
 
     /// Checks every rule that holds for a configuration by itself.
     pub fn check(&self) -> Result<(), String> {
-        let rules: [(bool, &str); 10] = [
+        let rules: [(bool, &str); 11] = [
             (
                 !self.vendor.is_nil() && !self.class.is_nil(),
                 "vendor and class: the nil UUID identifies nothing",
@@ -218,6 +226,7 @@ impl Config {
             (self.poll.max >= self.poll.interval, "poll: max is not below interval"),
             (self.poll.jitter <= 50, "poll: jitter of 0 to 50 percent"),
             ((8..=512).contains(&self.reports_max), "reports_max: 8 to 512"),
+            (self.sync_bytes >= 1 << 20, "sync_bytes: 1 MiB or more"),
             // Below that, hash blocks could eat what a poll may load.
             (self.data_budget.is_none_or(|bytes| bytes >= 4 << 20), "data_budget: 4 MiB or more"),
             ((1..=64).contains(&self.quarantine.cases), "quarantine: 1 to 64 cases"),

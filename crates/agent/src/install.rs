@@ -238,8 +238,9 @@ impl State {
         }
         let path = own.slot(kept.head.slot);
         let (journal, name) = (self.journal.clone(), own.name.clone());
+        let sync = self.profile.config.sync_bytes;
         let on_durable = Box::new(move |bytes| journal.advance(install, &name, bytes));
-        let slot = InactiveSlot::open(&self.files, path, own.capacity, first * block, on_durable)?;
+        let slot = InactiveSlot::open(&self.files, path, own.capacity, first * block, sync, on_durable)?;
         let active = self.files.open(own.slot(kept.head.slot.other()), Access::Read).ok();
         let active = active.filter(|file| file.len().is_ok_and(|len| len > 0));
         let data = Blob { component, digest, kind: Kind::Payload, len: tree.size() };

@@ -21,8 +21,6 @@ use crate::files::{Access, File, Files};
 pub(crate) const PIECE: usize = 1024 * 1024;
 /// Pieces in flight between hashing and writing.
 const PIECES: usize = 6;
-/// Bytes between two syncs, and so about what a cut can cost.
-const SYNC: u64 = 32 * 1024 * 1024;
 
 /// Called with the number of bytes, from the beginning, that are durable.
 pub(crate) type OnDurable = Box<dyn FnMut(u64) -> Result<(), Error> + Send>;
@@ -48,12 +46,14 @@ impl Syncing {
 }
 
 impl InactiveSlot {
-    /// Opens a slot to be written from `offset` on.
+    /// Opens a slot to be written from `offset` on. About every
+    /// `sync_bytes` it is synced and `on_durable` called.
     pub(crate) fn open(
         files: &Arc<dyn Files>,
         path: &Path,
         capacity: u64,
         offset: u64,
+        sync_bytes: u64,
         on_durable: OnDurable,
     ) -> Result<InactiveSlot, Error> {
         let file: Arc<dyn File> =
@@ -69,7 +69,8 @@ impl InactiveSlot {
             let _ = returned.send(Vec::with_capacity(PIECE));
         }
         let own = path.to_owned();
-        let writer = std::thread::spawn(move || write_pieces(file, &own, arriving, returned, on_durable));
+        let writer =
+            std::thread::spawn(move || write_pieces(file, &own, arriving, returned, sync_bytes, on_durable));
         let piece = Vec::with_capacity(PIECE);
         Ok(InactiveSlot { capacity, piece, offset, pieces, spare, writer })
     }
@@ -131,6 +132,7 @@ fn write_pieces(
     path: &Path,
     arriving: Receiver<(u64, Vec<u8>)>,
     returned: Sender<Vec<u8>>,
+    sync_bytes: u64,
     mut on_durable: OnDurable,
 ) -> (Result<(), Error>, Syncing) {
     // Syncs run beside the writes: fdatasync covers what was written before
@@ -158,7 +160,7 @@ fn write_pieces(
         let end = offset + piece.len() as u64;
         since += piece.len() as u64;
         last = Some(end);
-        if since >= SYNC {
+        if since >= sync_bytes {
             since = 0;
             if marks.send(end).is_err() {
                 break;

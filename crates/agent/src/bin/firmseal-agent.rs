@@ -78,9 +78,14 @@ enum Command {
     /// prints the slot to be run.
     #[command(after_help = "Example: slot=$(firmseal-agent boot)")]
     Boot,
-    /// Confirms the image on trial, without asking for its health.
+    /// Confirms the image on trial if the health command succeeds, and ends
+    /// the trial otherwise.
     #[command(after_help = "Example: firmseal-agent confirm")]
-    Confirm,
+    Confirm {
+        /// Without asking for its health.
+        #[arg(long)]
+        now: bool,
+    },
     /// Ends the trial; the confirmed image boots next.
     #[command(after_help = "Example: firmseal-agent revert")]
     Revert,
@@ -149,7 +154,11 @@ async fn execute(arguments: Arguments) -> Result<(), Error> {
             println!("{slot}");
             Ok(())
         }
-        Command::Confirm => agent()?.confirm(),
+        Command::Confirm { now: true } => agent()?.confirm(),
+        Command::Confirm { now: false } => match agent()?.settle().await? {
+            Some(event) => tell(event),
+            None => Err(Error::NoTrial),
+        },
         Command::Revert => agent()?.revert(),
     }
 }
