@@ -228,7 +228,8 @@ impl Printer {
             (Severable(_), Type::Array) => self.value(d, Kind::Digest, depth),
             (Kind::Envelope | Kind::Sign1, Type::Tag) => {
                 d.tag()?;
-                self.value(d, kind, depth)
+                // Tags nest like everything else.
+                self.value(d, kind, depth + 1)
             }
             (Kind::Wrapper, Type::Array) => {
                 let count = d.array()?.unwrap_or(0);

@@ -93,6 +93,39 @@ fn head(item: &[u8]) -> (u8, u64, usize) {
     (major, argument, 1 + extra)
 }
 
+/// The argument of the head at the beginning.
+pub fn argument(item: &[u8]) -> u64 {
+    head(item).1
+}
+
+/// Whether these bytes are exactly one item, without indefinite lengths.
+pub fn well_formed(bytes: &[u8]) -> bool {
+    fn end(bytes: &[u8], depth: usize) -> Option<usize> {
+        let extra = match bytes.first()? & 31 {
+            0..24 => 0,
+            info @ 24..28 => 1 << (info - 24),
+            _ => return None,
+        };
+        bytes.get(extra)?;
+        let (major, argument, start) = head(bytes);
+        let inner = match major {
+            0 | 1 | 7 => 0,
+            2 | 3 => {
+                let end = start.checked_add(usize::try_from(argument).ok()?)?;
+                return bytes.get(..end).map(|_| end);
+            }
+            4 => argument,
+            5 => argument.checked_mul(2)?,
+            _ => 1,
+        };
+        if depth > 32 || inner > bytes.len() as u64 {
+            return None;
+        }
+        (0..inner).try_fold(start, |at, _| Some(at + end(&bytes[at..], depth + 1)?))
+    }
+    end(bytes, 0) == Some(bytes.len())
+}
+
 /// Length of the item at the beginning.
 pub fn length(item: &[u8]) -> usize {
     let (major, argument, start) = head(item);

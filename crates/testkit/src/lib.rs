@@ -7,6 +7,7 @@
 
 pub mod craft;
 pub mod engine;
+pub mod fuzz;
 pub mod item;
 pub mod keys;
 pub mod vectors;
