@@ -8,7 +8,8 @@ use firmseal_api::registry::{CreateUpload, Product};
 use firmseal_fleet::Artifact;
 use firmseal_manifest::{ArtifactId, UploadId};
 use firmseal_store::uploads::APPEND_MAX;
-use firmseal_store::{NewUpload, Upload};
+use firmseal_store::{NewUpload, StoreError, Upload};
+use uuid::Uuid;
 
 use super::App;
 use crate::error::ApiError;
@@ -28,19 +29,34 @@ impl App {
         Ok(wire::product_out(product))
     }
 
+    /// Begins an upload, or finds it where it broke off: an operator's
+    /// upload of the same bytes is the same upload, also from another
+    /// process or after the first answer was lost.
     pub(crate) async fn create_upload(&self, owner: &str, wish: CreateUpload) -> Result<Upload, ApiError> {
         if wish.size > self.limits.artifact_bytes {
             return Err(ApiError::TooLong(self.limits.artifact_bytes));
         }
+        let (id, now) = (upload_id(owner, &wish), self.clock.now());
+        match self.store.upload(id).await {
+            Ok(found) if found.announced.expires > now => return Ok(found),
+            // Expired, and the next sweep would take it from under us.
+            Ok(_) => self.store.abort(id).await?,
+            Err(StoreError::NotFound { .. }) => {}
+            Err(other) => return Err(other.into()),
+        }
         let announced = NewUpload {
-            id: UploadId::new(),
+            id,
             size: wish.size,
             digest: wish.sha256.0,
             owner: owner.to_owned(),
-            expires: self.clock.now().plus(Duration::from_secs(self.limits.upload_seconds)),
+            expires: now.plus(Duration::from_secs(self.limits.upload_seconds)),
         };
-        self.store.create(announced.clone()).await?;
-        Ok(Upload { announced, offset: 0 })
+        match self.store.create(announced.clone()).await {
+            Ok(()) => Ok(Upload { announced, offset: 0 }),
+            // The same wish came twice at once, and the other was faster.
+            Err(StoreError::Conflict { .. }) => Ok(self.store.upload(id).await?),
+            Err(other) => Err(other.into()),
+        }
     }
 
     /// An upload of this operator. Somebody else's does not exist for them.
@@ -90,4 +106,11 @@ impl App {
         // Whoever brought it first is on record.
         Ok(self.store.artifact(&ArtifactId(digest)).await?)
     }
+}
+
+/// An upload's id: a hash of whose it is and what it becomes. Nobody gains
+/// by guessing one, since only its owner may use it.
+fn upload_id(owner: &str, wish: &CreateUpload) -> UploadId {
+    let name = format!("firmseal upload {} {} {owner}", wish.sha256, wish.size);
+    UploadId::from_uuid(Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()))
 }

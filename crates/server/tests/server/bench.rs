@@ -18,6 +18,7 @@ use firmseal_api::updates::{Bootloader, DeviceState, Poll, Running as Runs};
 use firmseal_fleet::{Credential, CredentialId, CredentialKind, Role, Time};
 use firmseal_keys::{FileKey, Secret, Signer};
 use firmseal_manifest::{ArtifactId, DeviceId, Digest, KeyAlgorithm};
+use firmseal_server::NamedOperator;
 use firmseal_server::{
     Clock, Config, Deps, DeviceCaFiles, Limits, Listener, Running, Server, Serves, create_device_ca,
     create_server_certificate,
@@ -90,6 +91,16 @@ impl Bench {
 
     /// A server whose configuration is changed before it starts.
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Bench {
+        Bench::make(change, None).await
+    }
+
+    /// Another server with a store of its own, under the same root and with
+    /// the same release key.
+    pub(crate) async fn twin(&self) -> Bench {
+        Bench::make(|_| {}, Some(self.release_key.clone())).await
+    }
+
+    async fn make(change: impl FnOnce(&mut Config), key: Option<Arc<FileKey>>) -> Bench {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
         let clock = Arc::new(TestClock::default());
@@ -112,8 +123,9 @@ impl Bench {
         };
         change(&mut config);
         let secret = Secret::new(b"correct horse".to_vec());
-        let release_key =
-            Arc::new(FileKey::generate(&path.join("release.pem"), KeyAlgorithm::Ed25519, &secret).unwrap());
+        let release_key = key.unwrap_or_else(|| {
+            Arc::new(FileKey::generate(&path.join("release.pem"), KeyAlgorithm::Ed25519, &secret).unwrap())
+        });
         let root = root_for(&release_key);
         let store = LocalStore::open(&path.join("store")).unwrap();
         let mut bench = Bench { directory, clock, store, config, running: None, release_key, root };
@@ -126,7 +138,13 @@ impl Bench {
         let log = Arc::new(self.store.intents().clone());
         let keys = Keys { release: vec![self.release_key.clone()], artifact: None };
         let pipeline = Pipeline::new(store.clone(), log.clone(), self.root.clone(), keys);
-        Deps { clock: self.clock.clone(), ..Deps::new(store, Arc::new(pipeline), log) }
+        // An operator whom the server knows by a name in a certificate.
+        let named = NamedOperator { name: "ci.example.com".to_owned(), roles: vec![Role::Viewer] };
+        Deps {
+            clock: self.clock.clone(),
+            operators: vec![named],
+            ..Deps::new(store, Arc::new(pipeline), log)
+        }
     }
 
     async fn run(&mut self) {

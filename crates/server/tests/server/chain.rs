@@ -196,3 +196,35 @@ async fn an_upload_goes_on_after_a_restart() {
     let refused = stranger.operator().complete(upload.id).await.unwrap_err();
     assert_eq!(refused.status(), Some(StatusCode::UNPROCESSABLE_ENTITY), "{refused}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_signed_elsewhere_under_the_same_root_is_offered() {
+    let home = Bench::start().await;
+    let bench = home.twin().await;
+    let (signer, admin) = (home.everything().await, bench.everything().await);
+    for client in [&signer, &admin] {
+        client.operator().create_product(&product("gateway")).await.unwrap();
+    }
+    let bytes = firmware(30_000, 6);
+    let signed = home.release(&signer, "gateway", "1.0.0", &bytes).await;
+    let envelope = signer.operator().envelope(signed.id).await.unwrap();
+    let import = async |envelope: Bytes| {
+        admin.operator().import_release(&signed.product, "build-77", "c0ffee", envelope).await
+    };
+    let missing = import(envelope.clone()).await.unwrap_err();
+    assert_eq!(missing.status(), Some(StatusCode::NOT_FOUND), "its payload is not here yet: {missing}");
+    bench.upload(&admin, &bytes).await;
+    let release = import(envelope.clone()).await.unwrap();
+    assert_eq!((release.manifest, release.sequence), (signed.manifest, signed.sequence));
+    assert_eq!(release.state, ReleaseState::Verified);
+    assert_eq!(import(envelope).await.unwrap(), release, "again is the same");
+
+    bench.rollout(&admin, &release).await;
+    let device = bench.device(&admin, "gateway").await;
+    let offer = device.client.device().poll(&poll_at(0)).await.unwrap().offer.unwrap();
+    assert_eq!((offer.release, offer.commit.as_str()), (release.id, "c0ffee"));
+    let public = bench.anybody(Serves::Public);
+    assert_eq!(fetch(&public, &format!("/{}", release.components[0].uri), 0, None).await, bytes);
+    assert_eq!(public.public().release(release.id).await.unwrap().requester, "");
+    assert_eq!(public.public().root(1).await.unwrap(), bench.root());
+}

@@ -5,11 +5,15 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 
-use firmseal_server::{Serves, create_server_certificate};
+use firmseal_fleet::Role;
+use firmseal_server::{Clock, Serves, create_server_certificate};
+use firmseal_store::Operators;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::bench::{Bench, listener};
+use crate::bench::{Bench, listener, product, sha256};
 
 /// Connects with openssl, asks for `/healthz`, and returns all it said.
 async fn openssl(address: SocketAddr, arguments: &[&str]) -> String {
@@ -73,9 +77,8 @@ async fn tls_is_1_3_and_nothing_older() {
 async fn the_key_exchange_is_hybrid_post_quantum() {
     let bench = Bench::start().await;
     let mut roots = rustls::RootCertStore::empty();
-    use rustls::pki_types::pem::PemObject;
     let pem = fs::read(bench.file("server.pem")).unwrap();
-    roots.add(rustls::pki_types::CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
+    roots.add(CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
     let config =
         rustls::ClientConfig::builder_with_provider(rustls::crypto::aws_lc_rs::default_provider().into())
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -162,11 +165,7 @@ async fn new_certificates_are_used_without_a_restart_and_bad_ones_are_not() {
     assert_eq!(running.reload(), 0);
     assert_eq!(fingerprint(&openssl(address, &[]).await), before, "the old one stays");
 
-    let new = create_server_certificate(
-        &["localhost".to_owned()],
-        firmseal_server::Clock::now(bench.clock.as_ref()),
-    )
-    .unwrap();
+    let new = create_server_certificate(&["localhost".to_owned()], bench.clock.now()).unwrap();
     fs::write(bench.file("server.pem"), &new.certificate).unwrap();
     assert_eq!(running.reload(), 0, "the key does not fit yet");
     fs::write(bench.file("server.key"), new.key.as_bytes()).unwrap();
@@ -175,4 +174,48 @@ async fn new_certificates_are_used_without_a_restart_and_bad_ones_are_not() {
     let after = fingerprint(&openssl(address, &[]).await);
     assert_ne!(after, before);
     assert!(after.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_can_be_a_certificate() {
+    let (pem, ca) = authority("operators CA");
+    let bench = Bench::with(|config| {
+        let directory = config.device_ca.certificate.parent().unwrap().to_owned();
+        client(&directory, "named", &["ci.example.com"], Some(&ca));
+        client(&directory, "kept", &["carol"], Some(&ca));
+        client(&directory, "unknown", &["mallory"], Some(&ca));
+        fs::write(directory.join("clients.pem"), &pem).unwrap();
+        config.listener[0].validate_client_certificates = true;
+        config.listener[0].authority = Some(directory.join("clients.pem"));
+    })
+    .await;
+    let kept = CertificateDer::from_pem_slice(&fs::read(bench.file("kept.pem")).unwrap()).unwrap();
+    let credential = firmseal_fleet::Credential {
+        id: firmseal_fleet::CredentialId(uuid::Uuid::now_v7()),
+        operator: "carol".to_owned(),
+        kind: firmseal_fleet::CredentialKind::Certificate,
+        digest: sha256(&kept),
+        roles: [Role::Admin].into(),
+        created: bench.clock.now(),
+        expires: None,
+        revoked: None,
+    };
+    bench.store.insert_credential(credential).await.unwrap();
+    for (file, listed, made) in [("named", 200, 403), ("kept", 403, 200), ("unknown", 401, 401)] {
+        let (chain, key) = (bench.file(&format!("{file}.pem")), bench.file(&format!("{file}.key")));
+        let (chain, key) = (fs::read(chain).unwrap(), fs::read(key).unwrap());
+        let client = bench.builder(Serves::Operator).identity(&chain, &key).build().unwrap();
+        let seen = |err: firmseal_api::client::ClientError| err.status().unwrap().as_u16();
+        let list = client.operator().products(&Default::default()).await;
+        assert_eq!(list.map_or_else(seen, |_| 200), listed, "{file} lists");
+        let make = client.operator().create_product(&product("gateway")).await;
+        assert_eq!(make.map_or_else(seen, |_| 200), made, "{file} makes");
+    }
+    // A certificate's bytes are public: they are no token.
+    let token = bench
+        .builder(Serves::Operator)
+        .identity(&fs::read(bench.file("kept.pem")).unwrap(), &fs::read(bench.file("kept.key")).unwrap());
+    let token = token.token("guess").build().unwrap();
+    let refused = token.operator().create_product(&product("other")).await.unwrap_err();
+    assert_eq!(refused.status().unwrap().as_u16(), 401, "a bad token is not mended by a good certificate");
 }

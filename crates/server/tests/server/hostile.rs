@@ -173,3 +173,25 @@ async fn a_port_in_use_is_named() {
     let refused = Server::start(config, bench.deps()).await.err().unwrap();
     assert!(matches!(refused, ServerError::Twice(_) | ServerError::InUse(_)), "{refused}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_do_not_grow_old() {
+    let limits = Limits { connection_age_seconds: 1, ..Limits::default() };
+    let bench = Bench::with(|config| config.limits = limits).await;
+    let mut stream = raw(&bench, Serves::Public).await;
+    let said = say(&mut stream, b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    // Kept alive by the answer, and closed by its age: reading ended.
+    assert!(said.starts_with("HTTP/1.1 200") && !said.contains("connection: close"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn above_the_cap_connections_wait_and_are_not_lost() {
+    let limits = Limits { connections: 1, ..Limits::default() };
+    let bench = Bench::with(|config| config.limits = limits).await;
+    let first = raw(&bench, Serves::Public).await;
+    let mut second = Box::pin(raw(&bench, Serves::Public));
+    let waiting = tokio::time::timeout(std::time::Duration::from_millis(200), &mut second).await;
+    assert!(waiting.is_err(), "no handshake while the first connection is open");
+    drop(first);
+    second.await;
+}
