@@ -41,7 +41,8 @@ impl Backoff {
                 tokio::time::sleep(pause).await;
                 Ok(())
             }
-            None => Err(CliError::from(error).hint("run the same command again later: it goes on where this one stopped")),
+            None => Err(CliError::from(error)
+                .hint("run the same command again later: it goes on where this one stopped")),
         }
     }
 

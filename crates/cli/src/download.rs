@@ -79,7 +79,9 @@ impl<'a> Incoming<'a> {
                 // Without ranges a server sends everything, and the bytes
                 // hashed so far would come twice.
                 if stream.offset() != self.offset {
-                    return Err(self.wrong("cannot be continued: something between us and the server drops ranges"));
+                    return Err(
+                        self.wrong("cannot be continued: something between us and the server drops ranges")
+                    );
                 }
                 self.etag = stream.etag().map(str::to_owned);
                 self.stream = Some(stream);

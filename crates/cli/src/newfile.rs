@@ -25,15 +25,17 @@ impl NewFile {
     /// Begins a file that will stand at `path`, where nothing may stand yet.
     pub fn create(path: &Path, mode: u32) -> Result<NewFile> {
         if path.file_name().is_none() {
-            return Err(CliError::new(Kind::Usage, format_args!("{} is not the name of a file", path.display())));
+            return Err(CliError::new(
+                Kind::Usage,
+                format_args!("{} is not the name of a file", path.display()),
+            ));
         }
         // Looked at first, so that a long transfer does not end in a
         // refusal; what counts is the link at the end.
-        if fs::symlink_metadata(path).is_ok() {
-            return Err(taken(path));
-        }
+        free(path)?;
         // In the same directory, so that taking the name is one step.
-        let staged = tempfile::Builder::new().prefix(".firmseal-").tempfile_in(parent(path)).map_err(file(path))?;
+        let staged =
+            tempfile::Builder::new().prefix(".firmseal-").tempfile_in(parent(path)).map_err(file(path))?;
         Ok(NewFile { staged, path: path.to_owned(), mode })
     }
 
@@ -59,6 +61,14 @@ impl Write for NewFile {
 
     fn flush(&mut self) -> io::Result<()> {
         self.staged.flush()
+    }
+}
+
+/// Refuses a name that is taken, by a dangling link too.
+pub fn free(path: &Path) -> Result {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Err(taken(path)),
+        Err(_) => Ok(()),
     }
 }
 

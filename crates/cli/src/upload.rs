@@ -148,7 +148,8 @@ impl Sending<'_> {
             Some(StatusCode::CONFLICT | StatusCode::NOT_FOUND) => self.patience(&error)?,
             // The bytes are not what their digest promised.
             Some(StatusCode::UNPROCESSABLE_ENTITY) => {
-                return Err(CliError::from(error).hint("did the file change while it was sent? run the command again"));
+                return Err(CliError::from(error)
+                    .hint("did the file change while it was sent? run the command again"));
             }
             _ => {
                 self.backoff.wait(error).await?;
@@ -166,20 +167,22 @@ impl Sending<'_> {
                 }
                 // It is complete, and only the answer was lost; or it has
                 // expired and begins anew.
-                Err(error) if missing(&error) => match self.client.operator().artifact(self.wish.sha256).await {
-                    Ok(artifact) => return Ok(Some(artifact)),
-                    Err(error) if missing(&error) => {
-                        self.patience(&error)?;
-                        match self.client.operator().create_upload(&self.wish).await {
-                            Ok(upload) => {
-                                self.upload = upload;
-                                return Ok(None);
+                Err(error) if missing(&error) => {
+                    match self.client.operator().artifact(self.wish.sha256).await {
+                        Ok(artifact) => return Ok(Some(artifact)),
+                        Err(error) if missing(&error) => {
+                            self.patience(&error)?;
+                            match self.client.operator().create_upload(&self.wish).await {
+                                Ok(upload) => {
+                                    self.upload = upload;
+                                    return Ok(None);
+                                }
+                                Err(error) => self.backoff.wait(error).await?,
                             }
-                            Err(error) => self.backoff.wait(error).await?,
                         }
+                        Err(error) => self.backoff.wait(error).await?,
                     }
-                    Err(error) => self.backoff.wait(error).await?,
-                },
+                }
                 Err(error) => self.backoff.wait(error).await?,
             }
         }

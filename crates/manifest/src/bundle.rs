@@ -111,6 +111,15 @@ pub fn read_blob_head(input: &mut impl Read, expected: u64) -> io::Result<u64> {
     Ok(input.offset)
 }
 
+/// Reads the head of a blob for a carrier, who passes it on and has no
+/// signed length to compare with. Returns the head's own length, and the
+/// announced one.
+pub fn read_blob_size(input: &mut impl Read) -> io::Result<(u64, u64)> {
+    let mut input = Counting { input, offset: 0 };
+    let size = blob_head(&mut input, u64::MAX, "blob")?;
+    Ok((input.offset, size))
+}
+
 fn blob_head(input: &mut impl Read, max: u64, what: &str) -> io::Result<u64> {
     match read_item(input)? {
         (2, len) if len <= max => Ok(len),

@@ -17,6 +17,8 @@ use crate::upload::{Source, upload};
 
 /// Upload, list and show artifacts
 #[derive(Subcommand)]
+#[command(after_help = "Example:
+  firmseal artifact upload build/firmware.bin")]
 pub enum Artifacts {
     /// Upload a file
     ///
@@ -53,15 +55,19 @@ impl Artifacts {
                 Artifacts::List(listing) => {
                     let page = async |page| client.operator().artifacts(&page).await;
                     let artifacts = listing.fetch(output, page).await?;
-                    return output.table(&artifacts, &["ARTIFACT", "SIZE", "FORMAT", "UPLOADED", "BY"], |artifact| {
-                        vec![
-                            artifact.id.to_string(),
-                            artifact.size.to_string(),
-                            artifact.format.clone(),
-                            artifact.created.to_string(),
-                            artifact.uploaded_by.clone(),
-                        ]
-                    });
+                    return output.table(
+                        &artifacts,
+                        &["ARTIFACT", "SIZE", "FORMAT", "UPLOADED", "BY"],
+                        |artifact| {
+                            vec![
+                                artifact.id.to_string(),
+                                artifact.size.to_string(),
+                                artifact.format.clone(),
+                                artifact.created.to_string(),
+                                artifact.uploaded_by.clone(),
+                            ]
+                        },
+                    );
                 }
             };
             output.value(&artifact, || print(&artifact))

@@ -9,8 +9,8 @@ use firmseal_api::signing::{Payload, Release};
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::limits::ROOT_MAX;
 use firmseal_core::{BlockSize, Tree};
-use firmseal_manifest::TreeBuilder;
 use firmseal_manifest::ReleaseId;
+use firmseal_manifest::TreeBuilder;
 use firmseal_manifest::bundle::{BundleWriter, ROOTS_MAX};
 use http::StatusCode;
 use serde_json::json;
@@ -52,7 +52,8 @@ impl Export {
         let trees = trees(client, &release).await?;
         let total = trees.iter().map(|tree| tree.hash_bytes() + tree.size()).sum();
         let new = NewFile::create(&self.output, newfile::PUBLIC)?;
-        let mut writer = BundleWriter::new(BufWriter::new(new), &roots, &envelope).map_err(file(&self.output))?;
+        let mut writer =
+            BundleWriter::new(BufWriter::new(new), &roots, &envelope).map_err(file(&self.output))?;
         let mut bar = Bar { progress: Progress::bytes(output, "exporting", total), done: 0 };
         for (payload, tree) in release.components.iter().zip(&trees) {
             self.component(client, payload, tree, &mut writer, &mut bar).await?;
@@ -78,7 +79,9 @@ impl Export {
             let read = |path: &PathBuf| {
                 let document = std::fs::read(path).map_err(file(path))?;
                 if document.len() > ROOT_MAX {
-                    return Err(CliError::new(Kind::Usage, "is too long for a root document").about(path.display()));
+                    return Err(
+                        CliError::new(Kind::Usage, "is too long for a root document").about(path.display())
+                    );
                 }
                 Ok(document)
             };
@@ -138,19 +141,28 @@ impl Export {
 /// Payloads of a withdrawn release are not handed out.
 fn withdrawn(error: CliError) -> CliError {
     match error.kind {
-        Kind::NotFound => error.hint("payloads are handed out only for a verified release; was it withdrawn?"),
+        Kind::NotFound => {
+            error.hint("payloads are handed out only for a verified release; was it withdrawn?")
+        }
         _ => error,
     }
 }
 
 /// The trees of a release's payloads. The product has the block sizes.
 async fn trees(client: &Client, release: &Release) -> std::result::Result<Vec<Tree>, CliError> {
-    let product = client.operator().product(&release.product).await.map_err(|error: ClientError| CliError::from(error))?;
+    let product = client
+        .operator()
+        .product(&release.product)
+        .await
+        .map_err(|error: ClientError| CliError::from(error))?;
     let tree = |payload: &Payload| {
         let component = product.components.iter().find(|component| component.name == payload.component);
         let block = component.and_then(|component| BlockSize::from_bytes(u64::from(component.block_size)));
         let block = block.ok_or_else(|| {
-            CliError::new(Kind::Unexpected, format_args!("the product has no component {}", payload.component))
+            CliError::new(
+                Kind::Unexpected,
+                format_args!("the product has no component {}", payload.component),
+            )
         })?;
         Ok(Tree::new(payload.size, block, payload.tree_root.0)?)
     };

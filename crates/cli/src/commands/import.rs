@@ -83,7 +83,8 @@ impl Import {
             let (head, size) = bundle::read_blob_size(&mut input).map_err(refused)?;
             let start = offset + head;
             let next = start.checked_add(size).filter(|next| *next <= end);
-            offset = next.ok_or_else(|| CliError::new(Kind::Refused, "is cut off").about(self.file.display()))?;
+            offset =
+                next.ok_or_else(|| CliError::new(Kind::Refused, "is cut off").about(self.file.display()))?;
             if is_payload {
                 let part = input.get_ref().try_clone().map_err(file(&self.file))?;
                 upload(client, Source::part(part, &self.file, start, size)?, output).await?;

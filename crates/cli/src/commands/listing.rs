@@ -8,6 +8,9 @@ use firmseal_api::encoding::PageQuery;
 use crate::error::Result;
 use crate::output::Output;
 
+/// A page, as the client answers.
+type Answer<T> = std::result::Result<Page<T>, ClientError>;
+
 /// Most items that the server puts on one page.
 const PAGE: u32 = 1000;
 
@@ -27,7 +30,7 @@ impl Listing {
     pub async fn fetch<T>(
         &self,
         output: &Output,
-        mut page: impl AsyncFnMut(PageQuery) -> Result<Page<T>, ClientError>,
+        mut page: impl AsyncFnMut(PageQuery) -> Answer<T>,
     ) -> Result<Vec<T>> {
         let mut items = Vec::new();
         let mut after = self.after.clone();
@@ -50,7 +53,7 @@ impl Listing {
 }
 
 /// Every item of a list that is bounded by nature.
-pub async fn all<T>(mut page: impl AsyncFnMut(PageQuery) -> Result<Page<T>, ClientError>) -> Result<Vec<T>> {
+pub async fn all<T>(mut page: impl AsyncFnMut(PageQuery) -> Answer<T>) -> Result<Vec<T>> {
     let mut items = Vec::new();
     let mut after = None;
     loop {

@@ -21,6 +21,9 @@ use crate::units::Size;
 
 /// Make, list and show products
 #[derive(Subcommand)]
+#[command(after_help = "Examples:
+  firmseal product create gateway --vendor example.com --class 'gateway rev 1' --component main=16MiB
+  firmseal product list")]
 pub enum Products {
     /// Make a product
     ///
@@ -303,7 +306,8 @@ fn print(product: &Product) -> String {
     record = record.row("format", &product.format);
     for component in &product.components {
         let size = Size(component.capacity);
-        record = record.row("component", format_args!("{}, {size}, blocks of {}", component.name, component.block_size));
+        record = record
+            .row("component", format_args!("{}, {size}, blocks of {}", component.name, component.block_size));
     }
     record.maybe("made", product.created).print()
 }
@@ -331,7 +335,8 @@ mod tests {
 
     #[test]
     fn components_have_a_name_and_a_size() {
-        let slot = |text: &str| text.parse::<Slot>().map(|slot| (slot.0.name, slot.0.capacity, slot.0.block_size));
+        let slot =
+            |text: &str| text.parse::<Slot>().map(|slot| (slot.0.name, slot.0.capacity, slot.0.block_size));
         assert_eq!(slot("main=1MiB"), Ok(("main".to_owned(), 1 << 20, 4096)));
         assert_eq!(slot("app=384KiB,block=1024"), Ok(("app".to_owned(), 384 << 10, 1024)));
         for bad in ["main", "main=", "main=1M", "main=1MiB,1024", "main=1MiB,block=x", "main=1MiB,block="] {

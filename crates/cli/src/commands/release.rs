@@ -26,6 +26,10 @@ use crate::upload::{Source, upload};
 
 /// Make, show, export and withdraw releases
 #[derive(Subcommand)]
+#[command(after_help = "Examples:
+  firmseal release create --product gateway --version 1.4.0 --epoch 1 --component main=firmware.bin
+  firmseal release show rel-0197c0de-0000-7000-8000-000000000001
+  firmseal release export rel-0197c0de-0000-7000-8000-000000000001 -o gateway.bundle")]
 pub enum Releases {
     /// Make a release: upload its files, have them signed
     ///
@@ -230,7 +234,9 @@ impl Create {
         output.note(format_args!("idempotency key {key}"));
         let release = client.operator().create_release(&key, &wish).await?;
         if release.state == ReleaseState::Withdrawn {
-            output.note("this release was made before and withdrawn; a new one needs another --idempotency-key");
+            output.note(
+                "this release was made before and withdrawn; a new one needs another --idempotency-key",
+            );
         }
         output.value(&Made { idempotency_key: &key, release: &release }, || print(&release).print())
     }
@@ -249,8 +255,11 @@ pub async fn fetch_envelope(client: &Client, id: ReleaseId) -> Result<(Release, 
     let release = client.operator().release(id).await?;
     let envelope = client.operator().envelope(id).await?;
     if RustCrypto.digest(&envelope) != release.envelope.0 {
-        return Err(CliError::new(Kind::Refused, format_args!("the envelope of {id} is not the recorded one"))
-            .hint("the answer was damaged, or the server's record was changed"));
+        return Err(CliError::new(
+            Kind::Refused,
+            format_args!("the envelope of {id} is not the recorded one"),
+        )
+        .hint("the answer was damaged, or the server's record was changed"));
     }
     Ok((release, envelope.to_vec()))
 }
@@ -311,7 +320,12 @@ impl Shown {
         }
         for offered in &self.rollouts {
             let rollout = &offered.rollout;
-            let line = format!("{}, {}: {}", rollout.id, super::rollout::state(rollout.state), offered.outcomes.line());
+            let line = format!(
+                "{}, {}: {}",
+                rollout.id,
+                super::rollout::state(rollout.state),
+                offered.outcomes.line()
+            );
             record = record.row("rollout", line);
             for refusals in &offered.outcomes.refusals {
                 let message = refusals.message.as_deref().unwrap_or("without a message");
@@ -368,7 +382,8 @@ mod tests {
     #[test]
     fn a_component_is_a_file_or_an_artifact() {
         let hex = "ab".repeat(32);
-        let is_artifact = |text: &str| matches!(text.parse::<Filling>().unwrap().content, Content::Artifact(_));
+        let is_artifact =
+            |text: &str| matches!(text.parse::<Filling>().unwrap().content, Content::Artifact(_));
         assert!(is_artifact(&format!("main={hex}")));
         assert!(!is_artifact(&format!("main=./{hex}")));
         assert!(!is_artifact("main=a=b.bin"));

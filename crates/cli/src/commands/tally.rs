@@ -77,7 +77,8 @@ impl Tally {
     /// On one line: `3 confirmed, 1 refused`.
     pub fn line(&self) -> String {
         let counts = PHASES.into_iter().map(|phase| (self.count(phase), phase.as_str()));
-        let counts: Vec<String> = counts.filter(|(n, _)| *n > 0).map(|(n, name)| format!("{n} {name}")).collect();
+        let counts: Vec<String> =
+            counts.filter(|(n, _)| *n > 0).map(|(n, name)| format!("{n} {name}")).collect();
         if counts.is_empty() { "no reports yet".to_owned() } else { counts.join(", ") }
     }
 

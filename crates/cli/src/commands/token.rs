@@ -15,6 +15,9 @@ use crate::units::Span;
 
 /// Make, list and revoke operators' tokens
 #[derive(Subcommand)]
+#[command(after_help = "Examples:
+  firmseal token create ci --role engineer --valid-for 30d > ci.token
+  firmseal token list")]
 pub enum Tokens {
     /// Make a token; its secret is printed once and kept nowhere
     ///
