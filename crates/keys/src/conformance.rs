@@ -55,7 +55,7 @@ pub fn intent(purpose: Purpose, subject: Digest, key: &PublicKey) -> Intent {
         statements: Vec::new(),
         requester: Digest([1; 32]),
         policy: Digest([2; 32]),
-        context: None,
+        context: Default::default(),
     }
 }
 

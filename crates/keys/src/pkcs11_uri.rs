@@ -361,6 +361,17 @@ mod tests {
         assert_eq!(loose.to_string().parse::<Pkcs11Uri>().unwrap(), loose);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused_and_what_is_read_has_one_spelling(
+            text in "(pkcs11:)?((token|object|id|type|slot-id|x)=[a-z0-9%é ]{0,6}[;?&]?){0,4}(\\PC){0,8}"
+        ) {
+            if let Ok(uri) = text.parse::<Pkcs11Uri>() {
+                assert_eq!(uri.to_string().parse::<Pkcs11Uri>().unwrap(), uri);
+            }
+        }
+    }
+
     #[test]
     fn what_is_wrong_is_named_and_no_value_repeated() {
         for (bad, says) in [

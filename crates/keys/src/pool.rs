@@ -37,7 +37,7 @@ pub enum PoolError {
 pub struct PoolOptions {
     /// Threads, at least one.
     pub threads: usize,
-    /// Jobs that may wait; more are refused at once.
+    /// Jobs that may wait, at least one; more are refused at once.
     pub queue: usize,
     /// Longest time from handing in to the result; `None` waits for ever.
     pub deadline: Option<Duration>,
@@ -45,9 +45,11 @@ pub struct PoolOptions {
 
 /// Threads that work on jobs `J` and answer with `R`.
 ///
-/// Dropping the pool lets queued jobs go unanswered and the threads end
-/// after the job at hand. They are not joined: one of them may hang in a
-/// driver, and a caller that shuts down must not hang with it.
+/// Dropping the pool lets queued jobs go unanswered and waits for the
+/// threads to end after the job at hand: a driver that is still being called
+/// while the process exits tends to crash it. It waits for a second at most,
+/// because one of them may hang in that driver, and a caller that shuts down
+/// must not hang with it.
 pub struct Pool<J, R> {
     shared: Arc<Shared<J, R>>,
     options: PoolOptions,
@@ -59,11 +61,18 @@ struct Shared<J, R> {
     work: Condvar,
     /// Signalled when the first deadline appears or the pool closes.
     alarm: Condvar,
+    /// Signalled when a thread ends.
+    ended: Condvar,
 }
+
+/// How long a pool that is dropped waits for its threads.
+const GRACE: Duration = Duration::from_secs(1);
 
 struct State<J, R> {
     next: u64,
     closed: bool,
+    /// Threads that run.
+    live: usize,
     queue: VecDeque<(u64, J)>,
     /// Who waits for which job. Whoever removes the entry, worker or
     /// watchdog, gives the one answer.
@@ -94,22 +103,35 @@ impl<J: Send + 'static, R: Send + 'static> Pool<J, R> {
         let state = State {
             next: 0,
             closed: false,
+            live: 0,
             queue: VecDeque::new(),
             waiting: HashMap::new(),
             deadlines: VecDeque::new(),
         };
-        let shared =
-            Arc::new(Shared { state: Mutex::new(state), work: Condvar::new(), alarm: Condvar::new() });
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            alarm: Condvar::new(),
+            ended: Condvar::new(),
+        });
         // Made first: if a later thread cannot be started, dropping the
         // pool ends those that were.
         let pool = Pool { shared: Arc::clone(&shared), options };
         let worker = Arc::new(worker);
         for index in 0..options.threads.max(1) {
-            let (shared, worker) = (Arc::clone(&shared), Arc::clone(&worker));
-            thread::Builder::new().name(format!("{name}-{index}")).spawn(move || work(&shared, &*worker))?;
+            let (alive, worker) = (Alive::new(&shared), Arc::clone(&worker));
+            let body = move || {
+                work(&alive.0, &*worker);
+                // Everything that a worker holds is gone before it counts
+                // as ended.
+                drop(worker);
+                drop(alive);
+            };
+            thread::Builder::new().name(format!("{name}-{index}")).spawn(body)?;
         }
         if options.deadline.is_some() {
-            thread::Builder::new().name(format!("{name}-watch")).spawn(move || watch(&shared))?;
+            let alive = Alive::new(&shared);
+            thread::Builder::new().name(format!("{name}-watch")).spawn(move || watch(&alive.0))?;
         }
         Ok(pool)
     }
@@ -125,15 +147,16 @@ impl<J: Send + 'static, R: Send + 'static> Pool<J, R> {
     fn enqueue(&self, job: J) -> Result<oneshot::Receiver<Result<R, PoolError>>, PoolError> {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.shared.lock();
-        if state.queue.len() >= self.options.queue {
+        if state.queue.len() >= self.options.queue.max(1) {
             return Err(PoolError::Full);
         }
         let id = state.next;
         state.next += 1;
         state.queue.push_back((id, job));
         state.waiting.insert(id, sender);
-        if let Some(deadline) = self.options.deadline {
-            state.deadlines.push_back((Instant::now() + deadline, id));
+        // A deadline beyond the clock's end is none.
+        if let Some(at) = self.options.deadline.and_then(|span| Instant::now().checked_add(span)) {
+            state.deadlines.push_back((at, id));
             if state.deadlines.len() == 1 {
                 self.shared.alarm.notify_one();
             }
@@ -150,6 +173,25 @@ impl<J, R> Drop for Pool<J, R> {
         state.queue.clear();
         self.shared.work.notify_all();
         self.shared.alarm.notify_all();
+        let ended = self.shared.ended.wait_timeout_while(state, GRACE, |state| state.live > 0);
+        drop(ended);
+    }
+}
+
+/// Counts a thread for as long as it runs, or until it could not be started.
+struct Alive<J, R>(Arc<Shared<J, R>>);
+
+impl<J, R> Alive<J, R> {
+    fn new(shared: &Arc<Shared<J, R>>) -> Alive<J, R> {
+        shared.lock().live += 1;
+        Alive(Arc::clone(shared))
+    }
+}
+
+impl<J, R> Drop for Alive<J, R> {
+    fn drop(&mut self) {
+        self.0.lock().live -= 1;
+        self.0.ended.notify_all();
     }
 }
 

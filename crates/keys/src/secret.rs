@@ -252,6 +252,15 @@ mod tests {
     }
 
     #[test]
+    fn a_variable_is_read_and_named_when_it_is_not_there() {
+        // Set by cargo for every test.
+        let secret = SecretSource::Env("CARGO_PKG_NAME".to_owned()).read("PIN").unwrap();
+        assert_eq!(secret.expose(), b"firmseal-keys");
+        let error = SecretSource::Env("FIRMSEAL_NOT_SET".to_owned()).read("PIN").unwrap_err().to_string();
+        assert!(error.contains("env:FIRMSEAL_NOT_SET") && error.contains("not set"), "{error}");
+    }
+
+    #[test]
     fn debug_shows_nothing() {
         assert_eq!(format!("{:?}", Secret::new(b"hunter2".to_vec())), "Secret(..)");
     }

@@ -40,7 +40,7 @@ pub fn verify(key: &PublicKey, tbs: &Tbs, signature: &Signature) -> Result<(), V
 pub struct Verifier {
     algorithm: KeyAlgorithm,
     key: ParsedPublicKey,
-    /// The raw key, for Ed25519 only.
+    /// An Ed25519 key of small order, under which nothing verifies.
     small_order: bool,
 }
 

@@ -1,6 +1,5 @@
 //! Key files: the conformance suite, OpenSSL as the other reader, writer
 //! and judge, and what must be refused.
-#![cfg(feature = "conformance")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fs;

@@ -1,0 +1,165 @@
+//! Why a token did not answer as it should, and what may be done about it.
+
+use cryptoki::error::{Error, RvError};
+use firmseal_keys::SignError;
+use firmseal_manifest::KeyError;
+
+/// What went wrong between us and a token.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Pkcs11Error {
+    /// The URI names no module.
+    #[error("the URI names no module; add `?module-path=` with the absolute path of the HSM's library")]
+    NoModulePath,
+    /// The module could not be loaded.
+    #[error("{path} could not be loaded: {why}")]
+    Module {
+        /// The library.
+        path: String,
+        /// What the system said.
+        why: String,
+    },
+    /// The URI is for something that does not sign.
+    #[error("{0}")]
+    NotForSigning(&'static str),
+    /// No token matches the URI.
+    #[error("no token matches; present: {present}")]
+    NoToken {
+        /// The tokens that are there, as URIs.
+        present: String,
+    },
+    /// More than one token matches the URI.
+    #[error("more than one token matches, add `serial=` to the URI: {candidates}")]
+    AmbiguousToken {
+        /// The tokens that match, as URIs.
+        candidates: String,
+    },
+    /// No private key matches the URI.
+    #[error("no private key in the token matches; present: {present}")]
+    NoKey {
+        /// The private keys that are there, as URIs.
+        present: String,
+    },
+    /// More than one private key matches the URI.
+    #[error("more than one private key matches, add `id=` to the URI: {candidates}")]
+    AmbiguousKey {
+        /// The private keys that match, as URIs.
+        candidates: String,
+    },
+    /// A key of that name is there already.
+    #[error("the token already holds {0}; choose another label")]
+    Exists(String),
+    /// The public half is not in the token.
+    #[error("the token holds no public half of this key; import it with the same id")]
+    NoPublicKey,
+    /// The key is of a type, curve or size that is not used here.
+    #[error(transparent)]
+    UnsupportedKey(#[from] KeyError),
+    /// The token needs a PIN and there is none.
+    #[error("the token needs a PIN; add `pin-source=file:PATH` to the URI")]
+    NoPin,
+    /// The token refused the PIN. It is not offered again.
+    #[error(
+        "the token refused the PIN; it was tried once and will not be retried; put the right PIN in place and restart"
+    )]
+    WrongPin,
+    /// The token has locked the PIN.
+    #[error("the token has locked its PIN; the security officer has to reset it")]
+    PinLocked,
+    /// One more wrong PIN would lock the token. A machine does not bet on it.
+    #[error("one more wrong PIN would lock the token; log in once by hand to clear its counter")]
+    FinalTry,
+    /// A freshly generated key is not as protected as was demanded.
+    #[error("the token made a key that can leave it ({0}); the key was destroyed")]
+    NotConfined(&'static str),
+    /// The key behind the URI is not the one that was opened.
+    #[error("the key in the token was replaced by another; open it anew")]
+    Replaced,
+    /// No answer within the deadline.
+    #[error("the token did not answer within the deadline")]
+    TimedOut,
+    /// The operating system refused a thread.
+    #[error("no thread for the token: {0}")]
+    Thread(String),
+    /// The session, the handle or the device is gone. It may come back.
+    #[error("the token is out of reach ({0})")]
+    Lost(String),
+    /// The token is at its limits. Trying later may help.
+    #[error("the token is busy ({0})")]
+    Busy(String),
+    /// The token said no, and will say so again.
+    #[error("the token refused ({0})")]
+    Refused(String),
+}
+
+impl From<Error> for Pkcs11Error {
+    /// Sorts what modules say (PKCS #11 v3.1 §5.1) by what may be done.
+    ///
+    /// Whatever is unknown counts as lost: vendors report a broken link to
+    /// their HSM with numbers of their own, and one more try is harmless.
+    fn from(error: Error) -> Pkcs11Error {
+        let text = error.to_string();
+        let Error::Pkcs11(rv, _) = error else { return Pkcs11Error::Refused(text) };
+        match rv {
+            RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange => Pkcs11Error::WrongPin,
+            RvError::PinLocked => Pkcs11Error::PinLocked,
+            RvError::SessionCount
+            | RvError::HostMemory
+            | RvError::DeviceMemory
+            | RvError::CantLock
+            | RvError::FunctionCanceled
+            | RvError::UserAnotherAlreadyLoggedIn
+            | RvError::UserTooManyTypes => Pkcs11Error::Busy(text),
+            RvError::ArgumentsBad
+            | RvError::ActionProhibited
+            | RvError::AttributeReadOnly
+            | RvError::AttributeSensitive
+            | RvError::AttributeTypeInvalid
+            | RvError::AttributeValueInvalid
+            | RvError::CurveNotSupported
+            | RvError::DataInvalid
+            | RvError::DataLenRange
+            | RvError::DomainParamsInvalid
+            | RvError::FunctionNotSupported
+            | RvError::FunctionRejected
+            | RvError::KeyFunctionNotPermitted
+            | RvError::KeySizeRange
+            | RvError::KeyTypeInconsistent
+            | RvError::MechanismInvalid
+            | RvError::MechanismParamInvalid
+            | RvError::PinExpired
+            | RvError::SessionReadOnly
+            | RvError::TemplateIncomplete
+            | RvError::TemplateInconsistent
+            | RvError::TokenWriteProtected
+            | RvError::UserPinNotInitialized => Pkcs11Error::Refused(text),
+            _ => Pkcs11Error::Lost(text),
+        }
+    }
+}
+
+impl Pkcs11Error {
+    /// Whether a new session may cure it.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self, Pkcs11Error::Lost(_))
+    }
+
+    /// Whether the PIN stands in the way: nothing cures it but a person.
+    pub(crate) fn is_pin(&self) -> bool {
+        matches!(self, Pkcs11Error::WrongPin | Pkcs11Error::PinLocked | Pkcs11Error::FinalTry)
+    }
+}
+
+impl From<Pkcs11Error> for SignError {
+    fn from(error: Pkcs11Error) -> SignError {
+        match error {
+            error if error.is_pin() => SignError::WrongPin,
+            // A token that was pulled out comes back.
+            Pkcs11Error::Lost(_)
+            | Pkcs11Error::Busy(_)
+            | Pkcs11Error::TimedOut
+            | Pkcs11Error::Thread(_)
+            | Pkcs11Error::NoToken { .. } => SignError::Unavailable(error.to_string()),
+            error => SignError::Refused(error.to_string()),
+        }
+    }
+}

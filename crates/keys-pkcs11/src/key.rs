@@ -1,0 +1,265 @@
+//! A key in a token, as a signer.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use cryptoki::object::ObjectHandle;
+use cryptoki::slot::Limit;
+use firmseal_keys::pkcs11_uri::ObjectType;
+use firmseal_keys::pool::{Pool, PoolOptions};
+use firmseal_keys::signer::check;
+use firmseal_keys::{Logged, Pkcs11Uri, Secret, SignError, Signer, Verifier};
+use firmseal_manifest::{Intent, KeyAlgorithm, PublicKey, Signature, Tbs};
+
+use crate::error::Pkcs11Error;
+use crate::module::lock;
+use crate::object::{Protection, mechanism, private_key};
+use crate::token::{Access, Connection, with_deadline};
+
+/// How many sessions a key uses and how long it waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// Threads, each with a session of its own. Capped by what the token
+    /// says it can hold.
+    pub threads: usize,
+    /// Requests that may wait; more are refused at once.
+    pub queue: usize,
+    /// Longest time for one request, from handing in to the signature.
+    pub deadline: Duration,
+}
+
+impl Default for Options {
+    /// Four sessions keep a network HSM busy over its round trip; ten
+    /// seconds are beyond any HSM that works.
+    fn default() -> Options {
+        Options { threads: 4, queue: 1024, deadline: Duration::from_secs(10) }
+    }
+}
+
+/// A signer with its key in a PKCS#11 token.
+pub struct Pkcs11Key {
+    shared: Arc<Shared>,
+    pool: Pool<Tbs, Result<Signature, SignError>>,
+    protection: Protection,
+    uri: Pkcs11Uri,
+}
+
+struct Shared {
+    /// The URI as given: what is looked up again when a session was lost.
+    wanted: Pkcs11Uri,
+    pin: Option<Secret>,
+    public_key: PublicKey,
+    verifier: Verifier,
+    /// The PIN was refused or locked: nobody asks the token any more.
+    latched: AtomicBool,
+    /// The session that opened the key, for the first worker that needs one.
+    first: Mutex<Option<Held>>,
+}
+
+/// A session and the key's handle in it.
+struct Held {
+    connection: Connection,
+    key: ObjectHandle,
+}
+
+struct Opened {
+    held: Held,
+    public_key: PublicKey,
+    protection: Protection,
+    uri: Pkcs11Uri,
+}
+
+fn open(wanted: &Pkcs11Uri, pin: Option<&Secret>) -> Result<Opened, Pkcs11Error> {
+    let connection = Connection::open(wanted, pin, Access::Read)?;
+    let (session, token) = (connection.session()?, connection.token_uri());
+    let key = private_key(session, wanted, &token)?;
+    let public_key = key.public_key(session)?;
+    let (handle, protection, uri) = (key.handle, key.protection, key.uri(&token));
+    Ok(Opened { held: Held { connection, key: handle }, public_key, protection, uri })
+}
+
+impl Pkcs11Key {
+    /// Opens the one key that the URI names. The PIN comes from
+    /// [`crate::read_pin`]; a token with a PIN pad needs none.
+    ///
+    /// Blocks for up to the deadline; call it at start. After a wrong PIN
+    /// the same PIN is refused without asking the token for as long as this
+    /// process lives.
+    pub fn open(uri: &Pkcs11Uri, pin: Option<Secret>, options: Options) -> Result<Pkcs11Key, Pkcs11Error> {
+        if uri.object_type.is_some_and(|object_type| object_type != ObjectType::Private) {
+            return Err(Pkcs11Error::NotForSigning("a signing key has `type=private`"));
+        }
+        let (wanted, offered) = (uri.clone(), pin.clone());
+        let opened = with_deadline(options.deadline, move || open(&wanted, offered.as_ref()))?;
+        let Opened { held, public_key, protection, uri: found } = opened;
+        if !protection.sign {
+            return Err(Pkcs11Error::NotForSigning("the key may not sign (CKA_SIGN is false)"));
+        }
+        if protection.always_authenticate {
+            return Err(Pkcs11Error::NotForSigning(
+                "the key wants its PIN for every signature (CKA_ALWAYS_AUTHENTICATE); use one that does not",
+            ));
+        }
+        let module = Arc::clone(&held.connection.module);
+        let (slot, algorithm) = (held.connection.slot, public_key.algorithm());
+        let mechanisms =
+            with_deadline(options.deadline, move || Ok(module.context.get_mechanism_list(slot)?))?;
+        if !mechanisms.contains(&mechanism(algorithm).mechanism_type()) {
+            return Err(Pkcs11Error::NotForSigning("the token cannot sign as this key would have to"));
+        }
+        let sessions = match held.connection.info.max_session_count() {
+            Limit::Max(sessions) => usize::try_from(sessions).unwrap_or(usize::MAX).max(1),
+            Limit::Unavailable | Limit::Infinite => usize::MAX,
+        };
+        let verifier = Verifier::new(&public_key)
+            .map_err(|_| Pkcs11Error::from(firmseal_manifest::KeyError::Malformed))?;
+        let shared = Arc::new(Shared {
+            wanted: uri.clone(),
+            pin,
+            public_key,
+            verifier,
+            latched: AtomicBool::new(false),
+            first: Mutex::new(Some(held)),
+        });
+        let pool_options = PoolOptions {
+            threads: options.threads.clamp(1, sessions),
+            queue: options.queue,
+            deadline: Some(options.deadline),
+        };
+        let for_workers = Arc::clone(&shared);
+        let pool = Pool::new("pkcs11-key", pool_options, move || {
+            let mut worker = Worker { shared: Arc::clone(&for_workers), held: None };
+            move |tbs: Tbs| worker.sign(&tbs)
+        });
+        let pool = pool.map_err(|error| Pkcs11Error::Thread(error.to_string()))?;
+        Ok(Pkcs11Key { shared, pool, protection, uri: found })
+    }
+
+    /// How well the token keeps the key.
+    pub fn protection(&self) -> Protection {
+        self.protection
+    }
+
+    /// The URI that names this key and no other, without module and PIN.
+    pub fn uri(&self) -> &Pkcs11Uri {
+        &self.uri
+    }
+
+    /// One line for people: which key this is, and whether it can leave.
+    pub fn describe(&self) -> String {
+        let key = &self.shared.public_key;
+        let kept = match self.protection.weakness() {
+            None => "it cannot leave the token".to_owned(),
+            Some(weakness) => format!("weakly kept: {weakness}"),
+        };
+        format!("{} key {} at {} ({kept})", key.algorithm(), key.id(), self.uri)
+    }
+}
+
+impl fmt::Debug for Pkcs11Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pkcs11Key({})", self.describe())
+    }
+}
+
+impl Signer for Pkcs11Key {
+    fn public_key(&self) -> &PublicKey {
+        &self.shared.public_key
+    }
+
+    async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
+        check(&self.shared.public_key, &intent, &tbs)?;
+        if self.shared.latched.load(Ordering::Acquire) {
+            return Err(SignError::WrongPin);
+        }
+        self.pool.submit(tbs).await.unwrap_or_else(|error| Err(SignError::Unavailable(error.to_string())))
+    }
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    held: Option<Held>,
+}
+
+impl Worker {
+    /// Signs, and after a lost session, handle or device once more.
+    ///
+    /// Why the second try is right: the first gave no signature, or one
+    /// that nobody saw and that is discarded here. Both would be over the
+    /// same bytes, which the log entry covers, and none of our algorithms
+    /// has a state that a second signature would spend (LMS must not come
+    /// this way). Once only: what fails twice is not a lost session.
+    fn sign(&mut self, tbs: &Tbs) -> Result<Signature, SignError> {
+        let answer = match self.attempt(tbs) {
+            Err(error) if error.is_lost() => self.attempt(tbs),
+            answer => answer,
+        };
+        let signature = answer.map_err(|error| {
+            if error.is_pin() {
+                self.shared.latched.store(true, Ordering::Release);
+            }
+            SignError::from(error)
+        })?;
+        // A token with a fault can give its key away through one bad
+        // signature, and two sessions under one number could mix theirs up:
+        // nothing leaves unchecked. Not tried again: a person should look.
+        self.shared.verifier.verify(tbs, &signature).map_err(|_| SignError::BadSignature)?;
+        Ok(signature)
+    }
+
+    fn attempt(&mut self, tbs: &Tbs) -> Result<Signature, Pkcs11Error> {
+        if self.shared.latched.load(Ordering::Acquire) {
+            return Err(Pkcs11Error::WrongPin);
+        }
+        let held = match self.held.take() {
+            Some(held) => held,
+            None => self.reopen()?,
+        };
+        let algorithm = self.shared.public_key.algorithm();
+        let input = input(algorithm, tbs);
+        match held.connection.session()?.sign(&mechanism(algorithm), held.key, &input) {
+            Ok(bytes) => {
+                self.held = Some(held);
+                Ok(Signature(bytes))
+            }
+            Err(error) => {
+                // Never used again: an operation may be left half done in it.
+                let error = Pkcs11Error::from(error);
+                if error.is_lost() {
+                    held.connection.forget();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn reopen(&self) -> Result<Held, Pkcs11Error> {
+        if let Some(first) = lock(&self.shared.first).take() {
+            return Ok(first);
+        }
+        let opened = open(&self.shared.wanted, self.shared.pin.as_ref())?;
+        // The same name may have come to stand for another key. Signing with
+        // it would not verify; say what happened instead.
+        if opened.public_key != self.shared.public_key {
+            return Err(Pkcs11Error::Replaced);
+        }
+        Ok(opened.held)
+    }
+}
+
+/// What goes to the token: the digest, or for Ed25519 the message.
+fn input(algorithm: KeyAlgorithm, tbs: &Tbs) -> Vec<u8> {
+    match (tbs, algorithm) {
+        (Tbs::Message(message), KeyAlgorithm::Ed25519) => message.clone(),
+        (Tbs::Message(message), KeyAlgorithm::P384) => {
+            digest::digest(&digest::SHA384, message).as_ref().to_vec()
+        }
+        (Tbs::Message(message), _) => digest::digest(&digest::SHA256, message).as_ref().to_vec(),
+        (Tbs::Sha256(value), _) => value.to_vec(),
+        (Tbs::Sha384(value), _) => value.to_vec(),
+    }
+}

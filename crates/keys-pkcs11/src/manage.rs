@@ -1,0 +1,154 @@
+//! Managing keys in a token: list them, and make new ones.
+
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::Attribute;
+use cryptoki::session::Session;
+use firmseal_keys::{Pkcs11Uri, Secret};
+use firmseal_manifest::{KeyAlgorithm, PublicKey};
+
+use crate::error::Pkcs11Error;
+use crate::object::{ED25519, P256, P384, PrivateKey, Protection, private_key, private_keys};
+use crate::token::{Access, Connection, with_deadline};
+
+/// Longest time that listing may take.
+const LIST_DEADLINE: Duration = Duration::from_secs(30);
+/// Longest time that making a key may take. RSA-4096 on a smart card is the
+/// slowest of all.
+const GENERATE_DEADLINE: Duration = Duration::from_secs(300);
+
+/// A private key in a token.
+#[derive(Clone, Debug)]
+pub struct TokenKey {
+    /// The URI that names it, without module and PIN.
+    pub uri: Pkcs11Uri,
+    /// Its public half, or why it cannot be used.
+    pub public_key: Result<PublicKey, Pkcs11Error>,
+    /// How well it is kept.
+    pub protection: Protection,
+}
+
+/// Lists the private keys that match the URI in the one token that matches
+/// it, usable or not.
+pub fn list(uri: &Pkcs11Uri, pin: Option<Secret>) -> Result<Vec<TokenKey>, Pkcs11Error> {
+    let uri = uri.clone();
+    with_deadline(LIST_DEADLINE, move || {
+        let connection = Connection::open(&uri, pin.as_ref(), Access::Read)?;
+        let session = connection.session()?;
+        let token = connection.token_uri();
+        let keys = private_keys(session, &uri)?;
+        Ok(keys.iter().map(|key| describe(session, key, &token)).collect())
+    })
+}
+
+/// Makes a key in the token that the URI names, under the URI's `object`
+/// label: sensitive, not extractable, for signing only. Such a key exists
+/// nowhere else; how it is backed up is the HSM's own business.
+pub fn generate(
+    uri: &Pkcs11Uri,
+    pin: Option<Secret>,
+    algorithm: KeyAlgorithm,
+) -> Result<TokenKey, Pkcs11Error> {
+    let Some(label) = uri.object.clone() else {
+        return Err(Pkcs11Error::NotForSigning("a new key needs a label: add `object=` to the URI"));
+    };
+    let uri = uri.clone();
+    with_deadline(GENERATE_DEADLINE, move || {
+        let connection = Connection::open(&uri, pin.as_ref(), Access::Write)?;
+        generate_in(&connection, &label, uri.id.clone(), algorithm)
+    })
+}
+
+fn describe(session: &Session, key: &PrivateKey, token: &Pkcs11Uri) -> TokenKey {
+    TokenKey { uri: key.uri(token), public_key: key.public_key(session), protection: key.protection }
+}
+
+fn generate_in(
+    connection: &Connection,
+    label: &str,
+    id: Option<Vec<u8>>,
+    algorithm: KeyAlgorithm,
+) -> Result<TokenKey, Pkcs11Error> {
+    let (session, token) = (connection.session()?, connection.token_uri());
+    // Public halves and certificates count: a later look-up by this label
+    // or id must find one key.
+    let taken = |name: &str, attribute: Attribute| match session
+        .find_objects(&[Attribute::Token(true), attribute])?
+    {
+        found if found.is_empty() => Ok(()),
+        _ => Err(Pkcs11Error::Exists(format!("an object with this {name}"))),
+    };
+    taken("label", Attribute::Label(label.as_bytes().to_vec()))?;
+    let id = match id {
+        Some(id) => id,
+        None => {
+            let mut id = vec![0; 16];
+            rand::fill(&mut id).map_err(|_| Pkcs11Error::Busy("no randomness".to_owned()))?;
+            id
+        }
+    };
+    taken("id", Attribute::Id(id.clone()))?;
+
+    let (mechanism, shape) = shape(algorithm)?;
+    let both =
+        [Attribute::Token(true), Attribute::Label(label.as_bytes().to_vec()), Attribute::Id(id.clone())];
+    let public = [
+        &both[..],
+        &shape,
+        &[Attribute::Private(false), Attribute::Verify(true), Attribute::Derive(false)],
+        match algorithm {
+            KeyAlgorithm::Rsa(_) => &[Attribute::Encrypt(false), Attribute::Wrap(false)],
+            _ => &[],
+        },
+    ]
+    .concat();
+    let private = [
+        &both[..],
+        &[
+            Attribute::Private(true),
+            Attribute::Sensitive(true),
+            Attribute::Extractable(false),
+            Attribute::Sign(true),
+            // Sign-only: a key that also decrypts or unwraps can be made to
+            // do more than sign.
+            Attribute::Derive(false),
+            Attribute::Decrypt(false),
+            Attribute::Unwrap(false),
+        ],
+    ]
+    .concat();
+    let (public, private) = session.generate_key_pair(&mechanism, &public, &private)?;
+
+    // What the token made, not what we asked for.
+    let found = Pkcs11Uri { object: Some(label.to_owned()), id: Some(id), ..Pkcs11Uri::default() };
+    let answer = private_key(session, &found, &token).and_then(|key| match key.protection.weakness() {
+        Some(weakness) => Err(Pkcs11Error::NotConfined(weakness)),
+        None => Ok(describe(session, &key, &token)),
+    });
+    if answer.is_err() {
+        // A key that is not as it should be must not stay. If that fails
+        // too, the first error is the one to read.
+        let _ = session.destroy_object(private);
+        let _ = session.destroy_object(public);
+    }
+    answer
+}
+
+/// How a key of this algorithm is made, and what tells the token its size.
+fn shape(algorithm: KeyAlgorithm) -> Result<(Mechanism<'static>, Vec<Attribute>), Pkcs11Error> {
+    let curve = |params: &[u8]| vec![Attribute::EcParams(params.to_vec())];
+    Ok(match algorithm {
+        KeyAlgorithm::P256 => (Mechanism::EccKeyPairGen, curve(P256)),
+        KeyAlgorithm::P384 => (Mechanism::EccKeyPairGen, curve(P384)),
+        KeyAlgorithm::Ed25519 => (Mechanism::EccEdwardsKeyPairGen, curve(ED25519)),
+        KeyAlgorithm::Rsa(bits @ (2048 | 3072 | 4096)) => (
+            Mechanism::RsaPkcsKeyPairGen,
+            vec![Attribute::ModulusBits(u64::from(bits).into()), Attribute::PublicExponent(vec![1, 0, 1])],
+        ),
+        KeyAlgorithm::Rsa(_) => {
+            return Err(Pkcs11Error::NotForSigning("RSA keys have 2048, 3072 or 4096 bits"));
+        }
+    })
+}

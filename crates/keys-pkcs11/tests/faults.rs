@@ -1,0 +1,299 @@
+//! A token that fails: sessions killed, module finalized, device gone,
+//! signatures spoiled, PINs refused, calls that never return.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Bench, isolated, sign};
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::session::UserType;
+use cryptoki::types::AuthPin;
+use firmseal_keys::conformance::{MemoryLog, covering};
+use firmseal_keys::pool::wait;
+use firmseal_keys::{Secret, SignError, Signer};
+use firmseal_keys_pkcs11::{Options, Pkcs11Error, Pkcs11Key, generate};
+use firmseal_manifest::{KeyAlgorithm, Tbs};
+
+/// One thread, so that counts are exact; time enough for a slow machine.
+const ONE: Options = Options { threads: 1, queue: 64, deadline: Duration::from_secs(60) };
+
+/// The module itself, as other code in this process would use it.
+fn beside(bench: &Bench) -> (Pkcs11, cryptoki::slot::Slot) {
+    let context = Pkcs11::new(bench.dir.join("shim.so")).unwrap();
+    let _ = context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK));
+    let slot = context.get_slots_with_initialized_token().unwrap()[0];
+    (context, slot)
+}
+
+#[test]
+fn lost_sessions_come_back() {
+    isolated("lost_sessions_come_back", |bench| {
+        for algorithm in [KeyAlgorithm::P256, KeyAlgorithm::Ed25519] {
+            let uri = bench.uri(&format!("token=test;object={algorithm}"));
+            generate(&uri, bench.pin(), algorithm).unwrap();
+            let key = Pkcs11Key::open(&uri, bench.pin(), ONE).unwrap();
+            assert!(sign(&key).is_ok());
+            for fault in
+                ["closeall 1", "finalize 1", "fail b3 1", "fail 30 1", "fail 32 1", "fail 60 1", "fail 101 1"]
+            {
+                bench.fault("C_Sign", fault);
+                bench.take_calls("C_Sign");
+                assert!(sign(&key).is_ok(), "{fault}: {:?}", sign(&key));
+                assert_eq!(bench.take_calls("C_Sign"), 2, "{fault}: tried once more");
+                assert!(sign(&key).is_ok(), "and the new session stays");
+                assert_eq!(bench.take_calls("C_Sign"), 1);
+            }
+        }
+    });
+}
+
+#[test]
+fn sessions_lost_under_many_threads_lose_no_request() {
+    isolated("sessions_lost_under_many_threads_lose_no_request", |bench| {
+        let key = bench.key(KeyAlgorithm::P256, Options { threads: 4, ..ONE });
+        for round in 0..40 {
+            // One loss a round, so that no request can meet two. The shim
+            // reports it; truly closing sessions that other threads are
+            // using crashes SoftHSM 2.6.1 itself.
+            if round % 2 == 0 {
+                bench.fault("C_Sign", "fail b3 1");
+            }
+            std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| sign(&key))).collect();
+                for thread in threads {
+                    let answer = thread.join().unwrap();
+                    assert!(answer.is_ok(), "{answer:?}");
+                }
+            });
+        }
+        // Truly closed, all four of them, while only one is in use: each
+        // thread finds out for itself and comes back.
+        bench.fault("C_Sign", "closeall 1");
+        for _ in 0..16 {
+            let answer = sign(&key);
+            assert!(answer.is_ok(), "{answer:?}");
+        }
+    });
+}
+
+#[test]
+fn what_fails_twice_is_unavailable_and_comes_back() {
+    isolated("what_fails_twice_is_unavailable_and_comes_back", |bench| {
+        let key = bench.key(KeyAlgorithm::P256, ONE);
+        for rv in ["30", "32", "e0", "5", "80000001"] {
+            bench.take_calls("C_Sign");
+            bench.fault("C_Sign", &format!("fail {rv} 99"));
+            let answer = sign(&key);
+            assert!(matches!(answer, Err(SignError::Unavailable(_))), "{rv}: {answer:?}");
+            assert_eq!(bench.take_calls("C_Sign"), 2, "{rv}: no more than two tries");
+            bench.clear("C_Sign");
+            assert!(sign(&key).is_ok(), "{rv}: the device is back");
+        }
+    });
+}
+
+#[test]
+fn a_token_that_was_pulled_out_is_unavailable_until_it_returns() {
+    isolated("a_token_that_was_pulled_out_is_unavailable_until_it_returns", |bench| {
+        let key = bench.key(KeyAlgorithm::P256, ONE);
+        // Gone: the operation fails and the slot shows no token.
+        bench.fault("C_Sign", "fail 32 1");
+        bench.fault("C_GetTokenInfo", "fail e0 99");
+        let answer = sign(&key);
+        let Err(SignError::Unavailable(why)) = &answer else { panic!("{answer:?}") };
+        assert!(why.contains("no token matches"), "{why}");
+        bench.clear("C_GetTokenInfo");
+        assert!(sign(&key).is_ok());
+    });
+}
+
+#[test]
+fn a_refusal_is_not_repeated() {
+    isolated("a_refusal_is_not_repeated", |bench| {
+        let key = bench.key(KeyAlgorithm::P256, ONE);
+        for rv in ["68", "70", "21"] {
+            bench.fault("C_Sign", &format!("fail {rv} 1"));
+            bench.take_calls("C_Sign");
+            let answer = sign(&key);
+            assert!(matches!(answer, Err(SignError::Refused(_))), "{rv}: {answer:?}");
+            assert_eq!(bench.take_calls("C_Sign"), 1, "{rv}");
+            assert!(sign(&key).is_ok());
+        }
+    });
+}
+
+#[test]
+fn a_spoiled_signature_never_leaves() {
+    isolated("a_spoiled_signature_never_leaves", |bench| {
+        for algorithm in [KeyAlgorithm::P256, KeyAlgorithm::Ed25519, KeyAlgorithm::Rsa(2048)] {
+            let uri = bench.uri(&format!("token=test;object={algorithm}"));
+            generate(&uri, bench.pin(), algorithm).unwrap();
+            let key = Pkcs11Key::open(&uri, bench.pin(), ONE).unwrap();
+            bench.fault("C_Sign", "spoil 1");
+            bench.take_calls("C_Sign");
+            let answer = sign(&key);
+            assert!(matches!(answer, Err(SignError::BadSignature)), "{answer:?}");
+            assert_eq!(bench.take_calls("C_Sign"), 1, "not tried again: a person should look");
+            assert!(sign(&key).is_ok());
+        }
+    });
+}
+
+#[test]
+fn a_token_that_hangs_does_not_hang_the_caller() {
+    isolated("a_token_that_hangs_does_not_hang_the_caller", |bench| {
+        let options = Options { threads: 2, queue: 8, deadline: Duration::from_millis(500) };
+        let key = bench.key(KeyAlgorithm::P256, options);
+        assert!(sign(&key).is_ok());
+        bench.fault("C_Sign", "hang 1");
+        let answer = sign(&key);
+        assert!(matches!(answer, Err(SignError::Unavailable(_))), "{answer:?}");
+        // The other session still serves.
+        assert!(sign(&key).is_ok());
+        // With both stuck, callers get their answer all the same.
+        bench.fault("C_Sign", "hang 1");
+        assert!(matches!(sign(&key), Err(SignError::Unavailable(_))));
+        assert!(matches!(sign(&key), Err(SignError::Unavailable(_))));
+        bench.open_gate();
+        let back = (0..100).any(|_| sign(&key).is_ok());
+        assert!(back, "the threads come back when the token does");
+    });
+}
+
+#[test]
+fn a_module_that_hangs_while_opening_does_not_hang_start_up() {
+    isolated("a_module_that_hangs_while_opening_does_not_hang_start_up", |bench| {
+        let _ = bench.key(KeyAlgorithm::P256, ONE);
+        bench.fault("C_OpenSession", "hang 1");
+        let answer = bench.open(Options { deadline: Duration::from_millis(200), ..ONE });
+        assert!(matches!(answer, Err(Pkcs11Error::TimedOut)), "{answer:?}");
+        assert!(bench.open(ONE).is_ok());
+        bench.open_gate();
+    });
+}
+
+#[test]
+fn a_wrong_pin_is_tried_once() {
+    isolated("a_wrong_pin_is_tried_once", |bench| {
+        generate(&bench.uri("token=test;object=release"), bench.pin(), KeyAlgorithm::P256).unwrap();
+        bench.take_calls("C_Login");
+        let wrong = || Some(Secret::new(b"000000".to_vec()));
+        let uri = bench.uri("token=test;object=release");
+        for _ in 0..5 {
+            let answer = Pkcs11Key::open(&uri, wrong(), ONE);
+            assert!(matches!(answer, Err(Pkcs11Error::WrongPin)), "{answer:?}");
+        }
+        assert_eq!(bench.take_calls("C_Login"), 1, "the token was asked once");
+        let (context, slot) = beside(bench);
+        assert!(context.get_token_info(slot).unwrap().user_pin_count_low(), "and counted it");
+        // Another URI of the same token does not get to try it either.
+        let answer = Pkcs11Key::open(&bench.uri("token=test;type=private"), wrong(), ONE);
+        assert!(matches!(answer, Err(Pkcs11Error::WrongPin)), "{answer:?}");
+        assert_eq!(bench.take_calls("C_Login"), 0);
+        // A person puts the right one in place.
+        assert!(sign(&bench.open(ONE).unwrap()).is_ok());
+        // Closed again, nobody is logged in.
+        let none = Pkcs11Key::open(&uri, None, ONE);
+        assert!(matches!(none, Err(Pkcs11Error::NoPin)), "{none:?}");
+    });
+}
+
+#[test]
+fn a_pin_that_changed_under_us_is_tried_once_and_latches() {
+    isolated("a_pin_that_changed_under_us_is_tried_once_and_latches", |bench| {
+        let key = bench.key(KeyAlgorithm::P256, Options { threads: 3, ..ONE });
+        assert!(sign(&key).is_ok());
+        let (context, slot) = beside(bench);
+        let session = context.open_rw_session(slot).unwrap();
+        session.set_pin(&AuthPin::from(common::PIN), &AuthPin::from("654321")).unwrap();
+        session.logout().unwrap();
+        bench.take_calls("C_Login");
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| sign(&key))).collect();
+            for thread in threads {
+                let answer = thread.join().unwrap();
+                assert!(matches!(answer, Err(SignError::WrongPin)), "{answer:?}");
+            }
+        });
+        assert_eq!(bench.take_calls("C_Login"), 1, "three sessions, eight requests, one try");
+        // Even with the token open again: it takes a person to say so.
+        session.login(UserType::User, Some(&AuthPin::from("654321"))).unwrap();
+        assert!(matches!(sign(&key), Err(SignError::WrongPin)));
+        drop(key);
+        let fresh = Pkcs11Key::open(
+            &bench.uri("token=test;object=release"),
+            Some(Secret::new(b"654321".to_vec())),
+            ONE,
+        );
+        assert!(sign(&fresh.unwrap()).is_ok());
+    });
+}
+
+#[test]
+fn the_last_try_is_left_to_a_person() {
+    isolated("the_last_try_is_left_to_a_person", |bench| {
+        generate(&bench.uri("token=test;object=release"), bench.pin(), KeyAlgorithm::P256).unwrap();
+        bench.take_calls("C_Login");
+        bench.fault("flags", "20000"); // CKF_USER_PIN_FINAL_TRY
+        let answer = bench.open(ONE);
+        assert!(matches!(answer, Err(Pkcs11Error::FinalTry)), "{answer:?}");
+        bench.fault("flags", "40000"); // CKF_USER_PIN_LOCKED
+        let answer = bench.open(ONE);
+        assert!(matches!(answer, Err(Pkcs11Error::PinLocked)), "{answer:?}");
+        assert_eq!(bench.take_calls("C_Login"), 0);
+        bench.clear("flags");
+        assert!(bench.open(ONE).is_ok());
+    });
+}
+
+#[test]
+fn a_key_that_was_replaced_is_not_used() {
+    isolated("a_key_that_was_replaced_is_not_used", |bench| {
+        let key = bench.key(KeyAlgorithm::P256, ONE);
+        let (context, slot) = beside(bench);
+        let session = context.open_rw_session(slot).unwrap();
+        for object in session.find_objects(&[]).unwrap() {
+            session.destroy_object(object).unwrap();
+        }
+        let gone = sign(&key);
+        assert!(matches!(gone, Err(SignError::Refused(_))), "{gone:?}");
+        generate(&bench.uri("token=test;object=release"), bench.pin(), KeyAlgorithm::P256).unwrap();
+        let answer = sign(&key);
+        let Err(SignError::Refused(why)) = &answer else { panic!("{answer:?}") };
+        assert!(why.contains("replaced"), "{why}");
+    });
+}
+
+#[test]
+fn a_full_queue_refuses_at_once() {
+    isolated("a_full_queue_refuses_at_once", |bench| {
+        let key = bench.key(KeyAlgorithm::P256, Options { threads: 1, queue: 2, ..ONE });
+        bench.fault("C_Sign", "hang 1");
+        let log = MemoryLog::default();
+        let tbs = Tbs::Message(b"firmware".to_vec());
+        bench.take_calls("C_Sign");
+        let answers = std::thread::scope(|scope| {
+            let request = || {
+                let tbs = tbs.clone();
+                wait(async { key.sign(covering(&log, key.public_key(), &tbs).await, tbs.clone()).await })
+            };
+            let mut threads = vec![scope.spawn(request)];
+            while bench.take_calls("C_Sign") == 0 {
+                std::thread::yield_now();
+            }
+            // One hangs. Of seven more two wait, and five are refused before
+            // anything is let go.
+            threads.extend((0..7).map(|_| scope.spawn(request)));
+            while threads.iter().filter(|thread| thread.is_finished()).count() < 5 {
+                std::thread::yield_now();
+            }
+            bench.open_gate();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        let signed = answers.iter().filter(|answer| answer.is_ok()).count();
+        assert_eq!(signed, 3, "{answers:?}");
+        assert!(answers.iter().all(|answer| matches!(answer, Ok(_) | Err(SignError::Unavailable(_)))));
+    });
+}
