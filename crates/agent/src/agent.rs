@@ -38,7 +38,7 @@ use crate::status::Status;
 use crate::trial::Standing;
 
 /// Where devices find payloads on their server.
-const CARRIER_BASE: &str = "/v1/";
+const CARRIER_BASE: &str = "/";
 
 /// What the agent depends on, so that tests can choose it.
 #[derive(Clone)]

@@ -18,14 +18,15 @@ struct Scene {
     new: Release,
 }
 
-async fn scene(old: &Release, new: &Release) -> (Scene, Agent) {
+async fn scene(old: &Release, new: &Release) -> Scene {
     let files = SimFiles::default();
     let config =
         Config { sync_bytes: 1 << 20, tries: 20, ..config(Path::new("/sim"), &["rootfs", "boot"], 8 << 20) };
     let deps = Deps { files: Arc::new(files.clone()), ..deps(&config) };
     let agent = device(&config, &deps).await;
     bring_up(&agent, old).await;
-    (Scene { files, config, deps, old: old.clone(), new: new.clone() }, agent)
+    drop(agent);
+    Scene { files, config, deps, old: old.clone(), new: new.clone() }
 }
 
 /// Everything from the offer to the confirmed image.
@@ -39,6 +40,15 @@ async fn update(agent: &Agent, release: &Release) -> Result<(), Error> {
 }
 
 impl Scene {
+    /// The same scene once more, and its agent.
+    fn again(&self) -> (Scene, Agent) {
+        let files = self.files.fork();
+        let deps = Deps { files: Arc::new(files.clone()), ..self.deps.clone() };
+        let agent = Agent::new(self.config.clone(), deps.clone()).unwrap();
+        let (config, old, new) = (self.config.clone(), self.old.clone(), self.new.clone());
+        (Scene { files, config, deps, old, new }, agent)
+    }
+
     /// Power is back: whatever happened, something boots; and after at most
     /// a few more rounds the new image is confirmed.
     async fn recovers(&self, seed: u64, label: &str) {
@@ -91,9 +101,9 @@ impl Scene {
 
 fn releases() -> (Release, Release) {
     let make = |sequence: u64| {
-        let mut image = noise(2_600_000, 1);
+        let mut image = noise(1_400_000, 1);
         // The second image shares its beginning with the first.
-        image.splice(700_000.., noise(1_900_000, sequence));
+        image.splice(700_000.., noise(700_000, sequence));
         let components = vec![("rootfs", image), ("boot", noise(9000, sequence))];
         Recipe { components, epoch: sequence, ..Recipe::new(sequence, vec![]) }.make()
     };
@@ -103,14 +113,15 @@ fn releases() -> (Release, Release) {
 #[tokio::test]
 async fn a_cut_at_any_operation_leaves_a_device_that_boots_and_updates() {
     let (old, new) = releases();
-    let (whole, agent) = scene(&old, &new).await;
+    let first = scene(&old, &new).await;
+    let (whole, agent) = first.again();
     let start = whole.files.operations();
     update(&agent, &new).await.unwrap();
     let operations = whole.files.operations() - start;
     assert!(operations > 60, "{operations}");
     for at in 1..=operations {
         for seed in 0..3 {
-            let (scene, agent) = scene(&old, &new).await;
+            let (scene, agent) = first.again();
             scene.files.cut_after(at);
             let result = update(&agent, &new).await;
             drop(agent);
@@ -130,8 +141,9 @@ async fn a_cut_while_going_back_leaves_a_device_that_boots() {
         *health.0.lock().unwrap() = Some("no service".to_owned());
         Deps { health: Arc::new(health), ..deps.clone() }
     };
+    let first = scene(&old, &new).await;
     for at in 1.. {
-        let (scene, agent) = scene(&old, &new).await;
+        let (scene, agent) = first.again();
         drop(agent);
         let agent = Agent::new(scene.config.clone(), unhealthy(&scene.deps)).unwrap();
         install(&agent, &new).await.unwrap();

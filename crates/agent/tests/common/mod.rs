@@ -69,7 +69,7 @@ pub fn root(environment: Environment, minimum_epoch: u64) -> Vec<u8> {
 /// Bytes that compress badly and differ everywhere.
 pub fn noise(len: usize, mut seed: u64) -> Vec<u8> {
     let mut out = Vec::with_capacity(len + 8);
-    seed |= 1;
+    seed = 2 * seed + 1;
     while out.len() < len {
         seed ^= seed << 13;
         seed ^= seed >> 7;

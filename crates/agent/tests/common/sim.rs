@@ -24,7 +24,7 @@ enum Change {
     Rename(PathBuf, PathBuf),
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Disk {
     nodes: Vec<Node>,
     names: BTreeMap<PathBuf, usize>,
@@ -91,6 +91,12 @@ fn write_into(bytes: &mut Vec<u8>, at: u64, piece: &[u8]) {
 }
 
 impl SimFiles {
+    /// Another disk with the same content.
+    pub fn fork(&self) -> SimFiles {
+        let disk = Disk { locked: false, ..self.0.lock().unwrap().clone() };
+        SimFiles(Arc::new(Mutex::new(disk)))
+    }
+
     /// Operations that changed something so far.
     pub fn operations(&self) -> u64 {
         self.0.lock().unwrap().operations

@@ -1,0 +1,91 @@
+//! Install of a 256 MiB payload with all checks on, against `dd` with fsync
+//! and `sha256sum` of the same file in the same directory.
+//!
+//! `cargo bench -p firmseal-agent --bench install -- [DIRECTORY] [MIB]`
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::*;
+use firmseal_core::Environment;
+
+const ROUNDS: u64 = 5;
+
+/// Runs a command; how long it took and its peak memory in KiB.
+fn timed(command: &mut Command) -> (Duration, u64) {
+    let started = Instant::now();
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    let done = loop {
+        if let Some(done) = child.try_wait().unwrap() {
+            break done;
+        }
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+        peak = peak.max(kib.unwrap_or(0));
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    assert!(done.success(), "{command:?}");
+    (started.elapsed(), peak)
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let base = arguments.first().map_or_else(std::env::temp_dir, PathBuf::from);
+    let size = arguments.get(1).map_or(256, |mib| mib.parse().unwrap()) << 20;
+    let dir = tempfile::tempdir_in(base).unwrap();
+    let path = |name: &str| -> PathBuf { dir.path().join(name) };
+    let config = path("agent.toml");
+    std::fs::write(&config, config_text(dir.path(), &["rootfs"], 1 << 30)).unwrap();
+    std::fs::write(path("root.cbor"), root(Environment::Test, 0)).unwrap();
+    let agent = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_firmseal-agent"));
+        command.arg("--config").arg(&config).env("FIRMSEAL_LOG", "warn");
+        command
+    };
+    timed(agent().args(["enrol", "--anchor"]).arg(path("root.cbor")));
+
+    let (mut installs, mut copies, mut hashes, mut peak) = (vec![], vec![], vec![], 0);
+    for round in 1..=ROUNDS {
+        let release = Recipe::new(round, noise(size, round)).make();
+        std::fs::write(path("bundle"), release.bundle()).unwrap();
+        std::fs::write(path("image"), &release.payloads[0]).unwrap();
+        drop(release);
+        settle(dir.path());
+        let (took, kib) = timed(agent().arg("install").arg(path("bundle")));
+        peak = peak.max(kib);
+        installs.push(took);
+        settle(dir.path());
+        let copy = format!("of={}", path("copy").display());
+        let image = format!("if={}", path("image").display());
+        copies.push(timed(Command::new("dd").args([&image, &copy, "bs=1M", "conv=fsync"])).0);
+        std::fs::remove_file(path("copy")).unwrap();
+        hashes.push(timed(Command::new("sha256sum").arg(path("image"))).0);
+        timed(agent().arg("boot"));
+        timed(agent().args(["confirm", "--now"]));
+    }
+    let median = |times: &mut Vec<Duration>| {
+        times.sort();
+        times[times.len() / 2]
+    };
+    let (install, copy, hash) = (median(&mut installs), median(&mut copies), median(&mut hashes));
+    let floor = copy.max(hash);
+    println!("install {install:?}, dd with fsync {copy:?}, sha256sum {hash:?} (medians of {ROUNDS})");
+    println!(
+        "ratio {:.2} (target 0.80), peak memory {} MiB",
+        floor.as_secs_f64() / install.as_secs_f64(),
+        peak / 1024
+    );
+}
+
+/// Writes out what earlier steps left dirty, so that nobody pays for it.
+fn settle(dir: &Path) {
+    timed(Command::new("sync").arg("-f").arg(dir));
+}
