@@ -6,12 +6,20 @@
 
 #![allow(unreachable_pub, reason = "a program has no outside; `pub` means outside its module")]
 
+mod backoff;
+mod certificates;
 mod commands;
+mod download;
 mod error;
 mod keys;
+mod newfile;
 mod output;
 mod place;
 mod profile;
+mod progress;
+mod record;
+mod units;
+mod upload;
 
 use std::process::ExitCode;
 

@@ -118,21 +118,24 @@ impl Catalog {
 
     /// What one device is offered.
     ///
-    /// Nothing, if it is revoked or has not said what it runs; nothing at
-    /// or below the sequence it runs; nothing below its epoch, which it
-    /// would refuse; nothing it refused or reverted before.
+    /// Nothing, if it is revoked; nothing at or below the sequence it runs;
+    /// nothing below its epoch, which it would refuse; nothing it refused
+    /// or reverted before. A device that runs no release of ours, fresh
+    /// from the factory, stands at zero; should it hide what it runs, its
+    /// own floors still decide.
     pub fn offer_for(&self, device: &Device, now: Time) -> Option<Offer> {
         if device.state != DeviceState::Active {
             return None;
         }
-        let running = device.running.as_ref()?;
+        let (sequence, epoch) =
+            device.running.as_ref().map_or((0, 0), |running| (running.sequence, running.epoch));
         self.products
             .get(&device.product)?
             .iter()
-            .take_while(|(_, offer)| offer.sequence > running.sequence)
+            .take_while(|(_, offer)| offer.sequence > sequence)
             .find(|(rollout, offer)| {
                 rollout.starts <= now
-                    && offer.epoch >= running.epoch
+                    && offer.epoch >= epoch
                     && !device.held.contains(&offer.release)
                     && rollout.cohort.contains(device)
             })

@@ -145,7 +145,8 @@ fn fleet() -> impl Strategy<Value = Fleet> {
 
 /// The rule, written once more as plainly as it can be said.
 fn may_have(device: &Device, rollout: &Rollout, release: &Release) -> bool {
-    let Some(running) = &device.running else { return false };
+    let (sequence, epoch) =
+        device.running.as_ref().map_or((0, 0), |running| (running.sequence, running.epoch));
     device.state == DeviceState::Active
         && rollout.state == RolloutState::Active
         && rollout.release == release.id
@@ -154,8 +155,8 @@ fn may_have(device: &Device, rollout: &Rollout, release: &Release) -> bool {
         && release.product == device.product
         && rollout.starts <= NOW
         && rollout.cohort.contains(device)
-        && release.sequence > running.sequence
-        && release.epoch >= running.epoch
+        && release.sequence > sequence
+        && release.epoch >= epoch
         && !device.held.contains(&release.id)
 }
 
@@ -228,7 +229,13 @@ proptest! {
             let plan = fleet.plan();
             for device in &mut fleet.devices {
                 let Some(offer) = plan.offers.get(&device.id) else { continue };
-                let running = device.running.as_mut().unwrap();
+                let running = device.running.get_or_insert_with(|| Running {
+                    version: offer.version.clone(),
+                    sequence: 0,
+                    epoch: 0,
+                    slot: "a".to_owned(),
+                    state: SlotState::Confirmed,
+                });
                 prop_assert!(offer.sequence > running.sequence && offer.epoch >= running.epoch);
                 (running.sequence, running.epoch) = (offer.sequence, offer.epoch);
             }

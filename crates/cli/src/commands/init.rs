@@ -13,13 +13,10 @@ use firmseal_fleet::Time;
 use firmseal_fleet::operator::{Credential, CredentialId, CredentialKind, Role as OperatorRole};
 use firmseal_keys::{DynSigner, FileKey, KeyUri, Logged, Secret, SecretSource, Signer};
 use firmseal_manifest::{Intent, KeyAlgorithm, PublicKey, Purpose};
+use firmseal_server::{Pair, create_device_ca, create_server_certificate};
 use firmseal_store::Operators;
 use firmseal_store_local::LocalStore;
 use firmseal_trust::{Demands, Holder, RoleSpec, RootSpec};
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
-};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -77,6 +74,20 @@ pub enum World {
 }
 
 impl Init {
+    /// A test place on this machine, for the demo.
+    pub fn for_demo(directory: PathBuf) -> Init {
+        Init {
+            directory,
+            host: vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
+            port: 8443,
+            environment: World::Test,
+            root_key: None,
+            release_key: None,
+            artifact_key: None,
+            secret: None,
+        }
+    }
+
     /// Runs the command.
     pub fn run(self, output: &Output) -> Result {
         let made = super::block_on_value(self.make())?;
@@ -288,19 +299,13 @@ impl Init {
     /// The server's self-signed certificate and the device CA.
     fn certificates(&self, base: &Path) -> Result {
         let tls = base.join(layout::TLS);
-        let failed = |error: rcgen::Error| CliError::new(Kind::Usage, error).about("certificate for --host");
-        let mut server = CertificateParams::new(self.host.clone()).map_err(failed)?;
-        server.distinguished_name = named(&self.host[0]);
-        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let mut authority = CertificateParams::new(Vec::<String>::new()).map_err(failed)?;
-        authority.distinguished_name = named("Firmseal device CA");
-        authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        for (name, params) in [("server", server), ("device-ca", authority)] {
-            let key = KeyPair::generate().map_err(failed)?;
-            let certificate = params.self_signed(&key).map_err(failed)?;
-            write(&tls.join(format!("{name}.pem")), certificate.pem().as_bytes())?;
-            write_secret(&tls.join(format!("{name}.key")), key.serialize_pem().trim_end())?;
+        let now = Time::from(SystemTime::now());
+        for (name, pair) in
+            [("server", create_server_certificate(&self.host, now)), ("device-ca", create_device_ca(now))]
+        {
+            let Pair { certificate, key } = pair.map_err(|error| CliError::new(Kind::Usage, error))?;
+            write(&tls.join(format!("{name}.pem")), certificate.as_bytes())?;
+            write_secret(&tls.join(format!("{name}.key")), key.trim_end())?;
         }
         Ok(())
     }
@@ -329,12 +334,6 @@ const SIGNING_HEAD: &str = "# What signs here, and under which root document.\n\
 pub struct Made {
     /// The release key.
     pub release: PublicKey,
-}
-
-fn named(name: &str) -> DistinguishedName {
-    let mut out = DistinguishedName::new();
-    out.push(DnType::CommonName, name);
-    out
 }
 
 /// 256 random bits in hexadecimal.

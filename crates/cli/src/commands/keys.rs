@@ -12,6 +12,9 @@ use crate::output::Output;
 
 /// Make, list and show keys
 #[derive(Subcommand)]
+#[command(after_help = "Examples:
+  firmseal keys generate file:dev.pem --secret prompt
+  firmseal keys list 'pkcs11:token=hsm?pin-source=file:pin'")]
 pub enum Keys {
     /// Make a key: in a file for development, in a token for everything else
     #[command(after_help = "Examples:

@@ -1,10 +1,27 @@
 //! The subcommands: one file each.
 
+mod artifact;
+mod completions;
+mod demo;
+mod device;
+mod export;
+mod import;
 mod init;
 mod inspect;
 mod keys;
+mod label;
+mod listing;
+mod man;
+mod product;
+mod release;
+mod rollout;
+mod serve;
 mod sign;
+mod tally;
+mod tls;
+mod token;
 mod verify;
+mod watch;
 
 use std::path::Path;
 
@@ -18,26 +35,65 @@ use crate::output::Output;
 pub enum Command {
     /// Make keys, trust and settings for a server in a directory
     Init(init::Init),
+    /// Start the server of a place
+    Serve(serve::Serve),
+    /// Watch the whole chain on this machine
+    Demo(demo::Demo),
     /// Make and list keys
     #[command(subcommand)]
     Keys(keys::Keys),
     /// Sign firmware into a release, offline, without a server
     Sign(sign::Sign),
+    /// Make, list and show products
+    #[command(subcommand)]
+    Product(product::Products),
+    /// Upload, list and show artifacts
+    #[command(subcommand)]
+    Artifact(artifact::Artifacts),
+    /// Make, show, export and withdraw releases
+    #[command(subcommand)]
+    Release(release::Releases),
+    /// Enrol, list, show and revoke devices
+    #[command(subcommand)]
+    Device(device::Devices),
+    /// Start, watch, halt and resume rollouts
+    #[command(subcommand)]
+    Rollout(rollout::Rollouts),
+    /// Make, list and revoke operators' tokens
+    #[command(subcommand)]
+    Token(token::Tokens),
     /// Show what a firmware file, envelope or bundle says of itself
     Inspect(inspect::Inspect),
     /// Check a release offline, as a device would
     Verify(verify::Verify),
+    /// Show, convert and make certificates
+    #[command(subcommand)]
+    Tls(tls::Tls),
+    /// Print a shell's completions
+    Completions(completions::Completions),
+    /// Print or write manual pages
+    Man(man::Man),
 }
 
 /// Runs a subcommand.
 pub fn run(command: Command, profile: Option<&Path>, output: &Output) -> Result {
-    let _ = profile;
     match command {
         Command::Init(command) => command.run(output),
+        Command::Serve(command) => block_on(command.run(output)),
+        Command::Demo(command) => block_on(command.run()),
         Command::Keys(command) => command.run(output),
         Command::Sign(command) => block_on(command.run(output)),
         Command::Inspect(command) => command.run(output),
+        Command::Product(command) => command.run(profile, output),
+        Command::Artifact(command) => command.run(profile, output),
+        Command::Release(command) => command.run(profile, output),
+        Command::Device(command) => command.run(profile, output),
+        Command::Rollout(command) => command.run(profile, output),
+        Command::Token(command) => command.run(profile, output),
         Command::Verify(command) => command.run(output),
+        Command::Tls(command) => command.run(output),
+        Command::Completions(command) => command.run(output),
+        Command::Man(command) => command.run(output),
     }
 }
 

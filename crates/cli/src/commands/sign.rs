@@ -11,7 +11,7 @@ use firmseal_fleet::{Artifact, Product, Release, Time};
 use firmseal_formats::Parameters;
 use firmseal_manifest::bundle::BundleWriter;
 use firmseal_manifest::{ArtifactId, ChannelName, Digest, ProductId};
-use firmseal_sign::{Order, OrderedComponent, Requester};
+use firmseal_sign::{Order, OrderedComponent, Requester, Signed};
 use firmseal_store::{BlobStream, Blobs, Registry, StoreError};
 use firmseal_store_local::LocalStore;
 use semver::Version;
@@ -35,47 +35,49 @@ use crate::place::Place;
 pub struct Sign {
     /// The place that `firmseal init` made
     #[arg(long, value_name = "DIR", default_value = "firmseal")]
-    place: PathBuf,
+    pub place: PathBuf,
     /// The product, as it is in the registry
     #[arg(long, value_name = "NAME", required_unless_present = "product_file")]
-    product: Option<ProductId>,
+    pub product: Option<ProductId>,
     /// A product to add to the registry first, in TOML
     #[arg(long, value_name = "FILE")]
-    product_file: Option<PathBuf>,
+    pub product_file: Option<PathBuf>,
     /// The channel
     #[arg(long, default_value = "stable")]
-    channel: ChannelName,
+    pub channel: ChannelName,
     /// The version, for people (semver)
     #[arg(long, value_name = "VERSION")]
-    version: Version,
+    pub version: Version,
     /// The security epoch
     #[arg(long, value_name = "N")]
-    epoch: u64,
+    pub epoch: u64,
     /// The sequence number; the next free one if left out
     #[arg(long, value_name = "N")]
-    sequence: Option<u64>,
+    pub sequence: Option<u64>,
     /// A component and its file
     #[arg(long = "component", value_name = "NAME=FILE", required = true)]
-    components: Vec<Assignment>,
+    pub components: Vec<Assignment>,
     /// A parameter of the firmware format
     #[arg(long = "param", value_name = "NAME=VALUE")]
-    parameters: Vec<Assignment>,
+    pub parameters: Vec<Assignment>,
     /// The CI's id of the build
     #[arg(long, default_value = "")]
-    build: String,
+    pub build: String,
     /// The commit it was built from
     #[arg(long, default_value = "")]
-    commit: String,
+    pub commit: String,
     /// The bundle to write
     #[arg(long, short, value_name = "FILE")]
-    output: PathBuf,
+    pub output: PathBuf,
 }
 
 /// `NAME=VALUE` on the command line.
 #[derive(Clone)]
 pub struct Assignment {
-    name: String,
-    value: String,
+    /// Before the `=`.
+    pub name: String,
+    /// After it.
+    pub value: String,
 }
 
 impl FromStr for Assignment {
@@ -94,6 +96,27 @@ impl FromStr for Assignment {
 impl Sign {
     /// Runs the command.
     pub async fn run(self, output: &Output) -> Result {
+        let Signed { release, stored } = self.make().await?;
+        if stored {
+            output.note("the same order was signed before; this is its release");
+        }
+        let value = json!({ "release": release, "bundle": self.output });
+        output.value(&value, || {
+            format!(
+                "signed {} {} as {}\nsequence   {}\nmanifest   {}\nlog index  {}\nbundle     {}\n",
+                release.product,
+                release.version,
+                release.id,
+                release.sequence,
+                release.manifest,
+                release.log_index,
+                self.output.display()
+            )
+        })
+    }
+
+    /// Signs, and writes the bundle.
+    pub async fn make(&self) -> Result<Signed> {
         if self.output.exists() {
             return Err(CliError::new(Kind::Conflict, "exists")
                 .about(self.output.display())
@@ -130,23 +153,7 @@ impl Sign {
         };
         let signed = pipeline.release(&order, now).await?;
         write_bundle(&store, pipeline.root(), &signed.release, &self.output).await?;
-        let release = signed.release;
-        if signed.stored {
-            output.note("the same order was signed before; this is its release");
-        }
-        let value = json!({ "release": release, "bundle": self.output });
-        output.value(&value, || {
-            format!(
-                "signed {} {} as {}\nsequence   {}\nmanifest   {}\nlog index  {}\nbundle     {}\n",
-                release.product,
-                release.version,
-                release.id,
-                release.sequence,
-                release.manifest,
-                release.log_index,
-                self.output.display()
-            )
-        })
+        Ok(signed)
     }
 
     async fn product(&self, store: &LocalStore) -> Result<ProductId> {

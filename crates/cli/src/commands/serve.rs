@@ -1,0 +1,106 @@
+//! `firmseal serve`: the server of a place.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use firmseal_server::logging::{self, LogFormat};
+use firmseal_server::{Config, ConfigError, Deps, Running, Server, ServerError};
+use firmseal_store::Store;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::error::{CliError, Kind, Result};
+use crate::output::Output;
+use crate::place::{Place, layout};
+
+/// Start the server of a place
+///
+/// Runs until SIGINT or SIGTERM, then lets requests end. SIGHUP looks for
+/// new certificates at once; they are also noticed by themselves.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  firmseal serve
+  firmseal serve /srv/firmseal --log json
+  RUST_LOG=debug firmseal serve")]
+pub struct Serve {
+    /// The place that `firmseal init` made
+    #[arg(default_value = "firmseal")]
+    place: PathBuf,
+    /// How log lines are written
+    #[arg(long, value_enum, default_value = "text")]
+    log: Log,
+    /// Which log lines are written
+    #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
+    filter: String,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Log {
+    /// Text for people
+    Text,
+    /// One JSON object in each line
+    Json,
+}
+
+impl Serve {
+    /// Runs the command.
+    pub async fn run(self, output: &Output) -> Result {
+        let format = match self.log {
+            Log::Text => LogFormat::Text,
+            Log::Json => LogFormat::Json,
+        };
+        logging::start(format, &self.filter);
+        let place = Place::open(&self.place)?;
+        let config = Config::read(&place.path(layout::SERVER))?;
+        let deps = deps(&place)?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let running = Server::start(config, deps).await?;
+        for (serves, address) in running.addresses() {
+            output.note(format_args!("{:<9} https://{address}", serves.as_str()));
+        }
+        tokio::select! {
+            result = tokio::signal::ctrl_c() => result?,
+            _ = terminate.recv() => {}
+        }
+        output.note("stopping; requests in flight may end");
+        running.shutdown().await;
+        Ok(())
+    }
+}
+
+/// What the server of a place works with: its store and its open keys.
+pub fn deps(place: &Place) -> Result<Deps> {
+    let store = place.store()?;
+    let pipeline = Arc::new(place.pipeline(&store)?);
+    let log = Arc::new(store.intents().clone());
+    let shared: Arc<dyn Store> = Arc::new(store);
+    Ok(Deps::new(shared, pipeline, log))
+}
+
+/// Starts the server of a place on free ports of the loopback interface.
+pub async fn start_on_free_ports(place: &Place) -> Result<Running> {
+    let config = Config::read(&place.path(layout::SERVER))?;
+    let mut sockets = Vec::new();
+    for _ in &config.listener {
+        sockets.push(tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?);
+    }
+    Ok(Server::start_on(config, deps(place)?, sockets).await?)
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> CliError {
+        let hint = error.hint.clone();
+        CliError::new(Kind::Usage, error).hint(hint)
+    }
+}
+
+impl From<ServerError> for CliError {
+    fn from(error: ServerError) -> CliError {
+        match error {
+            ServerError::Store(error) => error.into(),
+            ServerError::Twice(_) => CliError::new(Kind::Usage, error),
+            other => CliError::new(Kind::Local, other),
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Orders and what becomes of them, over a real store.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use firmseal_core::Environment as CoreEnvironment;
+use firmseal_fleet::product::{BlockSize, ComponentSpec, Environment};
+use firmseal_fleet::{Product, Time};
+use firmseal_keys::{FileKey, Secret, Signer};
+use firmseal_manifest::{ArtifactId, Digest, KeyAlgorithm, PublicKey};
+use firmseal_sign::device::Floors;
+use firmseal_sign::{
+    GateRefusal, Keys, Order, OrderedComponent, Pipeline, PipelineError, Requester, Signed, verify_release,
+};
+use firmseal_store::{Blobs, Registry, Store};
+use firmseal_store_local::LocalStore;
+use firmseal_testkit::TestKey;
+use firmseal_testkit::world::firmware;
+use firmseal_trust::{Demands, Holder, Role, RoleSpec, RootSpec};
+use uuid::Uuid;
+
+struct Bench {
+    store: LocalStore,
+    pipeline: Pipeline,
+    _directory: tempfile::TempDir,
+}
+
+fn secret() -> Secret {
+    Secret::new(b"correct horse".to_vec())
+}
+
+fn root_for(release: &PublicKey, environment: CoreEnvironment) -> Vec<u8> {
+    let root_key = TestKey::ed25519(100);
+    let holder = |name: &str, key: &PublicKey| Holder { name: name.into(), keys: vec![key.clone()] };
+    let role = |role, holder| RoleSpec { role, threshold: 1, holders: vec![holder], products: vec![] };
+    let unsigned = RootSpec {
+        version: 1,
+        lineage: [1; 16],
+        environment,
+        roles: vec![
+            role(Role::Root, holder("custodian", root_key.public())),
+            role(Role::Release, holder("ci", release)),
+        ],
+        minimum_epoch: 0,
+        demands: Some(Demands { witnesses: 0, approvals: 0 }),
+    }
+    .assemble()
+    .unwrap();
+    let signature = root_key.sign(&unsigned.to_be_signed(root_key.public()).unwrap());
+    unsigned.seal(&[(root_key.public(), signature)]).unwrap()
+}
+
+fn key(directory: &Path, name: &str, algorithm: KeyAlgorithm) -> Arc<FileKey> {
+    Arc::new(FileKey::generate(&directory.join(name), algorithm, &secret()).unwrap())
+}
+
+async fn bench(format: &str) -> Bench {
+    let directory = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(&directory.path().join("store")).unwrap();
+    let release = key(directory.path(), "release.pem", KeyAlgorithm::Ed25519);
+    let artifact = key(directory.path(), "artifact.pem", KeyAlgorithm::P256);
+    let root = root_for(release.public_key(), CoreEnvironment::Test);
+    let keys = Keys { release: vec![release], artifact: Some(artifact) };
+    let shared: Arc<dyn Store> = Arc::new(store.clone());
+    let pipeline = Pipeline::new(shared, Arc::new(store.intents().clone()), root, keys);
+    store
+        .insert_product(Product {
+            id: "gateway".parse().unwrap(),
+            environment: Environment::Test,
+            vendor: Uuid::from_u128(1),
+            class: Uuid::from_u128(2),
+            hardware: vec![],
+            format: format.to_owned(),
+            components: vec![ComponentSpec {
+                name: "main".to_owned(),
+                capacity: 1 << 20,
+                block_size: BlockSize::Page,
+            }],
+            created: Time::EPOCH,
+        })
+        .await
+        .unwrap();
+    Bench { store, pipeline, _directory: directory }
+}
+
+impl Bench {
+    async fn upload(&self, bytes: &[u8]) -> ArtifactId {
+        let id = ArtifactId(self.store.put_bytes(bytes.to_vec().into()).await.unwrap());
+        self.store
+            .insert_artifact(firmseal_fleet::Artifact {
+                id,
+                size: bytes.len() as u64,
+                format: "raw".to_owned(),
+                inspection: serde_json::Value::Null,
+                uploaded_by: "ci".to_owned(),
+                created: Time::EPOCH,
+            })
+            .await
+            .unwrap();
+        id
+    }
+
+    async fn order(&self, version: &str, payload: &[u8]) -> Order {
+        Order {
+            key: None,
+            requester: Requester { name: "ci".to_owned(), credential: Digest([9; 32]) },
+            product: "gateway".parse().unwrap(),
+            channel: "stable".parse().unwrap(),
+            version: version.parse().unwrap(),
+            sequence: None,
+            epoch: 1,
+            components: vec![OrderedComponent {
+                name: "main".to_owned(),
+                artifact: self.upload(payload).await,
+            }],
+            parameters: Default::default(),
+            build: "build-17".to_owned(),
+            commit: "abc123".to_owned(),
+        }
+    }
+
+    async fn sign(&self, order: &Order) -> Result<Signed, PipelineError> {
+        self.pipeline.release(order, Time::EPOCH).await
+    }
+}
+
+#[tokio::test]
+async fn the_same_order_is_signed_once() {
+    let bench = bench("raw").await;
+    let order = bench.order("1.0.0", &firmware(50_000, 1)).await;
+    let first = bench.sign(&order).await.unwrap();
+    let entries = bench.store.intents().len();
+    let second = bench.sign(&order).await.unwrap();
+    assert_eq!((first.stored, second.stored), (false, true));
+    assert_eq!(first.release, second.release);
+    assert_eq!(bench.store.intents().len(), entries, "no key was used again");
+
+    let mut keyed = order.clone();
+    keyed.key = Some("k1".to_owned());
+    keyed.version = "1.0.1".parse().unwrap();
+    let third = bench.sign(&keyed).await.unwrap();
+    assert_eq!(third.release.sequence, 2);
+    keyed.epoch = 2;
+    let reused = bench.sign(&keyed).await;
+    assert!(matches!(reused, Err(PipelineError::KeyReused(_))), "{reused:?}");
+}
+
+#[tokio::test]
+async fn a_release_verifies_like_one_from_elsewhere() {
+    let bench = bench("raw").await;
+    let order = bench.order("1.0.0", &firmware(600_000, 2)).await;
+    let release = bench.sign(&order).await.unwrap().release;
+    let product = bench.store.product(&order.product).await.unwrap();
+    let envelope = bench.store.read_all(&release.envelope, 1 << 16).await.unwrap();
+    let verify = |floors| {
+        let (store, root) = (&bench.store, bench.pipeline.root());
+        verify_release(store, &product, root, floors, &envelope)
+    };
+    let verified = verify(Floors::default()).await.unwrap();
+    assert_eq!(verified.components, release.components);
+    assert_eq!((verified.sequence, verified.manifest), (release.sequence, release.manifest));
+    let stale = verify(Floors { sequence: 1, epoch: 0 }).await;
+    assert!(matches!(stale, Err(PipelineError::Refused(_))), "{stale:?}");
+}
+
+#[tokio::test]
+async fn the_gate_keeps_numbers_from_going_back() {
+    let bench = bench("raw").await;
+    let mut order = bench.order("1.0.0", b"one").await;
+    (order.epoch, order.sequence) = (5, Some(10));
+    bench.sign(&order).await.unwrap();
+
+    let mut lower = bench.order("1.0.1", b"two").await;
+    (lower.epoch, lower.sequence) = (5, Some(10));
+    let refused = bench.sign(&lower).await;
+    let expected = GateRefusal::Sequence { offered: 10, latest: 10 };
+    assert!(matches!(&refused, Err(PipelineError::Gate(gate)) if *gate == expected), "{refused:?}");
+    (lower.epoch, lower.sequence) = (4, None);
+    let refused = bench.sign(&lower).await;
+    let expected = GateRefusal::Epoch { offered: 4, latest: 5 };
+    assert!(matches!(&refused, Err(PipelineError::Gate(gate)) if *gate == expected), "{refused:?}");
+
+    let mut large = bench.order("1.0.2", &firmware((1 << 20) + 1, 3)).await;
+    large.epoch = 5;
+    let entries = bench.store.intents().len();
+    let refused = bench.sign(&large).await;
+    assert!(matches!(refused, Err(PipelineError::Gate(GateRefusal::TooLarge { .. }))), "{refused:?}");
+    let mut other = bench.order("1.0.3", b"x").await;
+    other.components[0].name = "radio".to_owned();
+    let refused = bench.sign(&other).await;
+    assert!(matches!(refused, Err(PipelineError::Gate(GateRefusal::Components { .. }))), "{refused:?}");
+    assert_eq!(bench.store.intents().len(), entries, "what the gate refuses reaches no key");
+}
+
+#[tokio::test]
+async fn an_mcuboot_image_is_signed_before_its_release() {
+    let bench = bench("mcuboot").await;
+    let mut order = bench.order("2.1.0", &firmware(40_000, 4)).await;
+    order.parameters =
+        [("header-size", "512"), ("pad-header", "true"), ("slot-size", "0x40000")].into_iter().collect();
+    let release = bench.sign(&order).await.unwrap().release;
+    assert_eq!(bench.store.intents().len(), 2, "the image's own signing, then the release's");
+    let component = &release.components[0];
+    assert_ne!(component.payload, component.artifact.0);
+    let payload = bench.store.read_all(&component.payload, 1 << 20).await.unwrap().to_vec();
+    let inspection = firmseal_formats::inspect(&payload).unwrap();
+    assert_eq!(inspection.semver(), Some("2.1.0".parse().unwrap()));
+    assert_eq!(inspection.epoch, Some(1));
+    // The signed image may itself be an artifact of a later order; its
+    // version must then be the ordered one.
+    let mut again = bench.order("2.2.0", &payload).await;
+    again.parameters = Default::default();
+    assert!(bench.sign(&again).await.is_err());
+}
+
+#[tokio::test]
+async fn concurrent_orders_get_one_sequence_number_each() {
+    let bench = Arc::new(bench("raw").await);
+    let mut tasks = tokio::task::JoinSet::new();
+    for patch in 0..12 {
+        let bench = bench.clone();
+        tasks.spawn(async move {
+            let order = bench.order(&format!("1.0.{patch}"), &firmware(5_000, patch)).await;
+            bench.sign(&order).await.unwrap().release.sequence
+        });
+    }
+    let mut sequences = tasks.join_all().await;
+    sequences.sort();
+    assert_eq!(sequences, (1..=12).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_key_the_root_does_not_name_signs_nothing_that_leaves() {
+    let mut bench = bench("raw").await;
+    let foreign = root_for(TestKey::ed25519(44).public(), CoreEnvironment::Test);
+    let keys = bench.pipeline.keys(&"gateway".parse().unwrap()).clone();
+    let shared: Arc<dyn Store> = Arc::new(bench.store.clone());
+    bench.pipeline = Pipeline::new(shared, Arc::new(bench.store.intents().clone()), foreign, keys);
+    let order = bench.order("1.0.0", b"x").await;
+    let refused = bench.sign(&order).await;
+    assert!(matches!(refused, Err(PipelineError::Refused(_))), "{refused:?}");
+    assert!(bench.store.latest_release(&order.product).await.unwrap().is_none());
+}
