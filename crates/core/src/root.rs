@@ -202,10 +202,8 @@ impl<'a> Root<'a> {
         if all().count() > KEYS_MAX {
             return Err(Refusal::Limit(Limit::KeysMax));
         }
-        let mut left = all();
-        while let Some((_, key)) = left.next() {
-            // `left` cannot be cloned through the opaque types; at most
-            // 64 x 64 comparisons of 64 bytes are cheap enough.
+        for (_, key) in all() {
+            // At most 64 x 64 comparisons of 64 bytes: cheap enough.
             if all().filter(|(_, other)| *other == key).count() > 1 {
                 return Err(Refusal::KeyReused);
             }

@@ -380,7 +380,7 @@ fn invocation(sections: &[(Section, Vec<u8>)], script: &Script) -> Run {
 #[test]
 fn only_what_has_matched_is_invoked() {
     let validate = (Section::Validate, encode(&[Step::Select(Select::All), Step::Check(3)]));
-    let good = invocation(&[validate.clone()], &intact());
+    let good = invocation(std::slice::from_ref(&validate), &intact());
     assert_eq!(good.actions.last().unwrap(), "invoke 0");
     let none = invocation(&[(Section::Validate, vec![0x80])], &intact());
     assert_eq!((none.end, none.actions.len()), (Err(Refusal::ImageMismatch), 0));

@@ -7,6 +7,9 @@ use super::Cases;
 use crate::craft::Commands;
 use crate::item::{self, Item};
 
+/// Labels and arguments of a sequence.
+type Pairs = Vec<(i64, Item)>;
+
 pub(super) fn add(cases: &mut Cases) {
     facts(cases);
     shared_sequence(cases);
@@ -73,7 +76,7 @@ fn facts(cases: &mut Cases) {
 }
 
 fn shared_sequence(cases: &mut Cases) {
-    let mut disagree = |name: &str, about: &str, change: &dyn Fn(&mut Vec<(i64, Item)>)| {
+    let mut disagree = |name: &str, about: &str, change: &dyn Fn(&mut Pairs)| {
         cases.refused(301, name, about, |scene| {
             scene.craft.commands(Section::Shared, |commands| change(&mut commands.0));
         });

@@ -1,0 +1,97 @@
+//! Work is bounded before it begins (THREATS 9 and 22): what the worst
+//! input within the limits costs, counted in verifications and bytes hashed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::cell::Cell;
+
+use firmseal_core::crypto::{BadSignature, RustCrypto};
+use firmseal_core::limits::{ENVELOPE_MAX, KEYS_MAX, SIGNATURES_MAX};
+use firmseal_core::{Crypto, Digest, Hasher, PublicKey, Refusal, admit};
+use firmseal_testkit::TestKey;
+use firmseal_testkit::vectors::Scene;
+
+/// Counts what it passes on.
+#[derive(Default)]
+struct Counting {
+    verified: Cell<usize>,
+    hashed: std::rc::Rc<Cell<usize>>,
+}
+
+struct CountingHasher(<RustCrypto as Crypto>::Hasher, std::rc::Rc<Cell<usize>>);
+
+impl Hasher for CountingHasher {
+    fn update(&mut self, bytes: &[u8]) {
+        self.1.set(self.1.get() + bytes.len());
+        self.0.update(bytes);
+    }
+
+    fn finish(self) -> Digest {
+        self.0.finish()
+    }
+}
+
+impl Crypto for Counting {
+    type Hasher = CountingHasher;
+
+    fn sha256(&self) -> CountingHasher {
+        CountingHasher(RustCrypto.sha256(), self.hashed.clone())
+    }
+
+    fn verify(&self, key: &PublicKey<'_>, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
+        self.verified.set(self.verified.get() + 1);
+        RustCrypto.verify(key, message, signature)
+    }
+}
+
+fn cost(scene: &Scene, envelope: Vec<u8>) -> (Result<(), Refusal>, usize, usize) {
+    let counting = Counting::default();
+    let mut vector = scene.device.clone();
+    (vector.root, vector.envelope) = (scene.world.root_document(), envelope);
+    let verdict = vector.ask(|device, envelope, _| admit(envelope, device, &counting).map(|_| ()));
+    (verdict, counting.verified.get(), counting.hashed.get())
+}
+
+#[test]
+fn a_good_envelope_costs_one_verification_and_its_own_hash() {
+    let scene = Scene::default();
+    let envelope = scene.sealed();
+    let length = envelope.len();
+    let (verdict, verified, hashed) = cost(&scene, envelope);
+    assert_eq!((verdict, verified), (Ok(()), 1));
+    assert!(hashed <= length + 100, "{hashed} of {length} bytes");
+}
+
+#[test]
+fn a_wrong_digest_costs_no_verification() {
+    let mut scene = Scene::default();
+    let digest = scene.craft.digest();
+    scene.flip(digest.as_bytes());
+    let (verdict, verified, _) = cost(&scene, scene.envelope.clone().unwrap());
+    assert_eq!((verdict, verified), (Err(Refusal::ManifestDigest), 0));
+}
+
+/// The worst that a carrier can do: nameless signatures by strangers, each
+/// of which is tried under every key of the role.
+#[test]
+fn nameless_signatures_cost_at_most_every_key_each() {
+    let mut scene = Scene::default();
+    let keys = (1..=63).map(TestKey::ed25519).collect();
+    scene.holders(1, vec![("alice", keys)]);
+    let mut block = scene.craft.sign(&TestKey::ed25519(99));
+    block.unprotected.remove(4);
+    let envelope = scene.craft.assemble(&vec![block.encode(); SIGNATURES_MAX]);
+    let (verdict, verified, hashed) = cost(&scene, envelope);
+    assert_eq!(verdict, Err(Refusal::ThresholdNotMet { have: 0, need: 1 }));
+    assert!(verified <= SIGNATURES_MAX * KEYS_MAX, "{verified}");
+    assert!(hashed <= ENVELOPE_MAX, "{hashed}");
+}
+
+/// Signatures that name a key are tried under that one.
+#[test]
+fn named_signatures_cost_one_verification_each() {
+    let mut scene = Scene::default();
+    scene.holders(1, vec![("alice", (1..=63).map(TestKey::ed25519).collect())]);
+    let block = scene.block().encode();
+    let (verdict, verified, _) = cost(&scene, scene.craft.assemble(&vec![block; SIGNATURES_MAX]));
+    assert_eq!((verdict, verified), (Ok(()), SIGNATURES_MAX));
+}
