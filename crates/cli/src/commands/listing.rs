@@ -11,8 +11,9 @@ use crate::output::Output;
 /// A page, as the client answers.
 type Answer<T> = std::result::Result<Page<T>, ClientError>;
 
-/// Most items that the server puts on one page.
-const PAGE: u32 = 1000;
+/// Most items that the server puts on one page: it looks for one more, to
+/// know whether there is a next.
+const PAGE: u32 = 999;
 
 /// How much of a list.
 #[derive(Args)]
