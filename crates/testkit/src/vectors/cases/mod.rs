@@ -7,6 +7,7 @@ mod accepted;
 mod boots;
 mod commands;
 mod form;
+mod members;
 mod signatures;
 mod targets;
 
@@ -20,6 +21,7 @@ pub fn all() -> Vec<Vector> {
     signatures::add(&mut cases);
     targets::add(&mut cases);
     commands::add(&mut cases);
+    members::add(&mut cases);
     form::add(&mut cases);
     boots::add(&mut cases);
     cases.0
