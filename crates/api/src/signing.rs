@@ -1,5 +1,7 @@
 //! Signing: from artifacts to a release that devices accept.
 
+use std::collections::BTreeMap;
+
 use firmseal_fleet::Time;
 use firmseal_manifest::{ArtifactId, ChannelName, ProductId, ReleaseId, RequestId};
 use semver::Version;
@@ -33,9 +35,9 @@ pub struct CreateRelease {
     /// The commit it was built from.
     #[schema(max_length = 256)]
     pub commit: String,
-    /// The key to sign with; the product's if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
+    /// Parameters of the firmware format, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
 }
 
 /// One artifact of a release.

@@ -69,6 +69,10 @@ impl Found {
     }
 
     fn pem(bytes: &[u8], secret: Secrets<'_>) -> Result<Found> {
+        if contains(bytes, b"Proc-Type: 4,ENCRYPTED") {
+            return Err(CliError::new(Kind::Refused, "holds a key in OpenSSL's old encrypted form")
+                .hint("convert it first: openssl pkcs8 -topk8 -in OLD.pem -out NEW.pem"));
+        }
         let mut found = Found::default();
         for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(bytes) {
             let (kind, der) = section
@@ -90,10 +94,6 @@ impl Found {
             })?;
             found.keys.push(decrypt(&body, secret)?);
             rest = after;
-        }
-        if contains(bytes, b"Proc-Type: 4,ENCRYPTED") {
-            return Err(CliError::new(Kind::Refused, "holds a key in OpenSSL's old encrypted form")
-                .hint("convert it first: openssl pkcs8 -topk8 -in OLD.pem -out NEW.pem"));
         }
         Ok(found)
     }

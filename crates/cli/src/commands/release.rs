@@ -14,6 +14,7 @@ use semver::Version;
 use serde::Serialize;
 
 use super::listing::{Listing, all};
+use super::sign::Assignment;
 use super::tally::Tally;
 use super::{block_on, export, import};
 use crate::error::{CliError, Kind, Result};
@@ -109,6 +110,9 @@ pub struct Create {
     /// A component and what goes into it: a file, or an artifact's SHA-256
     #[arg(long, value_name = "NAME=FILE|SHA256", required = true)]
     component: Vec<Filling>,
+    /// A parameter of the product's firmware format
+    #[arg(long = "param", value_name = "NAME=VALUE")]
+    parameters: Vec<Assignment>,
     /// The CI's id of the build
     #[arg(long, value_name = "ID", default_value = "")]
     build: String,
@@ -225,7 +229,7 @@ impl Create {
             components,
             build: self.build,
             commit: self.commit,
-            key: None,
+            parameters: self.parameters.into_iter().map(|given| (given.name, given.value)).collect(),
         };
         let key = match self.idempotency_key {
             Some(key) => key,
@@ -403,7 +407,7 @@ mod tests {
             components: Vec::new(),
             build: String::new(),
             commit: String::new(),
-            key: None,
+            parameters: Default::default(),
         };
         assert_eq!(derived_key(&wish(1)).unwrap(), derived_key(&wish(1)).unwrap());
         assert_ne!(derived_key(&wish(1)).unwrap(), derived_key(&wish(2)).unwrap());

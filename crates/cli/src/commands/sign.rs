@@ -1,5 +1,6 @@
 //! `firmseal sign`: the pipeline on this machine, without a server.
 
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::SystemTime;
@@ -7,6 +8,7 @@ use std::time::SystemTime;
 use clap::Args;
 use firmseal_core::Hasher;
 use firmseal_core::crypto::{Crypto, RustCrypto};
+use firmseal_core::limits::ENVELOPE_MAX;
 use firmseal_fleet::{Artifact, Product, Release, Time};
 use firmseal_formats::Parameters;
 use firmseal_manifest::bundle::BundleWriter;
@@ -14,11 +16,13 @@ use firmseal_manifest::{ArtifactId, ChannelName, Digest, ProductId};
 use firmseal_sign::{Order, OrderedComponent, Requester, Signed};
 use firmseal_store::{BlobStream, Blobs, Registry, StoreError};
 use firmseal_store_local::LocalStore;
+use futures_util::StreamExt;
 use semver::Version;
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 
 use crate::error::{CliError, Kind, Result, file};
+use crate::newfile::{self, NewFile};
 use crate::output::Output;
 use crate::place::Place;
 
@@ -117,11 +121,7 @@ impl Sign {
 
     /// Signs, and writes the bundle.
     pub async fn make(&self) -> Result<Signed> {
-        if self.output.exists() {
-            return Err(CliError::new(Kind::Conflict, "exists")
-                .about(self.output.display())
-                .hint("a bundle is never overwritten; choose another name"));
-        }
+        let new = NewFile::create(&self.output, newfile::PUBLIC)?;
         let place = Place::open(&self.place)?;
         let store = place.store()?;
         let pipeline = place.pipeline(&store)?;
@@ -152,7 +152,8 @@ impl Sign {
             commit: self.commit.clone(),
         };
         let signed = pipeline.release(&order, now).await?;
-        write_bundle(&store, pipeline.root(), &signed.release, &self.output).await?;
+        let written = write_bundle(&store, pipeline.root(), &signed.release, new).await;
+        written.map_err(|error| error.about(self.output.display()))?;
         Ok(signed)
     }
 
@@ -272,25 +273,19 @@ fn stream(source: tokio::fs::File) -> BlobStream {
 }
 
 /// Writes a release's bundle: whole, or not at all.
-async fn write_bundle(store: &LocalStore, root: &[u8], release: &Release, path: &Path) -> Result {
-    use firmseal_core::limits::ENVELOPE_MAX;
-    let temporary = path.with_extension("partial");
-    let out = std::fs::File::create(&temporary).map_err(file(&temporary))?;
+async fn write_bundle(store: &LocalStore, root: &[u8], release: &Release, new: NewFile) -> Result {
     let envelope = store.read_all(&release.envelope, ENVELOPE_MAX as u64).await?;
-    let mut writer = BundleWriter::new(std::io::BufWriter::new(out), &[root.to_vec()], &envelope)
-        .map_err(file(&temporary))?;
+    let mut writer = BundleWriter::new(BufWriter::new(new), &[root.to_vec()], &envelope)?;
     for component in &release.components {
         for blob in [&component.hash_blocks, &component.payload] {
             let size = store.size(blob).await?.unwrap_or_default();
-            writer.blob_head(size).map_err(file(&temporary))?;
+            writer.blob_head(size)?;
             let mut pieces = store.read(blob, 0..size).await?;
-            while let Some(piece) = futures_util::StreamExt::next(&mut pieces).await {
-                writer.blob_piece(&piece?).map_err(file(&temporary))?;
+            while let Some(piece) = pieces.next().await {
+                writer.blob_piece(&piece?)?;
             }
         }
     }
-    let out = writer.finish().map_err(file(&temporary))?;
-    let out = out.into_inner().map_err(|error| file(&temporary)(error.into_error()))?;
-    out.sync_all().map_err(file(&temporary))?;
-    std::fs::rename(&temporary, path).map_err(file(path))
+    // Flushed just now; only an error of that flush could be in here.
+    writer.finish()?.into_inner().map_err(|error| error.into_error())?.finish()
 }

@@ -19,6 +19,7 @@ use crate::tls::sha256;
 /// Longest idempotency key, build id and commit, in bytes.
 const KEY_MAX: usize = 128;
 const TEXT_MAX: usize = 256;
+const PARAMETERS_MAX: usize = 32;
 /// How long an import is claimed when its worker is never heard of again.
 const LEASE: std::time::Duration = std::time::Duration::from_secs(15 * 60);
 
@@ -72,8 +73,12 @@ impl App {
         check_text("the idempotency key", key, 1, KEY_MAX)?;
         check_text("build", &wish.build, 0, TEXT_MAX)?;
         check_text("commit", &wish.commit, 0, TEXT_MAX)?;
-        if wish.key.is_some() {
-            return Err(ApiError::Malformed("key: the product's keys sign; leave the key out".to_owned()));
+        if wish.parameters.len() > PARAMETERS_MAX {
+            return Err(ApiError::Malformed(format!("parameters: at most {PARAMETERS_MAX}")));
+        }
+        for (name, value) in &wish.parameters {
+            check_text("parameter", name, 1, TEXT_MAX)?;
+            check_text("parameter", value, 0, TEXT_MAX)?;
         }
         let order = Order {
             key: Some(key.to_owned()),
@@ -88,7 +93,7 @@ impl App {
                 .into_iter()
                 .map(|part| OrderedComponent { name: part.component, artifact: part.artifact })
                 .collect(),
-            parameters: Default::default(),
+            parameters: wish.parameters.into_iter().collect(),
             build: wish.build,
             commit: wish.commit,
         };

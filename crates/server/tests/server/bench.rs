@@ -292,7 +292,7 @@ pub(crate) fn order(product: &str, version: &str, artifact: ArtifactId) -> Creat
         components: vec![ReleaseComponent { component: "main".to_owned(), artifact }],
         build: "build-77".to_owned(),
         commit: "c0ffee".to_owned(),
-        key: None,
+        parameters: Default::default(),
     }
 }
 

@@ -251,7 +251,7 @@ impl Session {
             components: vec![ReleaseComponent { component: COMPONENT.to_owned(), artifact }],
             build: format!("demo-{version}"),
             commit: "0123456789abcdef".to_owned(),
-            key: None,
+            parameters: Default::default(),
         };
         Ok(self.client.operator().create_release(&format!("demo-{version}"), &order).await?)
     }
