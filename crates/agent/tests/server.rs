@@ -242,7 +242,7 @@ fn answer(
         }
         blob => {
             let blobs: HashMap<String, Vec<u8>> = offer.as_ref().unwrap().source().blobs;
-            let Some(bytes) = blob.strip_prefix("/v1/").and_then(|name| blobs.get(name)) else {
+            let Some(bytes) = blob.strip_prefix("/").and_then(|name| blobs.get(name)) else {
                 return (plain("404 Not Found", "", b""), true);
             };
             let range = head.lines().find_map(|line| line.strip_prefix("range: bytes="));
