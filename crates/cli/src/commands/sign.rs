@@ -43,7 +43,8 @@ pub struct Sign {
     /// The product, as it is in the registry
     #[arg(long, value_name = "NAME", required_unless_present = "product_file")]
     pub product: Option<ProductId>,
-    /// A product to add to the registry first, in TOML
+    /// A product to add to the registry first: a file as `product create
+    /// --from` takes it
     #[arg(long, value_name = "FILE")]
     pub product_file: Option<PathBuf>,
     /// The channel
@@ -163,10 +164,7 @@ impl Sign {
             let id = self.product.clone();
             return id.ok_or_else(|| CliError::new(Kind::Usage, "name the product with --product"));
         };
-        let text = std::fs::read_to_string(path).map_err(file(path))?;
-        let product: firmseal_api::registry::Product = toml::from_str(&text)
-            .map_err(|error| CliError::new(Kind::Usage, error.message()).about(path.display()))?;
-        let product = to_fleet(product).map_err(|error| error.about(path.display()))?;
+        let product = to_fleet(super::product::read(path)?).map_err(|error| error.about(path.display()))?;
         match store.product(&product.id).await {
             Ok(known) if (Product { created: known.created, ..product.clone() }) == known => {}
             Ok(_) => {
