@@ -1,11 +1,12 @@
 //! `cargo xtask bench`: each measurement prints a ratio, against the limit of
 //! the machine and against peers, taken in one run.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::error::Error;
 use crate::setup::Wanted;
-use crate::{bare_metal, board, process};
+use crate::{bare_metal, board, process, workspace};
 
 struct Bench {
     name: &'static str,
@@ -13,11 +14,18 @@ struct Bench {
     run: fn() -> Result<(), Error>,
 }
 
-const BENCHES: &[Bench] = &[Bench {
-    name: "core",
-    what: "admit against one bare verification and the hash of the manifest",
-    run: core,
-}];
+const BENCHES: &[Bench] = &[
+    Bench {
+        name: "core",
+        what: "admit against one bare verification and the hash of the manifest",
+        run: core,
+    },
+    Bench {
+        name: "agent-install",
+        what: "install of 256 MiB against dd with fsync and sha256sum, on disk and in memory",
+        run: agent_install,
+    },
+];
 
 /// `cargo xtask bench [NAME...]`.
 pub(crate) fn main(arguments: &[String]) -> Result<(), Error> {
@@ -59,6 +67,18 @@ fn core() -> Result<(), Error> {
         true => Ok(()),
         false => Err(Error::wrong(format!("the worst ratio is {worst:.3}"))),
     }
+}
+
+fn agent_install() -> Result<(), Error> {
+    let disk = workspace::target().join("bench");
+    std::fs::create_dir_all(&disk).map_err(Error::file(&disk))?;
+    for directory in [disk.as_path(), Path::new("/dev/shm")] {
+        println!("in {}", directory.display());
+        let mut cargo = workspace::cargo();
+        cargo.args(["bench", "--quiet", "--package", "firmseal-agent", "--bench", "install", "--"]);
+        process::run(cargo.arg(directory))?;
+    }
+    Ok(())
 }
 
 /// Prints ratios; returns the worst of the ordinary ones, infinite if one of
