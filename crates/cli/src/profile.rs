@@ -76,6 +76,12 @@ impl From<ClientError> for CliError {
             (None, _) => (Kind::Usage, None),
         };
         let hint = error.hint().or(own_hint).map(str::to_owned);
-        CliError { kind, message: error.to_string(), hint, request_id }
+        let message = match error {
+            // Status and request id have places of their own: the exit code,
+            // and the last line.
+            ClientError::Refused(problem) => problem.detail,
+            other => other.to_string(),
+        };
+        CliError { kind, message, hint, request_id }
     }
 }
