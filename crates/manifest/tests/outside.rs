@@ -1,8 +1,9 @@
-//! What we sign, judged by pycose, cbor2 and cryptography.
+//! What we sign, judged by pycose, cbor2 and cryptography, which live in a
+//! Python environment at `FIRMSEAL_VENV`, or target/venv.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use firmseal_testkit::vectors::{Scene, hex};
@@ -11,9 +12,8 @@ use firmseal_testkit::{TestKey, item};
 /// Asks the judge about envelopes: name, key, bytes.
 fn judged(cases: &[(&str, &TestKey, Vec<u8>)]) -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |target| target.into());
-    let mut judge = Command::new(target.join("venv/bin/python3"))
+    let venv = std::env::var_os("FIRMSEAL_VENV").map_or_else(|| root.join("target/venv"), PathBuf::from);
+    let mut judge = Command::new(venv.join("bin/python3"))
         .arg(root.join("crates/testkit/judges/envelope.py"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
