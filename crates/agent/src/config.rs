@@ -259,3 +259,57 @@ impl Config {
         Duration::from_secs(self.health.as_ref().map_or(default_health_timeout(), |health| health.timeout))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn example() -> toml::Table {
+        include_str!("../agent.example.toml").parse().unwrap()
+    }
+
+    fn read(table: toml::Table) -> Result<Config, String> {
+        let config: Config = table.try_into().map_err(|err: toml::de::Error| err.to_string())?;
+        config.check().map(|()| config)
+    }
+
+    #[test]
+    fn the_example_is_valid_and_its_defaults_are_the_defaults() {
+        let full = read(example()).unwrap();
+        let mut short = example();
+        let kept = ["state", "product", "vendor", "class", "components", "health"];
+        short.retain(|key, _| kept.contains(&key));
+        let mut short = read(short).unwrap();
+        short.bootloader.name = full.bootloader.name.clone();
+        assert_eq!(format!("{full:?}"), format!("{short:?}"));
+    }
+
+    #[test]
+    fn each_rule_is_checked() {
+        let set = |key: &str, value: toml::Value| {
+            let mut table = example();
+            table.insert(key.to_owned(), value);
+            read(table)
+        };
+        let slots = |slots: [&str; 2]| -> toml::Value {
+            let text = format!("[[c]]\nname = \"a\"\nslots = {slots:?}\ncapacity = 1\n");
+            text.parse::<toml::Table>().unwrap().remove("c").unwrap()
+        };
+        set("components", slots(["a", "b"])).unwrap();
+        for (key, value) in [
+            ("components", slots(["a", "a"])),
+            ("components", toml::Value::Array(vec![])),
+            ("vendor", toml::Value::from(Uuid::nil().to_string())),
+            ("tries", 0.into()),
+            ("reports_max", 7.into()),
+            ("data_budget", 1.into()),
+            ("sync_bytes", 0.into()),
+            ("on_refusal", "allow".into()),
+            ("product", "../x".into()),
+            ("unknown", 1.into()),
+        ] {
+            assert!(set(key, value.clone()).is_err(), "{key} = {value}");
+        }
+    }
+}

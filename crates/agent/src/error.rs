@@ -198,6 +198,10 @@ impl Error {
             Error::NotEnrolled | Error::AlreadyEnrolled | Error::OtherProduct { .. } | Error::Identity(_) => {
                 exit::IDENTITY
             }
+            Error::Server(ClientError::Address(..)) => exit::CONFIG,
+            Error::Server(
+                ClientError::Identity(_) | ClientError::Authority(_) | ClientError::NoAuthority,
+            ) => exit::IDENTITY,
             Error::Server(err) if err.is_transient() => exit::UNREACHABLE,
             Error::Server(_) => exit::SERVER,
             Error::Carrier { .. } | Error::Bundle { .. } => exit::UNREACHABLE,

@@ -58,3 +58,22 @@ pub(crate) async fn run(program: &str, arguments: &[String], timeout: Duration) 
         Ok(Ok(status)) => Err(format!("{program}: {status}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_success_in_time_is_health() {
+        let sleep = ["60".to_owned()];
+        for (program, arguments, healthy) in [
+            ("true", &[][..], true),
+            ("false", &[], false),
+            ("no-such-program", &[], false),
+            ("sleep", &sleep, false),
+        ] {
+            let verdict = run(program, arguments, Duration::from_secs(1)).await;
+            assert_eq!(verdict.is_ok(), healthy, "{program}: {verdict:?}");
+        }
+    }
+}

@@ -76,6 +76,14 @@ impl InactiveSlot {
     }
 
     /// Writes a block that has been checked.
+    ///
+    /// Bytes alone do not compile, and nothing outside core makes a block:
+    ///
+    /// ```compile_fail,E0308
+    /// fn write(slot: &mut firmseal_agent::InactiveSlot, bytes: &[u8]) {
+    ///     let _ = slot.write(bytes);
+    /// }
+    /// ```
     pub fn write(&mut self, block: Block<'_>) -> Result<(), Error> {
         let bytes = block.bytes();
         // Admission bounded the size by the capacity already; here it costs

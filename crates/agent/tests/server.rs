@@ -401,3 +401,46 @@ async fn another_server_is_not_believed() {
     server.task.abort();
     other.task.abort();
 }
+
+#[tokio::test]
+async fn the_daemon_polls_until_it_is_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = serve(Arc::new(authority())).await;
+    let (mut config, deps) = enrolled(dir.path(), &server).await;
+    config.poll.interval = 1;
+    config.poll.jitter = 0;
+    *server.offer.lock().unwrap() = Some(Recipe::new(2, noise(1 << 20, 1)).make());
+    let agent = Agent::new(config, deps).unwrap();
+    let installed = async {
+        while agent.boot_state().unwrap().trial.is_none() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    agent.run(installed).await.unwrap();
+    assert!(agent.boot_stage().unwrap().trial);
+    let confirmed = async {
+        while agent.boot_state().unwrap().confirmed.is_none() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    agent.run(confirmed).await.unwrap();
+    server.task.abort();
+}
+
+#[tokio::test]
+async fn an_unreadable_key_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = serve(Arc::new(authority())).await;
+    let (config, deps) = enrolled(dir.path(), &server).await;
+    let agent = Agent::new(config, deps).unwrap();
+    for (name, junk) in [("device.key", &b"junk"[..]), ("device.crt", b""), ("authority.crt", b"junk")] {
+        let path = dir.path().join("state").join(name);
+        let good = std::fs::read(&path).unwrap();
+        std::fs::write(&path, junk).unwrap();
+        let err = agent.poll_once().await.unwrap_err();
+        assert_eq!(err.exit_code(), firmseal_agent::exit::IDENTITY, "{name}: {err}");
+        std::fs::write(&path, good).unwrap();
+    }
+    agent.poll_once().await.unwrap();
+    server.task.abort();
+}
