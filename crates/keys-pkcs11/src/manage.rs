@@ -117,6 +117,10 @@ fn generate_in(
             Attribute::Decrypt(false),
             Attribute::Unwrap(false),
         ],
+        match algorithm {
+            KeyAlgorithm::Rsa(_) => &[Attribute::SignRecover(false)],
+            _ => &[],
+        },
     ]
     .concat();
     let (public, private) = session.generate_key_pair(&mechanism, &public, &private)?;

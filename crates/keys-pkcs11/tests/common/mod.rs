@@ -6,9 +6,12 @@
 // Each test binary is a crate of its own and uses a part of this.
 #![allow(dead_code, unreachable_pub)]
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use firmseal_keys::conformance::{MemoryLog, covering};
@@ -48,12 +51,14 @@ pub fn run(command: &mut Command) -> Vec<u8> {
 /// A directory with tokens, and the modules to reach them.
 pub struct Bench {
     pub dir: PathBuf,
+    /// How many calls of each function were counted so far.
+    seen: Mutex<BTreeMap<String, usize>>,
 }
 
 /// Runs the body in a process of its own, with one token called `test`.
 pub fn isolated(name: &str, body: fn(&Bench)) {
     if let Some(dir) = std::env::var_os(CHILD) {
-        body(&Bench { dir: dir.into() });
+        body(&Bench { dir: dir.into(), seen: Mutex::default() });
         return settle();
     }
     let module = softhsm();
@@ -90,11 +95,7 @@ fn settle() {
             tasks.map(|task| fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default());
         names.filter(|name| name.starts_with("pkcs11-")).count()
     };
-    let started = Instant::now();
-    while ours() > 0 {
-        assert!(started.elapsed() < Duration::from_secs(30), "a thread was left behind");
-        std::thread::yield_now();
-    }
+    until("a thread was left behind", || ours() == 0);
 }
 
 fn init(label: &str) -> [&str; 8] {
@@ -148,15 +149,33 @@ impl Bench {
     /// How often the shim saw a function called since the last time.
     pub fn take_calls(&self, function: &str) -> usize {
         let calls = fs::read_to_string(self.dir.join("calls")).unwrap_or_default();
-        let (taken, rest): (Vec<&str>, Vec<&str>) = calls.lines().partition(|line| *line == function);
-        fs::write(self.dir.join("calls"), rest.iter().map(|line| format!("{line}\n")).collect::<String>())
-            .unwrap();
-        taken.len()
+        let total = calls.lines().filter(|line| *line == function).count();
+        let before = self.seen.lock().unwrap().insert(function.to_owned(), total).unwrap_or(0);
+        total - before
     }
 
-    /// Lets go everybody who hangs at the gate.
+    /// Waits until somebody met the fault of a function.
+    pub fn wait_for(&self, function: &str) {
+        until("nobody met the fault", || !self.dir.join(function).exists());
+    }
+
+    /// Lets go everybody who hangs at the gate, and who comes later: it
+    /// stays open.
     pub fn open_gate(&self) {
-        drop(fs::File::options().write(true).open(self.dir.join("gate")).unwrap());
+        // Not blocking: a gate where nobody waits is a broken test.
+        const O_NONBLOCK: i32 = 0o4000;
+        let mut gate = fs::File::options();
+        gate.write(true).custom_flags(O_NONBLOCK);
+        until("nobody waits at the gate", || gate.open(self.dir.join("gate")).map(std::mem::forget).is_ok());
+    }
+}
+
+/// Waits for a condition that comes true unless the test is broken.
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::yield_now();
     }
 }
 

@@ -57,13 +57,10 @@ static void note(const char *name) {
 }
 
 static void hang(void) {
-    char file[512], byte;
+    char file[512];
     path(file, sizeof file, "gate");
     int fd = open(file, O_RDONLY); /* waits for a writer */
-    if (fd >= 0) {
-        while (read(fd, &byte, 1) > 0) {}
-        close(fd);
-    }
+    if (fd >= 0) close(fd);
 }
 
 /* Takes one use of the fault of a function. Returns the value to return
