@@ -11,12 +11,15 @@
 mod blobs;
 mod cache;
 mod column;
+mod devices;
 mod directory;
+mod enrolment;
 mod error;
 mod fleet;
 mod frame;
 mod incoming;
 mod intents;
+mod ledger;
 mod operators;
 mod pool;
 mod registry;
@@ -43,7 +46,8 @@ use crate::error::Failure;
 use crate::pool::Pool;
 use crate::writer::Writer;
 
-pub use crate::intents::{Entry, IntentLog};
+pub use crate::intents::IntentLog;
+pub use crate::ledger::Entry;
 
 /// Threads that read the database, and threads that work on files.
 const READERS: usize = 2;

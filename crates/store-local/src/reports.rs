@@ -7,8 +7,8 @@ use firmseal_store::{Observation, Observed, Page, StoreError};
 use rusqlite::{Connection, Row, params};
 
 use crate::column::{Count, Json, Text, When, Word};
+use crate::devices::{get_device, update};
 use crate::error::Failure;
-use crate::fleet::{get_device, update};
 use crate::registry::{all, limit};
 
 const COLUMNS: &str =
