@@ -35,6 +35,21 @@ pub struct Origin {
     pub request: Option<RequestId>,
 }
 
+impl Origin {
+    /// Where log lines about this release are written: the ids join them,
+    /// also long after the offer, with everything else that is known of it.
+    pub(crate) fn span(&self) -> tracing::Span {
+        tracing::info_span!(
+            "release",
+            release = self.release.map(tracing::field::display),
+            rollout = self.rollout.map(tracing::field::display),
+            build = self.build,
+            commit = self.commit,
+            request = self.request.map(tracing::field::display),
+        )
+    }
+}
+
 impl From<&Offer> for Origin {
     fn from(offer: &Offer) -> Origin {
         Origin {

@@ -9,11 +9,11 @@ use firmseal_core::crypto::{Crypto, RustCrypto};
 use tracing::warn;
 use uuid::Uuid;
 
-use crate::agent::Deps;
 use crate::boot_control::{BootControl, FileBootControl, Slot};
 use crate::boot_stage::{BootOutcome, BootStage};
 use crate::clock::Clock;
 use crate::config::{Config, OnRefusal};
+use crate::deps::Deps;
 use crate::device::Profile;
 use crate::error::{Error, Refused};
 use crate::fetch::Counts;

@@ -65,6 +65,7 @@ impl State {
             // The report first, then what it is made of, then the failure
             // itself: a cut anywhere repeats this with the same report id.
             if let Some(kept) = self.shelf(failed.slot).read()? {
+                let _span = kept.head.origin.span().entered();
                 info!(slot = %failed.slot, version = kept.head.version, "reverted");
                 let event = Event::of(&kept.head, Phase::Reverted, self.now());
                 let message = match failed.code {
@@ -89,6 +90,7 @@ impl State {
             result => result?,
         }
         if self.journal.current()?.is_some_and(|current| current.head.install == kept.head.install) {
+            let _span = kept.head.origin.span().entered();
             info!(slot = %slot, version = kept.head.version, "confirmed");
             self.reports.keep(Event::of(&kept.head, Phase::Confirmed, self.now()))?;
             self.journal.end()?;
