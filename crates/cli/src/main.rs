@@ -7,6 +7,7 @@
 #![allow(unreachable_pub, reason = "a program has no outside; `pub` means outside its module")]
 
 mod backoff;
+mod certificate_file;
 mod certificates;
 mod commands;
 mod download;
@@ -15,6 +16,7 @@ mod keys;
 mod newfile;
 mod output;
 mod place;
+mod product_file;
 mod profile;
 mod progress;
 mod record;

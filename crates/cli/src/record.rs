@@ -16,7 +16,7 @@ impl Record {
 
     /// Adds a line.
     pub fn row(mut self, name: impl Into<String>, value: impl Display) -> Record {
-        self.rows.push((name.into(), value.to_string()));
+        self.rows.push((name.into(), plain(&value.to_string())));
         self
     }
 
@@ -42,9 +42,27 @@ impl Record {
     }
 }
 
+/// Text that a terminal only shows. Devices, certificates and firmware say
+/// of themselves what they like, escape sequences and writing that runs
+/// backwards included.
+fn plain(text: &str) -> String {
+    let acts = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if acts(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::Record;
+
+    #[test]
+    fn values_do_nothing_to_a_terminal() {
+        let record = Record::new().row("message", "a\x1b[2J\nb\u{202e}c é");
+        assert_eq!(record.print(), "message  a\\u{1b}[2J\\u{a}b\\u{202e}c é\n");
+    }
 
     #[test]
     fn values_line_up() {

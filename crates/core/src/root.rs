@@ -390,8 +390,9 @@ impl<'a> RoleEntry<'a> {
     /// Counts distinct holders with a valid signature over `digest`.
     ///
     /// Every signature must earn its place: one that names a key of this
-    /// role and fails refuses the whole, one by a key outside the role
-    /// counts for nothing.
+    /// role and fails refuses the whole, and so does one that names no key
+    /// and fits none; one that names a key outside the role counts for
+    /// nothing.
     pub(crate) fn check<'s>(
         &self,
         signatures: impl Iterator<Item = Sign1<'s>>,
@@ -399,7 +400,7 @@ impl<'a> RoleEntry<'a> {
         digest: &Digest,
         crypto: &impl Crypto,
     ) -> Result<(), Refusal> {
-        let (mut agreed, mut strangers, mut total) = (0u32, 0, 0);
+        let (mut agreed, mut strangers, mut total, mut nameless) = (0u32, 0, 0, 0);
         for signature in signatures {
             total += 1;
             let holder = match signature.key_id() {
@@ -412,16 +413,23 @@ impl<'a> RoleEntry<'a> {
                     if !signature.verifies(&key, context, digest, crypto) {
                         return Err(Refusal::BadSignature);
                     }
-                    Some(holder)
+                    holder
+                }
+                // One that names nobody is tried under every key, so it must
+                // be one of ours, and there are no more of them than are
+                // needed: otherwise a carrier could make a device verify for
+                // minutes.
+                None if nameless == self.threshold => {
+                    return Err(Refusal::Unsupported("more signatures without a key id than are needed"));
                 }
                 None => self
                     .keys()
                     .find(|(_, key)| signature.verifies(key, context, digest, crypto))
-                    .map(|(holder, _)| holder),
+                    .map(|(holder, _)| holder)
+                    .inspect(|_| nameless += 1)
+                    .ok_or(Refusal::BadSignature)?,
             };
-            if let Some(holder) = holder {
-                agreed |= 1 << holder;
-            }
+            agreed |= 1 << holder;
         }
         let have = agreed.count_ones();
         if have as usize >= self.threshold {

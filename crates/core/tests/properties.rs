@@ -248,7 +248,7 @@ fn a_key_of_small_order_signs_nothing() {
             block.signature = [r, [0; 32]].concat();
             assert_eq!(
                 verdict(&scene, &root, scene.craft.assemble(&[block.encode()])),
-                Err(203),
+                Err(201),
                 "{encoding}"
             );
         }

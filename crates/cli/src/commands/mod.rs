@@ -12,6 +12,7 @@ mod keys;
 mod label;
 mod listing;
 mod man;
+mod order;
 mod product;
 mod release;
 mod rollout;

@@ -7,14 +7,12 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueEnum};
 use firmseal_api::registry::{Component, Environment, Product};
 use firmseal_manifest::ProductId;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use uuid::Uuid;
 
 use super::block_on;
 use super::listing::Listing;
-use crate::error::{CliError, Kind, Result, file};
+use crate::error::{CliError, Kind, Result};
 use crate::output::Output;
+use crate::product_file;
 use crate::profile::Profile;
 use crate::record::Record;
 use crate::units::Size;
@@ -167,11 +165,11 @@ impl Products {
 impl Create {
     fn product(&self) -> Result<Product> {
         if let Some(path) = &self.from {
-            return read(path);
+            return product_file::read(path);
         }
         // clap has seen to it that these are there.
         let need = |what: &str| CliError::new(Kind::Usage, format_args!("give the product's {what}"));
-        let vendor = vendor(self.vendor.as_deref().ok_or_else(|| need("--vendor"))?)?;
+        let vendor = product_file::vendor(self.vendor.as_deref().ok_or_else(|| need("--vendor"))?)?;
         Ok(Product {
             id: self.product.clone().ok_or_else(|| need("name"))?,
             environment: match self.environment {
@@ -179,112 +177,13 @@ impl Create {
                 World::Production => Environment::Production,
             },
             vendor,
-            class: class(vendor, self.class.as_deref().ok_or_else(|| need("--class"))?)?,
+            class: product_file::class(vendor, self.class.as_deref().ok_or_else(|| need("--class"))?)?,
             hardware: self.hardware.clone(),
             format: self.format.clone(),
             components: self.component.iter().map(|slot| slot.0.clone()).collect(),
             created: None,
         })
     }
-}
-
-/// A product as a file writes it. What `product show --json` prints is one,
-/// too.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    id: ProductId,
-    environment: Environment,
-    vendor: String,
-    class: String,
-    #[serde(default)]
-    hardware: Vec<String>,
-    format: String,
-    components: Vec<WrittenComponent>,
-    /// The server says when it was made.
-    #[serde(rename = "created")]
-    _created: Option<IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenComponent {
-    name: String,
-    capacity: Capacity,
-    #[serde(default = "page")]
-    block_size: u32,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Capacity {
-    Bytes(u64),
-    Text(String),
-}
-
-fn page() -> u32 {
-    4096
-}
-
-/// Reads a product from a file, in TOML or JSON.
-pub fn read(path: &Path) -> Result<Product> {
-    let text = std::fs::read_to_string(path).map_err(file(path))?;
-    let about = |error: CliError| error.about(path.display());
-    let usage = |error: &dyn std::fmt::Display| about(CliError::new(Kind::Usage, error));
-    // No TOML document begins with a brace.
-    let written: Written = if text.trim_start().starts_with('{') {
-        serde_json::from_str(&text).map_err(|error| usage(&error))?
-    } else {
-        toml::from_str(&text).map_err(|error| usage(&error.message()))?
-    };
-    let vendor = vendor(&written.vendor).map_err(about)?;
-    let components = written.components.into_iter().map(|component| {
-        let capacity = match component.capacity {
-            Capacity::Bytes(bytes) => bytes,
-            Capacity::Text(text) => text.parse::<Size>().map_err(|error| usage(&error))?.0,
-        };
-        Ok(Component { name: component.name, capacity, block_size: component.block_size })
-    });
-    Ok(Product {
-        id: written.id,
-        environment: written.environment,
-        vendor,
-        class: class(vendor, &written.class).map_err(about)?,
-        hardware: written.hardware,
-        format: written.format,
-        components: components.collect::<Result<_>>()?,
-        created: None,
-    })
-}
-
-/// A vendor's UUID: UUIDv5 of its domain in the DNS namespace
-/// (draft-ietf-suit-manifest-37 §8.4.8.2: "Vendor ID = UUID5(DNS_PREFIX,
-/// "vendor.example")").
-fn vendor(text: &str) -> Result<Uuid> {
-    if let Ok(uuid) = Uuid::try_parse(text) {
-        return Ok(uuid);
-    }
-    let domain = text.to_ascii_lowercase();
-    let label = |label: &str| {
-        !label.is_empty()
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    if !domain.contains('.') || !domain.split('.').all(label) {
-        return Err(CliError::new(Kind::Usage, format_args!("`{text}` is neither a domain nor a UUID"))
-            .hint("name a domain that the vendor owns, as in --vendor example.com"));
-    }
-    Ok(Uuid::new_v5(&Uuid::NAMESPACE_DNS, domain.as_bytes()))
-}
-
-/// A class's UUID: UUIDv5 of a text in the vendor's namespace (the same
-/// section: "UUID5(Vendor ID, "Product Model X1-Z")").
-fn class(vendor: Uuid, text: &str) -> Result<Uuid> {
-    if text.trim().is_empty() {
-        return Err(CliError::new(Kind::Usage, "a class of devices needs a text or a UUID"));
-    }
-    Ok(Uuid::try_parse(text).unwrap_or_else(|_| Uuid::new_v5(&vendor, text.as_bytes())))
 }
 
 fn environment(environment: Environment) -> &'static str {
@@ -313,25 +212,8 @@ fn print(product: &Product) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn identifiers_are_those_of_the_draft() {
-        // draft-ietf-suit-manifest-37, appendix B: the examples' vendor and
-        // class, "fa6b4a53-..." and "1492af14-...".
-        let id = vendor("arm.com").unwrap();
-        assert_eq!(id.to_string(), "fa6b4a53-d5ad-5fdf-be9d-e663e4d41ffe");
-        let class_id = class(id, "nucleo").unwrap();
-        assert_eq!(class_id, Uuid::new_v5(&id, b"nucleo"));
-        assert_eq!(vendor(&id.to_string()).unwrap(), id, "a UUID stays as it is");
-        assert_eq!(vendor("ARM.com").unwrap(), id, "domains know no case");
-        for bad in ["", "arm", "arm..com", ".com", "a b.com", "-a.com", "ärm.com"] {
-            assert_eq!(vendor(bad).unwrap_err().kind, Kind::Usage, "{bad:?}");
-        }
-        assert!(class(id, " ").is_err());
-    }
 
     #[test]
     fn components_have_a_name_and_a_size() {
@@ -342,27 +224,5 @@ mod tests {
         for bad in ["main", "main=", "main=1M", "main=1MiB,1024", "main=1MiB,block=x", "main=1MiB,block="] {
             assert!(slot(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn files_in_toml_and_json_say_the_same() {
-        let dir = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| {
-            let path = dir.path().join(name);
-            std::fs::write(&path, text).unwrap();
-            read(&path)
-        };
-        let toml = write(
-            "a.toml",
-            "id = \"gw\"\nenvironment = \"test\"\nvendor = \"example.com\"\nclass = \"gw\"\nformat = \"raw\"\n\
-             components = [{ name = \"main\", capacity = \"1MiB\" }]\n",
-        )
-        .unwrap();
-        let json = write("a.json", &serde_json::to_string(&toml).unwrap()).unwrap();
-        assert_eq!(toml, json);
-        assert_eq!(toml.components[0].capacity, 1 << 20);
-        let misspelt = write("b.toml", "id = \"gw\"\nvendro = \"x\"\n").unwrap_err();
-        assert_eq!(misspelt.kind, Kind::Usage);
-        assert!(misspelt.message.contains("b.toml"), "{}", misspelt.message);
     }
 }

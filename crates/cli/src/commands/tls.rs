@@ -8,7 +8,8 @@ use firmseal_fleet::Time;
 use firmseal_keys::SecretSource;
 use serde_json::json;
 
-use crate::certificates::{Found, Shown, key_pem, self_signed};
+use crate::certificate_file::{Found, key_pem};
+use crate::certificates::{Shown, self_signed};
 use crate::error::{CliError, Kind, Result, file};
 use crate::newfile;
 use crate::output::Output;

@@ -12,6 +12,7 @@ use firmseal_core::{
     Root, Tree, Verifier, admit, authenticate,
 };
 use firmseal_manifest::{TreeBuilder, bundle};
+use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -27,7 +28,16 @@ use crate::output::Output;
 #[command(after_help = "Examples:
   firmseal verify --root root.cbor release.bundle
   firmseal verify --root root.cbor release.suit --payload firmware.bin
-  firmseal verify --root root.cbor release.suit --sequence 41 --epoch 3   as a device that runs 41")]
+  firmseal verify --root root.cbor release.suit --sequence 41 --epoch 3   as a device that runs 41
+  firmseal verify --root root.cbor release.suit --device device.toml      as exactly this device
+
+A device file:
+  product = \"gateway\"
+  vendor = \"11111111-2222-5333-8444-555555555555\"
+  class = \"11111111-2222-5333-8444-666666666666\"
+  epoch = 3
+  delegation = 0
+  component = [{ name = \"main\", slot = 1, capacity = 1048576, sequence = 41 }]")]
 pub struct Verify {
     /// The bundle or envelope
     file: PathBuf,
@@ -44,9 +54,38 @@ pub struct Verify {
     /// Security epoch counter of the device
     #[arg(long, value_name = "N", default_value_t = 0)]
     epoch: u64,
+    /// The device to answer for, in TOML; without it, one that the release
+    /// is made for
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["product", "sequence", "epoch"])]
+    device: Option<PathBuf>,
     /// Payloads of an envelope, in the order of its components
     #[arg(long, value_name = "FILE")]
     payload: Vec<PathBuf>,
+}
+
+/// What a device knows of itself.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Described {
+    product: String,
+    vendor: Uuid,
+    class: Uuid,
+    epoch: u64,
+    #[serde(default)]
+    delegation: u64,
+    component: Vec<DescribedComponent>,
+}
+
+/// A component of a device.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DescribedComponent {
+    name: String,
+    #[serde(default)]
+    slot: u64,
+    capacity: u64,
+    #[serde(default)]
+    sequence: u64,
 }
 
 /// Where payloads come from.
@@ -64,38 +103,66 @@ impl Verify {
         let (envelope, mut payloads) = self.open()?;
         let about = |refusal: Refusal| CliError::from(refusal).about(self.file.display());
 
-        // Who signed comes first; only then is there a product to ask for.
-        let role = root
-            .role(Role::Release, self.product.as_deref().unwrap_or_default())
-            .map_err(|refusal| about(refusal).hint("name the device's product with --product"))?;
-        let decoded = Envelope::decode(&envelope).map_err(about)?;
-        let authenticated = authenticate(decoded, &role, &RustCrypto).map_err(about)?;
-        let facts = authenticated.manifest().facts().ok_or(Refusal::FactsMissing).map_err(about)?.clone();
-        let ids: Vec<Vec<&[u8]>> =
-            authenticated.manifest().components().map(|id| id.parts().to_vec()).collect();
-        let components: Vec<Component<'_>> = ids
+        let described = match &self.device {
+            Some(path) => read_device(path)?,
+            None => self.suited(&root, &envelope).map_err(|error| error.about(self.file.display()))?,
+        };
+        let ids: Vec<[&[u8]; 1]> =
+            described.component.iter().map(|component| [component.name.as_bytes()]).collect();
+        let components: Vec<Component<'_>> = described
+            .component
             .iter()
-            .zip(facts.components())
-            .map(|(id, component)| Component {
+            .zip(&ids)
+            .map(|(component, id)| Component {
                 id,
-                slot: component.slot.unwrap_or_default(),
-                capacity: component.tree.size(),
-                sequence: self.sequence,
+                slot: component.slot,
+                capacity: component.capacity,
+                sequence: component.sequence,
             })
             .collect();
         let device = Device {
             root: &root,
-            product: self.product.as_deref().unwrap_or(facts.product),
-            vendor: facts.vendor,
-            class: facts.class,
+            product: &described.product,
+            vendor: described.vendor.as_bytes(),
+            class: described.class.as_bytes(),
             id: None,
-            epoch: self.epoch,
-            delegation: 0,
+            epoch: described.epoch,
+            delegation: described.delegation,
             components: &components,
         };
         let admitted = admit(&envelope, &device, &RustCrypto).map_err(about)?;
         let checked = payloads.check(&admitted, &device).map_err(|error| error.about(self.file.display()))?;
-        self.print(&root, &admitted, &facts, checked, output)
+        self.print(&root, &admitted, admitted.facts(), checked, output)
+    }
+
+    /// A device that the release is made for, with the floors that were
+    /// given. Who signed comes first: only what a trusted key has signed is
+    /// asked which device it means.
+    fn suited(&self, root: &Root<'_>, envelope: &[u8]) -> Result<Described> {
+        let product = self.product.as_deref().unwrap_or_default();
+        let role = root
+            .role(Role::Release, product)
+            .map_err(|refusal| CliError::from(refusal).hint("name the device's product with --product"))?;
+        let authenticated = authenticate(Envelope::decode(envelope)?, &role, &RustCrypto)?;
+        let manifest = authenticated.manifest();
+        let facts = manifest.facts().ok_or(Refusal::FactsMissing)?;
+        let component = manifest.components().zip(facts.components()).map(|(id, facts)| {
+            let name = id.parts().first().and_then(|part| std::str::from_utf8(part).ok());
+            Ok(DescribedComponent {
+                name: name.ok_or(Refusal::UnknownComponent(0))?.to_owned(),
+                slot: facts.slot.unwrap_or_default(),
+                capacity: facts.tree.size(),
+                sequence: self.sequence,
+            })
+        });
+        Ok(Described {
+            product: self.product.clone().unwrap_or_else(|| facts.product.to_owned()),
+            vendor: Uuid::from_bytes(*facts.vendor),
+            class: Uuid::from_bytes(*facts.class),
+            epoch: self.epoch,
+            delegation: 0,
+            component: component.collect::<Result<_>>()?,
+        })
     }
 
     fn open(&self) -> Result<(Vec<u8>, Payloads)> {
@@ -173,6 +240,11 @@ impl Verify {
             )
         })
     }
+}
+
+fn read_device(path: &Path) -> Result<Described> {
+    let text = std::fs::read_to_string(path).map_err(file(path))?;
+    toml::from_str(&text).map_err(|error| CliError::new(Kind::Usage, error.message()).about(path.display()))
 }
 
 /// Reads a document that may be `max` bytes long; one byte more is enough

@@ -85,6 +85,9 @@ impl Watch {
             };
         }
         drop(progress);
+        if expected == 0 {
+            output.note("no device is in the rollout's cohort, or all of them run something newer");
+        }
         shown.devices = None;
         output.value(&shown, || shown.print())?;
         self.verdict(&shown, expected)

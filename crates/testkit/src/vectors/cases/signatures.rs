@@ -42,7 +42,7 @@ pub(super) fn add(cases: &mut Cases) {
         let block = scene.craft.sign(&TestKey::ed25519(77)).encode();
         scene.blocks(&[block]);
     });
-    cases.refused(203, "unknown_signer_without_key_id", "an unknown key signs and names no key", |scene| {
+    cases.refused(201, "unknown_signer_without_key_id", "an unknown key signs and names no key", |scene| {
         let mut block = scene.craft.sign(&TestKey::ed25519(77));
         block.unprotected.remove(4);
         scene.blocks(&[block.encode()]);

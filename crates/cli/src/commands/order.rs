@@ -1,0 +1,188 @@
+//! `firmseal release create`: from files to a signed release.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+use firmseal_api::client::Client;
+use firmseal_api::signing::{CreateRelease, Release, ReleaseComponent, ReleaseState};
+use firmseal_core::crypto::{Crypto, RustCrypto};
+use firmseal_manifest::{ArtifactId, ChannelName, ProductId};
+use semver::Version;
+use serde::Serialize;
+
+use super::release::print;
+use super::sign::Assignment;
+use crate::error::{CliError, Kind, Result};
+use crate::output::Output;
+use crate::upload::{Source, upload};
+
+/// Make a release: upload its files, have them signed
+///
+/// The server inspects the artifacts, logs the request, signs and
+/// verifies the result as a device would. The same command again returns
+/// the same release: its idempotency key is derived from all it asks for.
+#[derive(Args)]
+#[command(disable_version_flag = true)]
+#[command(after_help = "Examples:
+  firmseal release create --product gateway --version 1.4.0 --epoch 1 --component main=firmware.bin
+  firmseal release create --product gateway --version 1.4.0 --epoch 1 --component main=firmware.bin \\
+      --channel beta --build \"$CI_JOB_ID\" --commit \"$(git rev-parse HEAD)\" --json
+  firmseal release create --product sensor --version 2.0.0 --epoch 3 --sequence 40 \\
+      --component app=9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
+pub struct Order {
+    /// The product
+    #[arg(long, value_name = "NAME")]
+    product: ProductId,
+    /// The channel
+    #[arg(long, value_name = "NAME", default_value = "stable")]
+    channel: ChannelName,
+    /// The version, for people (semver)
+    #[arg(long, value_name = "VERSION")]
+    version: Version,
+    /// The security epoch
+    #[arg(long, value_name = "N")]
+    epoch: u64,
+    /// The sequence number; the next free one if left out
+    #[arg(long, value_name = "N")]
+    sequence: Option<u64>,
+    /// A component and what goes into it: a file, or an artifact's SHA-256
+    #[arg(long, value_name = "NAME=FILE|SHA256", required = true)]
+    component: Vec<Filling>,
+    /// A parameter of the product's firmware format
+    #[arg(long = "param", value_name = "NAME=VALUE")]
+    parameters: Vec<Assignment>,
+    /// The CI's id of the build
+    #[arg(long, value_name = "ID", default_value = "")]
+    build: String,
+    /// The commit it was built from
+    #[arg(long, value_name = "ID", default_value = "")]
+    commit: String,
+    /// Makes repeating safe; derived from everything else if left out
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+}
+
+/// `NAME=FILE` or `NAME=SHA256`.
+#[derive(Clone)]
+struct Filling {
+    name: String,
+    content: Content,
+}
+
+#[derive(Clone)]
+enum Content {
+    File(PathBuf),
+    Artifact(ArtifactId),
+}
+
+impl FromStr for Filling {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> std::result::Result<Filling, &'static str> {
+        match text.split_once('=') {
+            Some((name, content)) if !name.is_empty() && !content.is_empty() => {
+                // A file of such a name is still reachable as ./SHA256.
+                let content = match content.parse() {
+                    Ok(artifact) => Content::Artifact(artifact),
+                    Err(_) => Content::File(content.into()),
+                };
+                Ok(Filling { name: name.to_owned(), content })
+            }
+            _ => Err("write NAME=FILE or NAME=SHA256"),
+        }
+    }
+}
+
+/// A release that was asked for, with the key that asks for it again.
+#[derive(Serialize)]
+struct Made<'a> {
+    idempotency_key: &'a str,
+    #[serde(flatten)]
+    release: &'a Release,
+}
+
+impl Order {
+    /// Runs the command.
+    pub async fn run(self, client: &Client, output: &Output) -> Result {
+        // A wrong name is found before files are sent. The server decides;
+        // this only saves the wait.
+        client.operator().product(&self.product).await?;
+        let mut components = Vec::new();
+        for filling in &self.component {
+            let artifact = match &filling.content {
+                Content::Artifact(artifact) => *artifact,
+                Content::File(path) => upload(client, Source::open(path)?, output).await?.id,
+            };
+            components.push(ReleaseComponent { component: filling.name.clone(), artifact });
+        }
+        let wish = CreateRelease {
+            product: self.product,
+            channel: self.channel,
+            version: self.version,
+            sequence: self.sequence,
+            epoch: self.epoch,
+            components,
+            build: self.build,
+            commit: self.commit,
+            parameters: self.parameters.into_iter().map(|given| (given.name, given.value)).collect(),
+        };
+        let key = match self.idempotency_key {
+            Some(key) => key,
+            None => derived_key(&wish)?,
+        };
+        output.note(format_args!("idempotency key {key}"));
+        let release = client.operator().create_release(&key, &wish).await?;
+        if release.state == ReleaseState::Withdrawn {
+            output.note(
+                "this release was made before and withdrawn; a new one needs another --idempotency-key",
+            );
+        }
+        output.value(&Made { idempotency_key: &key, release: &release }, || print(&release).print())
+    }
+}
+
+/// A key of everything that is asked for, so that a pipeline that repeats a
+/// step gets the release of the first time.
+fn derived_key(wish: &CreateRelease) -> Result<String> {
+    // Field by field in the order of the type: the same wish has one text.
+    let text = serde_json::to_vec(wish).map_err(|error| CliError::new(Kind::Unexpected, error))?;
+    Ok(format!("cli-{}", RustCrypto.digest(&text)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_is_a_file_or_an_artifact() {
+        let hex = "ab".repeat(32);
+        let is_artifact =
+            |text: &str| matches!(text.parse::<Filling>().unwrap().content, Content::Artifact(_));
+        assert!(is_artifact(&format!("main={hex}")));
+        assert!(!is_artifact(&format!("main=./{hex}")));
+        assert!(!is_artifact("main=a=b.bin"));
+        for bad in ["main", "main=", "=x", ""] {
+            assert!(bad.parse::<Filling>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_same_wish_has_the_same_key() {
+        let wish = |epoch| CreateRelease {
+            product: "gw".parse().unwrap(),
+            channel: "stable".parse().unwrap(),
+            version: Version::new(1, 0, 0),
+            sequence: None,
+            epoch,
+            components: Vec::new(),
+            build: String::new(),
+            commit: String::new(),
+            parameters: Default::default(),
+        };
+        assert_eq!(derived_key(&wish(1)).unwrap(), derived_key(&wish(1)).unwrap());
+        assert_ne!(derived_key(&wish(1)).unwrap(), derived_key(&wish(2)).unwrap());
+        assert!(derived_key(&wish(1)).unwrap().len() <= 128);
+    }
+}
