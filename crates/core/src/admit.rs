@@ -4,13 +4,14 @@
 //! checks matters: nothing of the manifest is parsed before its signatures
 //! have been verified, and nothing is hashed whose size was not bounded.
 
+use crate::action::{Action, Identity, Outcome};
 use crate::command::{Command, Parameter, Section, Selection, Sequence, condition};
 use crate::crypto::Crypto;
 use crate::digest::Digest;
 use crate::envelope::Envelope;
 use crate::facts::{ComponentFacts, Facts};
 use crate::limits::COMPONENTS_MAX;
-use crate::machine::{Action, Identity, Machine, Outcome};
+use crate::machine::Machine;
 use crate::manifest::{Authenticated, ComponentId, Manifest, authenticate};
 use crate::measure::Measured;
 use crate::refusal::Refusal;

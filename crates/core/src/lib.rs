@@ -7,6 +7,7 @@
 //! server all call the same functions.
 #![no_std]
 
+pub mod action;
 pub mod admit;
 mod cbor;
 pub mod command;
@@ -24,6 +25,7 @@ pub mod refusal;
 pub mod root;
 pub mod tree;
 
+pub use action::{Action, Identity, Outcome};
 pub use admit::{Admitted, Bootable, Component, Device, admit, boot};
 pub use cbor::Bstr;
 pub use crypto::{Crypto, Hasher};
@@ -31,7 +33,7 @@ pub use digest::Digest;
 pub use envelope::Envelope;
 pub use facts::{ComponentFacts, Facts};
 pub use key::{KeyId, PublicKey};
-pub use machine::{Action, Identity, Machine, Outcome};
+pub use machine::Machine;
 pub use manifest::{Authenticated, Manifest, authenticate};
 pub use measure::{Measured, Measurement};
 pub use refusal::Refusal;

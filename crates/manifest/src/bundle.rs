@@ -15,7 +15,7 @@ use crate::cbor::Writer;
 /// The first item of every bundle.
 pub const MAGIC: &str = "firmseal-bundle-1";
 /// Root documents that one bundle may carry.
-pub const ROOTS_MAX: u64 = 1024;
+pub const ROOTS_MAX: u64 = 64;
 
 /// Writes a bundle item by item.
 pub struct BundleWriter<W> {
