@@ -1,0 +1,143 @@
+//! Servers: a place on free ports of the loopback interface, and
+//! `firmseal serve` in it.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::Chance;
+use crate::child::{Child, Lines, show, until};
+use crate::shell::Shell;
+
+/// A place, and the server in it while it runs.
+pub struct Server {
+    place: PathBuf,
+    port: u16,
+    command: Box<dyn Fn() -> Command + Send>,
+    child: Option<Child>,
+    log: Lines,
+}
+
+/// Makes a place whose three ports are free. Returns the first of them.
+pub fn init(shell: &Shell, place: &str) -> u16 {
+    let port = free_ports();
+    shell.ok(&format!("firmseal init {place} --port {port}"));
+    // Devices are told to come again at once: sessions have no time.
+    let settings = format!("{place}/server.toml");
+    let text = String::from_utf8(shell.read(&settings)).unwrap();
+    shell.write(&settings, format!("{text}\n[limits]\npoll_seconds = 1\n"));
+    port
+}
+
+impl Server {
+    /// Makes the place `place` and starts its server.
+    pub fn new(shell: &Shell) -> Server {
+        let port = init(shell, "place");
+        let mut server = Server::in_place(shell, "place", port);
+        server.start();
+        server
+    }
+
+    /// The server of a place that was made before; it does not run yet.
+    pub fn in_place(shell: &Shell, place: &str, port: u16) -> Server {
+        let line = format!("firmseal serve {place} --log json");
+        let shell = Shell::at(&shell.path(""));
+        Server {
+            place: shell.path(place),
+            port,
+            command: Box::new(move || {
+                show(&format!("$ {line} &\n"));
+                shell.command(&line)
+            }),
+            child: None,
+            log: Lines::default(),
+        }
+    }
+
+    /// Starts it, and waits until it answers.
+    pub fn start(&mut self) {
+        let before = self.log.all().len();
+        let mut child = Child::writing_to(&mut (self.command)(), self.log.clone());
+        until("the server to listen", || {
+            let listening =
+                self.log.all()[before..].iter().filter(|line| line.contains("\"listening\"")).count();
+            if listening < 3
+                && let Some(status) = child.ended()
+            {
+                panic!("the server did not start ({status}):\n{}", self.log.text());
+            }
+            (listening >= 3).then_some(())
+        });
+        self.child = Some(child);
+    }
+
+    /// Starts it, in the background and whenever that comes to be.
+    pub fn start_unobserved(&mut self) {
+        self.child = Some(Child::writing_to(&mut (self.command)(), self.log.clone()));
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill();
+        }
+    }
+
+    /// SIGTERM; it must end well.
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let status = child.terminate();
+            assert!(status.success(), "the server ended with {status}:\n{}", self.log.text());
+        }
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| child.ended().is_none())
+    }
+
+    /// Its log, over all its starts.
+    pub fn log(&self) -> &Lines {
+        &self.log
+    }
+
+    /// Its log lines with this message.
+    pub fn logged(&self, message: &str) -> Vec<Value> {
+        self.log.json().into_iter().filter(|line| line["message"] == message).collect()
+    }
+
+    /// The place's directory.
+    pub fn place(&self) -> &Path {
+        &self.place
+    }
+
+    /// Where operators find it.
+    pub fn operators(&self) -> String {
+        format!("https://localhost:{}", self.port)
+    }
+
+    /// Where devices find it.
+    pub fn devices(&self) -> String {
+        format!("https://localhost:{}", self.port + 1)
+    }
+
+    /// Where everybody finds it.
+    pub fn public(&self) -> String {
+        format!("https://localhost:{}", self.port + 2)
+    }
+}
+
+/// The first of three ports in a row that are free. They lie below those
+/// that the system hands out by itself (ip(7), ip_local_port_range), so a
+/// server that is killed finds its ports free when it comes back.
+pub fn free_ports() -> u16 {
+    let seed = u64::from(std::process::id()) << 32
+        ^ std::time::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_nanos() as u64);
+    let mut chance = Chance::of(seed);
+    until("three free ports in a row", || {
+        let first = 10_000 + chance.below(22_000) as u16;
+        (first..first + 3).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()).then_some(first)
+    })
+}
