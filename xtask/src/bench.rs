@@ -25,6 +25,12 @@ const BENCHES: &[Bench] = &[
         what: "install of 256 MiB against dd with fsync and sha256sum, on disk and in memory",
         run: agent_install,
     },
+    Bench {
+        name: "signing",
+        what: "releases over HTTPS, durable, against the bare signer and the storage's syncs",
+        run: || service("signing"),
+    },
+    Bench { name: "polls", what: "polls that report nothing new, against nginx", run: || service("polls") },
 ];
 
 /// `cargo xtask bench [NAME...]`.
@@ -79,6 +85,12 @@ fn agent_install() -> Result<(), Error> {
         process::run(cargo.arg(directory))?;
     }
     Ok(())
+}
+
+/// A benchmark of the server as users run it.
+fn service(name: &str) -> Result<(), Error> {
+    let mut cargo = workspace::cargo();
+    process::run(cargo.args(["bench", "--quiet", "--package", "firmseal", "--bench", name]))
 }
 
 /// Prints ratios; returns the worst of the ordinary ones, infinite if one of
