@@ -120,18 +120,18 @@ impl Device {
 
     /// Every file that a refusal must not change: all but the inactive slot,
     /// the queue of reports and the quarantine.
-    pub fn untouchable(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        self.files(&["reports.", "quarantine"])
+    pub fn untouchable(&self, active: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+        self.files(active, &["reports.", "quarantine"])
     }
 
     /// The same, for a download that broke off and may go on: its journal
     /// changes as well.
-    pub fn untouchable_by_carriers(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        self.files(&["reports.", "quarantine", "install.", "progress."])
+    pub fn untouchable_by_carriers(&self, active: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+        self.files(active, &["reports.", "quarantine", "install.", "progress."])
     }
 
-    fn files(&self, except: &[&str]) -> BTreeMap<PathBuf, Vec<u8>> {
-        let inactive = if self.active() == "a" { ".b" } else { ".a" };
+    fn files(&self, active: &str, except: &[&str]) -> BTreeMap<PathBuf, Vec<u8>> {
+        let inactive = if active == "a" { ".b" } else { ".a" };
         let mut files = BTreeMap::new();
         let mut todo = vec![self.home.clone()];
         while let Some(directory) = todo.pop() {
