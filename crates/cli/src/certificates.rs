@@ -5,13 +5,9 @@ use std::net::IpAddr;
 use firmseal_core::Digest;
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_fleet::Time;
-use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
-};
 use serde::Serialize;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
-use zeroize::Zeroizing;
 
 use crate::error::{CliError, Kind, Result};
 
@@ -96,38 +92,6 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
         Ok(v4) => Some(v4.into()),
         Err(_) => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
     }
-}
-
-/// A certificate and its key, both PEM.
-pub struct Pair {
-    /// The certificate.
-    pub certificate: String,
-    /// The private key.
-    pub key: Zeroizing<String>,
-}
-
-/// Makes a self-signed certificate for a server of these names and
-/// addresses: clients trust exactly this file.
-pub fn self_signed(names: &[String], days: u32, now: Time) -> Result<Pair> {
-    let failed = |error: rcgen::Error| CliError::new(Kind::Usage, error).about("certificate");
-    let mut params = CertificateParams::new(names.to_vec()).map_err(failed)?;
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, names.first().map_or("firmseal", String::as_str));
-    // No authority: whoever steals this key must not mint other names.
-    params.is_ca = IsCa::ExplicitNoCa;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let seconds = (now.millis() / 1000) as i64;
-    let date = |seconds: i64| {
-        time::OffsetDateTime::from_unix_timestamp(seconds)
-            .map_err(|error| CliError::new(Kind::Usage, error).about("validity of the certificate"))
-    };
-    // Clocks differ: it begins an hour early.
-    params.not_before = date(seconds - 3600)?;
-    params.not_after = date(seconds + i64::from(days) * 86_400)?;
-    let key = KeyPair::generate().map_err(failed)?;
-    let certificate = params.self_signed(&key).map_err(failed)?;
-    Ok(Pair { certificate: certificate.pem(), key: Zeroizing::new(key.serialize_pem()) })
 }
 
 /// Reads a certificate. Nothing about it is verified.

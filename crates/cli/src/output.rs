@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use serde::Serialize;
 
 use crate::error::{CliError, Kind, Result};
+use crate::record::plain;
 
 /// Where and how a command prints.
 pub struct Output {
@@ -44,7 +45,8 @@ impl Output {
         row: impl Fn(&T) -> Vec<String>,
     ) -> Result {
         self.value(&rows, || {
-            let cells: Vec<Vec<String>> = rows.iter().map(row).collect();
+            let cells: Vec<Vec<String>> =
+                rows.iter().map(|value| row(value).iter().map(|cell| plain(cell)).collect()).collect();
             table(headings, &cells)
         })
     }

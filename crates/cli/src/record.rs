@@ -45,7 +45,7 @@ impl Record {
 /// Text that a terminal only shows. Devices, certificates and firmware say
 /// of themselves what they like, escape sequences and writing that runs
 /// backwards included.
-fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     let acts = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

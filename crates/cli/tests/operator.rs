@@ -46,8 +46,8 @@ impl Device {
                 slot: "a".to_owned(),
                 confirmed: true,
             }),
-            hardware: None,
-            bootloader: Bootloader::default(),
+            hardware: Some("A2".to_owned()),
+            bootloader: Bootloader { name: "U-Boot 2026.01".to_owned(), trial: true, ..Bootloader::default() },
         };
         self.client.device().poll(&Poll { state, reports }).await.unwrap().offer
     }
@@ -130,6 +130,10 @@ async fn from_product_to_outcome() {
     let confirmed = good.report(&offer, Phase::Confirmed, None);
     good.poll(1, vec![good.report(&offer, Phase::Downloading, None), confirmed]).await;
     let watching = place.spawn(&watch);
+    bad.poll(0, vec![bad.report(&offer, Phase::Failed, Some(900))]).await;
+    let shown = place.json(&format!("rollout show {rollout_id}"));
+    assert_eq!(shown["outcomes"]["phases"], serde_json::json!({ "confirmed": 1, "failed": 1 }));
+    assert_eq!(shown["outcomes"]["troubles"][0]["code"], 900);
     bad.poll(0, vec![bad.report(&offer, Phase::Refused, Some(31))]).await;
     let watched = watching.wait_with_output().unwrap();
     assert_eq!(watched.status.code(), Some(3), "{watched:?}");
@@ -149,6 +153,15 @@ async fn from_product_to_outcome() {
     assert_eq!(record["rollouts"][0]["outcomes"]["devices"], 2);
     let printed = place.stdout(&format!("release show {release_id}"));
     assert!(printed.contains("1 confirmed, 1 refused"), "{printed}");
+
+    // What devices have, as they said.
+    let equipment = &place.json("device list --product gw")[0]["equipment"];
+    assert_eq!((&equipment["hardware"], &equipment["root_version"]), (&"A2".into(), &1.into()));
+    let listed = place.stdout("device list --product gw");
+    assert!(listed.contains("BOOTLOADER") && listed.contains("U-Boot 2026.01"), "{listed}");
+    let printed = place.stdout(&format!("device show {}", bad.id));
+    assert!(printed.contains("U-Boot 2026.01") && printed.contains("boots on trial"), "{printed}");
+    assert!(printed.contains("(refusal 31)"), "{printed}");
 
     // A device's history, its revocation, and a second chance for it.
     let shown = place.json(&format!("device show {}", bad.id));

@@ -158,8 +158,9 @@ pub fn create_device_ca(now: Time) -> Result<Pair, CaError> {
 }
 
 /// Makes a self-signed certificate for a server of these names and
-/// addresses: clients trust exactly this file.
-pub fn create_server_certificate(names: &[String], now: Time) -> Result<Pair, CaError> {
+/// addresses: clients trust exactly this file. It is no authority: whoever
+/// steals its key must not mint other names.
+pub fn create_server_certificate(names: &[String], valid_days: u32, now: Time) -> Result<Pair, CaError> {
     let mut params =
         CertificateParams::new(names.to_vec()).map_err(|err| CaError::Issuing(err.to_string()))?;
     params.distinguished_name = DistinguishedName::new();
@@ -167,7 +168,7 @@ pub fn create_server_certificate(names: &[String], now: Time) -> Result<Pair, Ca
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    finish(params, now, YEAR)
+    finish(params, now, u64::from(valid_days) * 86_400)
 }
 
 fn finish(mut params: CertificateParams, now: Time, valid: u64) -> Result<Pair, CaError> {

@@ -6,8 +6,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
 use firmseal_api::enrolment::CreateToken;
-use firmseal_api::fleet::{Device, DeviceReport, DeviceStatus};
-use firmseal_api::updates::{Report, Running};
+use firmseal_api::fleet::{Device, DeviceReport, DeviceStatus, Equipment};
+use firmseal_api::updates::{Bootloader, Report, Running};
 use firmseal_fleet::Time;
 use firmseal_manifest::{DeviceId, ProductId, ReleaseId};
 use serde::Serialize;
@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::block_on;
 use super::label::{Label, labels};
 use super::listing::Listing;
+use super::tally::number;
 use crate::error::Result;
 use crate::output::Output;
 use crate::profile::Profile;
@@ -135,7 +136,7 @@ impl Devices {
                     let devices = listing.fetch(output, page).await?;
                     return output.table(
                         &devices,
-                        &["DEVICE", "PRODUCT", "STATE", "RUNS", "LAST SEEN", "LABELS"],
+                        &["DEVICE", "PRODUCT", "STATE", "RUNS", "HARDWARE", "BOOTLOADER", "LAST SEEN", "LABELS"],
                         row,
                     );
                 }
@@ -156,11 +157,16 @@ impl Devices {
 }
 
 fn row(device: &Device) -> Vec<String> {
+    let equipment = |of: &dyn Fn(&Equipment) -> Option<String>| {
+        device.equipment.as_ref().and_then(of).filter(|text| !text.is_empty()).unwrap_or("-".to_owned())
+    };
     vec![
         device.id.to_string(),
         device.product.to_string(),
         state(device.state).to_owned(),
         device.running.as_ref().map_or("-".to_owned(), running),
+        equipment(&|equipment| equipment.hardware.clone()),
+        equipment(&|equipment| Some(equipment.bootloader.name.clone())),
         device.last_seen.map_or("never".to_owned(), |time| time.to_string()),
         text(&device.labels),
     ]
@@ -176,6 +182,17 @@ fn state(state: DeviceStatus) -> &'static str {
 fn running(running: &Running) -> String {
     let trial = if running.confirmed { "" } else { " on trial" };
     format!("{}{trial}", running.version)
+}
+
+/// What a boot chain can do, in words.
+fn abilities(bootloader: &Bootloader) -> String {
+    let abilities = [
+        (bootloader.verifies, "verifies at boot"),
+        (bootloader.trial, "boots on trial"),
+        (bootloader.epoch_counter, "counts epochs"),
+    ];
+    let abilities: Vec<&str> = abilities.into_iter().filter_map(|(can, what)| can.then_some(what)).collect();
+    if abilities.is_empty() { "nothing of its own".to_owned() } else { abilities.join(", ") }
 }
 
 fn text(labels: &BTreeMap<String, String>) -> String {
@@ -194,6 +211,14 @@ fn record(device: &Device) -> Record {
             .row("  sequence", runs.sequence)
             .row("  epoch", runs.epoch)
             .row("  slot", &runs.slot);
+    }
+    if let Some(has) = &device.equipment {
+        out = out
+            .maybe("hardware", has.hardware.as_ref())
+            .row("agent", &has.agent)
+            .row("root version", has.root_version)
+            .row("bootloader", &has.bootloader.name)
+            .row("  does", abilities(&has.bootloader));
     }
     if !device.labels.is_empty() {
         out = out.row("labels", text(&device.labels));
@@ -217,7 +242,7 @@ impl Shown {
             let at = report.at.map(|millis| Time::from(UNIX_EPOCH + Duration::from_millis(millis)));
             let at = at.map_or("no clock".to_owned(), |time| time.to_string());
             let release = report.release.map(|release| format!(" {release}")).unwrap_or_default();
-            let code = report.code.map(|code| format!(" (refusal {code})")).unwrap_or_default();
+            let code = number(report);
             let message = report.message.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
             out = out.row("report", format_args!("{at} {}{release}{code}{message}", report.phase.as_str()));
         }

@@ -300,9 +300,10 @@ impl Init {
     fn certificates(&self, base: &Path) -> Result {
         let tls = base.join(layout::TLS);
         let now = Time::from(SystemTime::now());
-        for (name, pair) in
-            [("server", create_server_certificate(&self.host, now)), ("device-ca", create_device_ca(now))]
-        {
+        for (name, pair) in [
+            ("server", create_server_certificate(&self.host, 365, now)),
+            ("device-ca", create_device_ca(now)),
+        ] {
             let Pair { certificate, key } = pair.map_err(|error| CliError::new(Kind::Usage, error))?;
             write(&tls.join(format!("{name}.pem")), certificate.as_bytes())?;
             write_secret(&tls.join(format!("{name}.key")), key.trim_end())?;

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::error::{CliError, Kind, Result, file};
 use crate::output::Output;
+use crate::record::Record;
 
 /// Show what a firmware file, envelope or bundle says of itself
 ///
@@ -90,42 +91,31 @@ fn envelope(bytes: &[u8], output: &Output) -> Result {
 }
 
 fn firmware(inspection: &Inspection) -> String {
-    let mut rows: Vec<(String, String)> = vec![("format".into(), inspection.format.clone())];
-    let mut row = |name: &str, value: String| rows.push((name.to_owned(), value));
-    if let Some(version) = &inspection.version {
-        row("version", version.clone());
-    }
-    if let Some(epoch) = inspection.epoch {
-        row("security epoch", epoch.to_string());
-    }
+    let mut record = Record::new()
+        .row("format", &inspection.format)
+        .maybe("version", inspection.version.as_ref())
+        .maybe("security epoch", inspection.epoch);
     for address in &inspection.load_addresses {
-        row("load address", format!("{address:#x}"));
+        record = record.row("load address", format_args!("{address:#x}"));
     }
-    row("image size", format!("{} bytes", inspection.image_size));
-    if let Some(target) = &inspection.target {
-        row("target", target.clone());
-    }
-    if let Some(debug) = inspection.debug {
-        row("debug build", debug.to_string());
-    }
-    row("encrypted", inspection.encrypted.to_string());
+    record = record
+        .row("image size", format_args!("{} bytes", inspection.image_size))
+        .maybe("target", inspection.target.as_ref())
+        .maybe("debug build", inspection.debug)
+        .row("encrypted", inspection.encrypted);
     for field in &inspection.fields {
-        row(&field.name, field.value.clone());
+        record = record.row(&field.name, &field.value);
     }
     for field in &inspection.notes {
-        row(&format!("({})", field.name), field.value.clone());
+        record = record.row(format!("({})", field.name), &field.value);
     }
     for signature in &inspection.signatures {
         let claim = serde_json::to_value(&signature.claim).unwrap_or_default();
         let claim = claim.as_str().unwrap_or("not named").to_owned();
-        row("signature", format!("{}, key {claim}, not verified here", signature.algorithm));
+        record =
+            record.row("signature", format_args!("{}, key {claim}, not verified here", signature.algorithm));
     }
-    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-    let mut out = String::new();
-    for (name, value) in rows {
-        let pad = width - name.chars().count();
-        out.push_str(&format!("{name}{:pad$}  {value}\n", ""));
-    }
+    let mut out = record.print();
     if !inspection.notes.is_empty() {
         out.push_str("names in brackets stand outside the format's own signature\n");
     }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::block_on;
 use super::label::{Label, labels};
 use super::listing::{Listing, all};
-use super::tally::Tally;
+use super::tally::{Tally, number};
 use super::watch::Watch;
 use crate::error::Result;
 use crate::output::Output;
@@ -36,7 +36,7 @@ pub enum Rollouts {
     #[command(after_help = "Example:
   firmseal rollout list --limit 10")]
     List(Listing),
-    /// Show a rollout: devices by phase, refusals by number
+    /// Show a rollout: devices by phase, refusals and trouble by number
     #[command(after_help = "Examples:
   firmseal rollout show rol-0197c0de-0000-7000-8000-000000000001
   firmseal rollout show rol-0197c0de-0000-7000-8000-000000000001 --devices --json")]
@@ -154,7 +154,7 @@ impl Shown {
     pub fn print(&self) -> String {
         let mut out = self.outcomes.print(record(&self.rollout));
         for outcome in self.devices.iter().flatten() {
-            let code = outcome.report.code.map(|code| format!(" (refusal {code})")).unwrap_or_default();
+            let code = number(&outcome.report);
             let message = outcome.report.message.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
             out = out
                 .row("device", format_args!("{} {}{code}{message}", outcome.device, outcome.phase.as_str()));

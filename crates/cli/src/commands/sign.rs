@@ -164,7 +164,8 @@ impl Sign {
             let id = self.product.clone();
             return id.ok_or_else(|| CliError::new(Kind::Usage, "name the product with --product"));
         };
-        let product = to_fleet(crate::product_file::read(path)?).map_err(|error| error.about(path.display()))?;
+        let product =
+            to_fleet(crate::product_file::read(path)?).map_err(|error| error.about(path.display()))?;
         match store.product(&product.id).await {
             Ok(known) if (Product { created: known.created, ..product.clone() }) == known => {}
             Ok(_) => {

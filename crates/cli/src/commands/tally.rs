@@ -3,36 +3,41 @@
 use std::collections::BTreeMap;
 
 use firmseal_api::fleet::Outcome;
-use firmseal_api::updates::Phase;
+use firmseal_api::updates::{Phase, Report};
 use serde::Serialize;
 
 use crate::record::Record;
 
 /// Phases in the order a device goes through them.
-const PHASES: [Phase; 7] = [
+const PHASES: [Phase; 9] = [
     Phase::Offered,
     Phase::Downloading,
     Phase::Installed,
     Phase::Trial,
+    Phase::Failed,
     Phase::Confirmed,
     Phase::Reverted,
     Phase::Refused,
+    Phase::Isolated,
 ];
 
-/// Devices by phase, and refusals by their number.
+/// Devices by phase, and refusals and trouble by their number.
 #[derive(Default, Serialize, PartialEq, Debug)]
 pub struct Tally {
     /// Devices that have reported.
     pub devices: u64,
     /// How many of them are in which phase; phases without any are absent.
     pub phases: BTreeMap<&'static str, u64>,
-    /// Why devices refused, the most frequent first.
-    pub refusals: Vec<Refusals>,
+    /// Why devices refused or isolated it, the most frequent first.
+    pub refusals: Vec<Reason>,
+    /// What keeps devices from installing it for now, the most frequent
+    /// first.
+    pub troubles: Vec<Reason>,
 }
 
-/// Refusals with one number.
+/// A number, and how many devices give it.
 #[derive(Serialize, PartialEq, Debug)]
-pub struct Refusals {
+pub struct Reason {
     /// The stable number; absent if a device gave none.
     pub code: Option<u16>,
     /// What one of the devices said.
@@ -45,17 +50,19 @@ impl Tally {
     /// Counts.
     pub fn of(outcomes: &[Outcome]) -> Tally {
         let mut tally = Tally { devices: outcomes.len() as u64, ..Tally::default() };
-        let mut refusals: BTreeMap<Option<u16>, Refusals> = BTreeMap::new();
+        let (mut refusals, mut troubles) = (BTreeMap::new(), BTreeMap::new());
         for outcome in outcomes {
             *tally.phases.entry(outcome.phase.as_str()).or_default() += 1;
-            if outcome.phase == Phase::Refused {
-                let (code, message) = (outcome.report.code, &outcome.report.message);
-                let first = || Refusals { code, message: message.clone(), devices: 0 };
-                refusals.entry(code).or_insert_with(first).devices += 1;
-            }
+            let reasons = match outcome.phase {
+                Phase::Refused | Phase::Isolated => &mut refusals,
+                Phase::Failed => &mut troubles,
+                _ => continue,
+            };
+            let (code, message) = (outcome.report.code, &outcome.report.message);
+            let first = || Reason { code, message: message.clone(), devices: 0 };
+            reasons.entry(code).or_insert_with(first).devices += 1;
         }
-        tally.refusals = refusals.into_values().collect();
-        tally.refusals.sort_by_key(|refusals| std::cmp::Reverse(refusals.devices));
+        (tally.refusals, tally.troubles) = (ranked(refusals), ranked(troubles));
         tally
     }
 
@@ -69,9 +76,10 @@ impl Tally {
         PHASES.into_iter().filter(|phase| is_final(*phase)).map(|phase| self.count(phase)).sum()
     }
 
-    /// Devices that did not end up running the release.
-    pub fn failed(&self) -> u64 {
-        self.count(Phase::Reverted) + self.count(Phase::Refused)
+    /// Devices that are through without running the release: it is held
+    /// back from them. Those in trouble try again by themselves.
+    pub fn held(&self) -> u64 {
+        self.finished() - self.count(Phase::Confirmed)
     }
 
     /// On one line: `3 confirmed, 1 refused`.
@@ -82,7 +90,7 @@ impl Tally {
         if counts.is_empty() { "no reports yet".to_owned() } else { counts.join(", ") }
     }
 
-    /// Adds a line for each phase and each kind of refusal.
+    /// Adds a line for each phase and each kind of refusal and trouble.
     pub fn print(&self, mut record: Record) -> Record {
         record = record.row("reported", format_args!("{} devices", self.devices));
         for phase in PHASES {
@@ -91,18 +99,32 @@ impl Tally {
                 record = record.row(format!("  {}", phase.as_str()), count);
             }
         }
-        for refusals in &self.refusals {
-            let code = refusals.code.map_or("refusal".to_owned(), |code| format!("refusal {code}"));
-            let message = refusals.message.as_deref().unwrap_or("without a message");
-            record = record.row(format!("  {code}"), format_args!("{} devices: {message}", refusals.devices));
+        let refusals = self.refusals.iter().map(|reason| ("refusal", reason));
+        let troubles = self.troubles.iter().map(|reason| ("trouble", reason));
+        for (what, reason) in refusals.chain(troubles) {
+            let name = reason.code.map_or(what.to_owned(), |code| format!("{what} {code}"));
+            let message = reason.message.as_deref().unwrap_or("without a message");
+            record = record.row(format!("  {name}"), format_args!("{} devices: {message}", reason.devices));
         }
         record
     }
 }
 
+fn ranked(reasons: BTreeMap<Option<u16>, Reason>) -> Vec<Reason> {
+    let mut reasons: Vec<Reason> = reasons.into_values().collect();
+    reasons.sort_by_key(|reason| std::cmp::Reverse(reason.devices));
+    reasons
+}
+
+/// The number of a report, as a person reads it after its phase.
+pub fn number(report: &Report) -> String {
+    let what = if report.phase == Phase::Failed { "trouble" } else { "refusal" };
+    report.code.map(|code| format!(" ({what} {code})")).unwrap_or_default()
+}
+
 /// Whether nothing follows a phase.
 pub fn is_final(phase: Phase) -> bool {
-    matches!(phase, Phase::Confirmed | Phase::Reverted | Phase::Refused)
+    matches!(phase, Phase::Confirmed | Phase::Reverted | Phase::Refused | Phase::Isolated)
 }
 
 #[cfg(test)]
@@ -112,7 +134,7 @@ mod tests {
     use uuid::Uuid;
 
     fn outcome(phase: Phase, code: Option<u16>) -> Outcome {
-        let report = firmseal_api::updates::Report {
+        let report = Report {
             id: Uuid::nil(),
             release: None,
             rollout: None,
@@ -137,12 +159,16 @@ mod tests {
             outcome(Phase::Refused, Some(31)),
             outcome(Phase::Refused, Some(31)),
             outcome(Phase::Reverted, None),
+            outcome(Phase::Isolated, Some(31)),
+            outcome(Phase::Failed, Some(903)),
         ]);
-        assert_eq!((tally.devices, tally.finished(), tally.failed()), (6, 5, 4));
-        assert_eq!(tally.line(), "1 trial, 1 confirmed, 1 reverted, 3 refused");
+        assert_eq!((tally.devices, tally.finished(), tally.held()), (8, 6, 5));
+        assert_eq!(tally.line(), "1 trial, 1 failed, 1 confirmed, 1 reverted, 3 refused, 1 isolated");
         let codes: Vec<_> = tally.refusals.iter().map(|refusals| (refusals.code, refusals.devices)).collect();
-        assert_eq!(codes, [(Some(31), 2), (Some(20), 1)]);
-        assert!(tally.print(Record::new()).print().contains("2 devices: because of 31"));
+        assert_eq!(codes, [(Some(31), 3), (Some(20), 1)]);
+        let printed = tally.print(Record::new()).print();
+        assert!(printed.contains("3 devices: because of 31"), "{printed}");
+        assert!(printed.contains("trouble 903") && printed.contains("1 devices: because of 903"), "{printed}");
     }
 
     #[test]

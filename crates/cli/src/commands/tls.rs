@@ -6,10 +6,11 @@ use std::time::SystemTime;
 use clap::{Args, Subcommand};
 use firmseal_fleet::Time;
 use firmseal_keys::SecretSource;
+use firmseal_server::create_server_certificate;
 use serde_json::json;
 
 use crate::certificate_file::{Found, key_pem};
-use crate::certificates::{Shown, self_signed};
+use crate::certificates::Shown;
 use crate::error::{CliError, Kind, Result, file};
 use crate::newfile;
 use crate::output::Output;
@@ -152,7 +153,8 @@ impl Import {
 
 impl SelfSigned {
     fn run(self, output: &Output) -> Result {
-        let pair = self_signed(&self.name, self.days, Time::from(SystemTime::now()))?;
+        let pair = create_server_certificate(&self.name, self.days, Time::from(SystemTime::now()))
+            .map_err(|error| CliError::new(Kind::Usage, error))?;
         write_pair(&self.output, &self.file_name, Some(&pair.certificate), Some(&pair.key), output)
     }
 }

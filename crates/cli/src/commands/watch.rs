@@ -17,7 +17,8 @@ use crate::units::Span;
 
 /// Wait until every device of a rollout is through
 ///
-/// Through means confirmed, reverted or refused. The command succeeds if
+/// Through means confirmed, reverted, refused or isolated; a device in
+/// trouble tries again and is not. The command succeeds if
 /// every device confirmed, ends with exit code 3 if one did not, and with 7
 /// if some are still on their way when time is up.
 #[derive(Args)]
@@ -98,15 +99,15 @@ impl Watch {
     }
 
     fn verdict(&self, shown: &Shown, expected: u64) -> Result {
-        let (finished, failed) = (shown.outcomes.finished(), shown.outcomes.failed());
+        let (finished, held) = (shown.outcomes.finished(), shown.outcomes.held());
         if finished < expected && shown.rollout.state != RolloutState::Finished {
             let message = format!("{} of {expected} devices are still on their way", expected - finished);
             return Err(CliError::new(Kind::Unavailable, message)
                 .hint(format!("`firmseal rollout watch {}` goes on waiting", self.rollout)));
         }
-        if failed > 0 {
+        if held > 0 {
             let confirmed = shown.outcomes.count(Phase::Confirmed);
-            let message = format!("{failed} devices refused or reverted, {confirmed} confirmed");
+            let message = format!("{held} devices refused or reverted, {confirmed} confirmed");
             return Err(CliError::new(Kind::Refused, message)
                 .hint(format!("`firmseal rollout show {} --devices` says which and why", self.rollout)));
         }

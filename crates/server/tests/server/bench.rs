@@ -108,7 +108,7 @@ impl Bench {
         fs::write(path.join("ca.pem"), &ca.certificate).unwrap();
         fs::write(path.join("ca.key"), ca.key.as_bytes()).unwrap();
         let server =
-            create_server_certificate(&["localhost".to_owned(), "127.0.0.1".to_owned()], clock.now())
+            create_server_certificate(&["localhost".to_owned(), "127.0.0.1".to_owned()], 365, clock.now())
                 .unwrap();
         fs::write(path.join("server.pem"), &server.certificate).unwrap();
         fs::write(path.join("server.key"), server.key.as_bytes()).unwrap();

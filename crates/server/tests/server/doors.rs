@@ -165,7 +165,7 @@ async fn new_certificates_are_used_without_a_restart_and_bad_ones_are_not() {
     assert_eq!(running.reload(), 0);
     assert_eq!(fingerprint(&openssl(address, &[]).await), before, "the old one stays");
 
-    let new = create_server_certificate(&["localhost".to_owned()], bench.clock.now()).unwrap();
+    let new = create_server_certificate(&["localhost".to_owned()], 365, bench.clock.now()).unwrap();
     fs::write(bench.file("server.pem"), &new.certificate).unwrap();
     assert_eq!(running.reload(), 0, "the key does not fit yet");
     fs::write(bench.file("server.key"), new.key.as_bytes()).unwrap();
