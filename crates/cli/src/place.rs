@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use firmseal_core::{Environment, Root};
 use firmseal_keys::{KeyUri, SecretSource};
 use firmseal_manifest::ProductId;
 use firmseal_sign::{Keys, Pipeline};
@@ -63,6 +64,12 @@ pub struct KeySet {
     pub artifact: Option<KeyUri>,
 }
 
+impl KeySet {
+    fn all(&self) -> impl Iterator<Item = &KeyUri> {
+        self.release.iter().chain(&self.artifact)
+    }
+}
+
 /// An existing place.
 pub struct Place {
     directory: PathBuf,
@@ -117,6 +124,14 @@ impl Place {
     pub fn pipeline(&self, store: &LocalStore) -> Result<Pipeline> {
         let signing = self.signing()?;
         let secret = self.secret(&signing)?;
+        let root = self.root()?;
+        let production = Root::decode(&root)?.environment() == Environment::Production;
+        let mut uris = signing.keys.all().chain(signing.products.values().flat_map(KeySet::all));
+        if production && uris.any(KeyUri::is_development_only) {
+            return Err(CliError::new(Kind::Refused, "a production root is never served with keys in files")
+                .about(self.path(layout::SIGNING).display())
+                .hint("name keys in tokens, as pkcs11: URIs"));
+        }
         let open = |set: &KeySet| -> Result<Keys> {
             let open = |uri: &KeyUri| match uri {
                 KeyUri::File(path) => keys::open(&KeyUri::File(self.path(path)), &secret),
@@ -129,7 +144,7 @@ impl Place {
         };
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         let log = Arc::new(store.intents().clone());
-        let mut pipeline = Pipeline::new(shared, log, self.root()?, open(&signing.keys)?);
+        let mut pipeline = Pipeline::new(shared, log, root, open(&signing.keys)?);
         for (product, set) in &signing.products {
             pipeline = pipeline.with_keys(product.clone(), open(set)?);
         }

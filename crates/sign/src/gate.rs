@@ -8,21 +8,31 @@ use firmseal_fleet::product::{ComponentSpec, Environment};
 use firmseal_fleet::{Product, Release};
 use firmseal_formats::Inspection;
 use firmseal_manifest::Digest;
+use semver::Version;
 
 use crate::order::Order;
 
 /// The rules, in the words that are hashed into every intent. A change of
 /// the rules is a change of this text.
 pub const RULES: &str = "\
-firmseal gate 1
+firmseal gate 2
 each component of the product gets exactly one artifact
-the sequence number is above every earlier one of the product
-the security epoch is not below that of the latest release
-the version is new, and the one that the artifact carries
+the sequence number is above every earlier one of the product, by 1048576 at most
+the security epoch is not below that of the latest release, and above it by 16 at most
+the version is new on its channel, and the one that the artifact carries
 the security epoch is the one that the artifact carries
 the artifact is of the product's format and fits its slot
 debug builds are never signed for production
 ";
+
+/// How far a sequence number may rise above the latest: room for reserved
+/// ones, and no way to use all of them up in one order, after which devices
+/// would accept nothing any more.
+pub const SEQUENCE_STEP_MAX: u64 = 1 << 20;
+
+/// How far a security epoch may rise above the latest: a device's counter
+/// never goes back, and some have few steps.
+pub const EPOCH_STEP_MAX: u64 = 16;
 
 /// Digest of [`RULES`].
 pub fn policy() -> Digest {
@@ -58,6 +68,33 @@ pub enum GateRefusal {
         /// Of the latest release.
         latest: u64,
     },
+    /// The sequence number runs ahead.
+    #[error("sequence number {offered} is more than {SEQUENCE_STEP_MAX} above the latest, {latest}")]
+    SequenceAhead {
+        /// In the order.
+        offered: u64,
+        /// Of the latest release.
+        latest: u64,
+    },
+    /// The security epoch runs ahead.
+    #[error("security epoch {offered} is more than {EPOCH_STEP_MAX} above the latest, {latest}")]
+    EpochAhead {
+        /// In the order.
+        offered: u64,
+        /// Of the latest release.
+        latest: u64,
+    },
+    /// The version exists.
+    #[error("version {version} exists on channel {channel} already; use another")]
+    VersionExists {
+        /// The version.
+        version: String,
+        /// The channel.
+        channel: String,
+    },
+    /// The product is of another environment than the release.
+    #[error("the product and the release are of different environments (test and production never mix)")]
+    Environment,
     /// The artifact is of another format.
     #[error("component `{component}`: the artifact is `{got}`, the product's format is `{wanted}`")]
     Format {
@@ -134,22 +171,43 @@ pub fn check_order(order: &Order, product: &Product, latest: Option<&Release>) -
         Some(sequence) => sequence,
         None => floor.checked_add(1).ok_or(GateRefusal::SequenceExhausted(floor))?,
     };
+    check_numbers(sequence, order.epoch, latest)?;
+    Ok(sequence)
+}
+
+/// Checks sequence number and security epoch against the latest release.
+pub fn check_numbers(sequence: u64, epoch: u64, latest: Option<&Release>) -> Result<(), GateRefusal> {
     // Devices begin at floor 0 and demand more than their floor.
+    let floor = latest.map_or(0, |release| release.sequence);
     if sequence <= floor {
         return Err(GateRefusal::Sequence { offered: sequence, latest: floor });
     }
-    if let Some(latest) = latest
-        && order.epoch < latest.epoch
-    {
-        return Err(GateRefusal::Epoch { offered: order.epoch, latest: latest.epoch });
+    if sequence - floor > SEQUENCE_STEP_MAX {
+        return Err(GateRefusal::SequenceAhead { offered: sequence, latest: floor });
     }
-    Ok(sequence)
+    let counter = latest.map_or(0, |release| release.epoch);
+    if epoch < counter {
+        return Err(GateRefusal::Epoch { offered: epoch, latest: counter });
+    }
+    if epoch - counter > EPOCH_STEP_MAX {
+        return Err(GateRefusal::EpochAhead { offered: epoch, latest: counter });
+    }
+    Ok(())
+}
+
+/// What a release says of itself, in an order or in signed facts.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
+    /// The version.
+    pub version: &'a Version,
+    /// The security epoch.
+    pub epoch: u64,
 }
 
 /// Checks what a format read from the payload of one component, as it will
 /// be installed.
 pub fn check_payload(
-    order: &Order,
+    said: Said<'_>,
     product: &Product,
     component: &ComponentSpec,
     inspection: &Inspection,
@@ -164,18 +222,18 @@ pub fn check_payload(
         });
     }
     if let Some(carried) = &inspection.version
-        && inspection.semver().as_ref() != Some(&order.version)
+        && inspection.semver().as_ref() != Some(said.version)
     {
         return Err(GateRefusal::Version {
             component: name(),
             carried: carried.clone(),
-            ordered: order.version.to_string(),
+            ordered: said.version.to_string(),
         });
     }
     if let Some(carried) = inspection.epoch
-        && carried != order.epoch
+        && carried != said.epoch
     {
-        return Err(GateRefusal::ArtifactEpoch { component: name(), carried, ordered: order.epoch });
+        return Err(GateRefusal::ArtifactEpoch { component: name(), carried, ordered: said.epoch });
     }
     if size > component.capacity {
         return Err(GateRefusal::TooLarge { component: name(), size, capacity: component.capacity });

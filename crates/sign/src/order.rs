@@ -6,6 +6,8 @@ use firmseal_manifest::cbor::Writer;
 use firmseal_manifest::{ArtifactId, ChannelName, Digest, ProductId};
 use semver::Version;
 
+use crate::gate::Said;
+
 /// Who asks for a signature.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Requester {
@@ -54,6 +56,11 @@ pub struct OrderedComponent {
 }
 
 impl Order {
+    /// What the release will say of itself.
+    pub fn said(&self) -> Said<'_> {
+        Said { version: &self.version, epoch: self.epoch }
+    }
+
     /// Digest of everything that was asked for: two orders with the same
     /// fingerprint get the same release.
     pub fn fingerprint(&self) -> Digest {

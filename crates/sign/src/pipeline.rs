@@ -9,11 +9,11 @@ use firmseal_core::BlockSize;
 use firmseal_core::crypto::RustCrypto;
 use firmseal_fleet::product::{self, ComponentSpec};
 use firmseal_fleet::{Product, Release, ReleaseComponent, ReleaseState, Time};
-use firmseal_formats::{Format, Inspection, Plan, Wanted};
+use firmseal_formats::{Format, Inspection, Plan, Unsigned, Wanted};
 use firmseal_keys::{DynLog, DynSigner, Logged, SignError, Signer};
 use firmseal_manifest::{
-    AuthorError, Digest, Environment, Intent, PayloadTree, ProductId, PublicKey, Purpose, ReleaseId,
-    ReleaseSpec, RequestId, Signature, Tbs, UnsignedManifest, author,
+    ArtifactId, AuthorError, Digest, Environment, Intent, PayloadTree, ProductId, PublicKey, Purpose,
+    ReleaseId, ReleaseSpec, RequestId, Signature, Tbs, UnsignedManifest, author,
 };
 use firmseal_store::{Begin, Claim, NewRequest, Store, StoreError};
 
@@ -56,6 +56,15 @@ pub struct Signed {
     pub release: Release,
     /// Whether it was signed for an earlier order with the same key.
     pub stored: bool,
+}
+
+/// A component that passed the gate; no key was used for it yet.
+struct Examined {
+    artifact: ArtifactId,
+    file: Arc<File>,
+    format: &'static dyn Format,
+    /// The image without its signature, in formats that have one.
+    unsigned: Option<Unsigned>,
 }
 
 /// A component on its way: its payload is in the store.
@@ -144,9 +153,19 @@ impl Pipeline {
         }
         check_keys(&product, keys)?;
 
-        let mut prepared = Vec::with_capacity(order.components.len());
+        let known = self.store.release_of_version(&order.product, &order.channel, &order.version).await?;
+        if known.is_some() {
+            let (version, channel) = (order.version.to_string(), order.channel.to_string());
+            return Err(GateRefusal::VersionExists { version, channel }.into());
+        }
+        // Every component passes the gate before any key signs anything.
+        let mut examined = Vec::with_capacity(order.components.len());
         for (ordered, component) in order.components.iter().zip(&product.components) {
-            prepared.push(self.prepare(order, &product, component, ordered, keys).await?);
+            examined.push(self.examine(order, &product, component, ordered, keys).await?);
+        }
+        let mut prepared = Vec::with_capacity(examined.len());
+        for (examined, component) in examined.into_iter().zip(&product.components) {
+            prepared.push(self.prepare(order, &product, component, examined, keys).await?);
         }
         let manifest = spec(order, &product, sequence, &prepared).assemble()?;
         let leaves = prepared.iter().filter_map(|component| component.leaf).collect();
@@ -181,55 +200,98 @@ impl Pipeline {
         Ok(release)
     }
 
-    /// Inspects one artifact, signs the image itself where its format has a
-    /// signature of its own, and stores payload and tree.
-    async fn prepare(
+    /// Reads one artifact and asks the gate about it. No key is used.
+    async fn examine(
         &self,
         order: &Order,
         product: &Product,
         component: &ComponentSpec,
         ordered: &OrderedComponent,
         keys: &Keys,
-    ) -> Result<Prepared, PipelineError> {
-        let named = |error| PipelineError::Format { component: component.name.clone(), error };
+    ) -> Result<Examined, PipelineError> {
         let file = Arc::new(spool::fetch(&*self.store, &ordered.artifact.0).await?);
-        let format = firmseal_formats::find(&product.format).map_err(named)?;
-
-        let (plan, leaf) = match format.embedding() {
-            None => (None, None),
+        let format = firmseal_formats::find(&product.format)
+            .map_err(|error| PipelineError::Format { component: component.name.clone(), error })?;
+        let key = match format.embedding() {
+            None => None,
             Some(_) => {
-                let (plan, leaf) =
-                    self.sign_image(order, product, component, format, file.clone(), keys).await?;
-                (Some(plan), Some(leaf))
+                let signer = keys.artifact.as_ref().ok_or_else(|| PipelineError::NoArtifactKey {
+                    product: product.id.to_string(),
+                    format: product.format.clone(),
+                })?;
+                Some(signer.public_key().clone())
             }
         };
+        let (name, source) = (component.name.clone(), file.clone());
+        let (version, epoch, parameters) = (order.version.clone(), order.epoch, order.parameters.clone());
+        let unsigned = spool::blocking(move || {
+            let (Some(embedding), Some(key)) = (format.embedding(), key) else { return Ok(None) };
+            let wanted = Wanted { version, epoch, key: &key, parameters: &parameters };
+            let prepared = embedding.prepare(&*source, &wanted);
+            prepared.map(Some).map_err(|error| PipelineError::Format { component: name, error })
+        })
+        .await?;
+        match &unsigned {
+            Some(unsigned) => {
+                let inspection = unsigned.inspection();
+                gate::check_payload(order.said(), product, component, inspection, inspection.image_size)?;
+            }
+            None => {
+                let (name, source) = (component.name.clone(), file.clone());
+                let (inspection, size) = spool::blocking(move || {
+                    let inspection = detected(format, &*source)
+                        .map_err(|error| PipelineError::Format { component: name, error })?;
+                    Ok((inspection, firmseal_formats::Source::len(&*source)?))
+                })
+                .await?;
+                gate::check_payload(order.said(), product, component, &inspection, size)?;
+            }
+        }
+        Ok(Examined { artifact: ordered.artifact, file, format, unsigned })
+    }
+
+    /// Signs the image itself where its format has a signature of its own,
+    /// and stores payload and tree.
+    async fn prepare(
+        &self,
+        order: &Order,
+        product: &Product,
+        component: &ComponentSpec,
+        examined: Examined,
+        keys: &Keys,
+    ) -> Result<Prepared, PipelineError> {
+        let Examined { artifact, file, format, unsigned } = examined;
+        let (plan, leaf) = match (unsigned, &keys.artifact) {
+            (Some(unsigned), Some(signer)) => {
+                let signed = self.sign_image(order, component, format, &file, unsigned, &**signer).await?;
+                (Some(signed.0), Some(signed.1))
+            }
+            _ => (None, None),
+        };
         let block = block(component.block_size);
-        let (name, plan_, file_) = (component.name.clone(), plan.clone(), file.clone());
+        let (name, written, source) = (component.name.clone(), plan.clone(), file.clone());
         let (inspection, payload) = spool::blocking(move || {
             let named = |error| PipelineError::Format { component: name.clone(), error };
-            read(plan_.as_ref(), &file_, |source| {
+            read(written.as_ref(), &source, |source| {
                 let inspection = detected(format, source).map_err(named)?;
                 Ok((inspection, spool::tree(source, block)?))
             })
             .map_err(named)?
         })
         .await?;
-        gate::check_payload(order, product, component, &inspection, payload.tree.size())?;
+        gate::check_payload(order.said(), product, component, &inspection, payload.tree.size())?;
 
         let PayloadTree { digest, tree, hash_blocks } = payload;
         // A payload that is the artifact itself is in the store already.
-        if plan.is_some() {
-            let source = spool::stream(move |each| match plan {
-                Some(plan) => each(&plan.over(&*file).map_err(std::io::Error::other)?),
-                None => each(&*file),
-            });
+        if let Some(plan) = plan {
+            let source = spool::stream(move |each| each(&plan.over(&*file).map_err(std::io::Error::other)?));
             self.store.put(digest, tree.size(), source).await?;
         }
         let hash_blocks = self.store.put_bytes(hash_blocks.into()).await?;
         Ok(Prepared {
             record: ReleaseComponent {
                 name: component.name.clone(),
-                artifact: ordered.artifact,
+                artifact,
                 payload: digest,
                 size: tree.size(),
                 tree_root: *tree.root(),
@@ -252,36 +314,12 @@ impl Pipeline {
     async fn sign_image(
         &self,
         order: &Order,
-        product: &Product,
         component: &ComponentSpec,
         format: &'static dyn Format,
-        file: Arc<File>,
-        keys: &Keys,
+        file: &Arc<File>,
+        unsigned: Unsigned,
+        signer: &dyn DynSigner,
     ) -> Result<(Plan, Digest), PipelineError> {
-        let signer = keys.artifact.clone().ok_or_else(|| PipelineError::NoArtifactKey {
-            product: product.id.to_string(),
-            format: product.format.clone(),
-        })?;
-        let name = component.name.clone();
-        let (version, epoch) = (order.version.clone(), order.epoch);
-        let (parameters, key) = (order.parameters.clone(), signer.public_key().clone());
-        let source = file.clone();
-        let unsigned = spool::blocking(move || {
-            let wanted = Wanted { version, epoch, key: &key, parameters: &parameters };
-            let named = |error| PipelineError::Format { component: name.clone(), error };
-            let embedding = format.embedding().ok_or_else(|| PipelineError::ReadBack(name.clone()))?;
-            embedding.prepare(&*source, &wanted).map_err(named)
-        })
-        .await?;
-        // The gate sees what will be signed before any key does.
-        gate::check_payload(
-            order,
-            product,
-            component,
-            unsigned.inspection(),
-            unsigned.inspection().image_size,
-        )?;
-
         let header = unsigned.inspection().digest();
         let intent = Intent {
             purpose: Purpose::Artifact,
@@ -295,13 +333,13 @@ impl Pipeline {
         };
         let leaf = intent.leaf_hash();
         let logged = Logged::append(&*self.log, intent).await?;
-        let signature = checked(&*signer, logged, unsigned.tbs().clone()).await?;
+        let signature = checked(signer, logged, unsigned.tbs().clone()).await?;
 
-        let name = component.name.clone();
+        let (name, source) = (component.name.clone(), file.clone());
         let plan = spool::blocking(move || {
             let named = |error| PipelineError::Format { component: name.clone(), error };
             let plan = unsigned.attach(&signature).map_err(named)?;
-            let written = detected(format, &plan.over(&*file).map_err(named)?).map_err(named)?;
+            let written = detected(format, &plan.over(&*source).map_err(named)?).map_err(named)?;
             // The image must still say what the gate saw, in a reading that
             // knows nothing of how it was made.
             if written.digest() != header || written.signatures.is_empty() {
@@ -397,7 +435,7 @@ pub(crate) fn block(size: product::BlockSize) -> BlockSize {
 }
 
 /// Inspects a file that must be of this format and of no other.
-fn detected(
+pub(crate) fn detected(
     format: &'static dyn Format,
     source: &dyn firmseal_formats::Source,
 ) -> Result<Inspection, firmseal_formats::FormatError> {

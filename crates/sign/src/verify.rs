@@ -7,14 +7,18 @@
 use std::collections::HashMap;
 
 use firmseal_core::crypto::RustCrypto;
-use firmseal_core::{Action, Admitted, Device, Measured, Measurement, Outcome, Refusal, Tree};
-use firmseal_fleet::{Product, ReleaseComponent};
+use firmseal_core::{Action, Admitted, Device, Environment, Measured, Measurement, Outcome, Refusal, Tree};
+use firmseal_fleet::product;
+use firmseal_fleet::{Product, Release, ReleaseComponent};
+use firmseal_formats::Inspection;
 use firmseal_manifest::{ArtifactId, BlockSize, Digest, PayloadTree, ids, payload_uri};
 use firmseal_store::{Store, StoreError};
 use semver::Version;
 
 use crate::device::{self, Floors};
 use crate::error::PipelineError;
+use crate::gate::{self, GateRefusal, Said};
+use crate::pipeline::detected;
 use crate::spool;
 
 /// What a verified envelope says.
@@ -30,6 +34,8 @@ pub struct Verified {
     pub sequence: u64,
     /// Security epoch.
     pub epoch: u64,
+    /// Whether it is for production.
+    pub production: bool,
     /// The payloads in the store.
     pub components: Vec<ReleaseComponent>,
 }
@@ -38,6 +44,7 @@ pub struct Verified {
 struct Payload {
     tree: PayloadTree,
     measured: Measured,
+    inspection: Inspection,
 }
 
 /// How a dry run of the update procedure ended.
@@ -49,14 +56,21 @@ enum Run {
 }
 
 /// Verifies an envelope against the product and root, and its payloads in
-/// the store.
+/// the store; then asks the gate what it asks of an order, but for what
+/// only an order has.
 pub async fn verify_release(
     store: &dyn Store,
     product: &Product,
     root: &[u8],
-    floors: Floors,
+    latest: Option<&Release>,
     envelope: &[u8],
 ) -> Result<Verified, PipelineError> {
+    let floors = Floors {
+        sequence: latest.map_or(0, |release| release.sequence),
+        epoch: latest.map_or(0, |release| release.epoch),
+    };
+    let format = firmseal_formats::find(&product.format)
+        .map_err(|error| PipelineError::Format { component: product.id.to_string(), error })?;
     let mut payloads: HashMap<String, Payload> = HashMap::new();
     // Each run fetches one payload more than the one before; a procedure
     // starts again at its first command, so nothing is remembered between.
@@ -69,13 +83,15 @@ pub async fn verify_release(
             Run::Needs { digest, block } => {
                 let file = spool::fetch(store, &digest).await?;
                 let payload = spool::blocking(move || {
+                    let inspection = detected(format, &file)
+                        .map_err(|error| PipelineError::Format { component: digest.to_string(), error })?;
                     let tree = spool::tree(&file, block)?;
                     let mut measurement = Measurement::start(&RustCrypto);
                     spool::for_each_piece(&file, |piece| {
                         measurement.update(piece);
                         Ok(())
                     })?;
-                    Ok(Payload { tree, measured: measurement.finish() })
+                    Ok(Payload { tree, measured: measurement.finish(), inspection })
                 })
                 .await?;
                 if payload.measured.digest() != digest {
@@ -84,13 +100,22 @@ pub async fn verify_release(
                 payloads.insert(payload_uri(&digest), payload);
             }
             Run::Finished { mut verified, parts } => {
-                for (name, tree, uri) in parts {
-                    let Some(Payload { tree: built, .. }) = payloads.get(&uri) else {
+                gate::check_numbers(verified.sequence, verified.epoch, latest)?;
+                if (product.environment == product::Environment::Production) != verified.production {
+                    return Err(GateRefusal::Environment.into());
+                }
+                if parts.len() != product.components.len() {
+                    return Err(PipelineError::PayloadDiffers(product.id.to_string()));
+                }
+                for ((name, tree, uri), component) in parts.into_iter().zip(&product.components) {
+                    let Some(Payload { tree: built, inspection, .. }) = payloads.get(&uri) else {
                         return Err(PipelineError::PayloadDiffers(name));
                     };
-                    if built.tree != tree {
+                    if built.tree != tree || name != component.name {
                         return Err(PipelineError::PayloadDiffers(name));
                     }
+                    let said = Said { version: &verified.version, epoch: verified.epoch };
+                    gate::check_payload(said, product, component, inspection, tree.size())?;
                     verified.components.push(ReleaseComponent {
                         name,
                         artifact: ArtifactId(built.digest),
@@ -151,6 +176,7 @@ fn dry_run(
         version: facts.version.parse().map_err(|_| Refusal::Malformed("a version that is not semver"))?,
         sequence: admitted.sequence(),
         epoch: facts.epoch,
+        production: facts.environment == Environment::Production,
         components: Vec::new(),
     };
     Ok(Run::Finished { verified, parts })

@@ -9,7 +9,6 @@ use firmseal_fleet::product::{BlockSize, ComponentSpec, Environment};
 use firmseal_fleet::{Product, Time};
 use firmseal_keys::{FileKey, Secret, Signer};
 use firmseal_manifest::{ArtifactId, Digest, KeyAlgorithm, PublicKey};
-use firmseal_sign::device::Floors;
 use firmseal_sign::{
     GateRefusal, Keys, Order, OrderedComponent, Pipeline, PipelineError, Requester, Signed, verify_release,
 };
@@ -153,14 +152,14 @@ async fn a_release_verifies_like_one_from_elsewhere() {
     let release = bench.sign(&order).await.unwrap().release;
     let product = bench.store.product(&order.product).await.unwrap();
     let envelope = bench.store.read_all(&release.envelope, 1 << 16).await.unwrap();
-    let verify = |floors| {
+    let verify = |latest| {
         let (store, root) = (&bench.store, bench.pipeline.root());
-        verify_release(store, &product, root, floors, &envelope)
+        verify_release(store, &product, root, latest, &envelope)
     };
-    let verified = verify(Floors::default()).await.unwrap();
+    let verified = verify(None).await.unwrap();
     assert_eq!(verified.components, release.components);
     assert_eq!((verified.sequence, verified.manifest), (release.sequence, release.manifest));
-    let stale = verify(Floors { sequence: 1, epoch: 0 }).await;
+    let stale = verify(Some(&release)).await;
     assert!(matches!(stale, Err(PipelineError::Refused(_))), "{stale:?}");
 }
 
@@ -181,9 +180,20 @@ async fn the_gate_keeps_numbers_from_going_back() {
     let expected = GateRefusal::Epoch { offered: 4, latest: 5 };
     assert!(matches!(&refused, Err(PipelineError::Gate(gate)) if *gate == expected), "{refused:?}");
 
+    (lower.epoch, lower.sequence) = (22, None);
+    let refused = bench.sign(&lower).await;
+    assert!(matches!(refused, Err(PipelineError::Gate(GateRefusal::EpochAhead { .. }))), "{refused:?}");
+    (lower.epoch, lower.sequence) = (5, Some(1 << 40));
+    let refused = bench.sign(&lower).await;
+    assert!(matches!(refused, Err(PipelineError::Gate(GateRefusal::SequenceAhead { .. }))), "{refused:?}");
+
+    let entries = bench.store.intents().len();
+    let mut again = bench.order("1.0.0", b"other bytes").await;
+    again.epoch = 5;
+    let refused = bench.sign(&again).await;
+    assert!(matches!(refused, Err(PipelineError::Gate(GateRefusal::VersionExists { .. }))), "{refused:?}");
     let mut large = bench.order("1.0.2", &firmware((1 << 20) + 1, 3)).await;
     large.epoch = 5;
-    let entries = bench.store.intents().len();
     let refused = bench.sign(&large).await;
     assert!(matches!(refused, Err(PipelineError::Gate(GateRefusal::TooLarge { .. }))), "{refused:?}");
     let mut other = bench.order("1.0.3", b"x").await;

@@ -2,9 +2,10 @@
 
 use async_trait::async_trait;
 use firmseal_fleet::{Artifact, Product, Release, ReleaseState};
-use firmseal_manifest::{ArtifactId, ProductId, ReleaseId, RequestId};
+use firmseal_manifest::{ArtifactId, ChannelName, ProductId, ReleaseId, RequestId};
 use firmseal_store::{Page, Registry, StoreError, page::PAGE_MAX};
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use semver::Version;
 
 use crate::column::{Count, Hash, Json, Text, When, Word};
 use crate::error::Failure;
@@ -193,6 +194,19 @@ impl Registry for LocalStore {
         let product = product.clone();
         self.query("look the latest release up", move |connection| releases::latest(connection, &product))
             .await
+    }
+
+    async fn release_of_version(
+        &self,
+        product: &ProductId,
+        channel: &ChannelName,
+        version: &Version,
+    ) -> Result<Option<Release>, StoreError> {
+        let (product, channel, version) = (product.clone(), channel.clone(), version.clone());
+        self.query("look a version up", move |connection| {
+            releases::of_version(connection, &product, &channel, &version)
+        })
+        .await
     }
 
     async fn releases(

@@ -1,9 +1,10 @@
 //! Releases in the database: the order that never goes back is kept here.
 
 use firmseal_fleet::{Release, ReleaseState};
-use firmseal_manifest::{ProductId, ReleaseId, RequestId};
+use firmseal_manifest::{ChannelName, ProductId, ReleaseId, RequestId};
 use firmseal_store::{Page, StoreError};
 use rusqlite::{Connection, Row, params};
+use semver::Version;
 
 use crate::blobs;
 use crate::column::{Count, Hash, Json, Text, When, Word};
@@ -55,6 +56,16 @@ pub(crate) fn of_request(connection: &Connection, request: RequestId) -> Result<
 pub(crate) fn latest(connection: &Connection, product: &ProductId) -> Result<Option<Release>, Failure> {
     let sql = format!("SELECT {COLUMNS} FROM releases WHERE product = ? ORDER BY sequence DESC LIMIT 1");
     one(connection, &sql, [product.as_str()], read)
+}
+
+pub(crate) fn of_version(
+    connection: &Connection,
+    product: &ProductId,
+    channel: &ChannelName,
+    version: &Version,
+) -> Result<Option<Release>, Failure> {
+    let sql = format!("SELECT {COLUMNS} FROM releases WHERE product = ? AND channel = ? AND version = ?");
+    one(connection, &sql, params![product.as_str(), channel.as_str(), Text(version)], read)
 }
 
 pub(crate) fn list(

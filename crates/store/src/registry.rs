@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use firmseal_fleet::{Artifact, Product, Release, ReleaseState};
-use firmseal_manifest::{ArtifactId, ProductId, ReleaseId, RequestId};
+use firmseal_manifest::{ArtifactId, ChannelName, ProductId, ReleaseId, RequestId};
+use semver::Version;
 
 use crate::{Page, StoreError};
 
@@ -53,6 +54,15 @@ pub trait Registry: Send + Sync {
     /// The release of a product with the highest sequence, on whatever
     /// channel and in whatever state: a withdrawn one still counts.
     async fn latest_release(&self, product: &ProductId) -> Result<Option<Release>, StoreError>;
+
+    /// The release of a product with this version on a channel, in whatever
+    /// state.
+    async fn release_of_version(
+        &self,
+        product: &ProductId,
+        channel: &ChannelName,
+        version: &Version,
+    ) -> Result<Option<Release>, StoreError>;
 
     /// The releases of a product, or all, newest first.
     async fn releases(

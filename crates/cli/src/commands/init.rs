@@ -123,7 +123,8 @@ impl Init {
     /// is never half a place.
     pub async fn make(&self) -> Result<Made> {
         let target = &self.directory;
-        if target.exists() {
+        // Looked at without following it: a dangling link is taken as well.
+        if std::fs::symlink_metadata(target).is_ok() {
             return Err(CliError::new(Kind::Conflict, "exists")
                 .about(target.display())
                 .hint("init never overwrites keys; choose another directory"));
@@ -135,10 +136,13 @@ impl Init {
         let temporary = parent.join(format!(".{name}.{}", Uuid::new_v4().simple()));
         let result = self.fill(&temporary).await;
         match result {
-            Ok(made) => {
-                std::fs::rename(&temporary, target).map_err(file(target))?;
-                Ok(made)
-            }
+            Ok(made) => match std::fs::rename(&temporary, target) {
+                Ok(()) => Ok(made),
+                Err(error) => {
+                    let _ = std::fs::remove_dir_all(&temporary);
+                    Err(file(target)(error))
+                }
+            },
             Err(error) => {
                 // What was made so far is nobody's yet.
                 let _ = std::fs::remove_dir_all(&temporary);
@@ -232,6 +236,17 @@ impl Init {
     /// Writes and signs root document version 1. Its signing is the first
     /// entry of the log.
     async fn root(&self, store: &LocalStore, key: &dyn DynSigner, release: &PublicKey) -> Result<Vec<u8>> {
+        for key in [key.public_key(), release] {
+            if let Some(name) = firmseal_keys::known::development_key(key)
+                && self.environment == World::Production
+            {
+                return Err(CliError::new(
+                    Kind::Refused,
+                    format_args!("a published development key ({name})"),
+                )
+                .hint("production needs keys of its own"));
+            }
+        }
         let role = |role, name: &str, key: &PublicKey| RoleSpec {
             role,
             threshold: 1,

@@ -1,5 +1,6 @@
 //! `firmseal keys`: make, list and show keys.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -7,7 +8,8 @@ use firmseal_keys::{FileKey, KeyUri, SecretSource, Signer};
 use firmseal_manifest::{KeyAlgorithm, PublicKey};
 use serde::Serialize;
 
-use crate::error::Result;
+use crate::error::{Result, file};
+use crate::newfile::{self, NewFile};
 use crate::output::Output;
 
 /// Make, list and show keys
@@ -151,7 +153,9 @@ impl Generate {
         };
         let shown = Shown::new(&self.key, &public)?;
         if let Some(path) = &self.public {
-            std::fs::write(path, &shown.public).map_err(crate::error::file(path))?;
+            let mut new = NewFile::create(path, newfile::PUBLIC)?;
+            new.write_all(shown.public.as_bytes()).map_err(file(path))?;
+            new.finish()?;
         }
         output.value(&shown, || shown.print())
     }

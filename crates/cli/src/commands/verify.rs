@@ -284,7 +284,13 @@ impl Payloads {
                 Action::Measure { component, .. } => {
                     machine.done(measured[component].map_or(Outcome::Failed, Outcome::Measured));
                 }
-                _ => machine.done(Outcome::Done),
+                Action::Fetch { .. } => machine.done(Outcome::Done),
+                // What these leave behind depends on what a device holds.
+                _ => {
+                    return Err(
+                        Refusal::Unsupported("a release that does not fetch its payloads whole").into()
+                    );
+                }
             }
         }
         if machine.all_matched() { Ok(true) } else { Err(Refusal::ImageMismatch.into()) }

@@ -7,7 +7,6 @@ use firmseal_api::signing::CreateRelease;
 use firmseal_fleet::{Release, ReleaseState, Time};
 use firmseal_keys::Logged;
 use firmseal_manifest::{ChannelName, Digest, Intent, ProductId, Purpose, ReleaseId, RequestId};
-use firmseal_sign::device::Floors;
 use firmseal_sign::{Order, OrderedComponent, PipelineError, Requester, verify_release};
 use firmseal_store::{Begin, NewRequest};
 
@@ -201,10 +200,8 @@ impl App {
         let latest = self.store.latest_release(&product.id).await?;
         // A device that runs the latest release is the one that must accept
         // this.
-        let floors = latest
-            .map_or(Floors::default(), |release| Floors { sequence: release.sequence, epoch: release.epoch });
         let root = self.pipeline.root();
-        let verified = verify_release(self.store.as_ref(), &product, root, floors, envelope).await?;
+        let verified = verify_release(self.store.as_ref(), &product, root, latest.as_ref(), envelope).await?;
         let channel: ChannelName =
             verified.channel.parse().map_err(|err: firmseal_manifest::WordError| ApiError::Refused {
                 why: err.to_string(),
