@@ -7,7 +7,7 @@ use firmseal_manifest::{DeviceId, ProductId, ReleaseId, RolloutId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::updates::{Phase, Report, Running};
+use crate::updates::{Bootloader, Phase, Report, Running};
 
 /// Whether a device is still one of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -17,6 +17,20 @@ pub enum DeviceStatus {
     Active,
     /// It gets nothing, whatever certificate it shows.
     Revoked,
+}
+
+/// What a device has besides the image that it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Equipment {
+    /// The agent's name and version.
+    pub agent: String,
+    /// Version of the root document it trusts.
+    pub root_version: u64,
+    /// Hardware revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hardware: Option<String>,
+    /// What its boot chain can do.
+    pub bootloader: Bootloader,
 }
 
 /// A device in the inventory.
@@ -43,9 +57,12 @@ pub struct Device {
     /// What it last said it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<Running>,
+    /// What it last said it has; absent until it has polled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub equipment: Option<Equipment>,
     /// Labels that cohorts match.
     pub labels: BTreeMap<String, String>,
-    /// Releases it refused or reverted: not offered to it again.
+    /// Releases it refused, isolated or reverted: not offered to it again.
     #[schema(value_type = Vec<String>)]
     pub held: BTreeSet<ReleaseId>,
     /// When it enrolled.

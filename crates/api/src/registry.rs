@@ -36,7 +36,7 @@ pub struct Product {
     /// The firmware format its artifacts have: `raw`, `mcuboot`.
     pub format: String,
     /// Its components, in the order of their SUIT indexes.
-    #[schema(min_items = 1, max_items = 16)]
+    #[schema(min_items = 1, max_items = 8)]
     pub components: Vec<Component>,
     /// When it was made; the server's to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]

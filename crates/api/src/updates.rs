@@ -11,7 +11,7 @@ use uuid::Uuid;
 pub const REPORTS_MAX: usize = 64;
 /// Longest text in any member of a state, and longest build id, in bytes.
 pub const TEXT_MAX: usize = 256;
-/// Longest message of a refusal, in bytes.
+/// Longest message of a report, in bytes.
 pub const MESSAGE_MAX: usize = 512;
 
 /// A device asks whether there is something to do.
@@ -40,7 +40,7 @@ pub struct PollAnswer {
     pub poll_after: u32,
 }
 
-/// What a device is: its running image and what its boot chain can do.
+/// What a device is: what it has, and what it runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceState {
@@ -145,9 +145,16 @@ pub enum Phase {
     Confirmed,
     /// The trial failed; the device is back on the old image.
     Reverted,
-    /// The device said no; `code` and `message` say why, and what its
-    /// failure policy did with the image.
+    /// The device said no; `code` and `message` say why.
     Refused,
+    /// The device said no, and its failure policy keeps the envelope and the
+    /// first bad block in quarantine; `code` and `message` say why it
+    /// refused.
+    Isolated,
+    /// Trouble that says nothing about the release, such as a carrier that
+    /// broke off or a full disk; `code` and `message` say which. The device
+    /// tries again by itself.
+    Failed,
 }
 
 impl Phase {
@@ -161,6 +168,8 @@ impl Phase {
             Phase::Confirmed => "confirmed",
             Phase::Reverted => "reverted",
             Phase::Refused => "refused",
+            Phase::Isolated => "isolated",
+            Phase::Failed => "failed",
         }
     }
 }
@@ -181,10 +190,11 @@ pub struct Report {
     pub rollout: Option<RolloutId>,
     /// How far it came.
     pub phase: Phase,
-    /// The stable number of a refusal; a refusal always has one.
+    /// The stable number of a refusal or of trouble: `refused`, `isolated`
+    /// and `failed` always have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<u16>,
-    /// A refusal's sentence for people.
+    /// The sentence for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 512)]
     pub message: Option<String>,

@@ -1,5 +1,5 @@
-//! Devices: their identity, what they last said they run, and what they
-//! have refused.
+//! Devices: their identity, what they last said they are and run, and what
+//! they have refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,6 +60,33 @@ pub struct Running {
     pub state: SlotState,
 }
 
+/// What a device's boot chain can do.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Bootloader {
+    /// Its name and version.
+    pub name: String,
+    /// It verifies the image at every boot.
+    pub verifies: bool,
+    /// It boots an image on trial and counts tries by itself.
+    pub trial: bool,
+    /// It keeps the security epoch in a counter that only goes up.
+    pub epoch_counter: bool,
+}
+
+/// What a device says it has besides the image that it runs: what decides
+/// which releases and which root documents it can live with.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Equipment {
+    /// The agent's name and version.
+    pub agent: String,
+    /// Version of the root document it trusts.
+    pub root_version: u64,
+    /// Its hardware revision, if it says.
+    pub hardware: Option<String>,
+    /// What its boot chain can do.
+    pub bootloader: Bootloader,
+}
+
 /// A device known to the fleet.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Device {
@@ -73,6 +100,8 @@ pub struct Device {
     pub state: DeviceState,
     /// What it last said it runs; `None` until it has spoken.
     pub running: Option<Running>,
+    /// What it last said it has; `None` until it has spoken.
+    pub equipment: Option<Equipment>,
     /// When it was last heard of.
     pub last_seen: Option<Time>,
     /// Labels that cohorts match.
@@ -87,8 +116,8 @@ pub struct Device {
 impl Device {
     /// Takes in one report. Doing it twice changes nothing more.
     ///
-    /// Only a refusal or a revert holds a release back: everything else is
-    /// history. A report that arrives late can therefore never undo a hold.
+    /// Only a refusal, isolated or not, or a revert holds a release back:
+    /// everything else is history, trouble that passes included. A report that arrives late can therefore never undo a hold.
     pub fn observe(&mut self, report: &Report) {
         if let Some(release) = report.holds() {
             self.held.insert(release);
@@ -101,8 +130,13 @@ impl Report {
     /// The release that this report holds back from its device.
     pub fn holds(&self) -> Option<ReleaseId> {
         match self.phase {
-            Phase::Refused { .. } | Phase::Reverted => self.release,
-            Phase::Offered | Phase::Downloading | Phase::Installed | Phase::Trial | Phase::Confirmed => None,
+            Phase::Refused { .. } | Phase::Isolated { .. } | Phase::Reverted => self.release,
+            Phase::Offered
+            | Phase::Downloading
+            | Phase::Installed
+            | Phase::Trial
+            | Phase::Confirmed
+            | Phase::Failed { .. } => None,
         }
     }
 }

@@ -18,7 +18,7 @@ pub mod rollout;
 pub mod time;
 
 pub use artifact::Artifact;
-pub use device::{Certificate, Device, DeviceState, Running, SlotState};
+pub use device::{Bootloader, Certificate, Device, DeviceState, Equipment, Running, SlotState};
 pub use enrolment::EnrolmentToken;
 pub use operator::{Credential, CredentialId, CredentialKind, Role};
 pub use plan::{Catalog, Inventory, Offer, Pace, Plan, Policy, plan};

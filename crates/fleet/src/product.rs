@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use firmseal_manifest::ProductId;
+/// Most components of a product: what core lets a manifest name, so that no
+/// product is made whose releases every device would refuse.
+pub use firmseal_manifest::limits::COMPONENTS_MAX;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{FleetError, Time};
 
-/// Most components of a product.
-pub const COMPONENTS_MAX: usize = 16;
 /// Most hardware revisions of a product.
 pub const HARDWARE_MAX: usize = 64;
 /// Longest component name, hardware revision or format name, in bytes.
@@ -23,6 +24,16 @@ pub enum Environment {
     Test,
     /// For what customers have.
     Production,
+}
+
+impl Environment {
+    /// The name in records and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Environment::Test => "test",
+            Environment::Production => "production",
+        }
+    }
 }
 
 /// The block size of a component's block tree.
@@ -117,7 +128,7 @@ impl Product {
             return Err(unusable("hardware", "at most 64 revisions"));
         }
         if self.components.is_empty() || self.components.len() > COMPONENTS_MAX {
-            return Err(unusable("components", "a product has 1 to 16 components"));
+            return Err(unusable("components", "a product has 1 to 8 components"));
         }
         if !is_name(&self.format) {
             return Err(unusable("format", NAME));
@@ -163,16 +174,32 @@ mod tests {
         })
     }
 
+    fn named(count: usize) -> Vec<ComponentSpec> {
+        let spec = |n| ComponentSpec { name: format!("c{n}"), capacity: 1, block_size: BlockSize::Page };
+        (0..count).map(spec).collect()
+    }
+
+    #[test]
+    fn a_product_has_as_many_components_as_a_device_can_hold() -> Result<(), Box<dyn std::error::Error>> {
+        let full = Product { components: named(COMPONENTS_MAX), ..product()? };
+        assert_eq!(full.check(), Ok(()));
+        let over = Product { components: named(COMPONENTS_MAX + 1), ..full };
+        let said = over.check().err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(said.contains(&format!("1 to {COMPONENTS_MAX} components")), "{said}");
+        Ok(())
+    }
+
     #[test]
     fn each_rule_is_checked() -> Result<(), Box<dyn std::error::Error>> {
         let good = product()?;
         assert_eq!(good.check(), Ok(()));
         assert_eq!(serde_json::from_str::<Product>(&serde_json::to_string(&good)?)?, good);
         type Break = fn(&mut Product);
-        let breaks: [(&str, Break); 8] = [
+        let breaks: [(&str, Break); 9] = [
             ("nil vendor", |p| p.vendor = Uuid::nil()),
             ("nil class", |p| p.class = Uuid::nil()),
             ("no component", |p| p.components.clear()),
+            ("one more than a device can hold", |p| p.components = named(COMPONENTS_MAX + 1)),
             ("twice the same", |p| p.components.push(p.components[0].clone())),
             ("no capacity", |p| p.components[0].capacity = 0),
             ("a space", |p| p.components[0].name = "root fs".to_owned()),

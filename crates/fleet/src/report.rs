@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{FleetError, Time};
 
-/// Longest message of a refusal, in bytes.
+/// Longest message of a report, in bytes.
 pub const MESSAGE_MAX: usize = 512;
 /// Longest build id, in bytes.
 pub const BUILD_MAX: usize = 256;
@@ -27,7 +27,7 @@ impl fmt::Display for ReportId {
 
 /// How far an update came on a device.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(tag = "phase", rename_all = "lowercase")]
+#[serde(tag = "phase", rename_all = "kebab-case")]
 pub enum Phase {
     /// It has the offer.
     Offered,
@@ -48,6 +48,21 @@ pub enum Phase {
         /// The sentence for people.
         message: String,
     },
+    /// The device said no, and keeps what it refused in its quarantine.
+    Isolated {
+        /// The stable number of the reason.
+        code: u16,
+        /// The sentence for people.
+        message: String,
+    },
+    /// Trouble that says nothing about the release: a carrier that broke
+    /// off, a full disk. The device tries again by itself.
+    Failed {
+        /// The stable number of the trouble.
+        code: u16,
+        /// The sentence for people.
+        message: String,
+    },
 }
 
 impl Phase {
@@ -61,6 +76,24 @@ impl Phase {
             Phase::Confirmed => "confirmed",
             Phase::Reverted => "reverted",
             Phase::Refused { .. } => "refused",
+            Phase::Isolated { .. } => "isolated",
+            Phase::Failed { .. } => "failed",
+        }
+    }
+
+    /// The stable number and the sentence of what went wrong, if something
+    /// did.
+    pub fn reason(&self) -> Option<(u16, &str)> {
+        match self {
+            Phase::Refused { code, message }
+            | Phase::Isolated { code, message }
+            | Phase::Failed { code, message } => Some((*code, message)),
+            Phase::Offered
+            | Phase::Downloading
+            | Phase::Installed
+            | Phase::Trial
+            | Phase::Confirmed
+            | Phase::Reverted => None,
         }
     }
 }
@@ -100,10 +133,8 @@ impl Report {
         if self.build.as_ref().is_some_and(|build| build.len() > BUILD_MAX) {
             return fail("build", "at most 256 bytes");
         }
-        match &self.phase {
-            Phase::Refused { message, .. } if message.len() > MESSAGE_MAX => {
-                fail("message", "at most 512 bytes")
-            }
+        match self.phase.reason() {
+            Some((_, message)) if message.len() > MESSAGE_MAX => fail("message", "at most 512 bytes"),
             _ => Ok(()),
         }
     }

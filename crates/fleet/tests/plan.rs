@@ -120,6 +120,7 @@ fn device() -> impl Strategy<Value = Device> {
             },
             state,
             running,
+            equipment: None,
             last_seen: None,
             labels,
             held,
@@ -206,6 +207,7 @@ proptest! {
     #[test]
     fn planning_twice_changes_nothing(fleet in fleet(), phase in prop_oneof![
         Just(Phase::Offered), Just(Phase::Downloading), Just(Phase::Installed), Just(Phase::Trial),
+        Just(Phase::Failed { code: 900, message: String::new() }),
     ]) {
         let first = fleet.plan();
         prop_assert_eq!(&fleet.plan(), &first);
@@ -258,14 +260,17 @@ proptest! {
         }
     }
 
-    /// A refused or reverted release is not offered again to that device
+    /// A refused, isolated or reverted release is not offered again to that device
     /// until its hold is lifted; other devices do not notice.
     #[test]
-    fn a_refusal_holds(mut fleet in fleet(), reverted in any::<bool>()) {
+    fn a_refusal_holds(mut fleet in fleet(), phase in prop_oneof![
+        Just(Phase::Reverted),
+        Just(Phase::Refused { code: 1, message: String::new() }),
+        Just(Phase::Isolated { code: 1, message: String::new() }),
+    ]) {
         let before = fleet.plan();
         // About every fourth fleet has an offer to refuse.
         let Some((id, offer)) = before.offers.iter().next() else { return Ok(()) };
-        let phase = if reverted { Phase::Reverted } else { Phase::Refused { code: 1, message: String::new() } };
         let at = fleet.devices.iter().position(|device| device.id == *id).unwrap();
         let report = report(&fleet.devices[at], offer, phase);
         fleet.devices[at].observe(&report);

@@ -16,7 +16,7 @@ pub mod tbs;
 pub mod tree;
 
 pub use author::{AuthorError, ComponentSpec, ReleaseSpec, UnsignedManifest, payload_uri};
-pub use firmseal_core::{BlockSize, Digest, Environment, KeyId};
+pub use firmseal_core::{BlockSize, Digest, Environment, KeyId, limits};
 pub use ids::{
     ArtifactId, ChannelName, DeviceId, ProductId, ReleaseId, RequestId, RolloutId, UploadId, WordError,
 };

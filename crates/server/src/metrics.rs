@@ -34,7 +34,8 @@ pub(crate) struct OnListener {
     pub(crate) listener: &'static str,
 }
 
-/// The phase of a report, and a refusal's number (0 for none).
+/// The phase of a report, and the number of a refusal or of trouble (0 for
+/// none).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Reported {
     pub(crate) phase: &'static str,
@@ -63,7 +64,7 @@ pub(crate) struct Metrics {
     pub(crate) enrolments: Family<Outcome, Counter>,
 }
 
-/// Refusal numbers above this are counted together: a device must not be
+/// Numbers above this are counted together: a device must not be
 /// able to make time series.
 const CODES_COUNTED: u16 = 999;
 
@@ -93,7 +94,11 @@ impl Metrics {
             signing_seconds,
         );
         registry.register("polls", "Polls by whether they brought anything new", metrics.polls.clone());
-        registry.register("reports", "Reports by phase and refusal number", metrics.reports.clone());
+        registry.register(
+            "reports",
+            "Reports by phase and number of the refusal or trouble",
+            metrics.reports.clone(),
+        );
         registry.register_with_unit(
             "served",
             "Payload, tree and envelope bytes handed to connections",

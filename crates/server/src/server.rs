@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use firmseal_core::{Refusal, Root};
+use firmseal_fleet::Environment;
 use firmseal_keys::DynLog;
 use firmseal_sign::Pipeline;
 use firmseal_store::{Store, StoreError};
@@ -48,6 +50,9 @@ pub enum ServerError {
     /// The device CA cannot be used.
     #[error(transparent)]
     Ca(#[from] CaError),
+    /// The root document is none.
+    #[error("the root document cannot be used: {0}")]
+    Root(Refusal),
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -104,6 +109,7 @@ impl Server {
         sockets: Vec<TcpListener>,
     ) -> Result<Running, ServerError> {
         let app = Arc::new(App {
+            environment: environment(deps.pipeline.root()).map_err(ServerError::Root)?,
             ca: DeviceCa::read(&config.device_ca)?,
             store: deps.store,
             pipeline: deps.pipeline,
@@ -144,6 +150,14 @@ impl Server {
         tasks::start(&mut background, &app, tls.clone(), &stopped);
         Ok(Running { addresses, app, tls, stop, listeners, background })
     }
+}
+
+/// What a root document is for, in the fleet's word.
+fn environment(root: &[u8]) -> Result<Environment, Refusal> {
+    Ok(match Root::decode(root)?.environment() {
+        firmseal_core::Environment::Test => Environment::Test,
+        firmseal_core::Environment::Production => Environment::Production,
+    })
 }
 
 fn door(listener: &Listener) -> &'static str {

@@ -7,14 +7,12 @@ use firmseal_api::access::{OperatorToken, Role as ApiRole};
 use firmseal_api::fleet as api;
 use firmseal_api::registry;
 use firmseal_api::signing::{Payload, Release as ApiRelease, ReleaseState as ApiReleaseState};
-use firmseal_api::updates::{
-    DeviceState as ApiDeviceState, Phase as ApiPhase, Report as ApiReport, TEXT_MAX,
-};
+use firmseal_api::updates;
+use firmseal_api::updates::{Phase as ApiPhase, Report as ApiReport, TEXT_MAX};
 use firmseal_fleet as fleet;
 use firmseal_fleet::{FleetError, Phase, Report, ReportId, Role, SlotState, Time};
 use firmseal_manifest::{ArtifactId, DeviceId};
 
-use crate::app::updates::running_out;
 use crate::error::ApiError;
 
 impl From<FleetError> for ApiError {
@@ -23,7 +21,10 @@ impl From<FleetError> for ApiError {
     }
 }
 
-pub(crate) fn check_texts(state: &ApiDeviceState) -> Result<(), ApiError> {
+/// What a device says it runs and has, once its texts are known to be short.
+pub(crate) fn state_in(
+    state: updates::DeviceState,
+) -> Result<(Option<fleet::Running>, fleet::Equipment), ApiError> {
     let texts = [
         Some(&state.agent),
         state.hardware.as_ref(),
@@ -33,10 +34,37 @@ pub(crate) fn check_texts(state: &ApiDeviceState) -> Result<(), ApiError> {
     if texts.into_iter().flatten().any(|text| text.len() > TEXT_MAX) {
         return Err(ApiError::Malformed(format!("a text in the state is longer than {TEXT_MAX} bytes")));
     }
-    Ok(())
+    let bootloader = fleet::Bootloader {
+        name: state.bootloader.name,
+        verifies: state.bootloader.verifies,
+        trial: state.bootloader.trial,
+        epoch_counter: state.bootloader.epoch_counter,
+    };
+    let equipment = fleet::Equipment {
+        agent: state.agent,
+        root_version: state.root_version,
+        hardware: state.hardware,
+        bootloader,
+    };
+    Ok((state.running.map(running_in), equipment))
 }
 
-pub(crate) fn running_in(running: firmseal_api::updates::Running) -> fleet::Running {
+fn equipment_out(equipment: fleet::Equipment) -> api::Equipment {
+    let bootloader = equipment.bootloader;
+    api::Equipment {
+        agent: equipment.agent,
+        root_version: equipment.root_version,
+        hardware: equipment.hardware,
+        bootloader: updates::Bootloader {
+            name: bootloader.name,
+            verifies: bootloader.verifies,
+            trial: bootloader.trial,
+            epoch_counter: bootloader.epoch_counter,
+        },
+    }
+}
+
+fn running_in(running: updates::Running) -> fleet::Running {
     fleet::Running {
         version: running.version,
         sequence: running.sequence,
@@ -46,7 +74,20 @@ pub(crate) fn running_in(running: firmseal_api::updates::Running) -> fleet::Runn
     }
 }
 
+fn running_out(running: fleet::Running) -> updates::Running {
+    updates::Running {
+        version: running.version,
+        sequence: running.sequence,
+        epoch: running.epoch,
+        slot: running.slot,
+        confirmed: running.state == SlotState::Confirmed,
+    }
+}
+
 pub(crate) fn report_in(device: DeviceId, report: ApiReport, now: Time) -> Result<Report, ApiError> {
+    let (code, message) = (report.code, report.message.unwrap_or_default());
+    let code =
+        || code.ok_or_else(|| ApiError::Malformed(format!("{}: give the code", report.phase.as_str())));
     let phase = match report.phase {
         ApiPhase::Offered => Phase::Offered,
         ApiPhase::Downloading => Phase::Downloading,
@@ -54,10 +95,9 @@ pub(crate) fn report_in(device: DeviceId, report: ApiReport, now: Time) -> Resul
         ApiPhase::Trial => Phase::Trial,
         ApiPhase::Confirmed => Phase::Confirmed,
         ApiPhase::Reverted => Phase::Reverted,
-        ApiPhase::Refused => Phase::Refused {
-            code: report.code.ok_or_else(|| ApiError::Malformed("a refusal has a code".to_owned()))?,
-            message: report.message.unwrap_or_default(),
-        },
+        ApiPhase::Refused => Phase::Refused { code: code()?, message },
+        ApiPhase::Isolated => Phase::Isolated { code: code()?, message },
+        ApiPhase::Failed => Phase::Failed { code: code()?, message },
     };
     let report = Report {
         id: ReportId(report.id),
@@ -75,13 +115,6 @@ pub(crate) fn report_in(device: DeviceId, report: ApiReport, now: Time) -> Resul
     Ok(report)
 }
 
-pub(crate) fn code(phase: &Phase) -> Option<u16> {
-    match phase {
-        Phase::Refused { code, .. } => Some(*code),
-        _ => None,
-    }
-}
-
 pub(crate) fn report_out(report: Report) -> ApiReport {
     let (phase, code, message) = match report.phase {
         Phase::Offered => (ApiPhase::Offered, None, None),
@@ -91,6 +124,8 @@ pub(crate) fn report_out(report: Report) -> ApiReport {
         Phase::Confirmed => (ApiPhase::Confirmed, None, None),
         Phase::Reverted => (ApiPhase::Reverted, None, None),
         Phase::Refused { code, message } => (ApiPhase::Refused, Some(code), Some(message)),
+        Phase::Isolated { code, message } => (ApiPhase::Isolated, Some(code), Some(message)),
+        Phase::Failed { code, message } => (ApiPhase::Failed, Some(code), Some(message)),
     };
     ApiReport {
         id: report.id.0,
@@ -119,6 +154,7 @@ pub(crate) fn device_out(device: fleet::Device, seen: Option<Time>) -> api::Devi
         certificate_expires: device.certificate.not_after,
         last_seen: device.last_seen.max(seen),
         running: device.running.map(running_out),
+        equipment: device.equipment.map(equipment_out),
         labels: device.labels,
         held: device.held,
         created: device.created,

@@ -1,9 +1,9 @@
 //! Devices in the database.
 
-use firmseal_fleet::{Certificate, Device, Running};
+use firmseal_fleet::{Bootloader, Certificate, Device, Equipment, Running};
 use firmseal_manifest::DeviceId;
 use firmseal_store::StoreError;
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, params};
 
 use crate::column::{Count, Hash, Json, Text, When, Word};
 use crate::error::Failure;
@@ -13,7 +13,8 @@ use crate::registry::one;
 pub(crate) const DEVICE: &str = "SELECT d.id, d.product, d.state, d.version, d.sequence, d.epoch, d.slot, d.slot_state, \
                       d.last_seen, d.labels, d.created, \
                       (SELECT json_group_array(release) FROM holds WHERE device = d.id), \
-                      c.fingerprint, c.spki, c.serial, c.not_after \
+                      c.fingerprint, c.spki, c.serial, c.not_after, \
+                      d.agent, d.root_version, d.hardware, d.bootloader, d.verifies, d.trial, d.epoch_counter \
                       FROM devices d JOIN certificates c \
                       ON c.n = (SELECT max(n) FROM certificates WHERE device = d.id)";
 
@@ -29,8 +30,20 @@ pub(crate) fn read_device(row: &Row<'_>) -> rusqlite::Result<Device> {
     let (last_seen, Json(labels), When(created)): (Option<When>, _, _) =
         (row.get(8)?, row.get(9)?, row.get(10)?);
     let (Json(held), certificate) = (row.get(11)?, read_certificate(row, 12)?);
-    let last_seen = last_seen.map(|When(time)| time);
-    Ok(Device { id, product, certificate, state, running, last_seen, labels, held, created })
+    let (last_seen, equipment) = (last_seen.map(|When(time)| time), read_equipment(row, 16)?);
+    Ok(Device { id, product, certificate, state, running, equipment, last_seen, labels, held, created })
+}
+
+fn read_equipment(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Equipment>> {
+    let Some(agent) = row.get(at)? else { return Ok(None) };
+    let Count(root_version) = row.get(at + 1)?;
+    let bootloader = Bootloader {
+        name: row.get(at + 3)?,
+        verifies: row.get(at + 4)?,
+        trial: row.get(at + 5)?,
+        epoch_counter: row.get(at + 6)?,
+    };
+    Ok(Some(Equipment { agent, root_version, hardware: row.get(at + 2)?, bootloader }))
 }
 
 pub(crate) fn read_certificate(row: &Row<'_>, at: usize) -> rusqlite::Result<Certificate> {
@@ -59,4 +72,50 @@ pub(crate) fn update(
         0 => Err(no_device(id).into()),
         _ => Ok(()),
     }
+}
+
+/// Records what a device runs.
+pub(crate) fn set_running(
+    connection: &Connection,
+    device: DeviceId,
+    running: &Running,
+) -> Result<(), Failure> {
+    update(
+        connection,
+        device,
+        "UPDATE devices SET version = ?, sequence = ?, epoch = ?, slot = ?, slot_state = ? WHERE id = ?",
+        params![
+            Text(&running.version),
+            Count::new("sequence", running.sequence)?,
+            Count::new("epoch", running.epoch)?,
+            running.slot,
+            Word(running.state),
+            Text(device)
+        ],
+    )
+}
+
+/// Records what a device has.
+pub(crate) fn set_equipment(
+    connection: &Connection,
+    device: DeviceId,
+    equipment: &Equipment,
+) -> Result<(), Failure> {
+    let Equipment { agent, root_version, hardware, bootloader } = equipment;
+    update(
+        connection,
+        device,
+        "UPDATE devices SET agent = ?, root_version = ?, hardware = ?, bootloader = ?, verifies = ?, trial = ?,
+         epoch_counter = ? WHERE id = ?",
+        params![
+            agent,
+            Count::new("root version", *root_version)?,
+            hardware,
+            bootloader.name,
+            bootloader.verifies,
+            bootloader.trial,
+            bootloader.epoch_counter,
+            Text(device)
+        ],
+    )
 }

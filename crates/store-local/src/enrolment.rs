@@ -7,10 +7,9 @@ use firmseal_store::{Enrolled, StoreError};
 use rusqlite::{Connection, Row, params};
 
 use crate::column::{Hash, Json, Text, When, Word};
-use crate::devices::{get_device, read_certificate};
+use crate::devices::{get_device, read_certificate, set_equipment, set_running};
 use crate::error::Failure;
 use crate::registry::{find_product, fresh, no_product, one};
-use crate::reports;
 
 const TOKEN: &str = "hash, product, labels, expires, uses, created_by, created";
 
@@ -133,7 +132,10 @@ fn insert(connection: &Connection, device: &Device, token: &Digest) -> Result<()
             When(device.created)
         ])?;
     if let Some(running) = &device.running {
-        reports::set_running(connection, device.id, running)?;
+        set_running(connection, device.id, running)?;
+    }
+    if let Some(equipment) = &device.equipment {
+        set_equipment(connection, device.id, equipment)?;
     }
     Ok(())
 }

@@ -1,13 +1,13 @@
 //! What devices said, in the database.
 
-use firmseal_fleet::{Report, ReportId, Running, Time};
+use firmseal_fleet::{Report, ReportId, Time};
 use firmseal_manifest::{DeviceId, RolloutId};
 use firmseal_store::fleet::REPORTS_MAX;
 use firmseal_store::{Observation, Observed, Page, StoreError};
 use rusqlite::{Connection, Row, params};
 
-use crate::column::{Count, Json, Text, When, Word};
-use crate::devices::{get_device, update};
+use crate::column::{Count, Json, Text, When};
+use crate::devices::{get_device, set_equipment, set_running, update};
 use crate::error::Failure;
 use crate::registry::{all, limit};
 
@@ -36,7 +36,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Report> {
 
 /// Takes in all of an observation, or fails and leaves nothing of it.
 pub(crate) fn observe(connection: &Connection, observation: &Observation) -> Result<Observed, Failure> {
-    let Observation { device, now, running, reports } = observation;
+    let Observation { device, now, running, equipment, reports } = observation;
     if reports.len() > REPORTS_MAX {
         return Err(StoreError::conflict(format!("send at most {REPORTS_MAX} reports at a time")).into());
     }
@@ -48,6 +48,9 @@ pub(crate) fn observe(connection: &Connection, observation: &Observation) -> Res
     )?;
     if let Some(running) = running {
         set_running(connection, *device, running)?;
+    }
+    if let Some(equipment) = equipment {
+        set_equipment(connection, *device, equipment)?;
     }
     let mut observed = Observed::default();
     for report in reports {
@@ -100,27 +103,6 @@ fn insert(connection: &Connection, report: &Report, received: Time) -> Result<bo
             .execute(params![Text(report.device), Text(release)])?;
     }
     Ok(true)
-}
-
-/// Records what a device runs.
-pub(crate) fn set_running(
-    connection: &Connection,
-    device: DeviceId,
-    running: &Running,
-) -> Result<(), Failure> {
-    update(
-        connection,
-        device,
-        "UPDATE devices SET version = ?, sequence = ?, epoch = ?, slot = ?, slot_state = ? WHERE id = ?",
-        params![
-            Text(&running.version),
-            Count::new("sequence", running.sequence)?,
-            Count::new("epoch", running.epoch)?,
-            running.slot,
-            Word(running.state),
-            Text(device)
-        ],
-    )
 }
 
 pub(crate) fn touch(connection: &Connection, seen: &[(DeviceId, Time)]) -> Result<(), Failure> {

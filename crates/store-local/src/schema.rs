@@ -9,7 +9,8 @@ use crate::error::sql;
 
 /// Every migration, in order. Files are never changed once released: a
 /// store remembers only how many it has.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_foundation.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("../migrations/0001_foundation.sql"), include_str!("../migrations/0002_equipment.sql")];
 
 /// What this program's databases say they are: `FSLS`.
 const APPLICATION_ID: i32 = 0x4653_4c53;
@@ -88,6 +89,7 @@ fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), Store
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::devices::{get_device, set_equipment};
 
     fn database() -> (tempfile::TempDir, std::path::PathBuf) {
         let dir = tempfile::tempdir().unwrap();
@@ -104,6 +106,35 @@ mod tests {
         let connection = connect(&path).unwrap();
         let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
         assert_eq!(version, 99);
+    }
+
+    #[test]
+    fn a_database_of_the_first_version_keeps_its_devices() {
+        let (_dir, path) = database();
+        let mut old = connect(&path).unwrap();
+        migrate(&mut old, &MIGRATIONS[..1]).unwrap();
+        let (device, product) = ("dev-0197c0de-0000-7000-8000-000000000001", "gateway");
+        old.execute_batch(&format!(
+            "INSERT INTO products VALUES (1, '{product}', 'test', 'v', 'c', '[]', 'raw', '[]', 0);
+             INSERT INTO tokens VALUES (zeroblob(32), '{product}', '{{}}', 9, 0, 'alice', 0);
+             INSERT INTO devices VALUES (1, '{device}', '{product}', 'active', '1.2.3', 7, 2, 'b', 'confirmed',
+                                         5, '{{\"site\":\"lab\"}}', zeroblob(32), 0);
+             INSERT INTO device_keys VALUES (zeroblob(32), '{device}');
+             INSERT INTO certificates VALUES (1, zeroblob(32), '{device}', zeroblob(32), '01', 9);"
+        ))
+        .unwrap();
+        drop(old);
+        let connection = open_writer(&path).unwrap();
+        let id = device.parse().unwrap();
+        let kept = get_device(&connection, id).unwrap();
+        assert_eq!((kept.running.unwrap().sequence, kept.labels["site"].as_str()), (7, "lab"));
+        assert_eq!(kept.equipment, None, "it has not said yet");
+        let equipment = firmseal_store::conformance::samples::equipment(3);
+        set_equipment(&connection, id, &equipment).unwrap();
+        drop(connection);
+        // Opening again has nothing to migrate and changes nothing.
+        let connection = open_writer(&path).unwrap();
+        assert_eq!(get_device(&connection, id).unwrap().equipment, Some(equipment));
     }
 
     #[test]

@@ -65,7 +65,8 @@ async fn write_into(dir: &Path) {
     said("release");
     let device = samples::enrolled(&store, "gateway").await;
     let reports = vec![samples::report(device.id, Some(release.id), Phase::Confirmed)];
-    let observation = Observation { device: device.id, now: samples::NOW, running: None, reports };
+    let observation =
+        Observation { device: device.id, now: samples::NOW, running: None, equipment: None, reports };
     store.observe(observation).await.unwrap();
     said("report");
     store.release(release.id).await.unwrap();

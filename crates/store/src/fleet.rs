@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use firmseal_fleet::{
-    Certificate, Device, DeviceState, EnrolmentToken, Report, ReportId, Rollout, RolloutState, Running, Time,
+    Certificate, Device, DeviceState, EnrolmentToken, Equipment, Report, ReportId, Rollout, RolloutState,
+    Running, Time,
 };
 use firmseal_manifest::{DeviceId, Digest, ProductId, ReleaseId, RolloutId};
 
@@ -31,6 +32,8 @@ pub struct Observation {
     pub now: Time,
     /// What it runs, if it said so.
     pub running: Option<Running>,
+    /// What it has, if it said so.
+    pub equipment: Option<Equipment>,
     /// What happened; at most [`REPORTS_MAX`], all of this device.
     pub reports: Vec<Report>,
 }

@@ -72,6 +72,15 @@ pub enum Begin {
 }
 
 /// Signing requests and their results.
+///
+/// What is fenced is one request, not one number. Two requests that name
+/// the same sequence, in two processes at once, each have a claim of their
+/// own: both may use a key before [`Requests::finish`] refuses the second
+/// release. It refuses always, so one of the two signatures is never
+/// released, and both stand in the log, which was written before either key
+/// was used. Within one process the pipeline works on one request of a
+/// product at a time. A claim on the sequence itself lost: it would have to
+/// outlive whoever fails, and so leave gaps that look like lost releases.
 #[async_trait]
 pub trait Requests: Send + Sync {
     /// Claims a request, or says why not. A claim is durable on return.

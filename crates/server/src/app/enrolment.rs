@@ -101,6 +101,7 @@ impl App {
             certificate: issued.record.clone(),
             state: DeviceState::Active,
             running: None,
+            equipment: None,
             last_seen: None,
             labels: token.labels,
             held: BTreeSet::new(),

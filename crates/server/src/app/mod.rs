@@ -17,7 +17,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use firmseal_fleet::Role;
+use firmseal_fleet::{Environment, Role};
 use firmseal_keys::DynLog;
 use firmseal_sign::Pipeline;
 use firmseal_store::Store;
@@ -49,6 +49,8 @@ pub(crate) struct App {
     pub(crate) ca: DeviceCa,
     /// Root documents; version 1 is the first.
     pub(crate) roots: Vec<Bytes>,
+    /// What the root document that releases are signed under is for.
+    pub(crate) environment: Environment,
     pub(crate) operators: Vec<NamedOperator>,
     pub(crate) limits: Limits,
     pub(crate) metrics: Arc<Metrics>,

@@ -17,8 +17,21 @@ use crate::http::extract::read;
 use crate::wire;
 
 impl App {
+    /// Makes a product, of the environment that the root document is for.
     pub(crate) async fn create_product(&self, creator: &str, product: Product) -> Result<Product, ApiError> {
         let product = wire::product_in(product, self.clock.now())?;
+        // Devices under this root refuse whatever is of another environment
+        // (refusal 302), and so does the check after signing. Said here, it
+        // costs nobody an upload and no key is used for nothing.
+        if product.environment != self.environment {
+            let (wanted, ours) = (product.environment.name(), self.environment.name());
+            return Err(ApiError::Refused {
+                why: format!("the product is for {wanted}, the root document of this server for {ours}"),
+                hint: format!(
+                    "make the product with environment `{ours}`, or use a server under a root document for {wanted}"
+                ),
+            });
+        }
         // A repeat must find the same value, so the first one's date holds.
         let product = match self.store.product(&product.id).await {
             Ok(known) => firmseal_fleet::Product { created: known.created, ..product },

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use firmseal_api::updates::{Offer, Poll, PollAnswer, REPORTS_MAX, Report, ReportsAnswer, Running};
-use firmseal_fleet::Release;
+use firmseal_api::updates::{Offer, Poll, PollAnswer, REPORTS_MAX, Report, ReportsAnswer};
+use firmseal_fleet::{Equipment, Release, Running};
 use firmseal_manifest::{ArtifactId, Digest, ReleaseId};
 use firmseal_store::Observation;
 
@@ -21,12 +21,15 @@ impl App {
     /// forget its reports.
     pub(crate) async fn poll(&self, known: Arc<Known>, poll: Poll) -> Result<PollAnswer, ApiError> {
         let now = self.clock.now();
-        let state = poll.state;
-        wire::check_texts(&state)?;
-        let running = state.running.map(wire::running_in);
-        let news = !poll.reports.is_empty() || (running.is_some() && running != known.device.running);
+        let (running, equipment) = wire::state_in(poll.state)?;
+        // What is known already is left out of the observation: only a
+        // change, or the first word, costs a disk write.
+        let running = running.filter(|running| known.device.running.as_ref() != Some(running));
+        let equipment =
+            Some(equipment).filter(|equipment| known.device.equipment.as_ref() != Some(equipment));
+        let news = !poll.reports.is_empty() || running.is_some() || equipment.is_some();
         let offer = if news {
-            self.observe(&known, running, poll.reports).await?;
+            self.observe(&known, running, equipment, poll.reports).await?;
             // The reports may hold a release back from this device.
             let device = self.store.device(known.device.id).await?;
             self.catalog.snapshot().offers.offer_for(&device, now)
@@ -72,14 +75,15 @@ impl App {
         known: Arc<Known>,
         reports: Vec<Report>,
     ) -> Result<ReportsAnswer, ApiError> {
-        let stored = self.observe(&known, None, reports).await?;
+        let stored = self.observe(&known, None, None, reports).await?;
         Ok(ReportsAnswer { stored })
     }
 
     async fn observe(
         &self,
         known: &Known,
-        running: Option<firmseal_fleet::Running>,
+        running: Option<Running>,
+        equipment: Option<Equipment>,
         reports: Vec<Report>,
     ) -> Result<usize, ApiError> {
         if reports.len() > REPORTS_MAX {
@@ -99,13 +103,15 @@ impl App {
                 request = report.request.map(tracing::field::display),
                 build = report.build,
                 phase = report.phase.name(),
-                code = wire::code(&report.phase),
+                code = report.phase.reason().map(|(code, _)| code),
                 "device report"
             );
         }
-        let counted: Vec<_> =
-            reports.iter().map(|report| (report.phase.name(), wire::code(&report.phase))).collect();
-        let observed = self.store.observe(Observation { device, now, running, reports }).await?;
+        let counted: Vec<_> = reports
+            .iter()
+            .map(|report| (report.phase.name(), report.phase.reason().map(|(code, _)| code)))
+            .collect();
+        let observed = self.store.observe(Observation { device, now, running, equipment, reports }).await?;
         self.presence.forget_certificate(&known.certificate.fingerprint);
         // A batch that was sent twice is counted once, as far as the store
         // can tell: it says how many were new, not which.
@@ -145,15 +151,4 @@ impl App {
 fn blob_in(release: &Release, payload: Digest, tree: bool) -> Option<Digest> {
     let component = release.components.iter().find(|component| component.payload == payload)?;
     Some(if tree { component.hash_blocks } else { component.payload })
-}
-
-/// A fleet's words for what runs, on the wire.
-pub(crate) fn running_out(running: firmseal_fleet::Running) -> Running {
-    Running {
-        version: running.version,
-        sequence: running.sequence,
-        epoch: running.epoch,
-        slot: running.slot,
-        confirmed: running.state == firmseal_fleet::SlotState::Confirmed,
-    }
 }

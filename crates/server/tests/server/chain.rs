@@ -1,18 +1,20 @@
 //! From an upload to a device's report, and what may be repeated.
 
 use bytes::Bytes;
-use firmseal_api::registry::CreateUpload;
+use firmseal_api::client::Client;
+use firmseal_api::registry::{CreateUpload, Environment, Product};
 use firmseal_api::signing::ReleaseState;
 use firmseal_api::updates::{Phase, Poll, Report, Reports};
 use firmseal_manifest::ArtifactId;
 use firmseal_server::Serves;
 use firmseal_testkit::world::firmware;
 use http::StatusCode;
+use http_body_util::BodyExt;
 use uuid::Uuid;
 
 use crate::bench::{Bench, order, poll_at, product, sha256};
 
-async fn fetch(client: &firmseal_api::client::Client, path: &str, from: u64, to: Option<u64>) -> Vec<u8> {
+async fn fetch(client: &Client, path: &str, from: u64, to: Option<u64>) -> Vec<u8> {
     let mut download = client.download(path, from, to, None).await.unwrap();
     assert_eq!(download.offset(), from);
     let mut out = Vec::new();
@@ -20,6 +22,13 @@ async fn fetch(client: &firmseal_api::client::Client, path: &str, from: u64, to:
         out.extend_from_slice(&piece);
     }
     out
+}
+
+/// What the server counted so far.
+pub(crate) async fn metrics(client: &Client) -> String {
+    let answer = client.send(http::Method::GET, "/metrics", Default::default(), Bytes::new()).await.unwrap();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(body.to_vec()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,8 +88,7 @@ async fn a_release_reaches_a_device_and_its_report_comes_back() {
     assert_eq!(outcome.report.build.as_deref(), Some("build-77"));
     let shown = admin.operator().device(device.id).await.unwrap();
     assert_eq!(shown.running.unwrap().sequence, release.sequence);
-    let metrics = admin.send(http::Method::GET, "/metrics", Default::default(), Bytes::new()).await.unwrap();
-    assert_eq!(metrics.status(), StatusCode::OK);
+    assert!(metrics(&admin).await.contains(r#"phase="confirmed",code="0""#));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,6 +126,65 @@ async fn a_refusal_holds_the_release_back_from_that_device_only() {
     admin.operator().withdraw_release(release.id).await.unwrap();
     assert_eq!(two.client.device().poll(&poll_at(0)).await.unwrap().offer, None, "withdrawn");
     assert!(two.client.device().envelope(release.id).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trouble_is_told_apart_from_refusals_and_isolation() {
+    let bench = Bench::start().await;
+    let admin = bench.everything().await;
+    admin.operator().create_product(&product("gateway")).await.unwrap();
+    let release = bench.release(&admin, "gateway", "1.0.0", &firmware(5000, 2)).await;
+    let rollout = bench.rollout(&admin, &release).await;
+    let device = bench.device(&admin, "gateway").await;
+    let calls = device.client.device();
+    let report = |phase, code: Option<u16>| Report {
+        id: Uuid::new_v4(),
+        release: Some(release.id),
+        rollout: Some(rollout.id),
+        phase,
+        code,
+        message: code.map(|code| format!("because of {code}")),
+        at: None,
+        build: None,
+        request: None,
+        blocks_fetched: 0,
+        blocks_resumed: 0,
+    };
+    for phase in [Phase::Refused, Phase::Isolated, Phase::Failed] {
+        let silent = calls.report(&Reports { reports: vec![report(phase, None)] }).await.unwrap_err();
+        assert_eq!(silent.status(), Some(StatusCode::BAD_REQUEST), "{phase:?}: {silent}");
+    }
+    let cases = [
+        (Phase::Failed, 903, "a full disk passes", true),
+        (Phase::Isolated, 600, "a bad block does not", false),
+    ];
+    for (phase, code, why, offered) in cases {
+        let poll = Poll { reports: vec![report(phase, Some(code))], ..poll_at(0) };
+        assert_eq!(calls.poll(&poll).await.unwrap().offer.is_some(), offered, "{why}");
+        let outcome =
+            admin.operator().outcomes(rollout.id, &Default::default()).await.unwrap().items.remove(0);
+        assert_eq!((outcome.phase, outcome.report.code), (phase, Some(code)));
+        assert_eq!(outcome.report.message, Some(format!("because of {code}")));
+    }
+    assert!(admin.operator().device(device.id).await.unwrap().held.contains(&release.id));
+    let text = metrics(&admin).await;
+    for series in [r#"phase="failed",code="903""#, r#"phase="isolated",code="600""#] {
+        assert!(text.contains(series), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_product_is_of_the_environment_of_the_root() {
+    let bench = Bench::start().await;
+    let admin = bench.everything().await;
+    let production = Product { environment: Environment::Production, ..product("gateway") };
+    let refused = admin.operator().create_product(&production).await.unwrap_err();
+    assert_eq!(refused.status(), Some(StatusCode::UNPROCESSABLE_ENTITY), "{refused}");
+    assert!(refused.to_string().contains("for production"), "{refused}");
+    assert!(refused.hint().unwrap().contains("environment `test`"), "{refused:?}");
+    let missing = admin.operator().product(&production.id).await.unwrap_err();
+    assert_eq!(missing.status(), Some(StatusCode::NOT_FOUND));
+    admin.operator().create_product(&product("gateway")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

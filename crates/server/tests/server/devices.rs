@@ -1,11 +1,13 @@
 //! Devices that are not what they should be.
 
 use firmseal_api::enrolment::{CreateToken, Enrol, Renew};
+use firmseal_api::updates::Bootloader;
 use firmseal_server::Serves;
 use firmseal_testkit::world::firmware;
 use http::StatusCode;
 
 use crate::bench::{Bench, csr, poll_at, product};
+use crate::chain::metrics;
 
 fn status<T: std::fmt::Debug>(answer: Result<T, firmseal_api::client::ClientError>) -> Option<StatusCode> {
     answer.err().and_then(|err| err.status())
@@ -93,6 +95,59 @@ async fn a_revoked_device_gets_nothing_even_on_an_open_connection() {
     assert_eq!(status(calls.root(1).await), Some(StatusCode::FORBIDDEN));
     let key = rcgen::KeyPair::generate().unwrap();
     assert_eq!(status(calls.renew(&Renew { csr: csr(&key) }).await), Some(StatusCode::FORBIDDEN));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_device_has_is_kept_and_only_a_change_is_news() {
+    let mut bench = Bench::start().await;
+    let admin = bench.everything().await;
+    admin.operator().create_product(&product("gateway")).await.unwrap();
+    let id = {
+        let device = bench.device(&admin, "gateway").await;
+        assert_eq!(admin.operator().device(device.id).await.unwrap().equipment, None);
+        let mut poll = poll_at(1);
+        poll.state.hardware = Some("A2".to_owned());
+        poll.state.bootloader = Bootloader {
+            name: "U-Boot 2026.01".to_owned(),
+            verifies: true,
+            trial: true,
+            epoch_counter: false,
+        };
+        let calls = device.client.device();
+        for _ in 0..3 {
+            calls.poll(&poll).await.unwrap();
+        }
+        assert_eq!(news(&admin).await, (1, 2));
+        let shown = admin.operator().device(device.id).await.unwrap().equipment.unwrap();
+        assert_eq!((shown.agent.as_str(), shown.root_version), ("test 1", 1));
+        assert_eq!(
+            (shown.hardware, shown.bootloader),
+            (poll.state.hardware.clone(), poll.state.bootloader.clone())
+        );
+        // Nothing else changed: the new root document alone is news.
+        poll.state.root_version = 2;
+        calls.poll(&poll).await.unwrap();
+        calls.poll(&poll).await.unwrap();
+        assert_eq!(news(&admin).await, (2, 3));
+        poll.state.bootloader.name = "x".repeat(257);
+        assert_eq!(status(calls.poll(&poll).await), Some(StatusCode::BAD_REQUEST));
+        device.id
+    };
+    drop(admin);
+    bench.restart().await;
+    let admin = bench.everything().await;
+    let shown = admin.operator().device(id).await.unwrap().equipment.unwrap();
+    assert_eq!((shown.root_version, shown.bootloader.name.as_str()), (2, "U-Boot 2026.01"));
+}
+
+/// Polls that brought something new, and those that did not.
+async fn news(admin: &firmseal_api::client::Client) -> (u64, u64) {
+    let text = metrics(admin).await;
+    let count = |outcome: &str| {
+        let series = format!("firmseal_polls_total{{outcome=\"{outcome}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&series)).map_or(0, |count| count.parse().unwrap())
+    };
+    (count("news"), count("nothing_new"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

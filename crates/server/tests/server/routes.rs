@@ -26,6 +26,13 @@ fn committed(name: &str, text: &str) {
 }
 
 #[test]
+fn the_document_allows_as_many_components_as_a_device_can_hold() {
+    let product = &openapi::openapi()["components"]["schemas"]["Product"];
+    let most = &product["properties"]["components"]["maxItems"];
+    assert_eq!(*most, firmseal_fleet::product::COMPONENTS_MAX);
+}
+
+#[test]
 fn the_committed_openapi_document_is_the_generated_one() {
     let mut text = serde_json::to_string_pretty(&openapi::openapi()).unwrap();
     text.push('\n');

@@ -196,7 +196,8 @@ async fn reports(store: Arc<LocalStore>) -> Never {
         let report = samples::report(device.id, None, Phase::Confirmed);
         let running = Some(samples::running(sequence));
         let reports = vec![report.clone()];
-        let observation = Observation { device: device.id, now: samples::NOW, running, reports };
+        let equipment = Some(samples::equipment(sequence));
+        let observation = Observation { device: device.id, now: samples::NOW, running, equipment, reports };
         store.observe(observation).await.map_err(name)?;
         say(&Ack::Reported(device.id.to_string(), report.id.to_string()));
     }
@@ -285,7 +286,7 @@ pub(crate) async fn check(store: &LocalStore, acks: &[Ack]) {
             }
             Ack::Reported(device, report) => {
                 let device = store.device(device.parse().unwrap()).await.unwrap();
-                assert!(device.running.is_some());
+                assert!(device.running.is_some() && device.equipment.is_some());
                 let mut page = firmseal_store::Page::first(1000);
                 loop {
                     let reports = store.reports(device.id, page).await.unwrap();

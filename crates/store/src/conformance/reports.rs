@@ -2,7 +2,7 @@
 
 use std::slice;
 
-use firmseal_fleet::{Phase, Report, Running, SlotState};
+use firmseal_fleet::{Bootloader, Equipment, Phase, Report, Running, SlotState};
 use firmseal_manifest::{DeviceId, ReleaseId, RolloutId};
 
 use super::{Engine, conflict, not_found, samples};
@@ -13,13 +13,14 @@ use crate::{Observation, Observed, Page, Store};
 pub async fn all(engine: &dyn Engine) {
     a_report_counts_once(engine).await;
     a_batch_counts_whole_or_not_at_all(engine).await;
+    equipment_is_what_was_said_last(engine).await;
     refusals_hold_until_a_person_says_otherwise(engine).await;
     touches_never_go_back(engine).await;
     reports_are_listed(engine).await;
 }
 
 fn observation(device: DeviceId, running: Option<Running>, reports: &[Report]) -> Observation {
-    Observation { device, now: samples::NOW, running, reports: reports.to_vec() }
+    Observation { device, now: samples::NOW, running, equipment: None, reports: reports.to_vec() }
 }
 
 async fn observe(store: &dyn Store, device: DeviceId, reports: &[Report]) -> Observed {
@@ -31,15 +32,25 @@ async fn a_report_counts_once(engine: &dyn Engine) {
     let device = samples::enrolled(&*store, "gateway").await;
     let other = samples::enrolled(&*store, "gateway").await;
     let refused = Phase::Refused { code: 4711, message: "no such \"thing\"".to_owned() };
-    let reports: Vec<_> = [Phase::Offered, Phase::Downloading, Phase::Installed, Phase::Trial, refused]
-        .into_iter()
-        .map(|phase| samples::report(device.id, None, phase))
-        .collect();
+    let isolated = Phase::Isolated { code: 600, message: "é".to_owned() };
+    let failed = Phase::Failed { code: 900, message: String::new() };
+    let phases = [
+        Phase::Offered,
+        Phase::Downloading,
+        failed,
+        Phase::Installed,
+        Phase::Trial,
+        Phase::Confirmed,
+        Phase::Reverted,
+        refused,
+        isolated,
+    ];
+    let reports: Vec<_> = phases.into_iter().map(|phase| samples::report(device.id, None, phase)).collect();
     let observed = observe(&*store, device.id, &reports[..3]).await;
     assert_eq!(observed, Observed { recorded: 3, known: 0 });
     store = engine.reopen(store).await;
     let observed = observe(&*store, device.id, &reports).await;
-    assert_eq!(observed, Observed { recorded: 2, known: 3 });
+    assert_eq!(observed, Observed { recorded: 6, known: 3 });
     // Another device may use the same ids: they are its own.
     let stolen = Report { device: other.id, ..reports[0].clone() };
     assert_eq!(observe(&*store, other.id, &[stolen]).await.recorded, 1);
@@ -57,7 +68,9 @@ async fn a_batch_counts_whole_or_not_at_all(engine: &dyn Engine) {
     let foreign = samples::report(other.id, None, Phase::Offered);
     let running = Some(samples::running(5));
     for bad in [endless, foreign] {
-        conflict(store.observe(observation(device.id, running.clone(), &[good.clone(), bad])).await);
+        let observation = observation(device.id, running.clone(), &[good.clone(), bad]);
+        let equipment = Some(samples::equipment(1));
+        conflict(store.observe(Observation { equipment, ..observation }).await);
     }
     let many: Vec<_> = (0..=REPORTS_MAX).map(|_| samples::report(device.id, None, Phase::Offered)).collect();
     conflict(store.observe(observation(device.id, running.clone(), &many)).await);
@@ -74,16 +87,43 @@ async fn a_batch_counts_whole_or_not_at_all(engine: &dyn Engine) {
     assert_eq!(store.device(device.id).await.unwrap().running, Some(trial));
 }
 
+async fn equipment_is_what_was_said_last(engine: &dyn Engine) {
+    let mut store = engine.fresh().await;
+    let device = samples::enrolled(&*store, "gateway").await;
+    let other = samples::enrolled(&*store, "gateway").await;
+    assert_eq!(store.device(device.id).await.unwrap().equipment, None);
+    let first = samples::equipment(1);
+    let bare = Bootloader { verifies: false, trial: true, epoch_counter: false, ..first.bootloader.clone() };
+    let second = Equipment { root_version: 2, hardware: None, bootloader: bare, ..first.clone() };
+    for equipment in [first, second.clone()] {
+        let said = Observation { equipment: Some(equipment.clone()), ..observation(device.id, None, &[]) };
+        store.observe(said).await.unwrap();
+        store = engine.reopen(store).await;
+        let now = store.device(device.id).await.unwrap();
+        assert_eq!((now.equipment, now.running), (Some(equipment), None));
+    }
+    store.observe(observation(device.id, Some(samples::running(1)), &[])).await.unwrap();
+    assert_eq!(store.device(device.id).await.unwrap().equipment, Some(second.clone()));
+    assert_eq!(store.device(other.id).await.unwrap().equipment, None, "it is said of one device");
+    let listed = store.devices(None, Page::first(9)).await.unwrap();
+    assert_eq!(listed[1].equipment, Some(second.clone()));
+    let found = store.device_of_certificate(&device.certificate.fingerprint).await.unwrap();
+    assert_eq!(found.and_then(|(device, _)| device.equipment), Some(second));
+}
+
 async fn refusals_hold_until_a_person_says_otherwise(engine: &dyn Engine) {
     let mut store = engine.fresh().await;
     let device = samples::enrolled(&*store, "gateway").await;
     let release = samples::release(&*store, "gateway", "1.0.0", 1).await;
     store.insert_release(release.clone()).await.unwrap();
     let refused = Phase::Refused { code: 1, message: String::new() };
-    for phase in [refused, Phase::Reverted] {
+    let isolated = Phase::Isolated { code: 1, message: String::new() };
+    for phase in [refused, isolated, Phase::Reverted] {
         let confirmed = samples::report(device.id, Some(release.id), Phase::Confirmed);
+        let failed = Phase::Failed { code: 900, message: String::new() };
+        let failed = samples::report(device.id, Some(release.id), failed);
         let unknown = samples::report(device.id, Some(ReleaseId::new()), Phase::Reverted);
-        observe(&*store, device.id, &[confirmed, unknown]).await;
+        observe(&*store, device.id, &[confirmed, failed, unknown]).await;
         assert!(store.device(device.id).await.unwrap().held.is_empty());
         let report = samples::report(device.id, Some(release.id), phase);
         observe(&*store, device.id, slice::from_ref(&report)).await;

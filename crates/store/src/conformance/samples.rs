@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use firmseal_fleet::{
-    Artifact, BlockSize, Certificate, Cohort, ComponentSpec, Credential, CredentialId, CredentialKind,
-    Device, DeviceState, EnrolmentToken, Environment, Phase, Product, Release, ReleaseComponent,
-    ReleaseState, Report, ReportId, Role, Rollout, RolloutState, Running, SlotState, Time,
+    Artifact, BlockSize, Bootloader, Certificate, Cohort, ComponentSpec, Credential, CredentialId,
+    CredentialKind, Device, DeviceState, EnrolmentToken, Environment, Equipment, Phase, Product, Release,
+    ReleaseComponent, ReleaseState, Report, ReportId, Role, Rollout, RolloutState, Running, SlotState, Time,
 };
 use firmseal_manifest::{ArtifactId, DeviceId, Digest, ProductId, ReleaseId, RequestId, RolloutId};
 use semver::Version;
@@ -134,6 +134,7 @@ pub fn device(product: &ProductId) -> Device {
         certificate: certificate(digest()),
         state: DeviceState::Active,
         running: None,
+        equipment: None,
         last_seen: None,
         labels: [("site".to_owned(), "lab".to_owned())].into(),
         held: [].into(),
@@ -159,6 +160,21 @@ pub fn running(sequence: u64) -> Running {
         epoch: 1,
         slot: "a".to_owned(),
         state: SlotState::Confirmed,
+    }
+}
+
+/// What a device may say it has.
+pub fn equipment(root_version: u64) -> Equipment {
+    Equipment {
+        agent: "firmseal-agent 1.0.0".to_owned(),
+        root_version,
+        hardware: Some("A2".to_owned()),
+        bootloader: Bootloader {
+            name: "a \"loader\" 2026.1".to_owned(),
+            verifies: true,
+            trial: false,
+            epoch_counter: true,
+        },
     }
 }
 
