@@ -189,6 +189,19 @@ impl Error {
         Error::Refused(Refused { reason: Reason::Core(refusal), evidence: Some(evidence.to_vec()) })
     }
 
+    /// The stable number that trouble is reported by: 9xx, apart from the
+    /// numbers of refusals. `None` for what says nothing about an install,
+    /// and for the device's own limits, such as a spent budget.
+    pub(crate) const fn trouble(&self) -> Option<u16> {
+        match self {
+            Error::Carrier { .. } => Some(900),
+            Error::Server(_) => Some(901),
+            Error::Storage { .. } => Some(902),
+            Error::DiskFull(_) => Some(903),
+            _ => None,
+        }
+    }
+
     /// The exit code.
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -20,8 +20,8 @@ use crate::release::{Head, Origin, clip};
 /// Whether a report may never be dropped.
 fn is_outcome(phase: Phase) -> bool {
     match phase {
-        Phase::Confirmed | Phase::Reverted | Phase::Refused => true,
-        Phase::Offered | Phase::Downloading | Phase::Installed | Phase::Trial => false,
+        Phase::Confirmed | Phase::Reverted | Phase::Refused | Phase::Isolated => true,
+        Phase::Offered | Phase::Downloading | Phase::Installed | Phase::Trial | Phase::Failed => false,
     }
 }
 
@@ -45,11 +45,11 @@ impl<'a> Event<'a> {
         Event { id, origin: &head.origin, phase, code: None, message: None, counts: Counts::default(), at }
     }
 
-    /// An install that was interrupted. However often that happens, it is
-    /// one report.
-    pub(crate) fn interruption(head: &'a Head, why: String, at: Option<u64>) -> Event<'a> {
-        let id = Uuid::new_v5(&head.install, b"interrupted");
-        Event { id, message: Some(why), ..Event::of(head, Phase::Downloading, at) }
+    /// An install that trouble interrupted. However often the same trouble
+    /// comes back, it is one report.
+    pub(crate) fn trouble(head: &'a Head, code: u16, why: String, at: Option<u64>) -> Event<'a> {
+        let id = Uuid::new_v5(&head.install, format!("failed {code}").as_bytes());
+        Event { id, code: Some(code), message: Some(why), ..Event::of(head, Phase::Failed, at) }
     }
 }
 
@@ -158,13 +158,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let open = || Reports::new(Arc::new(OsFiles), dir.path(), 8);
         let queue = open();
-        for number in 0..6 {
+        for number in 0..3 {
             queue.keep(event(number, Phase::Downloading)).unwrap();
+            queue.keep(event(number + 3, Phase::Failed)).unwrap();
         }
         for number in 6..14 {
+            let phase = if number % 2 == 0 { Phase::Refused } else { Phase::Isolated };
             queue.has_room().unwrap();
-            queue.keep(event(number, Phase::Refused)).unwrap();
-            queue.keep(event(number, Phase::Refused)).unwrap();
+            queue.keep(event(number, phase)).unwrap();
+            queue.keep(event(number, phase)).unwrap();
         }
         // Another process sees the same queue.
         let ids: Vec<u128> = open().pending().unwrap().iter().map(|report| report.id.as_u128()).collect();

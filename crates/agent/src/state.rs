@@ -88,34 +88,36 @@ impl State {
     ) -> Result<(), Error> {
         let code = refused.reason.code();
         warn!(code, "refused: {}", refused.reason);
-        let message = match self.profile.config.on_refusal {
-            OnRefusal::Reject => format!("rejected: {}", refused.reason),
-            OnRefusal::Isolate => {
-                self.quarantine.isolate(envelope, refused, origin, self.now())?;
-                format!("isolated: {}", refused.reason)
-            }
+        let phase = match self.profile.config.on_refusal {
+            OnRefusal::Reject => Phase::Refused,
+            OnRefusal::Isolate => match self.quarantine.isolate(envelope, refused, origin, self.now()) {
+                Ok(()) => Phase::Isolated,
+                // The refusal is what the server must hear of, whether or
+                // not there was room for its cause.
+                Err(err) => {
+                    warn!("the quarantine did not take it: {err}");
+                    Phase::Refused
+                }
+            },
         };
         self.reports.keep(Event {
             id: refusal_id(RustCrypto.digest(envelope), code, origin),
             origin,
-            phase: Phase::Refused,
+            phase,
             code: Some(code),
-            message: Some(message),
+            message: Some(refused.reason.to_string()),
             counts: Counts::default(),
             at: self.now(),
         })
     }
 
-    /// Reports that an install was interrupted by something other than the
-    /// device's own limits, once per install.
+    /// Reports that trouble interrupted an install, once per install and
+    /// kind of trouble.
     pub(crate) fn note_interruption(&self, err: &Error) -> Result<(), Error> {
         warn!("interrupted: {err}");
-        let (Error::Carrier { .. } | Error::Server(_) | Error::Storage { .. } | Error::DiskFull(_)) = err
-        else {
-            return Ok(());
-        };
+        let Some(code) = err.trouble() else { return Ok(()) };
         let Some(kept) = self.journal.current()? else { return Ok(()) };
-        match self.reports.keep(Event::interruption(&kept.head, err.to_string(), self.now())) {
+        match self.reports.keep(Event::trouble(&kept.head, code, err.to_string(), self.now())) {
             // A full disk has no room for the report of it either.
             Err(Error::DiskFull(_)) => Ok(()),
             result => result,

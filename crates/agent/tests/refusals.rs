@@ -37,6 +37,13 @@ async fn bench(on_refusal: OnRefusal, minimum_epoch: u64) -> Bench {
     Bench { files, agent, config }
 }
 
+/// Numbers of the trouble that is reported; each says why.
+fn troubles(agent: &Agent) -> Vec<u16> {
+    let reports = agent.reports().unwrap();
+    let failed = reports.iter().filter(|report| report.phase.as_str() == "failed");
+    failed.inspect(|report| assert!(report.message.is_some())).map(|report| report.code.unwrap()).collect()
+}
+
 fn recipe(sequence: u64) -> Recipe {
     Recipe { epoch: 3, delegation: 4, ..Recipe::new(sequence, noise(150_000, sequence)) }
 }
@@ -65,7 +72,12 @@ impl Bench {
         // The same refusal of the same offer is one report while it waits.
         let all = self.agent.reports().unwrap();
         let report = all.iter().rfind(|report| report.code == Some(code)).unwrap();
-        assert_eq!(report.phase.as_str(), "refused", "{name}");
+        let phase = match self.config.on_refusal {
+            OnRefusal::Reject => "refused",
+            OnRefusal::Isolate => "isolated",
+        };
+        assert_eq!(report.phase.as_str(), phase, "{name}");
+        assert!(report.message.is_some(), "{name}");
         assert!(all.len() <= reports + 2, "{name}");
         assert!(self.agent.boot_stage().is_ok(), "{name}");
     }
@@ -197,6 +209,8 @@ async fn a_carrier_that_ends_early_or_never_is_no_danger() {
         source.blobs.remove(&name);
         assert!(matches!(install_from(&bench.agent, &good, source).await, Err(Error::Carrier { .. })));
     }
+    // Trouble is told, once, and is no refusal.
+    assert_eq!(troubles(&bench.agent), [900]);
     let source = Memory { endless: true, ..good.source() };
     let given = source.given.clone();
     install_from(&bench.agent, &good, source).await.unwrap();
@@ -234,6 +248,8 @@ async fn a_full_disk_is_no_refusal() {
     assert!(matches!(err, Error::DiskFull(_)), "{err}");
     assert_eq!(err.exit_code(), firmseal_agent::exit::DISK_FULL);
     assert!(!agent.boot_stage().unwrap().trial);
+    // There was no room for the report either, or it says what it was.
+    assert!(troubles(&agent).iter().all(|code| *code == 903));
     files.set_room(None);
     let installed = install(&agent, &release).await.unwrap();
     assert!(installed.counts.resumed > 0);
