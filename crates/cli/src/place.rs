@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{Environment, Root};
 use firmseal_keys::{KeyUri, SecretSource};
 use firmseal_manifest::ProductId;
@@ -106,10 +107,15 @@ impl Place {
             .map_err(|error| CliError::new(Kind::Usage, error.message()).about(path.display()))
     }
 
-    /// The root document.
+    /// The root document. It is checked here: a server with a broken one
+    /// would start, and refuse every release.
     pub fn root(&self) -> Result<Vec<u8>> {
         let path = self.path(self.signing()?.root);
-        std::fs::read(&path).map_err(file(&path))
+        let document = std::fs::read(&path).map_err(file(&path))?;
+        Root::decode(&document)
+            .and_then(|root| root.verify(&RustCrypto))
+            .map_err(|refusal| CliError::from(refusal).about(path.display()))?;
+        Ok(document)
     }
 
     /// Where secrets come from.

@@ -47,7 +47,11 @@ impl Device {
                 confirmed: true,
             }),
             hardware: Some("A2".to_owned()),
-            bootloader: Bootloader { name: "U-Boot 2026.01".to_owned(), trial: true, ..Bootloader::default() },
+            bootloader: Bootloader {
+                name: "U-Boot 2026.01".to_owned(),
+                trial: true,
+                ..Bootloader::default()
+            },
         };
         self.client.device().poll(&Poll { state, reports }).await.unwrap().offer
     }

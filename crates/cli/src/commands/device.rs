@@ -136,7 +136,16 @@ impl Devices {
                     let devices = listing.fetch(output, page).await?;
                     return output.table(
                         &devices,
-                        &["DEVICE", "PRODUCT", "STATE", "RUNS", "HARDWARE", "BOOTLOADER", "LAST SEEN", "LABELS"],
+                        &[
+                            "DEVICE",
+                            "PRODUCT",
+                            "STATE",
+                            "RUNS",
+                            "HARDWARE",
+                            "BOOTLOADER",
+                            "LAST SEEN",
+                            "LABELS",
+                        ],
                         row,
                     );
                 }

@@ -168,7 +168,10 @@ mod tests {
         assert_eq!(codes, [(Some(31), 3), (Some(20), 1)]);
         let printed = tally.print(Record::new()).print();
         assert!(printed.contains("3 devices: because of 31"), "{printed}");
-        assert!(printed.contains("trouble 903") && printed.contains("1 devices: because of 903"), "{printed}");
+        assert!(
+            printed.contains("trouble 903") && printed.contains("1 devices: because of 903"),
+            "{printed}"
+        );
     }
 
     #[test]
