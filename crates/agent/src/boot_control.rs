@@ -64,6 +64,10 @@ pub struct Trial {
     pub slot: Slot,
     /// Boots it has left.
     pub tries: u8,
+    /// The boot stage has run it. Only the boot stage says so: that the
+    /// slot runs proves nothing, an install may have written it since.
+    #[serde(default)]
+    pub booted: bool,
 }
 
 /// A trial that ended badly and was not yet taken notice of.
@@ -96,17 +100,22 @@ pub struct BootState {
 }
 
 impl BootState {
-    /// The slot an install goes to: never the confirmed one, and never the
-    /// one that runs.
+    /// The slot an install goes to: never the confirmed one.
     ///
-    /// Both can only differ while a trial runs, and no install begins then.
+    /// It may be the one that runs: a trial that was given up runs on until
+    /// the reboot. No install begins then ([`Self::needs_reboot`]).
     pub fn inactive(&self) -> Slot {
         self.confirmed.unwrap_or(self.active).other()
     }
 
+    /// Whether only a reboot frees the slot that an install goes to.
+    pub fn needs_reboot(&self) -> bool {
+        self.inactive() == self.active
+    }
+
     /// Whether the running image is on trial.
     pub fn on_trial(&self) -> bool {
-        self.trial.is_some_and(|trial| trial.slot == self.active)
+        self.trial.is_some_and(|trial| trial.slot == self.active && trial.booted)
     }
 }
 
@@ -166,14 +175,13 @@ impl FileBootControl {
         Ok(())
     }
 
-    /// Notes which slot runs from now on.
+    /// Notes which slot runs from now on, and that its trial, if it is on
+    /// one, has begun.
     pub(crate) fn booted(&self, slot: Slot) -> Result<(), Error> {
-        let mut state = self.active()?;
-        if state.active != slot {
-            state.active = slot;
-            self.write(&state)?;
-        }
-        Ok(())
+        let before = self.active()?;
+        let trial = before.trial.map(|trial| Trial { booted: trial.booted || trial.slot == slot, ..trial });
+        let after = BootState { active: slot, trial, ..before };
+        if after == before { Ok(()) } else { self.write(&after) }
     }
 
     fn write(&self, state: &BootState) -> Result<(), Error> {
@@ -194,7 +202,7 @@ impl BootControl for FileBootControl {
 
     fn set_trial(&self, slot: Slot, tries: u8) -> Result<(), Error> {
         let state = self.active()?;
-        self.write(&BootState { trial: Some(Trial { slot, tries }), failed: None, ..state })
+        self.write(&BootState { trial: Some(Trial { slot, tries, booted: false }), failed: None, ..state })
     }
 
     fn confirm(&self) -> Result<(), Error> {

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use firmseal_api::client::ClientError;
 use firmseal_core::Refusal;
 
+use crate::boot_control::Slot;
+
 /// Why something was refused: core's reasons, and the agent's own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reason {
@@ -135,6 +137,9 @@ pub enum Error {
     /// An installed image waits for its trial boot.
     #[error("an installed image waits for its trial boot")]
     TrialPending,
+    /// The slot that an install would write is the one that runs.
+    #[error("slot {0} was given up and still runs; the confirmed image has to boot first")]
+    SlotRuns(Slot),
     /// There is no trial to confirm or to end.
     #[error("no image is on trial")]
     NoTrial,
@@ -223,6 +228,7 @@ impl Error {
             Error::BudgetSpent(_)
             | Error::ReportsFull(_)
             | Error::TrialPending
+            | Error::SlotRuns(_)
             | Error::NoTrial
             | Error::Locked(_) => exit::NOT_NOW,
             Error::NothingBootable(_) => exit::NOTHING_BOOTABLE,
@@ -238,7 +244,7 @@ impl Error {
             Error::Anchor(_) => Some("give the root document that `firmseal init` wrote"),
             Error::Locked(_) => Some("stop the running agent, or let it do the work"),
             Error::DiskFull(_) => Some("free some space; the install goes on where it stopped"),
-            Error::TrialPending => Some("reboot the device"),
+            Error::TrialPending | Error::SlotRuns(_) => Some("reboot the device"),
             Error::ReportsFull(_) => Some("connect the device to its server once"),
             Error::NoTrial => Some("`firmseal-agent status` says what runs"),
             Error::Storage { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {

@@ -77,6 +77,11 @@ impl State {
         if boot.trial.is_some() {
             return Err(Error::TrialPending);
         }
+        // What was written into the slot that runs would pass for what was
+        // booted from it.
+        if boot.needs_reboot() {
+            return Err(Error::SlotRuns(boot.active));
+        }
         self.reports.has_room()?;
         let slot = boot.inactive();
         self.journal.reload();

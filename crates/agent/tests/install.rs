@@ -7,7 +7,8 @@ mod common;
 use std::sync::{Arc, Mutex};
 
 use common::*;
-use firmseal_agent::{Counts, Error, Event, Slot};
+use firmseal_agent::files::OsFiles;
+use firmseal_agent::{BootControl, Counts, Error, Event, FileBootControl, Slot};
 use firmseal_core::BlockSize;
 
 const MIB: usize = 1024 * 1024;
@@ -166,6 +167,49 @@ async fn an_image_that_is_not_healthy_is_given_up() {
     *health.0.lock().unwrap() = None;
     bring_up(&agent, &bad).await;
     assert_eq!(agent.status().unwrap().floors.epoch, 3);
+}
+
+#[tokio::test]
+async fn only_what_the_boot_stage_has_run_can_be_confirmed() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), &["rootfs"], MIB as u64);
+    let agent = device(&config, &deps(&config)).await;
+    bring_up(&agent, &Recipe::new(1, noise(5000, 1)).make()).await;
+    let good = agent.boot_state().unwrap().active;
+    install(&agent, &Recipe::new(2, noise(5000, 2)).make()).await.unwrap();
+    // Before its boot there is nothing to confirm.
+    assert!(matches!(agent.confirm(), Err(Error::NoTrial)));
+    assert!(agent.boot_stage().unwrap().trial);
+    agent.revert().unwrap();
+
+    // The slot that was given up runs until the reboot: nobody writes it.
+    let next = Recipe::new(3, noise(5000, 3)).make();
+    let path = config.components[0].slot(good.other());
+    let before = std::fs::read(path).unwrap();
+    let err = install(&agent, &next).await.unwrap_err();
+    assert!(matches!(err, Error::SlotRuns(slot) if slot == good.other()), "{err}");
+    assert_eq!(err.exit_code(), firmseal_agent::exit::NOT_NOW);
+    assert_eq!(err.hint(), Some("reboot the device"));
+    assert_eq!(std::fs::read(path).unwrap(), before);
+    assert_eq!(agent.boot_state().unwrap().trial, None);
+
+    assert_eq!(agent.boot_stage().unwrap().slot, good);
+    install(&agent, &next).await.unwrap();
+    assert!(matches!(agent.confirm(), Err(Error::NoTrial)));
+    assert_eq!(agent.settle().await.unwrap(), Some(Event::RebootNeeded));
+    assert!(agent.boot_stage().unwrap().trial);
+    assert_eq!(agent.settle().await.unwrap(), Some(Event::Confirmed));
+    assert_eq!(agent.status().unwrap().floors.sequence["rootfs"], 3);
+}
+
+#[test]
+fn a_trial_in_the_running_slot_has_to_boot_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let control = FileBootControl::new(Arc::new(OsFiles), dir.path());
+    let active = control.active().unwrap().active;
+    control.set_trial(active, 3).unwrap();
+    assert!(!control.active().unwrap().on_trial());
+    assert!(matches!(control.confirm(), Err(Error::NoTrial)));
 }
 
 #[tokio::test]
