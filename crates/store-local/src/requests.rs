@@ -14,11 +14,18 @@ use crate::{LocalStore, releases};
 
 /// Ends every claim. Called with the store's lock held and nobody served
 /// yet: whoever had a claim is gone.
+///
+/// On a full disk the claims stand until they run out, which costs a retry
+/// some waiting. A store that could not be opened would cost everything
+/// that can still be read.
 pub(crate) fn end_leases(connection: &Connection) -> Result<(), StoreError> {
-    connection
+    let ended = connection
         .execute("UPDATE requests SET lease_until = NULL WHERE lease_until IS NOT NULL", [])
-        .map(drop)
-        .map_err(|error| sql("end the claims of the last process", &error))
+        .map_err(|error| sql("end the claims of the last process", &error));
+    match ended {
+        Ok(_) | Err(StoreError::Full { .. }) => Ok(()),
+        Err(other) => Err(other),
+    }
 }
 
 #[async_trait]

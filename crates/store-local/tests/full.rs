@@ -20,7 +20,7 @@ use firmseal_store_local::LocalStore;
 const DISK: &str = "FIRMSEAL_SMALL_DISK";
 
 fn on_a_small_disk(dir: &Path, test: &str) -> bool {
-    let script = "mount -t tmpfs -o size=5m tmpfs \"$FIRMSEAL_SMALL_DISK\" || exit 77; exec \"$0\" \"$@\"";
+    let script = "mount -t tmpfs -o size=3m tmpfs \"$FIRMSEAL_SMALL_DISK\" || exit 77; exec \"$0\" \"$@\"";
     let outcome = Command::new("unshare")
         .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
         .arg(std::env::current_exe().unwrap())
@@ -49,10 +49,8 @@ async fn a_full_disk_refuses_and_keeps_what_it_has() {
         return;
     };
     let (disk, dir) = (Path::new(&disk), Path::new(&disk).join("store"));
-    // Room that is freed later: half of the disk. SQLite copies its log into
-    // the database before it writes the log anew, and where everything that
-    // fitted is log, that takes as much again.
-    std::fs::write(disk.join("ballast"), vec![0; 2560 * 1024]).unwrap();
+    // Room that is freed later.
+    std::fs::write(disk.join("ballast"), vec![0; 512 * 1024]).unwrap();
 
     let acks = common::recorded(write_into(&dir, 1)).await;
     let failures: Vec<_> =
