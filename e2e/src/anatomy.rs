@@ -32,8 +32,8 @@ pub struct Envelope {
 fn inside(bytes: &[u8], outer: &Range<usize>) -> Vec<Range<usize>> {
     let own = &bytes[outer.clone()];
     match own[0] >> 5 {
-        2 | 3 => vec![outer.end - item::content(own).len()..outer.end],
-        6 => vec![outer.end - item::untag(own).len()..outer.end],
+        2 | 3 => Vec::from([Range { start: outer.end - item::content(own).len(), end: outer.end }]),
+        6 => Vec::from([Range { start: outer.end - item::untag(own).len(), end: outer.end }]),
         _ => {
             let items = item::split(own);
             let mut at = outer.end - items.iter().map(Vec::len).sum::<usize>();

@@ -54,7 +54,7 @@ fn imgtool_accepts_the_image_in_the_slot() {
     t.write("bad.bin", bad);
     assert_ne!(t.run("imgtool verify -k artifact.pub bad.bin").code, Some(0));
     // An image that carries another version or counter is never signed.
-    t.run("firmseal release create --product sensor --epoch 5 --component app=build.bin --version 1.2.3")
+    t.run("firmseal release create --product sensor --channel beta --epoch 5 --component app=build.bin --version 1.2.3")
         .fails(3, "epoch");
     t.run("firmseal release create --product sensor --epoch 4 --component app=build.bin --version 1.2.4")
         .fails(3, "1.2.3");

@@ -22,7 +22,7 @@ pub struct Deps {
     pub health: Arc<dyn Health>,
     /// The monotonic counters; files in the state directory if `None`.
     pub counters: Option<Arc<dyn Counters>>,
-    /// The boot chain; [`Agent::boot_stage`] and its files if `None`.
+    /// The boot chain; [`Agent::boot_stage`](crate::Agent::boot_stage) and its files if `None`.
     pub control: Option<Arc<dyn BootControl>>,
 }
 

@@ -7,7 +7,7 @@ use firmseal_core::Refusal;
 use firmseal_formats::FormatError;
 use firmseal_keys::{KeysError, SignError};
 use firmseal_manifest::KeyError;
-use firmseal_sign::PipelineError;
+use firmseal_sign::{GateRefusal, PipelineError};
 use firmseal_store::StoreError;
 use firmseal_trust::RootError;
 
@@ -141,7 +141,9 @@ impl From<PipelineError> for CliError {
             PipelineError::Key(error) => error.into(),
             PipelineError::Spool(error) => error.into(),
             PipelineError::InFlight(_) => CliError::new(Kind::Unavailable, error),
-            PipelineError::KeyReused(_) => CliError::new(Kind::Conflict, error),
+            PipelineError::KeyReused(_) | PipelineError::Gate(GateRefusal::VersionExists { .. }) => {
+                CliError::new(Kind::Conflict, error)
+            }
             PipelineError::Log(_) => CliError::new(Kind::Local, error),
             other => CliError::new(Kind::Refused, other),
         }

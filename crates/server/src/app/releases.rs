@@ -7,7 +7,7 @@ use firmseal_api::signing::CreateRelease;
 use firmseal_fleet::{Release, ReleaseState, Time};
 use firmseal_keys::Logged;
 use firmseal_manifest::{ChannelName, Digest, Intent, ProductId, Purpose, ReleaseId, RequestId};
-use firmseal_sign::{Order, OrderedComponent, PipelineError, Requester, verify_release};
+use firmseal_sign::{GateRefusal, Order, OrderedComponent, PipelineError, Requester, verify_release};
 use firmseal_store::{Begin, NewRequest};
 
 use super::App;
@@ -36,7 +36,9 @@ impl From<PipelineError> for ApiError {
         match err {
             PipelineError::Store(err) => err.into(),
             PipelineError::InFlight(_) => ApiError::Busy(why),
-            PipelineError::KeyReused(_) => ApiError::Conflict(why),
+            PipelineError::KeyReused(_) | PipelineError::Gate(GateRefusal::VersionExists { .. }) => {
+                ApiError::Conflict(why)
+            }
             PipelineError::Gate(_) => {
                 ApiError::Refused { why, hint: hint("change the order or the artifact; nothing was signed") }
             }
