@@ -54,7 +54,8 @@ pub struct Config {
     /// Polling.
     #[serde(default)]
     pub poll: Poll,
-    /// Reports that are kept while the server is out of reach.
+    /// Reports that are kept while the server is out of reach; outcomes are
+    /// never dropped.
     #[serde(default = "default_reports")]
     pub reports_max: usize,
     /// Bytes that one poll may download; without it, no bound.

@@ -2,8 +2,10 @@
 //!
 //! Each report is durable before the agent goes on. Ids are derived from
 //! the event, so an event that is reported again after a cut is the same
-//! report. When the queue is full the oldest telemetry goes; outcomes never
-//! do, and no install begins while there is no room for its outcome.
+//! report. When the queue is full the oldest telemetry or refusal goes;
+//! outcomes never do, and no install begins while there is no room for its
+//! outcome. A device without a server keeps no reports: nobody would ever
+//! fetch them, and a full queue would end all installs.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,12 +19,18 @@ use crate::files::Files;
 use crate::record::Record;
 use crate::release::{Head, Origin, clip};
 
-/// Whether a report may never be dropped.
+/// Whether a report may never be dropped: it says what became of an image
+/// that ran. Refusals are none of these: whoever can offer bytes can make
+/// as many as he likes, and they must not keep the device from updating.
 fn is_outcome(phase: Phase) -> bool {
-    match phase {
-        Phase::Confirmed | Phase::Reverted | Phase::Refused | Phase::Isolated => true,
-        Phase::Offered | Phase::Downloading | Phase::Installed | Phase::Trial | Phase::Failed => false,
-    }
+    matches!(phase, Phase::Confirmed | Phase::Reverted)
+}
+
+/// The oldest report that may be dropped. The last install is what the
+/// running image came from, and stays as outcomes do.
+fn expendable(reports: &[Report]) -> Option<usize> {
+    let installed = reports.iter().rposition(|report| report.phase == Phase::Installed);
+    (0..reports.len()).find(|at| Some(*at) != installed && !is_outcome(reports[*at].phase))
 }
 
 /// Something that happened, before it is a report.
@@ -56,12 +64,13 @@ impl<'a> Event<'a> {
 /// The queue.
 pub(crate) struct Reports {
     record: Record,
-    max: usize,
+    /// Reports that are kept; `None` without a server.
+    max: Option<usize>,
     writing: Mutex<()>,
 }
 
 impl Reports {
-    pub(crate) fn new(files: Arc<dyn Files>, dir: &Path, max: usize) -> Reports {
+    pub(crate) fn new(files: Arc<dyn Files>, dir: &Path, max: Option<usize>) -> Reports {
         Reports { record: Record::new(files, dir, "reports"), max, writing: Mutex::new(()) }
     }
 
@@ -87,13 +96,15 @@ impl Reports {
 
     /// Whether the outcome of one more install will find room.
     pub(crate) fn has_room(&self) -> Result<(), Error> {
+        let Some(max) = self.max else { return Ok(()) };
         let outcomes = self.pending()?.iter().filter(|report| is_outcome(report.phase)).count();
-        if outcomes < self.max { Ok(()) } else { Err(Error::ReportsFull(outcomes)) }
+        if outcomes < max { Ok(()) } else { Err(Error::ReportsFull(outcomes)) }
     }
 
     /// Keeps a report. Durable when it returns; one that waits already is
     /// not kept twice.
     pub(crate) fn keep(&self, event: Event<'_>) -> Result<(), Error> {
+        let Some(max) = self.max else { return Ok(()) };
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut reports = self.pending()?;
         if reports.iter().any(|report| report.id == event.id) {
@@ -113,10 +124,10 @@ impl Reports {
             blocks_fetched: counts.fetched,
             blocks_resumed: counts.copied + counts.resumed,
         });
-        while reports.len() > self.max {
+        while reports.len() > max {
             // A trial that ends while the queue is full of outcomes goes
             // beyond the bound by one: `has_room` stops the next install.
-            let Some(oldest) = reports.iter().position(|report| !is_outcome(report.phase)) else { break };
+            let Some(oldest) = expendable(&reports) else { break };
             reports.remove(oldest);
         }
         self.save(&reports)
@@ -153,29 +164,39 @@ mod tests {
         Event { id, origin: &ORIGIN, phase, code: None, message: None, counts: Counts::default(), at: None }
     }
 
+    fn ids(queue: &Reports) -> Vec<u128> {
+        queue.pending().unwrap().iter().map(|report| report.id.as_u128()).collect()
+    }
+
     #[test]
-    fn telemetry_goes_before_any_outcome() {
+    fn whatever_comes_outcomes_and_the_last_install_stay() {
         let dir = tempfile::tempdir().unwrap();
-        let open = || Reports::new(Arc::new(OsFiles), dir.path(), 8);
+        let open = || Reports::new(Arc::new(OsFiles), dir.path(), Some(8));
         let queue = open();
         for number in 0..3 {
             queue.keep(event(number, Phase::Downloading)).unwrap();
             queue.keep(event(number + 3, Phase::Failed)).unwrap();
         }
-        for number in 6..14 {
+        queue.keep(event(6, Phase::Installed)).unwrap();
+        queue.keep(event(7, Phase::Confirmed)).unwrap();
+        queue.keep(event(8, Phase::Installed)).unwrap();
+        // Refusals without end: the oldest of them goes, and nothing blocks.
+        for number in 100..600 {
             let phase = if number % 2 == 0 { Phase::Refused } else { Phase::Isolated };
             queue.has_room().unwrap();
             queue.keep(event(number, phase)).unwrap();
             queue.keep(event(number, phase)).unwrap();
         }
         // Another process sees the same queue.
-        let ids: Vec<u128> = open().pending().unwrap().iter().map(|report| report.id.as_u128()).collect();
-        assert_eq!(ids, (6..14).collect::<Vec<_>>());
+        assert_eq!(ids(&open()), [7, 8].into_iter().chain(594..600).collect::<Vec<_>>());
+        for number in 10..17 {
+            queue.has_room().unwrap();
+            queue.keep(event(number, Phase::Reverted)).unwrap();
+        }
+        assert_eq!(ids(&queue), [7, 8].into_iter().chain(10..17).collect::<Vec<_>>());
         assert!(matches!(queue.has_room(), Err(Error::ReportsFull(8))));
         queue.keep(event(20, Phase::Trial)).unwrap();
-        queue.keep(event(21, Phase::Confirmed)).unwrap();
-        let ids: Vec<u128> = queue.pending().unwrap().iter().map(|report| report.id.as_u128()).collect();
-        assert_eq!(ids, (6..14).chain([21]).collect::<Vec<_>>());
+        assert_eq!(ids(&queue).len(), 9);
         queue.delivered(&queue.next().unwrap()).unwrap();
         assert_eq!(queue.pending().unwrap(), []);
     }

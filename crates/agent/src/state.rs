@@ -19,6 +19,7 @@ use crate::error::{Error, Refused};
 use crate::fetch::Counts;
 use crate::files::Files;
 use crate::floors::{Counters, FileCounters};
+use crate::identity::Identity;
 use crate::journal::Journal;
 use crate::quarantine::Quarantine;
 use crate::release::{Origin, Shelf};
@@ -43,13 +44,14 @@ impl State {
         let dir = config.state.clone();
         let files = deps.files.clone();
         let stage = FileBootControl::new(files.clone(), &dir);
+        let server = config.server.is_some() || Identity::new(files.clone(), &dir).server()?.is_some();
         let counters = || Arc::new(FileCounters::new(files.clone(), &dir)) as Arc<dyn Counters>;
         Ok(State {
             control: deps.control.clone().unwrap_or_else(|| Arc::new(stage.clone())),
             stage,
             counters: deps.counters.clone().unwrap_or_else(counters),
             journal: Arc::new(Journal::new(files.clone(), &dir)),
-            reports: Reports::new(files.clone(), &dir, config.reports_max),
+            reports: Reports::new(files.clone(), &dir, server.then_some(config.reports_max)),
             quarantine: Quarantine::new(files.clone(), &dir, config.quarantine.cases),
             profile: Profile::new(anchor, config)?,
             files,

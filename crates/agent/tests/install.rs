@@ -202,6 +202,32 @@ async fn only_what_the_boot_stage_has_run_can_be_confirmed() {
     assert_eq!(agent.status().unwrap().floors.sequence["rootfs"], 3);
 }
 
+#[tokio::test]
+async fn a_device_without_a_server_updates_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path(), &["rootfs"], MIB as u64);
+    config.reports_max = 8;
+    let agent = device(&config, &deps(&config)).await;
+    for sequence in 1..20 {
+        bring_up(&agent, &Recipe::new(sequence, noise(5000, sequence)).make()).await;
+    }
+    assert_eq!(agent.reports().unwrap(), []);
+}
+
+#[tokio::test]
+async fn refusals_never_end_updates() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = with_server(config(dir.path(), &["rootfs"], MIB as u64));
+    config.reports_max = 8;
+    let agent = device(&config, &deps(&config)).await;
+    for sequence in 1..30 {
+        let forged = Recipe { signer: 9, ..Recipe::new(sequence, noise(5000, sequence)) }.make();
+        assert!(matches!(install(&agent, &forged).await, Err(Error::Refused(_))));
+    }
+    assert_eq!(agent.reports().unwrap().len(), 8);
+    bring_up(&agent, &Recipe::new(1, noise(5000, 1)).make()).await;
+}
+
 #[test]
 fn a_trial_in_the_running_slot_has_to_boot_too() {
     let dir = tempfile::tempdir().unwrap();

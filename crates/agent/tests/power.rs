@@ -20,8 +20,8 @@ struct Scene {
 
 async fn scene(old: &Release, new: &Release) -> Scene {
     let files = SimFiles::default();
-    let config =
-        Config { sync_bytes: 1 << 20, tries: 20, ..config(Path::new("/sim"), &["rootfs", "boot"], 8 << 20) };
+    let config = with_server(config(Path::new("/sim"), &["rootfs", "boot"], 8 << 20));
+    let config = Config { sync_bytes: 1 << 20, tries: 20, ..config };
     let deps = Deps { files: Arc::new(files.clone()), ..deps(&config) };
     let agent = device(&config, &deps).await;
     bring_up(&agent, old).await;

@@ -26,7 +26,7 @@ struct Bench {
 
 async fn bench(on_refusal: OnRefusal, minimum_epoch: u64) -> Bench {
     let files = SimFiles::default();
-    let config = Config { on_refusal, ..config(Path::new("/sim"), &["rootfs"], CAPACITY) };
+    let config = with_server(Config { on_refusal, ..config(Path::new("/sim"), &["rootfs"], CAPACITY) });
     let deps = Deps { files: Arc::new(files.clone()), ..deps(&config) };
     let first = device(&config, &deps).await;
     bring_up(&first, &Recipe { epoch: 2, delegation: 4, ..recipe(10) }.make()).await;
@@ -238,7 +238,7 @@ async fn what_was_written_before_a_cut_is_not_believed() {
 #[tokio::test]
 async fn a_full_disk_is_no_refusal() {
     let files = SimFiles::default();
-    let config = config(Path::new("/sim"), &["rootfs"], 8 << 20);
+    let config = with_server(config(Path::new("/sim"), &["rootfs"], 8 << 20));
     let deps = Deps { files: Arc::new(files.clone()), ..deps(&config) };
     let agent = device(&config, &deps).await;
     bring_up(&agent, &Recipe::new(1, noise(1 << 20, 1)).make()).await;

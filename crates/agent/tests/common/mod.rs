@@ -304,6 +304,11 @@ pub fn config(dir: &Path, components: &[&str], capacity: u64) -> Config {
     config
 }
 
+/// A device of a server that is out of reach: it keeps its reports.
+pub fn with_server(config: Config) -> Config {
+    Config { server: Some("https://127.0.0.1:1".to_owned()), ..config }
+}
+
 pub fn deps(config: &Config) -> Deps {
     Deps { health: Arc::new(TestHealth::default()), chance: Arc::new(NoChance), ..Deps::new(config) }
 }
