@@ -61,7 +61,7 @@ fn append(out: &mut Vec<u8>, name: &str, is_root: bool, text: &str) -> Option<u1
     put_bytes(out, name.as_bytes());
     if is_root {
         put(out, 2);
-        put_bytes(out, &[]);
+        put_bytes(out, &unhex(one("held").unwrap_or_default())?);
         put_bytes(out, &unhex(one("root")?)?);
         put_bytes(out, &[]);
         put_bytes(out, &[0; 16]);

@@ -15,7 +15,8 @@ use crate::machine::Machine;
 use crate::manifest::{Authenticated, ComponentId, Manifest, authenticate};
 use crate::measure::Measured;
 use crate::refusal::Refusal;
-use crate::root::{Role, Root};
+use crate::role::Role;
+use crate::root::Root;
 
 /// What a device knows of itself and demands.
 #[derive(Clone, Copy, Debug)]
@@ -175,7 +176,7 @@ fn judge<'a>(
         }
     }
     let (slots, places) = place(manifest, &facts, device, purpose)?;
-    check_demands(device.root)?;
+    check_demands(device)?;
     Ok(Judged { authenticated, facts, slots, places })
 }
 
@@ -267,13 +268,19 @@ fn place(
 /// Log proofs and approvals cannot be carried by an envelope of this
 /// profile yet, so a root that demands them refuses everything: a device
 /// fails closed rather than skip what it cannot check.
-fn check_demands(root: &Root<'_>) -> Result<(), Refusal> {
-    let demands = root.demands();
-    if demands.witnesses > 0 {
+fn check_demands(device: &Device<'_>) -> Result<(), Refusal> {
+    let demands = device.root.demands(device.product);
+    if demands.proof {
         return Err(Refusal::ProofMissing);
     }
-    if demands.approvals > 0 {
+    if demands.approvals {
         return Err(Refusal::ApprovalsMissing);
+    }
+    if demands.delegation {
+        return Err(Refusal::DelegationMissing);
+    }
+    if demands.owner {
+        return Err(Refusal::OwnerMissing);
     }
     Ok(())
 }

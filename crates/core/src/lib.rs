@@ -22,6 +22,7 @@ pub mod machine;
 pub mod manifest;
 pub mod measure;
 pub mod refusal;
+pub mod role;
 pub mod root;
 pub mod tree;
 
@@ -37,5 +38,6 @@ pub use machine::Machine;
 pub use manifest::{Authenticated, Manifest, authenticate};
 pub use measure::{Measured, Measurement};
 pub use refusal::Refusal;
-pub use root::{Environment, Role, RoleEntry, Root};
+pub use role::{Role, RoleEntry};
+pub use root::{ClosedLog, Demands, Environment, Root};
 pub use tree::{Block, BlockSize, Tree, Verifier};

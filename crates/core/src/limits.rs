@@ -38,6 +38,8 @@ pub const HOLDERS_MAX: usize = 32;
 pub const KEYS_MAX: usize = 64;
 /// Products that one role entry may name.
 pub const PRODUCTS_MAX: usize = 64;
+/// Closed logs in one root document.
+pub const CLOSED_LOGS_MAX: usize = 16;
 /// Largest payload in bytes: 2^48.
 pub const PAYLOAD_MAX: u64 = 1 << 48;
 /// Levels of a block tree: enough for [`PAYLOAD_MAX`] in 1024-byte blocks.
@@ -62,6 +64,7 @@ pub enum Limit {
     HoldersMax,
     KeysMax,
     ProductsMax,
+    ClosedLogsMax,
     PayloadMax,
 }
 
@@ -84,6 +87,7 @@ impl Limit {
             Limit::HoldersMax => ("HOLDERS_MAX", HOLDERS_MAX as u64),
             Limit::KeysMax => ("KEYS_MAX", KEYS_MAX as u64),
             Limit::ProductsMax => ("PRODUCTS_MAX", PRODUCTS_MAX as u64),
+            Limit::ClosedLogsMax => ("CLOSED_LOGS_MAX", CLOSED_LOGS_MAX as u64),
             Limit::PayloadMax => ("PAYLOAD_MAX", PAYLOAD_MAX),
         }
     }

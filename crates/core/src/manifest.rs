@@ -14,7 +14,7 @@ use crate::envelope::{Envelope, INSTALL, PAYLOAD_FETCH, TEXT, read_digest};
 use crate::facts::{FACTS, Facts};
 use crate::limits::{COMMANDS_MAX, COMPONENT_PARTS_MAX, COMPONENTS_MAX, Limit};
 use crate::refusal::Refusal;
-use crate::root::RoleEntry;
+use crate::role::RoleEntry;
 
 /// A manifest whose signatures, severed members and commands were checked.
 #[derive(Clone, Debug)]

@@ -44,6 +44,16 @@ pub enum Refusal {
     BadThreshold,
     /// One key in two roles, or twice in one.
     KeyReused,
+    /// A root document that does not follow the one held: its number is not
+    /// one higher.
+    RootVersion {
+        /// Version of the document.
+        offered: u64,
+        /// Version of the one held.
+        held: u64,
+    },
+    /// A root document of another chain.
+    WrongLineage,
 
     /// The manifest carries no facts.
     FactsMissing,
@@ -134,6 +144,10 @@ pub enum Refusal {
     ProofMissing,
     /// The root demands approvals; there are too few.
     ApprovalsMissing,
+    /// The root demands that releases are signed under a delegation.
+    DelegationMissing,
+    /// The root demands the owner's Statement; there is none.
+    OwnerMissing,
 }
 
 impl Refusal {
@@ -154,6 +168,8 @@ impl Refusal {
             Refusal::RoleMissing => 204,
             Refusal::BadThreshold => 205,
             Refusal::KeyReused => 206,
+            Refusal::RootVersion { .. } => 207,
+            Refusal::WrongLineage => 208,
             Refusal::FactsMissing => 300,
             Refusal::FactsDisagree(_) => 301,
             Refusal::WrongEnvironment => 302,
@@ -179,6 +195,8 @@ impl Refusal {
             Refusal::ImageMismatch => 603,
             Refusal::ProofMissing => 700,
             Refusal::ApprovalsMissing => 701,
+            Refusal::DelegationMissing => 702,
+            Refusal::OwnerMissing => 703,
         }
     }
 }
@@ -205,6 +223,10 @@ impl fmt::Display for Refusal {
             Refusal::RoleMissing => f.write_str("the root document has no such role for this product"),
             Refusal::BadThreshold => f.write_str("a threshold is zero or above the number of holders"),
             Refusal::KeyReused => f.write_str("one key stands in the root document twice"),
+            Refusal::RootVersion { offered, held } => {
+                write!(f, "root document {offered} does not follow {held}, the one that is held")
+            }
+            Refusal::WrongLineage => f.write_str("a root document of another lineage"),
             Refusal::FactsMissing => f.write_str("the manifest carries no facts"),
             Refusal::FactsDisagree(what) => write!(f, "facts and commands disagree about {what}"),
             Refusal::WrongEnvironment => {
@@ -246,6 +268,10 @@ impl fmt::Display for Refusal {
             Refusal::ImageMismatch => f.write_str("the installed image differs from its digest or size"),
             Refusal::ProofMissing => f.write_str("the root demands a log proof, and there is none"),
             Refusal::ApprovalsMissing => f.write_str("the root demands approvals, and there are too few"),
+            Refusal::DelegationMissing => {
+                f.write_str("the root demands a delegation, and the release is signed without one")
+            }
+            Refusal::OwnerMissing => f.write_str("the root demands the owner's Statement, and there is none"),
         }
     }
 }

@@ -8,7 +8,7 @@ use firmseal_manifest::{ComponentSpec, Digest, Environment, ReleaseSpec};
 use firmseal_testkit::engine::{Script, run};
 use firmseal_testkit::vectors::Scene;
 use firmseal_testkit::{TestKey, World};
-use firmseal_trust::Demands;
+use firmseal_trust::DemandsSpec;
 use proptest::prelude::*;
 use semver::Version;
 
@@ -99,7 +99,7 @@ proptest! {
         let key = if p256 { TestKey::p256(2) } else { TestKey::ed25519(1) };
         let mut world = World::new(1, vec![("alice", vec![key])]);
         world.root.environment = release.environment;
-        world.root.demands = Some(Demands { witnesses: 0, approvals: 0 });
+        world.root.demands = vec![DemandsSpec::NOTHING];
         let manifest = release.assemble().unwrap();
         let (envelope, document) = (world.seal(&manifest, 1), world.root_document());
         let root = Root::decode(&document).unwrap();

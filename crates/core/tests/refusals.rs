@@ -26,6 +26,8 @@ fn all() -> Vec<Refusal> {
         R::RoleMissing,
         R::BadThreshold,
         R::KeyReused,
+        R::RootVersion { offered: 3, held: 1 },
+        R::WrongLineage,
         R::FactsMissing,
         R::FactsDisagree(""),
         R::WrongEnvironment,
@@ -51,6 +53,8 @@ fn all() -> Vec<Refusal> {
         R::ImageMismatch,
         R::ProofMissing,
         R::ApprovalsMissing,
+        R::DelegationMissing,
+        R::OwnerMissing,
     ];
     for refusal in &all {
         match refusal {
@@ -64,7 +68,8 @@ fn all() -> Vec<Refusal> {
             R::UnknownParameter(_) | R::CommandNotAllowed(_) | R::ParameterMissing(_) => {}
             R::ConditionFailed(_) | R::DirectiveFailed(_) | R::BlockMismatch(_) => {}
             R::HashBlockMismatch { .. } | R::BlockGeometry | R::ImageMismatch => {}
-            R::ProofMissing | R::ApprovalsMissing => {}
+            R::ProofMissing | R::ApprovalsMissing | R::DelegationMissing | R::OwnerMissing => {}
+            R::RootVersion { .. } | R::WrongLineage => {}
         }
     }
     all

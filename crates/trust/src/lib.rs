@@ -7,5 +7,5 @@
 
 pub mod root;
 
-pub use firmseal_core::Role;
-pub use root::{Demands, Holder, RoleSpec, RootError, RootSpec, UnsignedRoot};
+pub use firmseal_core::{Demands, Role};
+pub use root::{ClosedLogSpec, DemandsSpec, Holder, RoleSpec, RootError, RootSpec, UnsignedRoot};

@@ -19,7 +19,7 @@ use firmseal_manifest::author::{ComponentSpec, ReleaseSpec};
 use firmseal_manifest::bundle::BundleWriter;
 use firmseal_manifest::tree::{PayloadTree, TreeBuilder};
 use firmseal_manifest::{PublicKey, Signature, Tbs};
-use firmseal_trust::root::{Holder, RoleSpec, RootSpec};
+use firmseal_trust::{DemandsSpec, Holder, RoleSpec, RootSpec};
 use uuid::Uuid;
 
 pub const VENDOR: Uuid = Uuid::from_u128(0x1000_0000_0000_4000_8000_0000_0000_0001);
@@ -59,7 +59,9 @@ pub fn root(environment: Environment, minimum_epoch: u64) -> Vec<u8> {
         environment,
         roles: vec![role(Role::Root, &root), role(Role::Release, &release)],
         minimum_epoch,
-        demands: Some(firmseal_trust::root::Demands { witnesses: 0, approvals: 0 }),
+        demands: vec![DemandsSpec::NOTHING],
+        closed_logs: vec![],
+        sequence_resets: vec![],
     };
     let unsigned = spec.assemble().unwrap();
     let signature = root.sign(&unsigned.to_be_signed(&root.public).unwrap());

@@ -231,6 +231,8 @@ pub struct RootVector {
     pub about: String,
     /// The answer: nothing, or the refusal's code.
     pub expect: Result<(), u16>,
+    /// The document that the device holds, where the case is a rotation.
+    pub held: Option<Vec<u8>>,
     /// The document.
     pub root: Vec<u8>,
 }
@@ -238,13 +240,20 @@ pub struct RootVector {
 impl RootVector {
     /// The core's answer: nothing, or the refusal's code.
     pub fn verdict(&self) -> Result<(), u16> {
-        Root::decode(&self.root).and_then(|root| root.verify(&RustCrypto)).map_err(|why| why.code())
+        let verdict = match &self.held {
+            None => Root::decode(&self.root).and_then(|root| root.verify(&RustCrypto)),
+            Some(held) => {
+                Root::decode(held).and_then(|held| held.successor(&self.root, &RustCrypto).map(drop))
+            }
+        };
+        verdict.map_err(|why| why.code())
     }
 
     /// The file's text.
     pub fn to_text(&self) -> String {
         let expect = expectation(self.expect);
-        format!("about: {}\nexpect: {expect}\nroot: {}\n", self.about, hex(&self.root))
+        let held = self.held.as_ref().map_or_else(String::new, |held| format!("held: {}\n", hex(held)));
+        format!("about: {}\nexpect: {expect}\n{held}root: {}\n", self.about, hex(&self.root))
     }
 
     /// Reads a file.
@@ -252,8 +261,9 @@ impl RootVector {
         let mut lines = Lines(text);
         let about = lines.take("about")?.to_owned();
         let expect = parse_expectation(lines.take("expect")?)?;
+        let held = lines.take("held").map(|held| unhex(held).ok_or(())).transpose().ok()?;
         let root = unhex(lines.take("root")?)?;
-        lines.0.is_empty().then(|| RootVector { name: name.to_owned(), about, expect, root })
+        lines.0.is_empty().then(|| RootVector { name: name.to_owned(), about, expect, held, root })
     }
 }
 
