@@ -12,9 +12,10 @@ use crate::crypto::Crypto;
 use crate::digest::Digest;
 use crate::envelope::{Envelope, INSTALL, PAYLOAD_FETCH, TEXT, read_digest};
 use crate::facts::{FACTS, Facts};
+use crate::key::{KeyId, PublicKey};
 use crate::limits::{COMMANDS_MAX, COMPONENT_PARTS_MAX, COMPONENTS_MAX, Limit};
 use crate::refusal::Refusal;
-use crate::role::RoleEntry;
+use crate::role::{RoleEntry, SignedBy};
 
 /// A manifest whose signatures, severed members and commands were checked.
 #[derive(Clone, Debug)]
@@ -241,8 +242,8 @@ fn resolve<'a>(
     }
 }
 
-/// Verifies an envelope's signatures against a role, then decodes its
-/// manifest.
+/// Verifies an envelope's signatures against a role's own keys, then decodes
+/// its manifest. It looks at no delegation and at no evidence.
 ///
 /// This answers who signed, not whether a device may install: only
 /// [`admit`](crate::admit()) and [`boot`](crate::boot) decide that.
@@ -252,9 +253,22 @@ pub fn authenticate<'a>(
     crypto: &impl Crypto,
 ) -> Result<Authenticated<'a>, Refusal> {
     envelope.check_digest(crypto)?;
-    role.check(envelope.signatures(), Context::Manifest, envelope.manifest_digest(), crypto)?;
+    signed(envelope, role, || role.keys(), |_| false, crypto).map(|(authenticated, _)| authenticated)
+}
+
+/// The same with the keys that may sign for the role, and those that no
+/// longer may. The digest was checked before.
+pub(crate) fn signed<'a, 'k, K: Iterator<Item = (usize, PublicKey<'k>)>>(
+    envelope: Envelope<'a>,
+    role: &RoleEntry<'_>,
+    keys: impl Fn() -> K,
+    revoked: impl Fn(&KeyId) -> bool,
+    crypto: &impl Crypto,
+) -> Result<(Authenticated<'a>, SignedBy), Refusal> {
+    let (signatures, digest) = (envelope.signatures(), envelope.manifest_digest());
+    let signed = role.check(keys, revoked, signatures, Context::Manifest, digest, crypto)?;
     let manifest = Manifest::decode(&envelope, crypto)?;
-    Ok(Authenticated { envelope, manifest })
+    Ok((Authenticated { envelope, manifest }, signed))
 }
 
 impl<'a> Authenticated<'a> {

@@ -6,8 +6,8 @@ use crate::cose::Context;
 use crate::crypto::Crypto;
 use crate::digest::Digest;
 use crate::envelope::Sign1;
-use crate::key::PublicKey;
-use crate::limits::{HOLDERS_MAX, KEYS_MAX, Limit, PRODUCTS_MAX};
+use crate::key::{KeyId, PublicKey};
+use crate::limits::{HOLDERS_MAX, KEYS_MAX, Limit, PRODUCTS_MAX, SIGNATURES_MAX};
 use crate::refusal::Refusal;
 
 /// What a holder may do.
@@ -135,6 +135,11 @@ impl<'a> RoleEntry<'a> {
         self.products().map(|mut names| names.any(|name| name == product))
     }
 
+    /// The name of a holder.
+    pub(crate) fn holder(&self, index: usize) -> Option<&'a str> {
+        self.holders().nth(index)
+    }
+
     /// Every key, with the index of its holder.
     pub fn keys(&self) -> impl Iterator<Item = (usize, PublicKey<'a>)> + use<'a> {
         let (mut reader, count) = (self.holders.clone(), self.holder_count);
@@ -154,33 +159,37 @@ impl<'a> RoleEntry<'a> {
         })
     }
 
-    /// Counts distinct holders with a valid signature over `digest`.
+    /// Counts distinct holders with a valid signature over `digest`, each
+    /// made with one of `keys`: the role's own, or those it delegated to.
     ///
     /// Every signature must earn its place: one that names a key of this
     /// role and fails refuses the whole, and so does one that names no key
     /// and fits none; one that names a key outside the role counts for
-    /// nothing.
-    pub(crate) fn check<'s>(
+    /// nothing, and so does one of a key that was revoked.
+    pub(crate) fn check<'s, 'k, K: Iterator<Item = (usize, PublicKey<'k>)>>(
         &self,
+        keys: impl Fn() -> K,
+        revoked: impl Fn(&KeyId) -> bool,
         signatures: impl Iterator<Item = Sign1<'s>>,
         context: Context,
         digest: &Digest,
         crypto: &impl Crypto,
-    ) -> Result<(), Refusal> {
-        let (mut agreed, mut strangers, mut total, mut nameless) = (0u32, 0, 0, 0);
+    ) -> Result<SignedBy, Refusal> {
+        let mut tally = Tally::default();
+        let (mut strangers, mut total, mut nameless, mut taken_away) = (0, 0, 0, 0);
         for signature in signatures {
             total += 1;
-            let holder = match signature.key_id() {
+            let key = match signature.key_id() {
                 Some(hint) => {
-                    let named = self.keys().find(|(_, key)| key.id(crypto).0.as_bytes() == hint);
-                    let Some((holder, key)) = named else {
+                    let named = keys().find(|(_, key)| key.id(crypto).0.as_bytes() == hint);
+                    let Some((_, key)) = named else {
                         strangers += 1;
                         continue;
                     };
                     if !signature.verifies(&key, context, digest, crypto) {
                         return Err(Refusal::BadSignature);
                     }
-                    holder
+                    key
                 }
                 // One that names nobody is tried under every key, so it must
                 // be one of ours, and there are no more of them than are
@@ -189,23 +198,77 @@ impl<'a> RoleEntry<'a> {
                 None if nameless == self.threshold => {
                     return Err(Refusal::Unsupported("more signatures without a key id than are needed"));
                 }
-                None => self
-                    .keys()
-                    .find(|(_, key)| signature.verifies(key, context, digest, crypto))
-                    .map(|(holder, _)| holder)
-                    .inspect(|_| nameless += 1)
-                    .ok_or(Refusal::BadSignature)?,
+                None => {
+                    nameless += 1;
+                    let fits = |(_, key): &(usize, _)| signature.verifies(key, context, digest, crypto);
+                    keys().find(fits).ok_or(Refusal::BadSignature)?.1
+                }
             };
-            agreed |= 1 << holder;
+            let id = key.id(crypto);
+            if revoked(&id) {
+                taken_away += 1;
+                continue;
+            }
+            // A key that several holders delegated to speaks for each.
+            keys().filter(|(_, own)| *own == key).for_each(|(holder, _)| tally.count(holder));
+            tally.signed.add(id);
         }
-        let have = agreed.count_ones();
-        if have as usize >= self.threshold {
-            return Ok(());
+        let have = tally.holders();
+        if have >= self.threshold {
+            return Ok(tally.signed);
+        }
+        if taken_away > 0 {
+            return Err(Refusal::KeyRevoked);
         }
         if have == 0 && total > 0 && strangers == total {
             return Err(Refusal::UnknownSigner);
         }
         Err(Refusal::ThresholdNotMet { have: have as u8, need: self.threshold as u8 })
+    }
+}
+
+/// The keys whose signatures counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SignedBy {
+    ids: [KeyId; SIGNATURES_MAX],
+    count: usize,
+}
+
+impl SignedBy {
+    fn add(&mut self, id: KeyId) {
+        // One key may sign twice; no more signatures than this are read.
+        if !self.ids().contains(&id) && self.count < SIGNATURES_MAX {
+            self.ids[self.count] = id;
+            self.count += 1;
+        }
+    }
+
+    pub(crate) fn ids(&self) -> &[KeyId] {
+        &self.ids[..self.count]
+    }
+}
+
+/// Holders that have agreed so far.
+pub(crate) struct Tally {
+    agreed: u32,
+    signed: SignedBy,
+}
+
+impl Default for Tally {
+    fn default() -> Tally {
+        Tally { agreed: 0, signed: SignedBy { ids: [KeyId(Digest([0; 32])); SIGNATURES_MAX], count: 0 } }
+    }
+}
+
+impl Tally {
+    /// Counts a holder; however often it agrees, it counts once.
+    pub(crate) fn count(&mut self, holder: usize) {
+        // At most HOLDERS_MAX, the bits of this integer.
+        self.agreed |= 1 << holder;
+    }
+
+    pub(crate) fn holders(&self) -> usize {
+        self.agreed.count_ones() as usize
     }
 }
 

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use firmseal_core::crypto::RustCrypto;
-use firmseal_core::{BlockSize, Component, Device, Envelope, Root, Tree, admit};
+use firmseal_core::{BlockSize, Component, Device, Envelope, Root, Tree, Trust, admit};
 use firmseal_manifest::{ComponentSpec, Digest, Environment, ReleaseSpec};
 use firmseal_testkit::engine::{Script, run};
 use firmseal_testkit::vectors::Scene;
@@ -57,7 +57,8 @@ fn release() -> impl Strategy<Value = ReleaseSpec> {
                 version: Version::new(version.0, version.1, version.2),
                 sequence: numbers.0,
                 epoch: numbers.1,
-                delegation: numbers.2,
+                delegation: 0,
+                rollback_of: None,
                 components,
                 description,
             }
@@ -80,7 +81,8 @@ fn with_device<T>(release: &ReleaseSpec, root: &Root<'_>, ask: impl FnOnce(&Devi
         })
         .collect();
     ask(&Device {
-        root,
+        trust: Trust::anchored(root),
+        stranded: false,
         product: release.product.as_str(),
         vendor: release.vendor.as_bytes(),
         class: release.class.as_bytes(),

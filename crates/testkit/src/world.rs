@@ -96,6 +96,7 @@ impl World {
             sequence: 7,
             epoch: 3,
             delegation: 0,
+            rollback_of: None,
             components: vec![component(COMPONENT, payload).0],
             description: None,
         }

@@ -9,7 +9,7 @@ use firmseal_core::crypto::RustCrypto;
 use firmseal_core::limits::{COMPONENTS_MAX, ENVELOPE_MAX, ROOT_MAX};
 use firmseal_core::{
     Action, Admitted, Component, Device, Envelope, Facts, Measured, Measurement, Outcome, Refusal, Role,
-    Root, Tree, Verifier, admit, authenticate,
+    Root, Tree, Verifier, admit, authenticate, Trust,
 };
 use firmseal_manifest::{TreeBuilder, bundle};
 use serde::Deserialize;
@@ -121,7 +121,8 @@ impl Verify {
             })
             .collect();
         let device = Device {
-            root: &root,
+            trust: Trust::anchored(&root),
+            stranded: false,
             product: &described.product,
             vendor: described.vendor.as_bytes(),
             class: described.class.as_bytes(),

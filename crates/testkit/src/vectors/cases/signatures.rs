@@ -233,9 +233,9 @@ pub(super) fn add(cases: &mut Cases) {
         },
     );
     cases.refused(
-        701,
+        204,
         "root_demands_approvals",
-        "the root demands an approval, the envelope has none",
+        "the root demands approvals and names no approvers",
         |scene| {
             demand(scene, Demands { approvals: true, ..NOTHING.demands });
         },
