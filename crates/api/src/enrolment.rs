@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use firmseal_fleet::Time;
-use firmseal_manifest::{DeviceId, ProductId};
+use firmseal_manifest::{ArtifactId, DeviceId, ProductId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -91,6 +91,30 @@ pub struct Token {
     /// When it stops working.
     #[schema(value_type = String, format = DateTime)]
     pub expires: Time,
+}
+
+/// An enrolment token, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TokenRecord {
+    /// SHA-256 of the secret: names the token when it is revoked.
+    #[schema(value_type = String)]
+    pub id: ArtifactId,
+    /// The product it enrols for.
+    #[schema(value_type = String)]
+    pub product: ProductId,
+    /// Labels that each device gets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// How many devices it still enrols.
+    pub uses: u32,
+    /// When it stops working, or did.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires: Time,
+    /// The operator who made it.
+    pub created_by: String,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created: Time,
 }
 
 impl fmt::Debug for Token {

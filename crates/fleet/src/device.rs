@@ -130,7 +130,7 @@ impl Report {
     /// The release that this report holds back from its device.
     pub fn holds(&self) -> Option<ReleaseId> {
         match self.phase {
-            Phase::Refused { .. } | Phase::Isolated { .. } | Phase::Reverted => self.release,
+            Phase::Refused { .. } | Phase::Isolated { .. } | Phase::Reverted { .. } => self.release,
             Phase::Offered
             | Phase::Downloading
             | Phase::Installed

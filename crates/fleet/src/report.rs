@@ -40,7 +40,14 @@ pub enum Phase {
     /// It proved itself and was confirmed.
     Confirmed,
     /// It did not prove itself; the previous slot runs again.
-    Reverted,
+    Reverted {
+        /// The stable number of the reason, where there is one.
+        #[serde(default)]
+        code: Option<u16>,
+        /// The sentence for people.
+        #[serde(default)]
+        message: String,
+    },
     /// The device said no.
     Refused {
         /// The stable number of the reason.
@@ -74,26 +81,38 @@ impl Phase {
             Phase::Installed => "installed",
             Phase::Trial => "trial",
             Phase::Confirmed => "confirmed",
-            Phase::Reverted => "reverted",
+            Phase::Reverted { .. } => "reverted",
             Phase::Refused { .. } => "refused",
             Phase::Isolated { .. } => "isolated",
             Phase::Failed { .. } => "failed",
         }
     }
 
+    /// It did not prove itself, for no reason that was given.
+    pub const REVERTED: Phase = Phase::Reverted { code: None, message: String::new() };
+
     /// The stable number and the sentence of what went wrong, if something
-    /// did.
+    /// with a number did.
     pub fn reason(&self) -> Option<(u16, &str)> {
         match self {
             Phase::Refused { code, message }
             | Phase::Isolated { code, message }
-            | Phase::Failed { code, message } => Some((*code, message)),
+            | Phase::Failed { code, message }
+            | Phase::Reverted { code: Some(code), message } => Some((*code, message)),
             Phase::Offered
             | Phase::Downloading
             | Phase::Installed
             | Phase::Trial
             | Phase::Confirmed
-            | Phase::Reverted => None,
+            | Phase::Reverted { code: None, .. } => None,
+        }
+    }
+
+    /// The sentence for people, if the phase can carry one.
+    pub fn message(&self) -> Option<&str> {
+        match self {
+            Phase::Reverted { message, .. } => Some(message),
+            other => other.reason().map(|(_, message)| message),
         }
     }
 }
@@ -133,8 +152,8 @@ impl Report {
         if self.build.as_ref().is_some_and(|build| build.len() > BUILD_MAX) {
             return fail("build", "at most 256 bytes");
         }
-        match self.phase.reason() {
-            Some((_, message)) if message.len() > MESSAGE_MAX => fail("message", "at most 512 bytes"),
+        match self.phase.message() {
+            Some(message) if message.len() > MESSAGE_MAX => fail("message", "at most 512 bytes"),
             _ => Ok(()),
         }
     }

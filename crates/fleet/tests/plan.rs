@@ -264,7 +264,7 @@ proptest! {
     /// until its hold is lifted; other devices do not notice.
     #[test]
     fn a_refusal_holds(mut fleet in fleet(), phase in prop_oneof![
-        Just(Phase::Reverted),
+        Just(Phase::REVERTED),
         Just(Phase::Refused { code: 1, message: String::new() }),
         Just(Phase::Isolated { code: 1, message: String::new() }),
     ]) {

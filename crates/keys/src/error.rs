@@ -28,6 +28,14 @@ pub enum KeysError {
         /// The file.
         path: String,
     },
+    /// A file with a secret is none that could hold one.
+    #[error("{path} is not a regular file of at most {most} bytes")]
+    NotPrivate {
+        /// The file.
+        path: PathBuf,
+        /// Longest that is read.
+        most: u64,
+    },
     /// The text does not name a key.
     #[error("not a key: {0}")]
     NotAKeyUri(String),

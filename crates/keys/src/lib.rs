@@ -15,6 +15,7 @@ pub mod logged;
 mod pair;
 pub mod pkcs11_uri;
 pub mod pool;
+pub mod private;
 mod sealed;
 pub mod secret;
 pub mod signer;

@@ -7,7 +7,6 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -15,6 +14,7 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 use zeroize::Zeroizing;
 
 use crate::error::KeysError;
+use crate::private;
 
 /// Longest secret that is read, in bytes.
 pub const SECRET_MAX: usize = 1024;
@@ -111,21 +111,11 @@ impl SecretSource {
 
     fn read_file(&self, path: &Path) -> Result<Secret, KeysError> {
         let file = File::open(path).map_err(|error| self.fail(error))?;
-        // Asked of the open file, not of the path: what is checked is what
-        // is read.
         let metadata = file.metadata().map_err(|error| self.fail(error))?;
         if !metadata.is_file() {
             return Err(self.fail("it is not a regular file"));
         }
-        // systemd grants a service its credentials through an access
-        // control list, whose mask shows up as group bits; the directory
-        // above belongs to the service alone (systemd.exec(5), Credentials).
-        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-        let granted = credentials.is_some_and(|dir| dir.is_absolute() && path.starts_with(dir));
-        let others = if granted { 0o027 } else { 0o077 };
-        if metadata.mode() & others != 0 {
-            return Err(KeysError::Exposed { path: path.display().to_string() });
-        }
+        private::check(path, &metadata)?;
         let mut bytes = Zeroizing::new(Vec::with_capacity(SECRET_MAX + 3));
         // One byte more than a secret with its line end may have.
         let limit = (SECRET_MAX + 3) as u64;

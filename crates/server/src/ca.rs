@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use firmseal_fleet::{Certificate as Record, Time};
+use firmseal_keys::private;
 use firmseal_manifest::{DeviceId, ProductId, PublicKey};
 use rcgen::string::Ia5String;
 use rcgen::{
@@ -74,17 +75,15 @@ impl DeviceCa {
             fs::read_to_string(path).map_err(|err| CaError::Files(format!("{}: {err}", path.display())))
         };
         let certificate = read(&files.certificate)?;
-        let key = zeroize::Zeroizing::new(read(&files.key)?);
+        let key = private::read(&files.key).map_err(|err| CaError::Files(err.to_string()))?;
+        let key = std::str::from_utf8(&key)
+            .map_err(|_| CaError::Files(format!("{} holds no key in PEM", files.key.display())))?;
         let valid = Duration::from_secs(u64::from(files.valid_days.max(1)) * 24 * 3600);
-        DeviceCa::from_pem(&certificate, &key, valid)
-    }
-
-    /// The CA of a certificate and key in PEM.
-    pub fn from_pem(certificate: &str, key: &str, valid: Duration) -> Result<DeviceCa, CaError> {
-        let files = |err: rcgen::Error| CaError::Files(err.to_string());
-        let key = KeyPair::from_pem(key).map_err(files)?;
-        let issuer = Issuer::from_ca_cert_pem(certificate, key).map_err(files)?;
-        Ok(DeviceCa { issuer, certificate: certificate.to_owned(), valid })
+        let named = |path: &Path, err: rcgen::Error| CaError::Files(format!("{}: {err}", path.display()));
+        let key = KeyPair::from_pem(key).map_err(|err| named(&files.key, err))?;
+        let issuer =
+            Issuer::from_ca_cert_pem(&certificate, key).map_err(|err| named(&files.certificate, err))?;
+        Ok(DeviceCa { issuer, certificate, valid })
     }
 
     /// Issues a certificate for the key of a request. Names and extensions

@@ -46,6 +46,9 @@ pub(crate) enum ApiError {
     #[error("{0}")]
     Busy(String),
     #[error("{0}")]
+    Quota(String),
+    /// What could not be written and where, for the log.
+    #[error("{0}")]
     Full(String),
     /// For the log; the caller only learns that it is our fault.
     #[error("{0}")]
@@ -64,6 +67,7 @@ impl From<StoreError> for ApiError {
             StoreError::OffsetMismatch { have } => ApiError::Offset(have),
             StoreError::OutOfRange { size, .. } => ApiError::Range(size),
             StoreError::Full { .. } => ApiError::Full(text),
+            StoreError::Quota { .. } => ApiError::Quota(text),
             StoreError::Busy { .. } => ApiError::Busy(text),
             StoreError::Source(_) => ApiError::Malformed(text),
             StoreError::Corrupt { .. }
@@ -128,6 +132,9 @@ impl ApiError {
             ApiError::Range(_) => (S::RANGE_NOT_SATISFIABLE, "range", "Range outside", None),
             ApiError::Refused { hint, .. } => (S::UNPROCESSABLE_ENTITY, "refused", "Refused", Some(hint)),
             ApiError::Busy(_) => (S::SERVICE_UNAVAILABLE, "busy", "Busy", Some("try again soon")),
+            ApiError::Quota(_) => {
+                (S::TOO_MANY_REQUESTS, "quota", "Enough for a day", Some("try again in some hours"))
+            }
             ApiError::Full(_) => {
                 (S::INSUFFICIENT_STORAGE, "full", "No space left", Some("an operator has to free some"))
             }
@@ -146,6 +153,7 @@ impl ApiError {
         let detail = match self {
             // Paths, SQL and addresses of the inside stay inside.
             ApiError::Internal(_) => "the server could not do this".to_owned(),
+            ApiError::Full(_) => "the server has no space left for this".to_owned(),
             other => other.to_string(),
         };
         let problem = Problem {
@@ -173,6 +181,9 @@ impl ApiError {
                     headers.insert(header::CONTENT_RANGE, value);
                 }
             }
+            ApiError::Quota(_) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("3600"));
+            }
             ApiError::Busy(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
@@ -190,5 +201,38 @@ impl IntoResponse for ApiError {
         *response.status_mut() = self.parts().0;
         response.extensions_mut().insert(Arc::new(self));
         response
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    #[tokio::test]
+    async fn no_answer_shows_where_the_server_keeps_things() {
+        let path = "/srv/secret/store".to_owned();
+        let errors = [
+            StoreError::Full { what: path.clone() },
+            StoreError::Corrupt { what: path.clone() },
+            StoreError::InUse { path: path.clone(), holder: "process 7".to_owned() },
+            StoreError::Unavailable { doing: format!("open {path}"), why: "no leave".to_owned() },
+            StoreError::Unavailable { doing: "open".to_owned(), why: path.clone() },
+            StoreError::Newer { found: 2, known: 1 },
+        ];
+        for error in errors {
+            let kept = error.to_string();
+            let answer = ApiError::from(error);
+            assert_eq!(answer.to_string(), kept, "the log says it all");
+            let response = answer.respond("request-1");
+            assert!(response.status().is_server_error());
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let text = String::from_utf8(body.to_vec()).unwrap();
+            assert!(!text.contains("srv") && text.contains("request-1"), "{text}");
+        }
+        let why = firmseal_keys::SignError::Unavailable(format!("{path}/module.so could not be loaded"));
+        let text = ApiError::from(firmseal_sign::PipelineError::Key(why)).to_string();
+        assert!(!text.contains("srv"), "{text}");
     }
 }

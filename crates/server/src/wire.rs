@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use firmseal_api::access::{OperatorToken, Role as ApiRole};
+use firmseal_api::enrolment::TokenRecord;
 use firmseal_api::fleet as api;
 use firmseal_api::registry;
 use firmseal_api::signing::{Payload, Release as ApiRelease, ReleaseState as ApiReleaseState};
@@ -85,16 +86,16 @@ fn running_out(running: fleet::Running) -> updates::Running {
 }
 
 pub(crate) fn report_in(device: DeviceId, report: ApiReport, now: Time) -> Result<Report, ApiError> {
-    let (code, message) = (report.code, report.message.unwrap_or_default());
+    let (given, message) = (report.code, report.message.unwrap_or_default());
     let code =
-        || code.ok_or_else(|| ApiError::Malformed(format!("{}: give the code", report.phase.as_str())));
+        || given.ok_or_else(|| ApiError::Malformed(format!("{}: give the code", report.phase.as_str())));
     let phase = match report.phase {
         ApiPhase::Offered => Phase::Offered,
         ApiPhase::Downloading => Phase::Downloading,
         ApiPhase::Installed => Phase::Installed,
         ApiPhase::Trial => Phase::Trial,
         ApiPhase::Confirmed => Phase::Confirmed,
-        ApiPhase::Reverted => Phase::Reverted,
+        ApiPhase::Reverted => Phase::Reverted { code: given, message },
         ApiPhase::Refused => Phase::Refused { code: code()?, message },
         ApiPhase::Isolated => Phase::Isolated { code: code()?, message },
         ApiPhase::Failed => Phase::Failed { code: code()?, message },
@@ -122,7 +123,9 @@ pub(crate) fn report_out(report: Report) -> ApiReport {
         Phase::Installed => (ApiPhase::Installed, None, None),
         Phase::Trial => (ApiPhase::Trial, None, None),
         Phase::Confirmed => (ApiPhase::Confirmed, None, None),
-        Phase::Reverted => (ApiPhase::Reverted, None, None),
+        Phase::Reverted { code, message } => {
+            (ApiPhase::Reverted, code, Some(message).filter(|message| !message.is_empty()))
+        }
         Phase::Refused { code, message } => (ApiPhase::Refused, Some(code), Some(message)),
         Phase::Isolated { code, message } => (ApiPhase::Isolated, Some(code), Some(message)),
         Phase::Failed { code, message } => (ApiPhase::Failed, Some(code), Some(message)),
@@ -158,6 +161,18 @@ pub(crate) fn device_out(device: fleet::Device, seen: Option<Time>) -> api::Devi
         labels: device.labels,
         held: device.held,
         created: device.created,
+    }
+}
+
+pub(crate) fn token_out(token: fleet::EnrolmentToken) -> TokenRecord {
+    TokenRecord {
+        id: ArtifactId(token.hash),
+        product: token.product,
+        labels: token.labels,
+        uses: token.uses,
+        expires: token.expires,
+        created_by: token.created_by,
+        created: token.created,
     }
 }
 

@@ -11,6 +11,7 @@ pub mod error;
 pub mod gate;
 pub mod order;
 pub mod pipeline;
+pub mod request_key;
 mod spool;
 pub mod verify;
 
@@ -18,4 +19,5 @@ pub use error::PipelineError;
 pub use gate::GateRefusal;
 pub use order::{Order, OrderedComponent, Requester};
 pub use pipeline::{Keys, Pipeline, Signed};
+pub use request_key::RequestKey;
 pub use verify::verify_release;

@@ -15,12 +15,13 @@ use firmseal_manifest::{
     ArtifactId, AuthorError, Digest, Environment, Intent, PayloadTree, ProductId, PublicKey, Purpose,
     ReleaseId, ReleaseSpec, RequestId, Signature, Tbs, UnsignedManifest, author,
 };
-use firmseal_store::{Begin, Claim, NewRequest, Store, StoreError};
+use firmseal_store::{Begin, Claim, NewRequest, Reservation, Store, StoreError};
 
 use crate::device::{self, Floors};
 use crate::error::PipelineError;
 use crate::gate::{self, GateRefusal};
 use crate::order::{Order, OrderedComponent};
+use crate::request_key::RequestKey;
 use crate::spool;
 
 /// How long a request stays claimed when its worker is never heard of
@@ -44,8 +45,8 @@ pub struct Pipeline {
     default: Keys,
     products: HashMap<ProductId, Keys>,
     /// One order of a product at a time in this process: sequence numbers
-    /// rise, and of two orders that raced for one the store would refuse
-    /// the second after its key had been used.
+    /// rise, and of two orders that raced for one the store would turn the
+    /// second away, where here it waits.
     turns: Mutex<HashMap<ProductId, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -103,12 +104,12 @@ impl Pipeline {
     pub async fn release(&self, order: &Order, now: Time) -> Result<Signed, PipelineError> {
         let fingerprint = order.fingerprint();
         let key = match &order.key {
-            Some(key) => format!("{}:{key}", order.requester.name),
-            None => format!("order:{fingerprint}"),
+            Some(key) => RequestKey::Chosen { requester: &order.requester.name, key },
+            None => RequestKey::Order(fingerprint),
         };
         let request = NewRequest {
             id: RequestId::new(),
-            key,
+            key: key.stored(),
             fingerprint,
             requester: order.requester.name.clone(),
             now,
@@ -163,6 +164,17 @@ impl Pipeline {
         for (ordered, component) in order.components.iter().zip(&product.components) {
             examined.push(self.examine(order, &product, component, ordered, keys).await?);
         }
+        // From here on keys are used. Somebody else may be signing for this
+        // product through another pipeline, in a process of their own: the
+        // store lets one of us at it. The other has used no key, and comes
+        // again when the number is known to be free or taken.
+        let reservation = Reservation {
+            product: order.product.clone(),
+            channel: order.channel.clone(),
+            version: order.version.clone(),
+            sequence,
+        };
+        self.store.reserve(claim, reservation, now).await?;
         let mut prepared = Vec::with_capacity(examined.len());
         for (examined, component) in examined.into_iter().zip(&product.components) {
             prepared.push(self.prepare(order, &product, component, examined, keys).await?);

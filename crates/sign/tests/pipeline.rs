@@ -7,12 +7,12 @@ use std::sync::Arc;
 use firmseal_core::Environment as CoreEnvironment;
 use firmseal_fleet::product::{BlockSize, ComponentSpec, Environment};
 use firmseal_fleet::{Product, Time};
-use firmseal_keys::{FileKey, Secret, Signer};
-use firmseal_manifest::{ArtifactId, Digest, KeyAlgorithm, PublicKey};
+use firmseal_keys::{FileKey, Logged, Secret, SignError, Signer};
+use firmseal_manifest::{ArtifactId, Digest, Intent, KeyAlgorithm, PublicKey, Signature, Tbs};
 use firmseal_sign::{
     GateRefusal, Keys, Order, OrderedComponent, Pipeline, PipelineError, Requester, Signed, verify_release,
 };
-use firmseal_store::{Blobs, Registry, Store};
+use firmseal_store::{Blobs, Registry, Store, StoreError};
 use firmseal_store_local::LocalStore;
 use firmseal_testkit::TestKey;
 use firmseal_testkit::world::firmware;
@@ -240,6 +240,62 @@ async fn concurrent_orders_get_one_sequence_number_each() {
     let mut sequences = tasks.join_all().await;
     sequences.sort();
     assert_eq!(sequences, (1..=12).collect::<Vec<_>>());
+}
+
+/// A key that waits for leave before it signs, and counts.
+struct Slow {
+    key: Arc<FileKey>,
+    begun: tokio::sync::Semaphore,
+    leave: tokio::sync::Semaphore,
+}
+
+impl Signer for Slow {
+    fn public_key(&self) -> &PublicKey {
+        self.key.public_key()
+    }
+
+    async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
+        self.begun.add_permits(1);
+        self.leave.acquire().await.unwrap().forget();
+        self.key.sign(intent, tbs).await
+    }
+}
+
+/// Two pipelines over one store, as two processes have: their locks know
+/// nothing of each other.
+#[tokio::test]
+async fn of_two_pipelines_with_one_sequence_number_one_uses_a_key() {
+    let bench = bench("raw").await;
+    let key = key(bench._directory.path(), "slow.pem", KeyAlgorithm::Ed25519);
+    let root = root_for(key.public_key(), CoreEnvironment::Test);
+    let (begun, leave) = (tokio::sync::Semaphore::new(0), tokio::sync::Semaphore::new(0));
+    let slow = Arc::new(Slow { key, begun, leave });
+    let pipeline = || {
+        let shared: Arc<dyn Store> = Arc::new(bench.store.clone());
+        let keys = Keys { release: vec![slow.clone()], artifact: None };
+        Pipeline::new(shared, Arc::new(bench.store.intents().clone()), root.clone(), keys)
+    };
+    let (one, two) = (pipeline(), pipeline());
+    let mut first = bench.order("1.0.0", &firmware(5_000, 1)).await;
+    let mut second = bench.order("1.0.1", &firmware(5_000, 2)).await;
+    (first.sequence, second.sequence) = (Some(7), Some(7));
+
+    let signing = tokio::spawn(async move { one.release(&first, Time::EPOCH).await });
+    slow.begun.acquire().await.unwrap().forget();
+    let entries = bench.store.intents().len();
+    // The first is in the middle of its signature.
+    let waits = two.release(&second, Time::EPOCH).await;
+    assert!(matches!(waits, Err(PipelineError::Store(StoreError::Busy { .. }))), "{waits:?}");
+    assert_eq!(slow.begun.available_permits(), 0, "the second asked no key");
+    assert_eq!(bench.store.intents().len(), entries, "and logged nothing");
+
+    slow.leave.add_permits(1);
+    assert_eq!(signing.await.unwrap().unwrap().release.sequence, 7);
+    let refused = two.release(&second, Time::EPOCH).await;
+    assert!(matches!(refused, Err(PipelineError::Gate(GateRefusal::Sequence { .. }))), "{refused:?}");
+    slow.leave.add_permits(1);
+    second.sequence = Some(8);
+    assert_eq!(two.release(&second, Time::EPOCH).await.unwrap().release.sequence, 8);
 }
 
 #[tokio::test]

@@ -3,13 +3,14 @@
 
 use firmseal_fleet::{Certificate, Device, DeviceState, EnrolmentToken, Time};
 use firmseal_manifest::{DeviceId, Digest, ProductId};
-use firmseal_store::{Enrolled, StoreError};
+use firmseal_store::{Allowance, Enrolled, Page, StoreError};
 use rusqlite::{Connection, Row, params};
 
 use crate::column::{Hash, Json, Text, When, Word};
 use crate::devices::{get_device, read_certificate, set_equipment, set_running};
 use crate::error::Failure;
-use crate::registry::{find_product, fresh, no_product, one};
+use crate::registry::{all, find_product, fresh, limit, no_product, one};
+use crate::reports::since;
 
 const TOKEN: &str = "hash, product, labels, expires, uses, created_by, created";
 
@@ -23,6 +24,27 @@ pub(crate) fn find_token(connection: &Connection, hash: &Digest) -> Result<Optio
     one(connection, &format!("SELECT {TOKEN} FROM tokens WHERE hash = ?"), [Hash(*hash)], read_token)
 }
 
+pub(crate) fn list_tokens(
+    connection: &Connection,
+    page: &Page<Digest>,
+) -> Result<Vec<EnrolmentToken>, Failure> {
+    let sql = format!(
+        "SELECT {TOKEN} FROM tokens
+         WHERE ?1 IS NULL OR rowid < (SELECT rowid FROM tokens WHERE hash = ?1) ORDER BY rowid DESC LIMIT ?2"
+    );
+    all(connection, &sql, params![page.after.map(Hash), limit(page)], read_token)
+}
+
+pub(crate) fn end_token(connection: &Connection, hash: &Digest, now: Time) -> Result<(), Failure> {
+    let ended = connection
+        .prepare_cached("UPDATE tokens SET expires = min(expires, ?) WHERE hash = ?")?
+        .execute(params![When(now), Hash(*hash)])?;
+    match ended {
+        0 => Err(no_token().into()),
+        _ => Ok(()),
+    }
+}
+
 pub(crate) fn no_token() -> StoreError {
     // Without the hash: it stands for a secret somebody tried.
     StoreError::not_found("such enrolment token")
@@ -33,6 +55,7 @@ pub(crate) fn bind(
     connection: &Connection,
     device: DeviceId,
     certificate: &Certificate,
+    allowance: Allowance,
 ) -> Result<(), Failure> {
     let owner: Option<Text<DeviceId>> =
         one(connection, "SELECT device FROM device_keys WHERE spki = ?", [Hash(certificate.spki)], |row| {
@@ -59,23 +82,32 @@ pub(crate) fn bind(
     }
     connection
         .prepare_cached(
-            "INSERT INTO certificates (fingerprint, device, spki, serial, not_after) VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO certificates (fingerprint, device, spki, serial, not_after, issued)
+             VALUES (?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             Hash(certificate.fingerprint),
             Text(device),
             Hash(certificate.spki),
             certificate.serial,
-            When(certificate.not_after)
+            When(certificate.not_after),
+            When(allowance.now)
         ])?;
+    let Allowance { now, most } = allowance;
+    if since(connection, RECENT, device, now, most)? > most {
+        return Err(StoreError::Quota { what: format!("device {device} has got {most} certificates") }.into());
+    }
     Ok(())
 }
+
+const RECENT: &str =
+    "SELECT count(*) FROM (SELECT 1 FROM certificates WHERE device = ? AND issued > ? LIMIT ?)";
 
 pub(crate) fn enrol(
     connection: &Connection,
     token: &Digest,
     device: &Device,
-    now: Time,
+    allowance: Allowance,
 ) -> Result<Enrolled, Failure> {
     let conflict = |what: &str| Err(StoreError::conflict(what).into());
     let EnrolmentToken { product, expires, uses, .. } =
@@ -83,7 +115,7 @@ pub(crate) fn enrol(
     if product != device.product {
         return conflict("the enrolment token is for another product");
     }
-    if expires <= now {
+    if expires <= allowance.now {
         return conflict("the enrolment token has expired; ask for a new one");
     }
     let known: Option<(DeviceId, ProductId, DeviceState, Digest)> = one(
@@ -101,7 +133,7 @@ pub(crate) fn enrol(
         if state == DeviceState::Revoked || of != product || came_with != *token {
             return conflict("the key belongs to a device that came in otherwise");
         }
-        bind(connection, id, &device.certificate)?;
+        bind(connection, id, &device.certificate, allowance)?;
         return Ok(Enrolled::Again(Box::new(get_device(connection, id)?)));
     }
     if uses == 0 {
@@ -109,7 +141,7 @@ pub(crate) fn enrol(
     }
     connection.prepare_cached("UPDATE tokens SET uses = uses - 1 WHERE hash = ?")?.execute([Hash(*token)])?;
     insert(connection, device, token)?;
-    bind(connection, device.id, &device.certificate)?;
+    bind(connection, device.id, &device.certificate, allowance)?;
     Ok(Enrolled::New)
 }
 

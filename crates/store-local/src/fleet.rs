@@ -8,12 +8,12 @@ use firmseal_fleet::{
     Certificate, Device, DeviceState, EnrolmentToken, Report, ReportId, Rollout, RolloutState, Time,
 };
 use firmseal_manifest::{DeviceId, Digest, ProductId, ReleaseId, RolloutId};
-use firmseal_store::{Enrolled, Fleet, Observation, Observed, Page, StoreError};
+use firmseal_store::{Allowance, Enrolled, Fleet, Observation, Observed, Page, StoreError};
 use rusqlite::params;
 
 use crate::column::{Hash, Json, Text, Word};
 use crate::devices::{DEVICE, get_device, read_certificate, read_device, update};
-use crate::enrolment::{bind, enrol, find_token, insert_token, no_token};
+use crate::enrolment::{bind, end_token, enrol, find_token, insert_token, list_tokens, no_token};
 use crate::registry::{all, limit, one};
 use crate::{LocalStore, reports, rollouts};
 
@@ -31,17 +31,36 @@ impl Fleet for LocalStore {
         .await
     }
 
-    async fn enrol(&self, token: &Digest, device: Device, now: Time) -> Result<Enrolled, StoreError> {
-        let token = *token;
-        self.write("enrol a device", move |connection| enrol(connection, &token, &device, now)).await
+    async fn tokens(&self, page: Page<Digest>) -> Result<Vec<EnrolmentToken>, StoreError> {
+        self.query("list enrolment tokens", move |connection| list_tokens(connection, &page)).await
     }
 
-    async fn add_certificate(&self, device: DeviceId, certificate: Certificate) -> Result<(), StoreError> {
+    async fn end_token(&self, hash: &Digest, now: Time) -> Result<(), StoreError> {
+        let hash = *hash;
+        self.write("end an enrolment token", move |connection| end_token(connection, &hash, now)).await
+    }
+
+    async fn enrol(
+        &self,
+        token: &Digest,
+        device: Device,
+        allowance: Allowance,
+    ) -> Result<Enrolled, StoreError> {
+        let token = *token;
+        self.write("enrol a device", move |connection| enrol(connection, &token, &device, allowance)).await
+    }
+
+    async fn add_certificate(
+        &self,
+        device: DeviceId,
+        certificate: Certificate,
+        allowance: Allowance,
+    ) -> Result<(), StoreError> {
         self.write("add a device certificate", move |connection| {
             if get_device(connection, device)?.state == DeviceState::Revoked {
                 return Err(StoreError::conflict(format!("device {device} is revoked")).into());
             }
-            bind(connection, device, &certificate)
+            bind(connection, device, &certificate, allowance)
         })
         .await
     }
@@ -127,13 +146,9 @@ impl Fleet for LocalStore {
             .await
     }
 
-    async fn rollout_reports(
-        &self,
-        rollout: RolloutId,
-        page: Page<(DeviceId, ReportId)>,
-    ) -> Result<Vec<Report>, StoreError> {
-        self.query("list a rollout's reports", move |connection| {
-            reports::of_rollout(connection, rollout, &page)
+    async fn outcomes(&self, rollout: RolloutId, page: Page<DeviceId>) -> Result<Vec<Report>, StoreError> {
+        self.query("list a rollout's outcomes", move |connection| {
+            reports::outcomes(connection, rollout, &page)
         })
         .await
     }

@@ -103,22 +103,9 @@ pub(crate) fn insert(connection: &Connection, release: &Release) -> Result<(), F
             return Err(StoreError::conflict(what).into());
         }
     }
-    if let Some(latest) = latest(connection, product)?
-        && *sequence <= latest.sequence
-    {
-        let at = latest.sequence;
-        let what = format!("{product} is at sequence {at} already; use a number above it, not {sequence}");
-        return Err(StoreError::conflict(what).into());
-    }
-    let taken = |sql: &str, params: &[&dyn rusqlite::ToSql]| -> Result<bool, Failure> {
-        Ok(connection.prepare_cached(sql)?.exists(params)?)
-    };
-    let names: [&dyn rusqlite::ToSql; 3] = [&product.as_str(), &channel.as_str(), &Text(version)];
-    if taken("SELECT 1 FROM releases WHERE product = ? AND channel = ? AND version = ?", &names)? {
-        let what = format!("{product} has a version {version} on channel {channel} already; use another");
-        return Err(StoreError::conflict(what).into());
-    }
-    if taken("SELECT 1 FROM releases WHERE request = ?", &[&Text(release.request)])? {
+    check_free(connection, product, channel, version, *sequence)?;
+    let request = Text(release.request);
+    if connection.prepare_cached("SELECT 1 FROM releases WHERE request = ?")?.exists([request])? {
         let what = format!("signing request {} has made another release already", release.request);
         return Err(StoreError::conflict(what).into());
     }
@@ -144,6 +131,29 @@ pub(crate) fn insert(connection: &Connection, release: &Release) -> Result<(), F
             Count::new("log index", release.log_index)?,
             When(release.created)
         ])?;
+    Ok(())
+}
+
+/// Checks that the product's order allows a sequence and a version: asked
+/// before a key is used and again when the release comes in.
+pub(crate) fn check_free(
+    connection: &Connection,
+    product: &ProductId,
+    channel: &ChannelName,
+    version: &Version,
+    sequence: u64,
+) -> Result<(), Failure> {
+    if let Some(latest) = latest(connection, product)?
+        && sequence <= latest.sequence
+    {
+        let at = latest.sequence;
+        let what = format!("{product} is at sequence {at} already; use a number above it, not {sequence}");
+        return Err(StoreError::conflict(what).into());
+    }
+    if of_version(connection, product, channel, version)?.is_some() {
+        let what = format!("{product} has a version {version} on channel {channel} already; use another");
+        return Err(StoreError::conflict(what).into());
+    }
     Ok(())
 }
 

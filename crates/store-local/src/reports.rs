@@ -2,7 +2,7 @@
 
 use firmseal_fleet::{Report, ReportId, Time};
 use firmseal_manifest::{DeviceId, RolloutId};
-use firmseal_store::fleet::REPORTS_MAX;
+use firmseal_store::fleet::{DAY, REPORTS_MAX};
 use firmseal_store::{Observation, Observed, Page, StoreError};
 use rusqlite::{Connection, Row, params};
 
@@ -36,7 +36,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Report> {
 
 /// Takes in all of an observation, or fails and leaves nothing of it.
 pub(crate) fn observe(connection: &Connection, observation: &Observation) -> Result<Observed, Failure> {
-    let Observation { device, now, running, equipment, reports } = observation;
+    let Observation { device, now, running, equipment, reports, most } = observation;
     if reports.len() > REPORTS_MAX {
         return Err(StoreError::conflict(format!("send at most {REPORTS_MAX} reports at a time")).into());
     }
@@ -64,7 +64,28 @@ pub(crate) fn observe(connection: &Connection, observation: &Observation) -> Res
             observed.known += 1;
         }
     }
+    // Counted after the insert: whoever is above it takes the whole batch
+    // back, and one that brings only what is known is always answered.
+    if observed.recorded > 0 && since(connection, RECENT, *device, *now, *most)? > *most {
+        return Err(StoreError::Quota { what: format!("device {device} has sent {most} reports") }.into());
+    }
     Ok(observed)
+}
+
+const RECENT: &str = "SELECT count(*) FROM (SELECT 1 FROM reports WHERE device = ? AND received > ? LIMIT ?)";
+
+/// How many rows a device added within the day that ends now. Counting
+/// stops one above `most`.
+pub(crate) fn since(
+    connection: &Connection,
+    sql: &str,
+    device: DeviceId,
+    now: Time,
+    most: u32,
+) -> Result<u32, Failure> {
+    let begin = now.millis().saturating_sub(DAY.as_millis() as u64);
+    let params = params![Text(device), When(Time::from_millis(begin)), i64::from(most) + 1];
+    Ok(connection.prepare_cached(sql)?.query_row(params, |row| row.get(0))?)
 }
 
 /// Records a report; says whether it is new. Only a new one can put a hold
@@ -73,8 +94,9 @@ pub(crate) fn observe(connection: &Connection, observation: &Observation) -> Res
 fn insert(connection: &Connection, report: &Report, received: Time) -> Result<bool, Failure> {
     let inserted = connection
         .prepare_cached(&format!(
-            "INSERT INTO reports ({COLUMNS}, received) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-             ON CONFLICT (device, id) DO NOTHING"
+            "INSERT INTO reports ({COLUMNS}, received) VALUES (?1, ?2,
+             (SELECT r.id FROM rollouts r JOIN devices d ON d.product = r.product WHERE r.id = ?3 AND d.id = ?1),
+             ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (device, id) DO NOTHING"
         ))?
         .execute(params![
             Text(report.device),
@@ -128,16 +150,20 @@ pub(crate) fn of_device(
     all(connection, &sql, params![Text(device), page.after.map(Text), limit(page)], read)
 }
 
-pub(crate) fn of_rollout(
+/// The newest report of each device about a rollout. Devices of another
+/// product are left out here as well: reports from before they were left out
+/// on arrival may name it.
+pub(crate) fn outcomes(
     connection: &Connection,
     rollout: RolloutId,
-    page: &Page<(DeviceId, ReportId)>,
+    page: &Page<DeviceId>,
 ) -> Result<Vec<Report>, Failure> {
-    let (device, report) = page.after.unzip();
     let sql = format!(
-        "SELECT {COLUMNS} FROM reports WHERE rollout = ?1
-         AND (?2 IS NULL OR n < (SELECT n FROM reports WHERE device = ?2 AND id = ?3))
-         ORDER BY n DESC LIMIT ?4"
+        "SELECT {COLUMNS} FROM reports WHERE n IN (
+             SELECT max(r.n) FROM reports r
+             JOIN rollouts o ON o.id = r.rollout JOIN devices d ON d.id = r.device AND d.product = o.product
+             WHERE r.rollout = ?1 AND r.device > coalesce(?2, '') GROUP BY r.device ORDER BY r.device LIMIT ?3)
+         ORDER BY device"
     );
-    all(connection, &sql, params![Text(rollout), device.map(Text), report.map(Text), limit(page)], read)
+    all(connection, &sql, params![Text(rollout), page.after.map(Text), limit(page)], read)
 }

@@ -1,10 +1,10 @@
 //! Signing requests in the database.
 
 use async_trait::async_trait;
-use firmseal_fleet::Release;
+use firmseal_fleet::{Release, Time};
 use firmseal_manifest::RequestId;
 use firmseal_store::requests::RESULT_MAX;
-use firmseal_store::{Begin, Claim, Finished, NewRequest, Requests, StoreError};
+use firmseal_store::{Begin, Claim, Finished, NewRequest, Requests, Reservation, StoreError};
 use rusqlite::{Connection, params};
 
 use crate::column::{Count, Hash, Text, When};
@@ -47,11 +47,22 @@ impl Requests for LocalStore {
         .await
     }
 
+    async fn reserve(&self, claim: &Claim, reservation: Reservation, now: Time) -> Result<(), StoreError> {
+        let claim = claim.clone();
+        self.write("reserve a sequence number", move |connection| {
+            reserve(connection, &claim, &reservation, now)
+        })
+        .await
+    }
+
     async fn abandon(&self, claim: &Claim) -> Result<(), StoreError> {
         let Claim { request, attempt } = claim.clone();
         self.write("give a signing request back", move |connection| {
             connection
-                .prepare_cached("UPDATE requests SET lease_until = NULL WHERE id = ? AND attempt = ?")?
+                .prepare_cached(
+                    "UPDATE requests SET lease_until = NULL, product = NULL, sequence = NULL
+                     WHERE id = ? AND attempt = ?",
+                )?
                 .execute(params![Text(request), Count(attempt)])?;
             Ok(())
         })
@@ -115,12 +126,58 @@ fn begin(connection: &Connection, request: &NewRequest) -> Result<Begin, Failure
         }
         Some((id, _, attempt, _, None)) => {
             connection
-                .prepare_cached("UPDATE requests SET attempt = ?, lease_until = ? WHERE id = ?")?
+                .prepare_cached(
+                    "UPDATE requests SET attempt = ?, lease_until = ?, product = NULL, sequence = NULL
+                     WHERE id = ?",
+                )?
                 .execute(params![Count(attempt + 1), When(until), Text(id)])?;
             Claim { request: id, attempt: attempt + 1 }
         }
     };
     Ok(Begin::Fresh(claim))
+}
+
+fn reserve(
+    connection: &Connection,
+    claim: &Claim,
+    reservation: &Reservation,
+    now: Time,
+) -> Result<(), Failure> {
+    let Claim { request, attempt } = claim;
+    let Reservation { product, channel, version, sequence } = reservation;
+    let held = one(
+        connection,
+        "SELECT attempt, lease_until IS NOT NULL FROM requests WHERE id = ?",
+        [Text(*request)],
+        |row| Ok((row.get::<_, Count>(0)?.0, row.get::<_, bool>(1)?)),
+    )?
+    .ok_or_else(|| unknown(*request))?;
+    if held != (*attempt, true) {
+        return Err(lost(*request));
+    }
+    let rival = one(
+        connection,
+        "SELECT sequence FROM requests WHERE product = ? AND id <> ? AND lease_until > ?",
+        params![product.as_str(), Text(*request), When(now)],
+        |row| row.get::<_, Count>(0),
+    )?;
+    if let Some(Count(other)) = rival {
+        let what = format!("{product}, for which sequence {other} is being signed,");
+        return Err(StoreError::Busy { what }.into());
+    }
+    releases::check_free(connection, product, channel, version, *sequence)?;
+    // Whoever reserved it before and ran out of time can finish no more.
+    connection
+        .prepare_cached("UPDATE requests SET product = NULL, sequence = NULL WHERE product = ?")?
+        .execute([product.as_str()])?;
+    connection
+        .prepare_cached("UPDATE requests SET product = ?, sequence = ? WHERE id = ?")?
+        .execute(params![product.as_str(), Count::new("sequence", *sequence)?, Text(*request)])?;
+    Ok(())
+}
+
+fn lost(request: RequestId) -> Failure {
+    StoreError::conflict(format!("signing request {request} was taken over by another attempt")).into()
 }
 
 fn finish(
@@ -149,16 +206,29 @@ fn finish(
     // A lease that merely ran out still counts: nobody else took it, and
     // the work is done.
     if attempt != claim.attempt || !held {
-        return conflict(format!("signing request {request} was taken over by another attempt"));
+        return Err(lost(request));
     }
     if let Some(release) = release {
         if release.request != request {
             return conflict(format!("release {} belongs to another signing request", release.id));
         }
+        let reserved = connection
+            .prepare_cached("SELECT 1 FROM requests WHERE id = ? AND product = ? AND sequence = ?")?
+            .exists(params![
+                Text(request),
+                release.product.as_str(),
+                Count::new("sequence", release.sequence)?
+            ])?;
+        if !reserved {
+            let what = format!("signing request {request} has not reserved sequence {}", release.sequence);
+            return conflict(what);
+        }
         releases::insert(connection, release)?;
     }
     connection
-        .prepare_cached("UPDATE requests SET result = ?, lease_until = NULL WHERE id = ?")?
+        .prepare_cached(
+            "UPDATE requests SET result = ?, lease_until = NULL, product = NULL, sequence = NULL WHERE id = ?",
+        )?
         .execute(params![result, Text(request)])?;
     Ok(())
 }

@@ -9,8 +9,11 @@ use crate::error::sql;
 
 /// Every migration, in order. Files are never changed once released: a
 /// store remembers only how many it has.
-const MIGRATIONS: &[&str] =
-    &[include_str!("../migrations/0001_foundation.sql"), include_str!("../migrations/0002_equipment.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_foundation.sql"),
+    include_str!("../migrations/0002_equipment.sql"),
+    include_str!("../migrations/0003_bounds.sql"),
+];
 
 /// What this program's databases say they are: `FSLS`.
 const APPLICATION_ID: i32 = 0x4653_4c53;

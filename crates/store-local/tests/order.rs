@@ -61,12 +61,19 @@ async fn write_into(dir: &Path) {
         panic!("the key is fresh")
     };
     release.request = claim.request;
+    store.reserve(&claim, samples::reservation(&release), samples::NOW).await.unwrap();
     store.finish(&claim, Vec::new(), Some(release.clone())).await.unwrap();
     said("release");
     let device = samples::enrolled(&store, "gateway").await;
     let reports = vec![samples::report(device.id, Some(release.id), Phase::Confirmed)];
-    let observation =
-        Observation { device: device.id, now: samples::NOW, running: None, equipment: None, reports };
+    let observation = Observation {
+        device: device.id,
+        now: samples::NOW,
+        running: None,
+        equipment: None,
+        reports,
+        most: 9,
+    };
     store.observe(observation).await.unwrap();
     said("report");
     store.release(release.id).await.unwrap();

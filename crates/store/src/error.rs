@@ -62,6 +62,12 @@ pub enum StoreError {
         /// What was being written.
         what: String,
     },
+    /// Whoever asked has had as much as one may have in a day.
+    #[error("{what} in a day; wait before there is more")]
+    Quota {
+        /// How much of what that is.
+        what: String,
+    },
     /// Somebody else is at it, or too many are waiting; try again soon.
     #[error("{what} is busy; try again")]
     Busy {

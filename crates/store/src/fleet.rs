@@ -1,5 +1,7 @@
 //! The fleet: devices, how they come in, what they report, and rollouts.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use firmseal_fleet::{
     Certificate, Device, DeviceState, EnrolmentToken, Equipment, Report, ReportId, Rollout, RolloutState,
@@ -11,6 +13,21 @@ use crate::{Page, StoreError};
 
 /// Most reports in one observation.
 pub const REPORTS_MAX: usize = 256;
+
+/// What an [`Allowance`] counts over.
+pub const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// How much of something one device may add within a [`DAY`].
+///
+/// A device is believed nothing about others, but it writes into this store:
+/// without a bound, one stolen device key could fill the disk of a fleet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Allowance {
+    /// Now, by the server's clock.
+    pub now: Time,
+    /// Most within the day that ends now.
+    pub most: u32,
+}
 
 /// How a device came in.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,6 +53,8 @@ pub struct Observation {
     pub equipment: Option<Equipment>,
     /// What happened; at most [`REPORTS_MAX`], all of this device.
     pub reports: Vec<Report>,
+    /// Most new reports of this device within a [`DAY`].
+    pub most: u32,
 }
 
 /// What became of an observation.
@@ -56,6 +75,13 @@ pub trait Fleet: Send + Sync {
     /// A token by its hash, as it stands: expired and spent ones too.
     async fn token(&self, hash: &Digest) -> Result<EnrolmentToken, StoreError>;
 
+    /// All tokens, newest first, expired and spent ones too.
+    async fn tokens(&self, page: Page<Digest>) -> Result<Vec<EnrolmentToken>, StoreError>;
+
+    /// Ends a token: it admits nobody from `now` on, also after a restart.
+    /// One that has expired stays as it is.
+    async fn end_token(&self, hash: &Digest, now: Time) -> Result<(), StoreError>;
+
     /// Admits a device with a token, in one step: uses are counted down
     /// with the device becoming known, so a token with one use left admits
     /// exactly one of a thousand at once.
@@ -63,13 +89,25 @@ pub trait Fleet: Send + Sync {
     /// An unknown token is not found; one that is expired, spent or for
     /// another product is a conflict, and so is a device key that another
     /// device has. May be retried: a device is recognised by its key and
-    /// the token it came with.
-    async fn enrol(&self, token: &Digest, device: Device, now: Time) -> Result<Enrolled, StoreError>;
+    /// the token it came with, and its certificates count against the
+    /// allowance as in [`Fleet::add_certificate`].
+    async fn enrol(
+        &self,
+        token: &Digest,
+        device: Device,
+        allowance: Allowance,
+    ) -> Result<Enrolled, StoreError>;
 
     /// Adds a certificate to an active device; it becomes its newest. The
     /// earlier ones go on working until they expire, since the answer that
-    /// carries the new one may be lost.
-    async fn add_certificate(&self, device: DeviceId, certificate: Certificate) -> Result<(), StoreError>;
+    /// carries the new one may be lost. More than the allowance within a day
+    /// are [`StoreError::Quota`].
+    async fn add_certificate(
+        &self,
+        device: DeviceId,
+        certificate: Certificate,
+        allowance: Allowance,
+    ) -> Result<(), StoreError>;
 
     /// A device.
     async fn device(&self, id: DeviceId) -> Result<Device, StoreError>;
@@ -109,7 +147,13 @@ pub trait Fleet: Send + Sync {
     /// A report is known by device and id; one that is known already is
     /// counted and otherwise ignored, so a batch may be sent again. A
     /// report of another device, one that fails [`Report::check`], and more
-    /// than [`REPORTS_MAX`] are conflicts.
+    /// than [`REPORTS_MAX`] are conflicts; more new ones within a day than
+    /// [`Observation::most`] are [`StoreError::Quota`].
+    ///
+    /// A rollout that is not one of the device's own product is left out of
+    /// the record: a device has no word in another product's rollouts. The
+    /// report itself is kept, since refusing it would let one stale id keep a
+    /// device's whole queue from coming in.
     async fn observe(&self, observation: Observation) -> Result<Observed, StoreError>;
 
     /// Notes when devices were last heard of.
@@ -122,12 +166,9 @@ pub trait Fleet: Send + Sync {
     /// The reports of a device, newest first.
     async fn reports(&self, device: DeviceId, page: Page<ReportId>) -> Result<Vec<Report>, StoreError>;
 
-    /// The reports of a rollout, newest first, by device and id.
-    async fn rollout_reports(
-        &self,
-        rollout: RolloutId,
-        page: Page<(DeviceId, ReportId)>,
-    ) -> Result<Vec<Report>, StoreError>;
+    /// Where a rollout stands: of each device that reported about it, the
+    /// newest report about it, in the order of the devices' ids.
+    async fn outcomes(&self, rollout: RolloutId, page: Page<DeviceId>) -> Result<Vec<Report>, StoreError>;
 
     /// Adds a rollout. Its release must exist and be of its product. The
     /// same one again is `Ok`.

@@ -31,11 +31,11 @@ pub mod uploads;
 
 pub use blobs::{BlobStream, Blobs, stream_of};
 pub use error::StoreError;
-pub use fleet::{Enrolled, Fleet, Observation, Observed};
+pub use fleet::{Allowance, Enrolled, Fleet, Observation, Observed};
 pub use operators::Operators;
 pub use page::Page;
 pub use registry::Registry;
-pub use requests::{Begin, Claim, Finished, NewRequest, Requests};
+pub use requests::{Begin, Claim, Finished, NewRequest, Requests, Reservation};
 pub use uploads::{NewUpload, Upload, Uploads};
 
 /// Everything that the server keeps.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use firmseal_fleet::{Release, Time};
-use firmseal_manifest::{Digest, RequestId};
+use firmseal_manifest::{ChannelName, Digest, ProductId, RequestId};
+use semver::Version;
 
 use crate::StoreError;
 
@@ -41,6 +42,19 @@ pub struct Claim {
     pub attempt: u64,
 }
 
+/// The number under which a claim is about to sign.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reservation {
+    /// The product.
+    pub product: ProductId,
+    /// The channel.
+    pub channel: ChannelName,
+    /// The version.
+    pub version: Version,
+    /// The sequence number.
+    pub sequence: u64,
+}
+
 /// What a request produced.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Finished {
@@ -73,14 +87,14 @@ pub enum Begin {
 
 /// Signing requests and their results.
 ///
-/// What is fenced is one request, not one number. Two requests that name
-/// the same sequence, in two processes at once, each have a claim of their
-/// own: both may use a key before [`Requests::finish`] refuses the second
-/// release. It refuses always, so one of the two signatures is never
-/// released, and both stand in the log, which was written before either key
-/// was used. Within one process the pipeline works on one request of a
-/// product at a time. A claim on the sequence itself lost: it would have to
-/// outlive whoever fails, and so leave gaps that look like lost releases.
+/// Two things are fenced. A claim is on one request; a [`Reservation`] is on
+/// a product, for as long as the claim holds: of two requests that name the
+/// same sequence, in two processes at once, one has the reservation before
+/// any key is used, and the other is told to wait and uses none. A
+/// reservation that outlives its claim lost: whoever fails would leave gaps
+/// that look like lost releases. So after a crash in the middle of signing
+/// the number is free again; what was signed under it stands in the log, and
+/// nobody was given it.
 #[async_trait]
 pub trait Requests: Send + Sync {
     /// Claims a request, or says why not. A claim is durable on return.
@@ -90,12 +104,24 @@ pub trait Requests: Send + Sync {
     /// ends all leases when it is opened, since nobody can hold one.
     async fn begin(&self, request: NewRequest) -> Result<Begin, StoreError>;
 
+    /// Reserves a product for this claim, under the number it is about to
+    /// sign. To be called before any key is used; durable on return.
+    ///
+    /// A claim that has lost its request, a sequence that is not above every
+    /// one of the product so far, and a version that the channel has are
+    /// conflicts. While the claim of another request holds the product it is
+    /// [`StoreError::Busy`]. A claim that has run out by `now` holds nothing:
+    /// its reservation is lost with this call. The same claim may reserve
+    /// again.
+    async fn reserve(&self, claim: &Claim, reservation: Reservation, now: Time) -> Result<(), StoreError>;
+
     /// Stores the result, and the release if there is one, in one step:
     /// there is never a release whose request would run again.
     ///
     /// A claim that has lost its request is a conflict, and a release that
     /// [`Registry::insert_release`](crate::Registry::insert_release) would
-    /// refuse is refused here; either way nothing is stored. Finishing with
+    /// refuse is refused here, as is one that the claim has not reserved or
+    /// whose reservation was lost; either way nothing is stored. Finishing with
     /// the same result again is `Ok`.
     async fn finish(
         &self,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{Client, ClientError, escape, paged};
 use crate::access::{CreateOperatorToken, NewOperatorToken, OperatorToken};
 use crate::encoding::{Page, PageQuery};
-use crate::enrolment::{CreateToken, Token};
+use crate::enrolment::{CreateToken, Token, TokenRecord};
 use crate::fleet::{CreateRollout, Device, DeviceReport, Outcome, Rollout};
 use crate::registry::{Artifact, CreateUpload, Product, Upload};
 use crate::signing::{CreateRelease, Release};
@@ -198,6 +198,16 @@ impl OperatorClient<'_> {
     /// Makes a one-time enrolment token.
     pub async fn create_enrolment_token(&self, token: &CreateToken) -> Result<Token, ClientError> {
         self.0.call(Method::POST, "/v1/enrolment-tokens", Some(token)).await
+    }
+
+    /// Enrolment tokens, newest first, without their secrets.
+    pub async fn enrolment_tokens(&self, page: &PageQuery) -> Result<Page<TokenRecord>, ClientError> {
+        self.0.get(&paged("/v1/enrolment-tokens", page)).await
+    }
+
+    /// Ends an enrolment token: it enrols nobody from here on.
+    pub async fn revoke_enrolment_token(&self, id: ArtifactId) -> Result<TokenRecord, ClientError> {
+        self.0.call(Method::POST, &format!("/v1/enrolment-tokens/{id}/revoke"), None::<&()>).await
     }
 
     /// Makes an operator token.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use axum::Json as Answer;
 use axum::extract::State;
 use firmseal_api::encoding::PageQuery;
-use firmseal_api::enrolment::{CreateToken, Token};
+use firmseal_api::enrolment::{CreateToken, Token, TokenRecord};
 use firmseal_api::fleet::{CreateRollout, Device, DeviceReport, Outcome, Rollout};
 use firmseal_api::{Page, Problem};
 use firmseal_fleet::{ReportId, RolloutState};
-use firmseal_manifest::{DeviceId, ProductId, ReleaseId, RolloutId};
+use firmseal_manifest::{ArtifactId, DeviceId, ProductId, ReleaseId, RolloutId, ids};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -33,7 +33,8 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(list_reports))
         .routes(routes!(revoke_device))
         .routes(routes!(retry_release))
-        .routes(routes!(create_token))
+        .routes(routes!(create_token, list_tokens))
+        .routes(routes!(end_token))
 }
 
 /// Of which product, and which page.
@@ -100,8 +101,7 @@ async fn list_outcomes(
     Params(query): Params<PageQuery>,
 ) -> Result<Answer<Page<Outcome>>, ApiError> {
     let (wanted, limit) = page(&query, |text| text.parse::<DeviceId>().ok())?;
-    let mut outcomes = app.outcomes(id).await?;
-    outcomes.retain(|outcome| wanted.after.is_none_or(|after| outcome.device > after));
+    let outcomes = app.outcomes(id, wanted).await?;
     Ok(Answer(paged(outcomes, limit, |outcome| outcome.device.to_string(), |outcome| outcome)))
 }
 
@@ -209,6 +209,32 @@ async fn create_token(
     Json(wish): Json<CreateToken>,
 ) -> Result<Answer<Token>, ApiError> {
     Ok(Answer(app.create_enrolment_token(&operator.name, wish).await?))
+}
+
+/// Enrolment tokens, newest first, without secrets.
+#[utoipa::path(get, path = "/v1/enrolment-tokens", tag = "enrolment", params(PageQuery),
+    responses((status = 200, body = Page<TokenRecord>), (status = "default", body = Problem, content_type = "application/problem+json")),
+    security(("operator" = ["operator"])))]
+async fn list_tokens(
+    State(app): State<Arc<App>>,
+    _: Operator<FleetOperator>,
+    Params(query): Params<PageQuery>,
+) -> Result<Answer<Page<TokenRecord>>, ApiError> {
+    let (wanted, limit) = page(&query, ids::parse_digest)?;
+    let found = app.store.tokens(wanted).await?;
+    Ok(Answer(paged(found, limit, |token| token.hash.to_string(), wire::token_out)))
+}
+
+/// Ends an enrolment token: it enrols nobody from here on.
+#[utoipa::path(post, path = "/v1/enrolment-tokens/{hash}/revoke", tag = "enrolment", params(("hash" = String, Path)),
+    responses((status = 200, body = TokenRecord), (status = "default", body = Problem, content_type = "application/problem+json")),
+    security(("operator" = ["operator"])))]
+async fn end_token(
+    State(app): State<Arc<App>>,
+    operator: Operator<FleetOperator>,
+    Id(id): Id<ArtifactId>,
+) -> Result<Answer<TokenRecord>, ApiError> {
+    Ok(Answer(wire::token_out(app.end_enrolment_token(&operator.name, id.0).await?)))
 }
 
 fn shown(app: &App, device: firmseal_fleet::Device) -> Device {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use firmseal_api::Base64;
 use firmseal_api::enrolment::{CreateToken, Enrol, Enrolled, Renew, Renewed, Token};
 use firmseal_fleet::{Device, DeviceState, EnrolmentToken};
-use firmseal_manifest::DeviceId;
-use firmseal_store::{Enrolled as Came, StoreError};
+use firmseal_manifest::{DeviceId, Digest};
+use firmseal_store::{Allowance, Enrolled as Came, StoreError};
 
 use super::presence::Known;
 use super::{App, fresh_secret};
@@ -110,14 +110,14 @@ impl App {
         // The certificate leaves only after the store has said yes: token
         // and device change in one step, and a certificate that nobody
         // recorded opens nothing.
-        let (id, chain) = match self.store.enrol(&hash, device, now).await? {
+        let (id, chain) = match self.store.enrol(&hash, device, self.certificates()).await? {
             Came::New => (id, issued.chain),
             // The first answer was lost. The certificate just made names a
             // device that does not exist, so it stays here; the device gets
             // one that names itself.
             Came::Again(device) => {
                 let again = self.ca.issue(&enrol.csr, device.id, &device.product, now)?;
-                self.store.add_certificate(device.id, again.record).await?;
+                self.store.add_certificate(device.id, again.record, self.certificates()).await?;
                 (device.id, again.chain)
             }
         };
@@ -131,11 +131,28 @@ impl App {
         })
     }
 
+    /// How many certificates one device may get. The store counts with the
+    /// insert; a certificate over it is made and thrown away unrecorded.
+    fn certificates(&self) -> Allowance {
+        Allowance { now: self.clock.now(), most: self.limits.certificates_per_day }
+    }
+
+    /// Ends an enrolment token: it enrols nobody from here on.
+    pub(crate) async fn end_enrolment_token(
+        &self,
+        operator: &str,
+        id: Digest,
+    ) -> Result<EnrolmentToken, ApiError> {
+        self.store.end_token(&id, self.clock.now()).await?;
+        tracing::info!(token = %id, operator, "enrolment token ended");
+        Ok(self.store.token(&id).await?)
+    }
+
     /// Issues the next certificate of a device.
     pub(crate) async fn renew(&self, known: Arc<Known>, renew: Renew) -> Result<Renewed, ApiError> {
         let device = &known.device;
         let issued = self.ca.issue(&renew.csr, device.id, &device.product, self.clock.now())?;
-        self.store.add_certificate(device.id, issued.record).await?;
+        self.store.add_certificate(device.id, issued.record, self.certificates()).await?;
         self.presence.forget(device.id);
         tracing::info!(device = %device.id, "certificate renewed");
         Ok(Renewed { certificate: issued.chain })

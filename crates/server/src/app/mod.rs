@@ -34,7 +34,7 @@ use presence::Presence;
 /// An operator who is known by a name in a client certificate.
 #[derive(Clone, Debug)]
 pub struct NamedOperator {
-    /// The common name or alternative name.
+    /// The common name, DNS name or IP address.
     pub name: String,
     /// What it allows.
     pub roles: Vec<Role>,

@@ -7,8 +7,10 @@ use firmseal_api::signing::CreateRelease;
 use firmseal_fleet::{Release, ReleaseState, Time};
 use firmseal_keys::Logged;
 use firmseal_manifest::{ChannelName, Digest, Intent, ProductId, Purpose, ReleaseId, RequestId};
-use firmseal_sign::{GateRefusal, Order, OrderedComponent, PipelineError, Requester, verify_release};
-use firmseal_store::{Begin, NewRequest};
+use firmseal_sign::{
+    GateRefusal, Order, OrderedComponent, PipelineError, RequestKey, Requester, verify_release,
+};
+use firmseal_store::{Begin, Claim, NewRequest, Reservation};
 
 use super::App;
 use crate::error::ApiError;
@@ -54,7 +56,11 @@ impl From<PipelineError> for ApiError {
             | PipelineError::KeyUnfit(_) => {
                 ApiError::Refused { why, hint: hint("an administrator configures keys for the product") }
             }
-            PipelineError::Key(firmseal_keys::SignError::Unavailable(_)) => ApiError::Busy(why),
+            PipelineError::Key(firmseal_keys::SignError::Unavailable(_)) => {
+                // The backend's own words name modules and tokens.
+                tracing::error!(why, "no signature");
+                ApiError::Busy("the key is out of reach".to_owned())
+            }
             PipelineError::Key(_)
             | PipelineError::Log(_)
             | PipelineError::ReadBack(_)
@@ -154,7 +160,7 @@ impl App {
         let digest = sha256(&envelope);
         let request = NewRequest {
             id: RequestId::new(),
-            key: format!("import:{digest}"),
+            key: RequestKey::Import(digest).stored(),
             fingerprint: digest,
             requester: requester.name.clone(),
             now,
@@ -173,7 +179,7 @@ impl App {
                 return Err(ApiError::Conflict(format!("import {request} has this key")));
             }
         };
-        let outcome = self.take_in(&requester, &envelope, origin, claim.request, now).await;
+        let outcome = self.take_in(&requester, &envelope, origin, &claim, now).await;
         let release = match outcome {
             Ok(release) => release,
             Err(err) => {
@@ -195,7 +201,7 @@ impl App {
         requester: &Requester,
         envelope: &Bytes,
         origin: Origin,
-        request: RequestId,
+        claim: &Claim,
         now: Time,
     ) -> Result<Release, ApiError> {
         let product = self.store.product(&origin.product).await?;
@@ -209,6 +215,13 @@ impl App {
                 why: err.to_string(),
                 hint: "sign it again for a channel with a usable name".to_owned(),
             })?;
+        let reservation = Reservation {
+            product: product.id.clone(),
+            channel: channel.clone(),
+            version: verified.version.clone(),
+            sequence: verified.sequence,
+        };
+        self.store.reserve(claim, reservation, now).await?;
         // The keys were used elsewhere; what is logged here is that it came
         // in, by whom, so that nothing is offered without an entry.
         let intent = Intent {
@@ -236,7 +249,7 @@ impl App {
             state: ReleaseState::Verified,
             build: origin.build,
             commit: origin.commit,
-            request,
+            request: claim.request,
             requester: requester.name.clone(),
             log_index: logged.index(),
             created: now,

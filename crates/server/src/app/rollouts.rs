@@ -1,19 +1,13 @@
 //! Rollouts and devices: what the fleet's operators do.
 
-use std::collections::HashMap;
-
 use firmseal_api::fleet::{CreateRollout, Outcome};
-use firmseal_fleet::{Device, DeviceState, ReleaseState, Report, Rollout, RolloutState};
+use firmseal_fleet::{Device, DeviceState, ReleaseState, Rollout, RolloutState};
 use firmseal_manifest::{DeviceId, ReleaseId, RolloutId};
 use firmseal_store::Page;
 
 use super::App;
 use crate::error::ApiError;
 use crate::wire;
-
-/// Reports read at most to find each device's newest; a rollout with more
-/// is read by the reports of its devices.
-const REPORTS_READ: usize = 100_000;
 
 impl App {
     pub(crate) async fn create_rollout(
@@ -67,33 +61,20 @@ impl App {
     }
 
     /// Each device's newest report of a rollout, by device.
-    pub(crate) async fn outcomes(&self, id: RolloutId) -> Result<Vec<Outcome>, ApiError> {
+    pub(crate) async fn outcomes(
+        &self,
+        id: RolloutId,
+        page: Page<DeviceId>,
+    ) -> Result<Vec<Outcome>, ApiError> {
         self.store.rollout(id).await?;
-        let mut newest: HashMap<DeviceId, Report> = HashMap::new();
-        let mut page = Page::first(firmseal_store::page::PAGE_MAX);
-        let mut read = 0;
-        loop {
-            let reports = self.store.rollout_reports(id, page).await?;
-            let Some(last) = reports.last().map(|report| (report.device, report.id)) else { break };
-            read += reports.len();
-            for report in reports {
-                // Newest first: the first one of a device stands.
-                newest.entry(report.device).or_insert(report);
-            }
-            if read >= REPORTS_READ {
-                break;
-            }
-            page = Page::after(last, firmseal_store::page::PAGE_MAX);
-        }
-        let mut outcomes: Vec<Outcome> = newest
+        let newest = self.store.outcomes(id, page).await?;
+        Ok(newest
             .into_iter()
-            .map(|(device, report)| {
-                let report = wire::report_out(report);
+            .map(|report| {
+                let (device, report) = (report.device, wire::report_out(report));
                 Outcome { device, phase: report.phase, report }
             })
-            .collect();
-        outcomes.sort_by_key(|outcome| outcome.device);
-        Ok(outcomes)
+            .collect())
     }
 
     /// Revokes a device. The next request over any of its connections is

@@ -111,7 +111,9 @@ impl App {
             .iter()
             .map(|report| (report.phase.name(), report.phase.reason().map(|(code, _)| code)))
             .collect();
-        let observed = self.store.observe(Observation { device, now, running, equipment, reports }).await?;
+        let most = self.limits.reports_per_day;
+        let observed =
+            self.store.observe(Observation { device, now, running, equipment, reports, most }).await?;
         self.presence.forget_certificate(&known.certificate.fingerprint);
         // A batch that was sent twice is counted once, as far as the store
         // can tell: it says how many were new, not which.

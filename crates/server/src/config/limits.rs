@@ -36,6 +36,10 @@ pub struct Limits {
     pub upload_seconds: u64,
     /// Seconds between polls, as devices are told.
     pub poll_seconds: u32,
+    /// New reports of one device within a day.
+    pub reports_per_day: u32,
+    /// Certificates of one device within a day, enrolment included.
+    pub certificates_per_day: u32,
 }
 
 impl Default for Limits {
@@ -54,6 +58,8 @@ impl Default for Limits {
             artifact_bytes: 16 * 1024 * 1024 * 1024,
             upload_seconds: 24 * 3600,
             poll_seconds: 300,
+            reports_per_day: 2000,
+            certificates_per_day: 24,
         }
     }
 }
@@ -74,6 +80,8 @@ impl Limits {
             ("artifact_bytes", self.artifact_bytes == 0),
             ("upload_seconds", self.upload_seconds == 0),
             ("poll_seconds", self.poll_seconds == 0),
+            ("reports_per_day", self.reports_per_day == 0),
+            ("certificates_per_day", self.certificates_per_day == 0),
         ]
         .into_iter()
         .find_map(|(name, zero)| zero.then_some(name))

@@ -60,7 +60,7 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, request: Request, next:
         };
         if let Some(error) = response.extensions_mut().remove::<Arc<ApiError>>() {
             match error.as_ref() {
-                ApiError::Internal(why) => tracing::error!(why, "request failed"),
+                ApiError::Internal(why) | ApiError::Full(why) => tracing::error!(why, "request failed"),
                 other => tracing::debug!(why = %other, "request refused"),
             }
             let mut written = error.respond(&id);

@@ -28,7 +28,9 @@ impl DeviceVerifier {
     ) -> Result<DeviceVerifier, TlsError> {
         let unusable = |why| TlsError::Unusable { path: authority.path.clone(), why };
         if authority.roots.is_empty() {
-            return Err(unusable("no certificate authority; the device CA is one".to_owned()));
+            return Err(unusable(
+                "no certificate authority (CA:TRUE and keyCertSign); the device CA is one".to_owned(),
+            ));
         }
         let roots = Arc::new(authority.roots.clone());
         let chains = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())

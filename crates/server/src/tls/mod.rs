@@ -16,6 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use firmseal_keys::KeysError;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -24,7 +25,7 @@ use rustls::version;
 
 pub use authority::Authority;
 pub(crate) use names::sha256;
-pub use names::{HostRule, PeerCertificate, certificate_names};
+pub use names::{HostRule, PeerCertificate};
 pub(crate) use reload::{Reload, ReloadingTls};
 
 /// Why TLS settings cannot be used. Each names the file.
@@ -38,6 +39,9 @@ pub enum TlsError {
         /// What the system said.
         why: String,
     },
+    /// A private key is readable by others, or cannot be read.
+    #[error(transparent)]
+    Key(#[from] KeysError),
     /// A file does not hold what it should.
     #[error("{path} holds {why}")]
     Unusable {
@@ -110,9 +114,11 @@ impl TlsSettings {
     /// Reads the files and builds the configuration.
     pub fn load(&self) -> Result<Arc<ServerConfig>, TlsError> {
         let chain = read_certificates(&self.certificate)?;
-        let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?).map_err(|_| TlsError::Unusable {
-            path: self.key.clone(),
-            why: "no private key in PEM; `firmseal tls import` converts other forms".to_owned(),
+        let key = PrivateKeyDer::from_pem_slice(&firmseal_keys::private::read(&self.key)?).map_err(|_| {
+            TlsError::Unusable {
+                path: self.key.clone(),
+                why: "no private key in PEM; `firmseal tls import` converts other forms".to_owned(),
+            }
         })?;
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mismatch = |why: rustls::Error| TlsError::Mismatch {

@@ -16,7 +16,10 @@ use super::TlsError;
 pub struct PeerCertificate {
     /// SHA-256 of the DER certificate.
     pub fingerprint: Digest,
-    /// Common names and subject alternative names.
+    /// Names of hosts: common names, and alternative names that are DNS names
+    /// or IP addresses. Mail addresses and URIs are left out: who issues
+    /// them checks something else, and text that looks like a host can
+    /// stand in either.
     pub names: Vec<String>,
     /// End of its validity.
     pub not_after: Time,
@@ -40,12 +43,6 @@ pub(crate) fn sha256(bytes: &[u8]) -> Digest {
     Digest::from_slice(value.as_ref()).unwrap_or(Digest([0; 32]))
 }
 
-/// Every name a DER certificate carries: subject common names, then DNS, IP,
-/// URI and mail alternative names. `None` if it cannot be read.
-pub fn certificate_names(der: &[u8]) -> Option<Vec<String>> {
-    x509_parser::parse_x509_certificate(der).ok().map(|(_, parsed)| names_of(&parsed))
-}
-
 fn names_of(certificate: &X509Certificate<'_>) -> Vec<String> {
     let mut names: Vec<String> = certificate
         .subject()
@@ -56,9 +53,7 @@ fn names_of(certificate: &X509Certificate<'_>) -> Vec<String> {
     let Ok(Some(alternatives)) = certificate.subject_alternative_name() else { return names };
     for name in &alternatives.value.general_names {
         let text = match name {
-            GeneralName::DNSName(text) | GeneralName::URI(text) | GeneralName::RFC822Name(text) => {
-                (*text).to_owned()
-            }
+            GeneralName::DNSName(text) => (*text).to_owned(),
             GeneralName::IPAddress(bytes) => match address(bytes) {
                 Some(address) => address.to_string(),
                 None => continue,
@@ -113,6 +108,8 @@ impl FromStr for HostRule {
             None => (false, text),
         };
         let name = name.trim_end_matches('.').to_ascii_lowercase();
+        // An address has many spellings; certificates carry it in bytes.
+        let name = name.parse::<IpAddr>().map_or(name, |address| address.to_string());
         if name.is_empty() {
             return fail("it is empty");
         }
@@ -146,6 +143,8 @@ mod tests {
             ("*.example.com", "*.example.com", false),
             ("build-7", "build-7", true),
             ("127.0.0.1", "127.0.0.1", true),
+            ("2001:DB8:0:0::1", "2001:db8::1", true),
+            ("127.0.0.1", "localhost", false),
         ] {
             assert_eq!(rule.parse::<HostRule>()?.admits(name), want, "{rule} {name}");
         }

@@ -71,6 +71,14 @@ pub(crate) fn sha256(bytes: &[u8]) -> Digest {
     Digest::from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref()).unwrap()
 }
 
+/// Writes a file that its owner alone may read.
+pub(crate) fn private(path: &Path, content: &str) {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file =
+        fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path).unwrap();
+    std::io::Write::write_all(&mut file, content.as_bytes()).unwrap();
+}
+
 pub(crate) fn listener(directory: &Path, serves: Serves) -> Listener {
     Listener {
         serves,
@@ -106,12 +114,12 @@ impl Bench {
         let clock = Arc::new(TestClock::default());
         let ca = create_device_ca(clock.now()).unwrap();
         fs::write(path.join("ca.pem"), &ca.certificate).unwrap();
-        fs::write(path.join("ca.key"), ca.key.as_bytes()).unwrap();
+        private(&path.join("ca.key"), &ca.key);
         let server =
             create_server_certificate(&["localhost".to_owned(), "127.0.0.1".to_owned()], 365, clock.now())
                 .unwrap();
         fs::write(path.join("server.pem"), &server.certificate).unwrap();
-        fs::write(path.join("server.key"), server.key.as_bytes()).unwrap();
+        private(&path.join("server.key"), &server.key);
         let mut config = Config {
             listener: [Serves::Operator, Serves::Device, Serves::Public].map(|s| listener(path, s)).to_vec(),
             device_ca: DeviceCaFiles {

@@ -1,7 +1,8 @@
 //! Devices that are not what they should be.
 
+use firmseal_api::encoding::PageQuery;
 use firmseal_api::enrolment::{CreateToken, Enrol, Renew};
-use firmseal_api::updates::Bootloader;
+use firmseal_api::updates::{Bootloader, Phase, Report, Reports};
 use firmseal_server::Serves;
 use firmseal_testkit::world::firmware;
 use http::StatusCode;
@@ -64,14 +65,16 @@ async fn a_certificate_that_expired_by_the_clock_of_tls_completes_the_handshake(
     params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
     let certificate = params.signed_by(&key, &ca).unwrap();
     let device = bench.device(&admin, "gateway").await;
-    use firmseal_store::Fleet;
+    use firmseal_server::Clock;
+    use firmseal_store::{Allowance, Fleet};
     let record = firmseal_fleet::Certificate {
         fingerprint: crate::bench::sha256(certificate.der()),
         spki: crate::bench::sha256(key.public_key_raw()),
         serial: "01".to_owned(),
         not_after: firmseal_fleet::Time::from_millis(1_609_459_200_000),
     };
-    bench.store.add_certificate(device.id, record).await.unwrap();
+    let allowance = Allowance { now: bench.clock.now(), most: 9 };
+    bench.store.add_certificate(device.id, record, allowance).await.unwrap();
     let client = bench
         .builder(Serves::Device)
         .identity(certificate.pem().as_bytes(), key.serialize_pem().as_bytes())
@@ -233,4 +236,109 @@ fn forge(pem: &str) -> String {
     let text = Base64::encode_string(&der);
     let lines: Vec<_> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
     format!("-----BEGIN CERTIFICATE REQUEST-----\n{}\n-----END CERTIFICATE REQUEST-----\n", lines.join("\n"))
+}
+
+fn report(phase: Phase) -> Report {
+    Report {
+        id: uuid::Uuid::now_v7(),
+        release: None,
+        rollout: None,
+        phase,
+        code: None,
+        message: None,
+        at: None,
+        build: None,
+        request: None,
+        blocks_fetched: 0,
+        blocks_resumed: 0,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_reports_and_renews_so_often_a_day_and_no_more() {
+    let bench = Bench::with(|config| {
+        config.limits.reports_per_day = 5;
+        config.limits.certificates_per_day = 3;
+    })
+    .await;
+    let admin = bench.everything().await;
+    admin.operator().create_product(&product("gateway")).await.unwrap();
+    let device = bench.device(&admin, "gateway").await;
+    let other = bench.device(&admin, "gateway").await;
+    let calls = device.client.device();
+    let first = vec![report(Phase::Downloading); 1];
+    let batch: Vec<Report> = (0..4).map(|_| report(Phase::Trial)).collect();
+    calls.report(&Reports { reports: first.clone() }).await.unwrap();
+    calls.report(&Reports { reports: batch }).await.unwrap();
+    let more = Reports { reports: vec![report(Phase::Confirmed)] };
+    let refused = calls.report(&more).await.unwrap_err();
+    assert_eq!(refused.status(), Some(StatusCode::TOO_MANY_REQUESTS));
+    assert!(refused.is_transient(), "the agent keeps it and comes again");
+    // It still polls, and what was sent before is answered.
+    calls.poll(&poll_at(1)).await.unwrap();
+    assert_eq!(calls.report(&Reports { reports: first }).await.unwrap().stored, 0);
+    other.client.device().report(&more).await.unwrap();
+
+    let renew = async || {
+        let key = rcgen::KeyPair::generate().unwrap();
+        calls.renew(&Renew { csr: csr(&key) }).await
+    };
+    renew().await.unwrap();
+    renew().await.unwrap();
+    assert_eq!(status(renew().await), Some(StatusCode::TOO_MANY_REQUESTS));
+    bench.clock.forward(1);
+    renew().await.unwrap();
+    calls.report(&more).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_has_no_word_in_another_products_rollout() {
+    let bench = Bench::start().await;
+    let admin = bench.everything().await;
+    for name in ["gateway", "camera"] {
+        admin.operator().create_product(&product(name)).await.unwrap();
+    }
+    let release = bench.release(&admin, "gateway", "1.0.0", &firmware(5000, 1)).await;
+    let rollout = bench.rollout(&admin, &release).await;
+    let gateway = bench.device(&admin, "gateway").await;
+    let camera = bench.device(&admin, "camera").await;
+    let reverted = Report {
+        rollout: Some(rollout.id),
+        code: Some(600),
+        message: Some("the health command failed".to_owned()),
+        ..report(Phase::Reverted)
+    };
+    let lie = Report { rollout: Some(rollout.id), ..report(Phase::Confirmed) };
+    gateway.client.device().report(&Reports { reports: vec![reverted.clone()] }).await.unwrap();
+    camera.client.device().report(&Reports { reports: vec![lie] }).await.unwrap();
+    let outcomes = admin.operator().outcomes(rollout.id, &PageQuery::default()).await.unwrap().items;
+    assert_eq!(outcomes.len(), 1);
+    assert_eq!((outcomes[0].device, outcomes[0].phase), (gateway.id, Phase::Reverted));
+    let (code, message) = (outcomes[0].report.code, outcomes[0].report.message.clone());
+    assert_eq!((code, message), (reverted.code, reverted.message), "why it reverted is kept");
+    let kept = admin.operator().device_reports(camera.id, &PageQuery::default()).await.unwrap().items;
+    assert_eq!((kept.len(), kept[0].report.rollout), (1, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_enrolment_token_is_listed_and_revoked() {
+    let bench = Bench::start().await;
+    let admin = bench.everything().await;
+    admin.operator().create_product(&product("gateway")).await.unwrap();
+    let wish = CreateToken {
+        product: "gateway".parse().unwrap(),
+        labels: Default::default(),
+        uses: Some(2),
+        valid_for: None,
+    };
+    let token = admin.operator().create_enrolment_token(&wish).await.unwrap();
+    let listed = admin.operator().enrolment_tokens(&PageQuery::default()).await.unwrap().items;
+    assert_eq!((listed.len(), listed[0].uses, listed[0].expires), (1, 2, token.expires));
+    assert!(!serde_json::to_string(&listed).unwrap().contains(&token.token), "no secrets");
+    let ended = admin.operator().revoke_enrolment_token(listed[0].id).await.unwrap();
+    assert!(ended.expires < token.expires);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let enrol = Enrol { token: token.token, csr: csr(&key) };
+    let refused = bench.anybody(Serves::Device).device().enrol(&enrol).await;
+    assert_eq!(status(refused), Some(StatusCode::FORBIDDEN));
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use firmseal_fleet::Role;
-use firmseal_server::{Clock, Serves, create_server_certificate};
+use firmseal_server::{Clock, Server, Serves, create_server_certificate};
 use firmseal_store::Operators;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -51,12 +51,38 @@ fn client(directory: &Path, file: &str, names: &[&str], issuer: Option<&rcgen::I
     fs::write(directory.join(format!("{file}.key")), key.serialize_pem()).unwrap();
 }
 
+/// A self-signed client certificate with `CA:TRUE` and no key usage, as
+/// `openssl req -x509` makes it.
+fn tool_made(directory: &Path, file: &str, name: &str) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let certificate = params.self_signed(&key).unwrap();
+    fs::write(directory.join(format!("{file}.pem")), certificate.pem()).unwrap();
+    fs::write(directory.join(format!("{file}.key")), key.serialize_pem()).unwrap();
+}
+
+/// A client certificate with one alternative name and no host's name else.
+fn alias(directory: &Path, file: &str, name: rcgen::SanType, issuer: &rcgen::Issuer<'_, rcgen::KeyPair>) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.subject_alt_names = vec![name];
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    let certificate = params.signed_by(&key, issuer).unwrap();
+    fs::write(directory.join(format!("{file}.pem")), certificate.pem()).unwrap();
+    fs::write(directory.join(format!("{file}.key")), key.serialize_pem()).unwrap();
+}
+
 fn authority(name: &str) -> (String, rcgen::Issuer<'static, rcgen::KeyPair>) {
     let key = rcgen::KeyPair::generate().unwrap();
     let mut params = rcgen::CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(rcgen::DnType::CommonName, name);
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
     let certificate = params.self_signed(&key).unwrap();
     (certificate.pem(), rcgen::Issuer::new(params, key))
 }
@@ -108,6 +134,18 @@ async fn only_vouched_for_clients_of_admitted_names_come_in() {
         let chosen = fs::read_to_string(directory.join("chosen.pem")).unwrap();
         fs::write(directory.join("clients.pem"), format!("{one}{two}{chosen}")).unwrap();
         fs::write(directory.join("only-chosen.pem"), chosen).unwrap();
+        // The same, but made by a tool that calls every self-signed
+        // certificate an authority.
+        tool_made(&directory, "tool", "chosen.example.com");
+        let tool = fs::read_to_string(directory.join("tool.pem")).unwrap();
+        fs::write(directory.join("tool-made.pem"), &tool).unwrap();
+        let key = rcgen::KeyPair::from_pem(&fs::read_to_string(directory.join("tool.key")).unwrap()).unwrap();
+        let upstart = rcgen::Issuer::from_ca_cert_pem(&tool, key).unwrap();
+        client(&directory, "upstart", &["chosen.example.com"], Some(&upstart));
+        // Names that are not hosts', spelt like one that is admitted.
+        alias(&directory, "mail", rcgen::SanType::Rfc822Name("ci.example.com".try_into().unwrap()), &first);
+        alias(&directory, "uri", rcgen::SanType::URI("ci.example.com".try_into().unwrap()), &first);
+        alias(&directory, "ip", rcgen::SanType::IpAddress("2001:db8::7".parse().unwrap()), &first);
         // Signed by the key of a chosen client certificate: worth nothing.
         let key =
             rcgen::KeyPair::from_pem(&fs::read_to_string(directory.join("chosen.key")).unwrap()).unwrap();
@@ -117,12 +155,18 @@ async fn only_vouched_for_clients_of_admitted_names_come_in() {
         let mut strict = listener(&directory, Serves::Public);
         strict.validate_client_certificates = true;
         strict.authority = Some(directory.join("clients.pem"));
-        strict.check_remote_host =
-            vec!["ci.example.com".into(), "*.example.org".into(), "chosen.example.com".into()];
+        strict.check_remote_host = vec![
+            "ci.example.com".into(),
+            "*.example.org".into(),
+            "chosen.example.com".into(),
+            "2001:DB8:0::7".into(),
+        ];
         let mut pinned = listener(&directory, Serves::Public);
         pinned.validate_client_certificates = true;
         pinned.authority = Some(directory.join("only-chosen.pem"));
-        config.listener = vec![strict, pinned];
+        let mut tooled = pinned.clone();
+        tooled.authority = Some(directory.join("tool-made.pem"));
+        config.listener = vec![strict, pinned, tooled];
     })
     .await;
     let addresses: Vec<_> = bench.running.as_ref().unwrap().addresses().iter().map(|(_, a)| *a).collect();
@@ -136,6 +180,12 @@ async fn only_vouched_for_clients_of_admitted_names_come_in() {
         (1, "chosen", true),
         (1, "ci", false),
         (1, "climber", false),
+        (0, "mail", false),
+        (0, "uri", false),
+        (0, "ip", true),
+        (2, "tool", true),
+        (2, "upstart", false),
+        (2, "chosen", false),
     ] {
         let (pem, key) = (bench.file(&format!("{file}.pem")), bench.file(&format!("{file}.key")));
         let said =
@@ -218,4 +268,34 @@ async fn an_operator_can_be_a_certificate() {
     let token = token.token("guess").build().unwrap();
     let refused = token.operator().create_product(&product("other")).await.unwrap_err();
     assert_eq!(refused.status().unwrap().as_u16(), 401, "a bad token is not mended by a good certificate");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_others_may_read_are_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench = Bench::start().await;
+    let mode = |name: &str, mode| {
+        fs::set_permissions(bench.file(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let start = async || {
+        let sockets = [tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap()];
+        let mut config = bench.config.clone();
+        config.listener.truncate(1);
+        Server::start_on(config, bench.deps(), sockets.into()).await.err().map(|err| err.to_string())
+    };
+    for name in ["server.key", "ca.key"] {
+        for open in [0o640, 0o604, 0o666] {
+            mode(name, open);
+            let refused = start().await.unwrap();
+            assert!(refused.contains(name) && refused.contains("chmod 600"), "{refused}");
+        }
+        mode(name, 0o600);
+    }
+    assert_eq!(start().await, None);
+    // New files with an open key are not taken; the old ones stay in use.
+    let new = create_server_certificate(&["localhost".to_owned()], 365, bench.clock.now()).unwrap();
+    mode("server.key", 0o644);
+    fs::write(bench.file("server.pem"), &new.certificate).unwrap();
+    fs::write(bench.file("server.key"), new.key.as_bytes()).unwrap();
+    assert_eq!(bench.running.as_ref().unwrap().reload(), 0);
 }

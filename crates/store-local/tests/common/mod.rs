@@ -178,6 +178,7 @@ async fn releases(store: Arc<LocalStore>, round: u64, template: Release) -> Neve
             sequence,
             ..template.clone()
         };
+        store.reserve(&claim, samples::reservation(&release), samples::NOW).await.map_err(name)?;
         store.finish(&claim, release.id.to_string().into(), Some(release.clone())).await.map_err(name)?;
         say(&Ack::Released(release.id, claim.request));
     }
@@ -191,13 +192,14 @@ async fn reports(store: Arc<LocalStore>) -> Never {
     store.insert_token(token.clone()).await.map_err(name)?;
     let mut device = samples::device(&token.product);
     (device.certificate.spki, device.certificate.fingerprint) = (unique(), unique());
-    store.enrol(&token.hash, device.clone(), samples::NOW).await.map_err(name)?;
+    store.enrol(&token.hash, device.clone(), samples::ALLOWANCE).await.map_err(name)?;
     for sequence in 1.. {
         let report = samples::report(device.id, None, Phase::Confirmed);
         let running = Some(samples::running(sequence));
         let reports = vec![report.clone()];
         let equipment = Some(samples::equipment(sequence));
-        let observation = Observation { device: device.id, now: samples::NOW, running, equipment, reports };
+        let observation =
+            Observation { device: device.id, now: samples::NOW, running, equipment, reports, most: u32::MAX };
         store.observe(observation).await.map_err(name)?;
         say(&Ack::Reported(device.id.to_string(), report.id.to_string()));
     }

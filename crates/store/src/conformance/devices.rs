@@ -4,15 +4,17 @@ use firmseal_fleet::{Device, DeviceState, EnrolmentToken};
 use firmseal_manifest::DeviceId;
 use futures_util::future::join_all;
 
-use super::{Engine, conflict, not_found, samples};
-use crate::{Enrolled, Page};
+use super::{Engine, conflict, not_found, refused, samples};
+use crate::{Allowance, Enrolled, Page, StoreError};
 
 /// Runs the group.
 pub async fn all(engine: &dyn Engine) {
     a_token_admits_as_often_as_it_says(engine).await;
     a_lost_answer_is_repeated(engine).await;
     tokens_are_refused_for_a_reason(engine).await;
+    tokens_are_listed_and_ended(engine).await;
     certificates_lead_to_their_device(engine).await;
+    certificates_are_bounded_by_the_day(engine).await;
     devices_are_listed_and_changed(engine).await;
 }
 
@@ -23,9 +25,10 @@ async fn a_token_admits_as_often_as_it_says(engine: &dyn Engine) {
         let token = samples::token("gateway", uses);
         store.insert_token(token.clone()).await.unwrap();
         let devices: Vec<_> = (0..20).map(|_| samples::device(&token.product)).collect();
-        let outcomes =
-            join_all(devices.iter().map(|device| store.enrol(&token.hash, device.clone(), samples::NOW)))
-                .await;
+        let outcomes = join_all(
+            devices.iter().map(|device| store.enrol(&token.hash, device.clone(), samples::ALLOWANCE)),
+        )
+        .await;
         let admitted: Vec<_> = devices
             .iter()
             .zip(&outcomes)
@@ -37,7 +40,7 @@ async fn a_token_admits_as_often_as_it_says(engine: &dyn Engine) {
         for (device, _) in admitted {
             assert_eq!(store.device(device.id).await.unwrap(), *device);
         }
-        conflict(store.enrol(&token.hash, samples::device(&token.product), samples::NOW).await);
+        conflict(store.enrol(&token.hash, samples::device(&token.product), samples::ALLOWANCE).await);
         // Adding the token again does not fill it up.
         store.insert_token(token.clone()).await.unwrap();
         assert_eq!(store.token(&token.hash).await.unwrap().uses, 0);
@@ -51,13 +54,13 @@ async fn a_lost_answer_is_repeated(engine: &dyn Engine) {
     let token = samples::token("gateway", 2);
     store.insert_token(token.clone()).await.unwrap();
     let device = samples::device(&token.product);
-    assert_eq!(store.enrol(&token.hash, device.clone(), samples::NOW).await.unwrap(), Enrolled::New);
+    assert_eq!(store.enrol(&token.hash, device.clone(), samples::ALLOWANCE).await.unwrap(), Enrolled::New);
     // The device asks again with the same key; the server made a new id
     // and certificate for what it took for a new device.
     let certificate = samples::certificate(device.certificate.spki);
     let second = Device { id: DeviceId::new(), certificate: certificate.clone(), ..device.clone() };
     let expected = Device { certificate: certificate.clone(), ..device.clone() };
-    let outcome = store.enrol(&token.hash, second.clone(), samples::NOW).await.unwrap();
+    let outcome = store.enrol(&token.hash, second.clone(), samples::ALLOWANCE).await.unwrap();
     assert_eq!(outcome, Enrolled::Again(Box::new(expected.clone())));
     assert_eq!(store.token(&token.hash).await.unwrap().uses, 1);
     not_found(store.device(second.id).await);
@@ -67,9 +70,9 @@ async fn a_lost_answer_is_repeated(engine: &dyn Engine) {
     // token.
     let other = samples::token("gateway", 1);
     store.insert_token(other.clone()).await.unwrap();
-    conflict(store.enrol(&other.hash, second.clone(), samples::NOW).await);
+    conflict(store.enrol(&other.hash, second.clone(), samples::ALLOWANCE).await);
     store.set_device_state(device.id, DeviceState::Revoked).await.unwrap();
-    conflict(store.enrol(&token.hash, second, samples::NOW).await);
+    conflict(store.enrol(&token.hash, second, samples::ALLOWANCE).await);
 }
 
 async fn tokens_are_refused_for_a_reason(engine: &dyn Engine) {
@@ -81,12 +84,13 @@ async fn tokens_are_refused_for_a_reason(engine: &dyn Engine) {
     store.insert_token(token.clone()).await.unwrap();
     conflict(store.insert_token(EnrolmentToken { expires: samples::later(1), ..token.clone() }).await);
     let device = samples::device(&token.product);
-    not_found(store.enrol(&samples::digest(), device.clone(), samples::NOW).await);
+    not_found(store.enrol(&samples::digest(), device.clone(), samples::ALLOWANCE).await);
     not_found(store.token(&samples::digest()).await);
-    conflict(store.enrol(&token.hash, device.clone(), token.expires).await);
-    conflict(store.enrol(&token.hash, samples::device(&"camera".parse().unwrap()), samples::NOW).await);
+    let late = Allowance { now: token.expires, ..samples::ALLOWANCE };
+    conflict(store.enrol(&token.hash, device.clone(), late).await);
+    conflict(store.enrol(&token.hash, samples::device(&"camera".parse().unwrap()), samples::ALLOWANCE).await);
     assert_eq!(store.token(&token.hash).await.unwrap(), token, "refusals use nothing up");
-    store.enrol(&token.hash, device, samples::NOW).await.unwrap();
+    store.enrol(&token.hash, device, samples::ALLOWANCE).await.unwrap();
 }
 
 async fn certificates_lead_to_their_device(engine: &dyn Engine) {
@@ -97,11 +101,12 @@ async fn certificates_lead_to_their_device(engine: &dyn Engine) {
     let second = samples::certificate(first.spki);
     let third = samples::certificate(samples::digest());
     for certificate in [&second, &third, &second] {
-        store.add_certificate(device.id, certificate.clone()).await.unwrap();
+        store.add_certificate(device.id, certificate.clone(), samples::ALLOWANCE).await.unwrap();
     }
-    not_found(store.add_certificate(DeviceId::new(), samples::certificate(samples::digest())).await);
-    conflict(store.add_certificate(other.id, samples::certificate(first.spki)).await);
-    conflict(store.add_certificate(other.id, third.clone()).await);
+    let fresh = || samples::certificate(samples::digest());
+    not_found(store.add_certificate(DeviceId::new(), fresh(), samples::ALLOWANCE).await);
+    conflict(store.add_certificate(other.id, samples::certificate(first.spki), samples::ALLOWANCE).await);
+    conflict(store.add_certificate(other.id, third.clone(), samples::ALLOWANCE).await);
     store = engine.reopen(store).await;
     let device = Device { certificate: third.clone(), ..device };
     for certificate in [first, second, third] {
@@ -112,7 +117,7 @@ async fn certificates_lead_to_their_device(engine: &dyn Engine) {
     store.set_device_state(device.id, DeviceState::Revoked).await.unwrap();
     let found = store.device_of_certificate(&device.certificate.fingerprint).await.unwrap();
     assert_eq!(found.map(|(device, _)| device.state), Some(DeviceState::Revoked));
-    conflict(store.add_certificate(device.id, samples::certificate(samples::digest())).await);
+    conflict(store.add_certificate(device.id, fresh(), samples::ALLOWANCE).await);
 }
 
 async fn devices_are_listed_and_changed(engine: &dyn Engine) {
@@ -137,4 +142,50 @@ async fn devices_are_listed_and_changed(engine: &dyn Engine) {
     assert_eq!(now.labels.get("ring").map(String::as_str), Some("canary"));
     store.set_device_state(one.id, DeviceState::Active).await.unwrap();
     assert_eq!(store.device(one.id).await.unwrap().state, DeviceState::Active);
+}
+
+async fn tokens_are_listed_and_ended(engine: &dyn Engine) {
+    let mut store = engine.fresh().await;
+    store.insert_product(samples::product("gateway")).await.unwrap();
+    let tokens = [1, 2, 3].map(|uses| samples::token("gateway", uses));
+    for token in &tokens {
+        store.insert_token(token.clone()).await.unwrap();
+    }
+    let [first, second, third] = tokens;
+    assert_eq!(store.tokens(Page::first(2)).await.unwrap(), [third.clone(), second.clone()]);
+    assert_eq!(store.tokens(Page::after(second.hash, 9)).await.unwrap(), std::slice::from_ref(&first));
+    store.end_token(&first.hash, samples::NOW).await.unwrap();
+    store.end_token(&first.hash, samples::later(1)).await.unwrap();
+    not_found(store.end_token(&samples::digest(), samples::NOW).await);
+    store = engine.reopen(store).await;
+    conflict(store.enrol(&first.hash, samples::device(&first.product), samples::ALLOWANCE).await);
+    let ended = EnrolmentToken { expires: samples::NOW, ..first.clone() };
+    assert_eq!(store.token(&first.hash).await.unwrap(), ended);
+    store.enrol(&third.hash, samples::device(&third.product), samples::ALLOWANCE).await.unwrap();
+}
+
+async fn certificates_are_bounded_by_the_day(engine: &dyn Engine) {
+    let mut store = engine.fresh().await;
+    store.insert_product(samples::product("gateway")).await.unwrap();
+    let token = samples::token("gateway", 2);
+    store.insert_token(token.clone()).await.unwrap();
+    let allowance = |seconds| Allowance { now: samples::later(seconds), most: 3 };
+    let device = samples::device(&token.product);
+    store.enrol(&token.hash, device.clone(), allowance(0)).await.unwrap();
+    let next = || samples::certificate(device.certificate.spki);
+    let newest = next();
+    for certificate in [next(), newest.clone()] {
+        store.add_certificate(device.id, certificate, allowance(1)).await.unwrap();
+    }
+    store = engine.reopen(store).await;
+    refused!(store.add_certificate(device.id, next(), allowance(2)).await, StoreError::Quota { .. });
+    // Asking the same again costs nothing, and enrolling again no less.
+    store.add_certificate(device.id, newest.clone(), allowance(2)).await.unwrap();
+    let again = Device { id: DeviceId::new(), certificate: next(), ..device.clone() };
+    refused!(store.enrol(&token.hash, again, allowance(2)).await, StoreError::Quota { .. });
+    assert_eq!(store.device(device.id).await.unwrap().certificate, newest, "refusals change nothing");
+    // Others are not concerned, and a day later there is more.
+    store.enrol(&token.hash, samples::device(&token.product), allowance(2)).await.unwrap();
+    store.add_certificate(device.id, next(), allowance(86_400)).await.unwrap();
+    refused!(store.add_certificate(device.id, next(), allowance(86_400)).await, StoreError::Quota { .. });
 }

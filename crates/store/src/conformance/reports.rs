@@ -5,9 +5,9 @@ use std::slice;
 use firmseal_fleet::{Bootloader, Equipment, Phase, Report, Running, SlotState};
 use firmseal_manifest::{DeviceId, ReleaseId, RolloutId};
 
-use super::{Engine, conflict, not_found, samples};
+use super::{Engine, conflict, not_found, refused, samples};
 use crate::fleet::REPORTS_MAX;
-use crate::{Observation, Observed, Page, Store};
+use crate::{Observation, Observed, Page, Store, StoreError};
 
 /// Runs the group.
 pub async fn all(engine: &dyn Engine) {
@@ -17,10 +17,19 @@ pub async fn all(engine: &dyn Engine) {
     refusals_hold_until_a_person_says_otherwise(engine).await;
     touches_never_go_back(engine).await;
     reports_are_listed(engine).await;
+    outcomes_are_the_newest_of_each_device(engine).await;
+    reports_are_bounded_by_the_day(engine).await;
 }
 
 fn observation(device: DeviceId, running: Option<Running>, reports: &[Report]) -> Observation {
-    Observation { device, now: samples::NOW, running, equipment: None, reports: reports.to_vec() }
+    Observation {
+        device,
+        now: samples::NOW,
+        running,
+        equipment: None,
+        reports: reports.to_vec(),
+        most: samples::ALLOWANCE.most,
+    }
 }
 
 async fn observe(store: &dyn Store, device: DeviceId, reports: &[Report]) -> Observed {
@@ -41,7 +50,8 @@ async fn a_report_counts_once(engine: &dyn Engine) {
         Phase::Installed,
         Phase::Trial,
         Phase::Confirmed,
-        Phase::Reverted,
+        Phase::REVERTED,
+        Phase::Reverted { code: Some(600), message: "the health command failed".to_owned() },
         refused,
         isolated,
     ];
@@ -50,7 +60,7 @@ async fn a_report_counts_once(engine: &dyn Engine) {
     assert_eq!(observed, Observed { recorded: 3, known: 0 });
     store = engine.reopen(store).await;
     let observed = observe(&*store, device.id, &reports).await;
-    assert_eq!(observed, Observed { recorded: 6, known: 3 });
+    assert_eq!(observed, Observed { recorded: 7, known: 3 });
     // Another device may use the same ids: they are its own.
     let stolen = Report { device: other.id, ..reports[0].clone() };
     assert_eq!(observe(&*store, other.id, &[stolen]).await.recorded, 1);
@@ -118,11 +128,11 @@ async fn refusals_hold_until_a_person_says_otherwise(engine: &dyn Engine) {
     store.insert_release(release.clone()).await.unwrap();
     let refused = Phase::Refused { code: 1, message: String::new() };
     let isolated = Phase::Isolated { code: 1, message: String::new() };
-    for phase in [refused, isolated, Phase::Reverted] {
+    for phase in [refused, isolated, Phase::REVERTED] {
         let confirmed = samples::report(device.id, Some(release.id), Phase::Confirmed);
         let failed = Phase::Failed { code: 900, message: String::new() };
         let failed = samples::report(device.id, Some(release.id), failed);
-        let unknown = samples::report(device.id, Some(ReleaseId::new()), Phase::Reverted);
+        let unknown = samples::report(device.id, Some(ReleaseId::new()), Phase::REVERTED);
         observe(&*store, device.id, &[confirmed, failed, unknown]).await;
         assert!(store.device(device.id).await.unwrap().held.is_empty());
         let report = samples::report(device.id, Some(release.id), phase);
@@ -153,24 +163,86 @@ async fn reports_are_listed(engine: &dyn Engine) {
     let store = engine.fresh().await;
     let one = samples::enrolled(&*store, "gateway").await;
     let two = samples::enrolled(&*store, "gateway").await;
-    let rollout = RolloutId::new();
-    let mut all = Vec::new();
-    for device in [one.id, two.id, one.id, two.id] {
-        let report = Report { rollout: Some(rollout), ..samples::report(device, None, Phase::Downloading) };
-        observe(&*store, device, slice::from_ref(&report)).await;
-        all.insert(0, report);
+    for device in [one.id, two.id, one.id, two.id, one.id] {
+        observe(&*store, device, &[samples::report(device, None, Phase::Downloading)]).await;
     }
-    observe(&*store, one.id, &[samples::report(one.id, None, Phase::Offered)]).await;
-    let mut page = Page::first(3);
-    let mut listed = Vec::new();
-    while let Some(items) = Some(store.rollout_reports(rollout, page).await.unwrap())
-        && let Some(last) = items.last()
-    {
-        page = Page::after((last.device, last.id), 3);
-        listed.extend(items);
-    }
-    assert_eq!(listed, all);
     let newest = store.reports(one.id, Page::first(1)).await.unwrap().remove(0);
     assert_eq!(store.reports(one.id, Page::after(newest.id, 9)).await.unwrap().len(), 2);
     not_found(store.reports(DeviceId::new(), Page::first(9)).await);
+}
+
+async fn outcomes_are_the_newest_of_each_device(engine: &dyn Engine) {
+    let mut store = engine.fresh().await;
+    let release = samples::release(&*store, "gateway", "1.0.0", 1).await;
+    store.insert_release(release.clone()).await.unwrap();
+    let (rollout, other) = (samples::rollout(&release), samples::rollout(&release));
+    for rollout in [&rollout, &other] {
+        store.insert_rollout(rollout.clone()).await.unwrap();
+    }
+    let mut newest = std::collections::BTreeMap::new();
+    let mut devices = Vec::new();
+    for _ in 0..5 {
+        devices.push(samples::enrolled(&*store, "gateway").await.id);
+    }
+    for phase in [Phase::Downloading, Phase::Trial, Phase::Confirmed] {
+        for device in devices.iter().rev() {
+            let said = samples::report(*device, Some(release.id), phase.clone());
+            let report = Report { rollout: Some(rollout.id), ..said };
+            observe(&*store, *device, slice::from_ref(&report)).await;
+            newest.insert(device.to_string(), report);
+        }
+    }
+    // What is newer, but about another rollout or none, says nothing here;
+    // and a device of another product has no word at all.
+    let later = samples::report(devices[0], None, Phase::Offered);
+    let foreign = Report { rollout: Some(other.id), ..samples::report(devices[0], None, Phase::Offered) };
+    observe(&*store, devices[0], &[later, foreign.clone()]).await;
+    let camera = samples::enrolled(&*store, "camera").await.id;
+    for named in [rollout.id, RolloutId::new()] {
+        let intruder = Report { rollout: Some(named), ..samples::report(camera, None, Phase::Confirmed) };
+        assert_eq!(observe(&*store, camera, slice::from_ref(&intruder)).await.recorded, 1);
+        let kept = store.reports(camera, Page::first(1)).await.unwrap().remove(0);
+        assert_eq!(kept, Report { rollout: None, ..intruder }, "kept, but not as a word about the rollout");
+    }
+    store = engine.reopen(store).await;
+    let expected: Vec<Report> = newest.into_values().collect();
+    for limit in [1, 2, 5, 100] {
+        let mut page = Page::first(limit);
+        let mut listed = Vec::new();
+        loop {
+            let items = store.outcomes(rollout.id, page).await.unwrap();
+            assert!(items.len() <= limit as usize);
+            let Some(last) = items.last() else { break };
+            page = Page::after(last.device, limit);
+            listed.extend(items);
+        }
+        assert_eq!(listed, expected);
+    }
+    assert_eq!(store.outcomes(other.id, Page::first(9)).await.unwrap(), [foreign]);
+}
+
+async fn reports_are_bounded_by_the_day(engine: &dyn Engine) {
+    let mut store = engine.fresh().await;
+    let device = samples::enrolled(&*store, "gateway").await.id;
+    let other = samples::enrolled(&*store, "gateway").await.id;
+    let send = async |store: &dyn Store, device, seconds, reports: &[Report]| {
+        let now = samples::later(seconds);
+        store.observe(Observation { now, most: 5, ..observation(device, None, reports) }).await
+    };
+    let fresh = |device, count| -> Vec<Report> {
+        (0..count).map(|_| samples::report(device, None, Phase::Offered)).collect()
+    };
+    let first = fresh(device, 3);
+    send(&*store, device, 0, &first).await.unwrap();
+    store = engine.reopen(store).await;
+    refused!(send(&*store, device, 1, &fresh(device, 3)).await, StoreError::Quota { .. });
+    assert_eq!(store.reports(device, Page::first(9)).await.unwrap().len(), 3, "whole or not at all");
+    send(&*store, device, 1, &fresh(device, 2)).await.unwrap();
+    refused!(send(&*store, device, 2, &fresh(device, 1)).await, StoreError::Quota { .. });
+    // What is known already is answered, as is a word without reports.
+    assert_eq!(send(&*store, device, 2, &first).await.unwrap(), Observed { recorded: 0, known: 3 });
+    send(&*store, device, 2, &[]).await.unwrap();
+    send(&*store, other, 2, &fresh(other, 5)).await.unwrap();
+    send(&*store, device, 86_400, &fresh(device, 3)).await.unwrap();
+    refused!(send(&*store, device, 86_400, &fresh(device, 1)).await, StoreError::Quota { .. });
 }

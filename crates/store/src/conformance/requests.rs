@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use firmseal_fleet::Release;
 use firmseal_manifest::RequestId;
 use futures_util::future::join_all;
 
-use super::{Engine, conflict, not_found, samples};
-use crate::{Begin, Claim, Finished, NewRequest};
+use super::{Engine, conflict, not_found, refused, samples};
+use crate::{Begin, Claim, Finished, NewRequest, Reservation, StoreError};
 
 /// Runs the group.
 pub async fn all(engine: &dyn Engine) {
@@ -14,6 +15,8 @@ pub async fn all(engine: &dyn Engine) {
     of_many_at_once_one_is_fresh(engine).await;
     leases_run_out_and_fence(engine).await;
     a_release_comes_with_its_result(engine).await;
+    one_at_a_time_reserves_a_product(engine).await;
+    a_reservation_ends_with_its_claim(engine).await;
 }
 
 fn claim(begin: Begin) -> Claim {
@@ -85,6 +88,11 @@ async fn a_release_comes_with_its_result(engine: &dyn Engine) {
     let mut release = samples::release(&*store, "gateway", "1.0.0", 1).await;
     conflict(store.finish(&claim, b"signed".to_vec(), Some(release.clone())).await);
     release.request = claim.request;
+    conflict(store.finish(&claim, b"signed".to_vec(), Some(release.clone())).await);
+    let other = Reservation { sequence: 2, ..samples::reservation(&release) };
+    store.reserve(&claim, other, samples::NOW).await.unwrap();
+    conflict(store.finish(&claim, b"signed".to_vec(), Some(release.clone())).await);
+    store.reserve(&claim, samples::reservation(&release), samples::NOW).await.unwrap();
     let mut bad = release.clone();
     bad.envelope = samples::digest();
     not_found(store.finish(&claim, b"signed".to_vec(), Some(bad)).await);
@@ -95,4 +103,64 @@ async fn a_release_comes_with_its_result(engine: &dyn Engine) {
     store = engine.reopen(store).await;
     assert_eq!(store.release_of_request(claim.request).await.unwrap(), Some(release));
     assert!(store.result(claim.request).await.unwrap().is_some());
+}
+
+async fn one_at_a_time_reserves_a_product(engine: &dyn Engine) {
+    let store = engine.fresh().await;
+    let first = samples::release(&*store, "gateway", "1.0.0", 5).await;
+    let wanted = samples::reservation(&first);
+    let mut claims = Vec::new();
+    for number in 0..20 {
+        let asked = samples::request(&format!("ci/{number}"), samples::digest());
+        claims.push(claim(store.begin(asked).await.unwrap()));
+    }
+    // Every one has a claim of its own, and all name the same sequence.
+    let outcomes =
+        join_all(claims.iter().map(|claim| store.reserve(claim, wanted.clone(), samples::NOW))).await;
+    let winner = outcomes.iter().position(Result::is_ok).unwrap();
+    for (number, outcome) in outcomes.into_iter().enumerate() {
+        if number != winner {
+            refused!(outcome, StoreError::Busy { .. });
+        }
+    }
+    let loser = &claims[usize::from(winner == 0)];
+    let above = Reservation { sequence: 6, version: "2.0.0".parse().unwrap(), ..wanted.clone() };
+    refused!(store.reserve(loser, above.clone(), samples::NOW).await, StoreError::Busy { .. });
+    // Another product is free, and the winner may ask again.
+    let camera = Reservation { product: "camera".parse().unwrap(), ..wanted.clone() };
+    store.insert_product(samples::product("camera")).await.unwrap();
+    store.reserve(loser, camera, samples::NOW).await.unwrap();
+    store.reserve(&claims[winner], wanted.clone(), samples::NOW).await.unwrap();
+    let release = Release { request: claims[winner].request, ..first };
+    store.finish(&claims[winner], b"signed".to_vec(), Some(release)).await.unwrap();
+    conflict(store.reserve(loser, wanted.clone(), samples::NOW).await);
+    let same_version = Reservation { sequence: 6, ..wanted };
+    conflict(store.reserve(loser, same_version, samples::NOW).await);
+    store.reserve(loser, above, samples::NOW).await.unwrap();
+}
+
+async fn a_reservation_ends_with_its_claim(engine: &dyn Engine) {
+    let store = engine.fresh().await;
+    let release = samples::release(&*store, "gateway", "1.0.0", 5).await;
+    let wanted = samples::reservation(&release);
+    let begin = async |key: &str| {
+        let asked = samples::request(key, samples::digest());
+        (claim(store.begin(asked.clone()).await.unwrap()), asked)
+    };
+    let (one, asked) = begin("ci/1").await;
+    let (two, _) = begin("ci/2").await;
+    store.reserve(&one, wanted.clone(), samples::NOW).await.unwrap();
+    store.abandon(&one).await.unwrap();
+    conflict(store.reserve(&one, wanted.clone(), samples::NOW).await);
+    store.reserve(&two, wanted.clone(), samples::NOW).await.unwrap();
+    // Its lease runs out; the next one takes the product over, and what was
+    // signed meanwhile is released by nobody.
+    let late = NewRequest { now: samples::later(30), ..asked };
+    let three = claim(store.begin(late).await.unwrap());
+    refused!(store.reserve(&three, wanted.clone(), samples::later(59)).await, StoreError::Busy { .. });
+    store.reserve(&three, wanted.clone(), samples::later(60)).await.unwrap();
+    let slow = Release { request: two.request, ..release.clone() };
+    conflict(store.finish(&two, b"signed".to_vec(), Some(slow)).await);
+    let done = Release { request: three.request, ..release };
+    store.finish(&three, b"signed".to_vec(), Some(done)).await.unwrap();
 }

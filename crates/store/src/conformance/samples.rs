@@ -12,7 +12,7 @@ use firmseal_manifest::{ArtifactId, DeviceId, Digest, ProductId, ReleaseId, Requ
 use semver::Version;
 use uuid::Uuid;
 
-use crate::{NewRequest, Store};
+use crate::{Allowance, NewRequest, Reservation, Store};
 
 /// A time that is as good as any.
 pub const NOW: Time = Time::from_millis(1_800_000_000_000);
@@ -108,6 +108,19 @@ pub fn request(key: &str, fingerprint: Digest) -> NewRequest {
     }
 }
 
+/// What a claim reserves for a release.
+pub fn reservation(release: &Release) -> Reservation {
+    Reservation {
+        product: release.product.clone(),
+        channel: release.channel.clone(),
+        version: release.version.clone(),
+        sequence: release.sequence,
+    }
+}
+
+/// More than any test uses up.
+pub const ALLOWANCE: Allowance = Allowance { now: NOW, most: 10_000 };
+
 /// An enrolment token.
 pub fn token(product: &str, uses: u32) -> EnrolmentToken {
     EnrolmentToken {
@@ -148,7 +161,7 @@ pub async fn enrolled(store: &dyn Store, product: &str) -> Device {
     let token = token(product, 1);
     store.insert_token(token.clone()).await.unwrap();
     let device = device(&token.product);
-    store.enrol(&token.hash, device.clone(), NOW).await.unwrap();
+    store.enrol(&token.hash, device.clone(), ALLOWANCE).await.unwrap();
     device
 }
 
