@@ -57,31 +57,55 @@ pub fn boot<'a>(
     image: Image,
     crypto: &impl Crypto,
 ) -> Result<Bootable<'a>, Refusal> {
+    consider(envelope, device, image, crypto)?.boot(measured, device)
+}
+
+/// A release that may boot on this device, once its slots were measured: it
+/// says how much there is to measure before a byte is hashed.
+#[derive(Clone, Debug)]
+pub struct Candidate<'a> {
+    judged: Judged<'a>,
+}
+
+/// The first half of [`boot`]: everything but the image itself.
+pub fn consider<'a>(
+    envelope: &'a [u8],
+    device: &Device<'_>,
+    image: Image,
+    crypto: &impl Crypto,
+) -> Result<Candidate<'a>, Refusal> {
     let purpose = match image {
         Image::Trial => Purpose::Trial,
         Image::Confirmed => Purpose::Boot,
     };
-    let judged = judge(envelope, device, crypto, purpose)?;
-    // Every component must match its facts, whatever the commands say: a
-    // manifest that validates nothing must not boot anything.
-    for (index, facts) in judged.facts.components().enumerate() {
-        let measured = measured.get(index).ok_or(Refusal::ImageMismatch)?;
-        if measured.size() != facts.tree.size() {
-            return Err(Refusal::ImageMismatch);
-        }
-    }
-    let mut machine = Machine::validation(&judged.authenticated, device.identity(), &judged.slots);
-    loop {
-        match machine.next()? {
-            Action::Finished => break,
-            Action::Measure { component, .. } => {
-                machine.done(measured.get(component).map_or(Outcome::Failed, |m| Outcome::Measured(*m)));
+    judge(envelope, device, crypto, purpose).map(|judged| Candidate { judged })
+}
+
+impl<'a> Candidate<'a> {
+    /// The second half of [`boot`].
+    pub fn boot(self, measured: &[Measured], device: &Device<'_>) -> Result<Bootable<'a>, Refusal> {
+        let judged = self.judged;
+        // Every component must match its facts, whatever the commands say: a
+        // manifest that validates nothing must not boot anything.
+        for (index, facts) in judged.facts.components().enumerate() {
+            let measured = measured.get(index).ok_or(Refusal::ImageMismatch)?;
+            if measured.size() != facts.tree.size() {
+                return Err(Refusal::ImageMismatch);
             }
-            // A content check would need the slot itself.
-            _ => return Err(Refusal::CommandNotAllowed(condition::CHECK_CONTENT)),
         }
+        let mut machine = Machine::validation(&judged.authenticated, device.identity(), &judged.slots);
+        loop {
+            match machine.next()? {
+                Action::Finished => break,
+                Action::Measure { component, .. } => {
+                    machine.done(measured.get(component).map_or(Outcome::Failed, |m| Outcome::Measured(*m)));
+                }
+                // A content check would need the slot itself.
+                _ => return Err(Refusal::CommandNotAllowed(condition::CHECK_CONTENT)),
+            }
+        }
+        if machine.all_matched() { Ok(Bootable { judged }) } else { Err(Refusal::ImageMismatch) }
     }
-    if machine.all_matched() { Ok(Bootable { judged }) } else { Err(Refusal::ImageMismatch) }
 }
 
 /// What a boot knows of the image.
@@ -144,6 +168,7 @@ macro_rules! judged {
 }
 
 judged!(Admitted);
+judged!(Candidate);
 judged!(Bootable);
 
 impl<'a> Admitted<'a> {

@@ -44,7 +44,7 @@ mod version;
 mod webauthn;
 
 pub use action::{Action, Identity, Outcome};
-pub use admit::{Admitted, Bootable, Image, admit, boot};
+pub use admit::{Admitted, Bootable, Candidate, Image, admit, boot, consider};
 pub use cbor::Bstr;
 pub use checkpoint::Witnessed;
 pub use crypto::{Crypto, Hasher};

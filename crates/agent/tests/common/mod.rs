@@ -108,7 +108,6 @@ pub struct Recipe {
     pub slot: Option<u64>,
     pub block: BlockSize,
     pub signer: u8,
-    pub delegation: u64,
 }
 
 impl Recipe {
@@ -124,7 +123,6 @@ impl Recipe {
             slot: None,
             block: BlockSize::B4096,
             signer: 2,
-            delegation: 0,
         }
     }
 
@@ -140,7 +138,8 @@ impl Recipe {
             version: semver::Version::new(self.sequence, 0, 0),
             sequence: self.sequence,
             epoch: self.epoch,
-            delegation: self.delegation,
+            delegation: 0,
+            rollback_of: None,
             components: self
                 .components
                 .iter()

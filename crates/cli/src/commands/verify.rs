@@ -9,7 +9,7 @@ use firmseal_core::crypto::RustCrypto;
 use firmseal_core::limits::{COMPONENTS_MAX, ENVELOPE_MAX, ROOT_MAX};
 use firmseal_core::{
     Action, Admitted, Component, Device, Envelope, Facts, Measured, Measurement, Outcome, Refusal, Role,
-    Root, Tree, Verifier, admit, authenticate, Trust,
+    Root, Tree, Trust, Verifier, admit, authenticate,
 };
 use firmseal_manifest::{TreeBuilder, bundle};
 use serde::Deserialize;
