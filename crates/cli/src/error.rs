@@ -118,7 +118,10 @@ impl From<StoreError> for CliError {
 
 impl From<KeysError> for CliError {
     fn from(error: KeysError) -> CliError {
-        CliError::new(Kind::Local, error)
+        match error {
+            KeysError::Io { path, error } => CliError::from(error).about(path.display()),
+            other => CliError::new(Kind::Local, other),
+        }
     }
 }
 

@@ -68,6 +68,48 @@ pub fn list(uri: &KeyUri) -> Result<Vec<Listed>> {
 
 impl From<Pkcs11Error> for CliError {
     fn from(error: Pkcs11Error) -> CliError {
-        CliError::new(Kind::Unavailable, error)
+        let kind = match &error {
+            Pkcs11Error::WrongPin | Pkcs11Error::PinLocked | Pkcs11Error::FinalTry | Pkcs11Error::NoPin => {
+                Kind::NotAllowed
+            }
+            Pkcs11Error::NoModulePath
+            | Pkcs11Error::AmbiguousToken { .. }
+            | Pkcs11Error::AmbiguousKey { .. } => Kind::Usage,
+            Pkcs11Error::NoKey { .. } => Kind::NotFound,
+            Pkcs11Error::Exists(_) => Kind::Conflict,
+            Pkcs11Error::Module { .. } | Pkcs11Error::Thread(_) => Kind::Local,
+            Pkcs11Error::NotForSigning(_)
+            | Pkcs11Error::NoPublicKey
+            | Pkcs11Error::UnsupportedKey(_)
+            | Pkcs11Error::NotConfined(_)
+            | Pkcs11Error::Replaced
+            | Pkcs11Error::Refused(_) => Kind::Refused,
+            // A token that is unplugged is none that matches.
+            Pkcs11Error::NoToken { .. }
+            | Pkcs11Error::TimedOut
+            | Pkcs11Error::Lost(_)
+            | Pkcs11Error::Busy(_) => Kind::Unavailable,
+        };
+        CliError::new(kind, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pin_that_is_refused_is_not_out_of_reach() {
+        for (error, kind) in [
+            (Pkcs11Error::WrongPin, Kind::NotAllowed),
+            (Pkcs11Error::PinLocked, Kind::NotAllowed),
+            (Pkcs11Error::FinalTry, Kind::NotAllowed),
+            (Pkcs11Error::NoToken { present: String::new() }, Kind::Unavailable),
+            (Pkcs11Error::TimedOut, Kind::Unavailable),
+            (Pkcs11Error::NoKey { present: String::new() }, Kind::NotFound),
+            (Pkcs11Error::NoModulePath, Kind::Usage),
+        ] {
+            assert_eq!(CliError::from(error).kind, kind);
+        }
     }
 }

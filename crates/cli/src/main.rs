@@ -10,16 +10,19 @@ mod backoff;
 mod certificate_file;
 mod certificates;
 mod commands;
+mod confine;
 mod download;
 mod error;
 mod keys;
 mod newfile;
+mod operator;
 mod output;
 mod place;
 mod product_file;
 mod profile;
 mod progress;
 mod record;
+mod unechoed;
 mod units;
 mod upload;
 
@@ -65,9 +68,11 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    // Before anything else: arguments and environment may name secrets.
+    let confined = confine::confine();
     let cli = Cli::parse();
     let output = Output::new(cli.json);
-    match commands::run(cli.command, cli.profile.as_deref(), &output) {
+    match confined.and_then(|()| commands::run(cli.command, cli.profile.as_deref(), &output)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output.error(&error);

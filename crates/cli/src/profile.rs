@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use firmseal_api::client::{Client, ClientError};
+use firmseal_keys::private;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{CliError, Kind, Result, file};
@@ -18,8 +19,17 @@ pub struct Profile {
     pub server: String,
     /// Certificate authorities that the server's certificate must chain to.
     pub authority: PathBuf,
-    /// File with the operator's token, readable by its owner only.
-    pub token: PathBuf,
+    /// File with the operator's token, readable by its owner only. May be
+    /// left out where the certificate says who the operator is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<PathBuf>,
+    /// Client certificate with its chain, PEM, for a listener that demands
+    /// one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// Private key of the certificate, PEM, readable by its owner only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
 }
 
 impl Profile {
@@ -34,19 +44,39 @@ impl Profile {
             .map_err(|error| CliError::new(Kind::Usage, error.message()).about(path.display()))?;
         let base = path.parent().unwrap_or(Path::new(""));
         profile.authority = base.join(&profile.authority);
-        profile.token = base.join(&profile.token);
+        for path in [&mut profile.token, &mut profile.certificate, &mut profile.key].into_iter().flatten() {
+            *path = base.join(&*path);
+        }
+        let unusable =
+            |why: &str, hint: &str| Err(CliError::new(Kind::Usage, why).about(path.display()).hint(hint));
+        if profile.certificate.is_some() != profile.key.is_some() {
+            return unusable("certificate and key go together", "name both files, or neither");
+        }
+        if profile.token.is_none() && profile.certificate.is_none() {
+            return unusable(
+                "there is neither token nor certificate",
+                "name the token's file: token = \"...\"",
+            );
+        }
         Ok(profile)
     }
 
     /// A client for this server, as this operator.
     pub fn client(&self) -> Result<Client> {
         let authority = std::fs::read(&self.authority).map_err(file(&self.authority))?;
-        let token = std::fs::read_to_string(&self.token).map_err(file(&self.token))?;
-        Client::builder(&self.server)
-            .authorities(&authority)
-            .token(token.trim())
-            .build()
-            .map_err(CliError::from)
+        let mut builder = Client::builder(&self.server).authorities(&authority);
+        if let (Some(certificate), Some(key)) = (&self.certificate, &self.key) {
+            let chain = std::fs::read(certificate).map_err(file(certificate))?;
+            builder = builder.identity(&chain, &private::read(key)?);
+        }
+        if let Some(path) = &self.token {
+            let token = private::read(path)?;
+            let token = std::str::from_utf8(&token).map_err(|_| {
+                CliError::new(Kind::Local, "holds no token: it is not text").about(path.display())
+            })?;
+            builder = builder.token(token.trim());
+        }
+        builder.build().map_err(CliError::from)
     }
 }
 

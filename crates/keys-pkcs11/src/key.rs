@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
-use cryptoki::object::ObjectHandle;
+use cryptoki::object::{AttributeType, ObjectHandle};
 use cryptoki::slot::Limit;
 use firmseal_keys::pkcs11_uri::ObjectType;
 use firmseal_keys::pool::{Pool, PoolOptions};
@@ -43,7 +43,7 @@ impl Default for Options {
 /// A signer with its key in a PKCS#11 token.
 pub struct Pkcs11Key {
     shared: Arc<Shared>,
-    pool: Pool<Tbs, Result<Signature, SignError>>,
+    pool: Pool<Ask, Result<Option<Signature>, SignError>>,
     protection: Protection,
     uri: Pkcs11Uri,
 }
@@ -58,6 +58,14 @@ struct Shared {
     latched: AtomicBool,
     /// The session that opened the key, for the first worker that needs one.
     first: Mutex<Option<Held>>,
+}
+
+/// What a worker is asked for.
+enum Ask {
+    /// A signature.
+    Sign(Tbs),
+    /// Whether it could sign.
+    Ready,
 }
 
 /// A session and the key's handle in it.
@@ -133,7 +141,10 @@ impl Pkcs11Key {
         let for_workers = Arc::clone(&shared);
         let pool = Pool::new("pkcs11-key", pool_options, move || {
             let mut worker = Worker { shared: Arc::clone(&for_workers), held: None };
-            move |tbs: Tbs| worker.sign(&tbs)
+            move |ask: Ask| match ask {
+                Ask::Sign(tbs) => worker.sign(&tbs).map(Some),
+                Ask::Ready => worker.ready().map(|()| None),
+            }
         });
         let pool = pool.map_err(|error| Pkcs11Error::Thread(error.to_string()))?;
         Ok(Pkcs11Key { shared, pool, protection, uri: found })
@@ -160,6 +171,12 @@ impl Pkcs11Key {
     }
 }
 
+impl Pkcs11Key {
+    async fn ask(&self, ask: Ask) -> Result<Option<Signature>, SignError> {
+        self.pool.submit(ask).await.unwrap_or_else(|error| Err(SignError::Unavailable(error.to_string())))
+    }
+}
+
 impl fmt::Debug for Pkcs11Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Pkcs11Key({})", self.describe())
@@ -176,7 +193,19 @@ impl Signer for Pkcs11Key {
         if self.shared.latched.load(Ordering::Acquire) {
             return Err(SignError::WrongPin);
         }
-        self.pool.submit(tbs).await.unwrap_or_else(|error| Err(SignError::Unavailable(error.to_string())))
+        match self.ask(Ask::Sign(tbs)).await? {
+            Some(signature) => Ok(signature),
+            None => Err(SignError::BadSignature),
+        }
+    }
+
+    /// A session with the token, and the key in it. The token itself is
+    /// asked: a session that was opened an hour ago says nothing.
+    async fn ready(&self) -> Result<(), SignError> {
+        if self.shared.latched.load(Ordering::Acquire) {
+            return Err(SignError::WrongPin);
+        }
+        self.ask(Ask::Ready).await.map(drop)
     }
 }
 
@@ -228,6 +257,43 @@ impl Worker {
             }
             Err(error) => {
                 // Never used again: an operation may be left half done in it.
+                let error = Pkcs11Error::from(error);
+                if error.is_lost() {
+                    held.connection.forget();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// As [`Worker::sign`], without a signature: a session that was lost is
+    /// opened once more.
+    fn ready(&mut self) -> Result<(), SignError> {
+        let answer = match self.look() {
+            Err(error) if error.is_lost() => self.look(),
+            answer => answer,
+        };
+        answer.map_err(|error| {
+            if error.is_pin() {
+                self.shared.latched.store(true, Ordering::Release);
+            }
+            SignError::from(error)
+        })
+    }
+
+    /// Reads an attribute of the private key: this needs token, login and
+    /// handle, and uses no key.
+    fn look(&mut self) -> Result<(), Pkcs11Error> {
+        let held = match self.held.take() {
+            Some(held) => held,
+            None => self.reopen()?,
+        };
+        match held.connection.session()?.get_attributes(held.key, &[AttributeType::Sign]) {
+            Ok(_) => {
+                self.held = Some(held);
+                Ok(())
+            }
+            Err(error) => {
                 let error = Pkcs11Error::from(error);
                 if error.is_lost() {
                     held.connection.forget();

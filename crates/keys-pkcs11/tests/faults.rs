@@ -95,6 +95,25 @@ fn what_fails_twice_is_unavailable_and_comes_back() {
 }
 
 #[test]
+fn readiness_asks_the_token_and_uses_no_key() {
+    isolated("readiness_asks_the_token_and_uses_no_key", |bench| {
+        let key = bench.key(KeyAlgorithm::P256, ONE);
+        bench.take_calls("C_Sign");
+        assert!(wait(key.ready()).is_ok());
+        bench.fault("C_GetAttributeValue", "fail 32 1");
+        assert!(wait(key.ready()).is_ok(), "a lost session comes back");
+        bench.fault("C_GetAttributeValue", "fail 32 1");
+        bench.fault("C_GetTokenInfo", "fail e0 99");
+        let answer = wait(key.ready());
+        assert!(matches!(answer, Err(SignError::Unavailable(_))), "{answer:?}");
+        bench.clear("C_GetTokenInfo");
+        assert!(wait(key.ready()).is_ok());
+        assert_eq!(bench.take_calls("C_Sign"), 0);
+        assert!(sign(&key).is_ok());
+    });
+}
+
+#[test]
 fn a_token_that_was_pulled_out_is_unavailable_until_it_returns() {
     isolated("a_token_that_was_pulled_out_is_unavailable_until_it_returns", |bench| {
         let key = bench.key(KeyAlgorithm::P256, ONE);

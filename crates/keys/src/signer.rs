@@ -59,6 +59,13 @@ pub trait Signer: Send + Sync {
         intent: Logged<Intent>,
         tbs: Tbs,
     ) -> impl Future<Output = Result<Signature, SignError>> + Send;
+
+    /// Whether the key can be reached right now, asked without using it: a
+    /// use needs a logged intent. A key in memory always can; a backend with
+    /// a token behind it asks the token.
+    fn ready(&self) -> impl Future<Output = Result<(), SignError>> + Send {
+        std::future::ready(Ok(()))
+    }
 }
 
 /// What every backend asks before it touches its key: is the input of a
@@ -78,6 +85,9 @@ pub fn check(key: &PublicKey, intent: &Logged<Intent>, tbs: &Tbs) -> Result<(), 
 /// A signature on its way, from a signer behind a pointer.
 pub type Signing<'a> = Pin<Box<dyn Future<Output = Result<Signature, SignError>> + Send + 'a>>;
 
+/// An answer about readiness on its way.
+pub type Asking<'a> = Pin<Box<dyn Future<Output = Result<(), SignError>> + Send + 'a>>;
+
 /// [`Signer`] as an object: a server holds `Arc<dyn DynSigner>` and does not
 /// know which backend it is. Every signer is one, and the object is itself
 /// a [`Signer`], so the contract is written down once.
@@ -87,6 +97,9 @@ pub trait DynSigner: Send + Sync {
 
     /// As [`Signer::sign`]. One allocation: nothing beside a signature.
     fn dyn_sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Signing<'_>;
+
+    /// As [`Signer::ready`].
+    fn dyn_ready(&self) -> Asking<'_>;
 }
 
 impl<S: Signer> DynSigner for S {
@@ -96,6 +109,10 @@ impl<S: Signer> DynSigner for S {
 
     fn dyn_sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Signing<'_> {
         Box::pin(self.sign(intent, tbs))
+    }
+
+    fn dyn_ready(&self) -> Asking<'_> {
+        Box::pin(self.ready())
     }
 }
 
@@ -107,6 +124,10 @@ impl Signer for dyn DynSigner + '_ {
     async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
         self.dyn_sign(intent, tbs).await
     }
+
+    async fn ready(&self) -> Result<(), SignError> {
+        self.dyn_ready().await
+    }
 }
 
 impl<S: Signer + ?Sized> Signer for Arc<S> {
@@ -116,5 +137,9 @@ impl<S: Signer + ?Sized> Signer for Arc<S> {
 
     async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
         (**self).sign(intent, tbs).await
+    }
+
+    async fn ready(&self) -> Result<(), SignError> {
+        (**self).ready().await
     }
 }

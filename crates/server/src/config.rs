@@ -5,12 +5,15 @@
 
 mod limits;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use firmseal_api::access::Role;
 use serde::Deserialize;
 
+use crate::app::NamedOperator;
 use crate::tls::{Door, HostRule, TlsSettings};
 
 pub use limits::Limits;
@@ -83,6 +86,16 @@ fn loopback() -> IpAddr {
     IpAddr::V4(Ipv4Addr::LOCALHOST)
 }
 
+/// An operator who is known by a name in a client certificate.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateOperator {
+    /// A common name, DNS name or IP address, as it stands there.
+    pub name: String,
+    /// What it allows.
+    pub roles: BTreeSet<Role>,
+}
+
 /// The device CA.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -106,6 +119,9 @@ fn ninety() -> u32 {
 pub struct Config {
     /// The listeners.
     pub listener: Vec<Listener>,
+    /// Operators who are known by their client certificate.
+    #[serde(default)]
+    pub operator: Vec<CertificateOperator>,
     /// The device CA.
     pub device_ca: DeviceCaFiles,
     /// What bounds callers.
@@ -170,6 +186,12 @@ impl Config {
                 hint: "leave it out to get the default".to_owned(),
             });
         }
+        self.check_operators().map_err(|(name, why, hint)| ConfigError {
+            file: file.to_owned(),
+            line: text.lines().position(|line| line.contains(&format!("\"{name}\""))).map(|line| line + 1),
+            why: format!("operator `{name}`: {why}"),
+            hint: hint.to_owned(),
+        })?;
         for (index, listener) in self.listener.iter().enumerate() {
             listener.check().map_err(|(why, hint)| ConfigError {
                 file: file.to_owned(),
@@ -179,6 +201,42 @@ impl Config {
             })?;
         }
         Ok(())
+    }
+}
+
+impl Config {
+    fn check_operators(&self) -> Result<(), (String, &'static str, &'static str)> {
+        let mut seen = BTreeSet::new();
+        let checked = |listener: &Listener| {
+            listener.serves == Serves::Operator && listener.validate_client_certificates
+        };
+        for CertificateOperator { name, roles } in &self.operator {
+            let fail = |why, hint| Err((name.clone(), why, hint));
+            if name.parse::<HostRule>().is_err() || name.contains('*') {
+                return fail("not a name", "write one common name, DNS name or IP address, without `*`");
+            }
+            if roles.is_empty() {
+                return fail("no role", "give it roles: viewer, engineer, operator, admin");
+            }
+            if !seen.insert(name.to_ascii_lowercase()) {
+                return fail("named twice", "put all its roles into one entry");
+            }
+            if !self.listener.iter().any(checked) {
+                return fail(
+                    "no listener for operators asks for certificates",
+                    "set validate_client_certificates = true and an authority file on one",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The operators that are known by a certificate.
+    pub(crate) fn named_operators(&self) -> impl Iterator<Item = NamedOperator> + '_ {
+        self.operator.iter().map(|operator| NamedOperator {
+            name: operator.name.clone(),
+            roles: operator.roles.iter().copied().map(crate::wire::role_in).collect(),
+        })
     }
 }
 
@@ -298,6 +356,23 @@ key = \"ca.key\"
             ("[[listener]]", "[[listner]]", "unknown field `listner`"),
             ("[device_ca]", "[limits]\nconnections = 0\n[device_ca]", "line 9: limits: connections = 0"),
             ("port = 8443", "port = ", "line 4"),
+            (
+                "[device_ca]",
+                "[[operator]]\nname = \"ci\"\nroles = [\"viewer\"]\n[device_ca]",
+                "asks for certificates",
+            ),
+            (
+                "[device_ca]",
+                "[[operator]]\nname = \"ci\"\nroles = [\"viewer\"]\n[device_ca]",
+                "line 9: operator `ci`",
+            ),
+            (
+                "[device_ca]",
+                "[[operator]]\nname = \"ci\"\nroles = [\"king\"]\n[device_ca]",
+                "unknown variant `king`",
+            ),
+            ("[device_ca]", "[[operator]]\nname = \"ci\"\nroles = []\n[device_ca]", "no role"),
+            ("[device_ca]", "[[operator]]\nname = \"*.ci\"\nroles = [\"viewer\"]\n[device_ca]", "not a name"),
         ] {
             let text = GOOD.replacen(from, to, 1);
             assert!(why(&text).contains(want), "{want:?} not in {:?}", why(&text));

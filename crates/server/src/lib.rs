@@ -25,5 +25,5 @@ mod wire;
 pub use app::NamedOperator;
 pub use ca::{CaError, DeviceCa, Pair, create_device_ca, create_server_certificate};
 pub use clock::{Clock, SystemClock};
-pub use config::{Config, ConfigError, DeviceCaFiles, Limits, Listener, Serves};
+pub use config::{CertificateOperator, Config, ConfigError, DeviceCaFiles, Limits, Listener, Serves};
 pub use server::{Deps, Running, Server, ServerError};

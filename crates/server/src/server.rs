@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use crate::api;
 use crate::app::catalog::Catalog;
 use crate::app::presence::Presence;
+use crate::app::readiness::Readiness;
 use crate::app::{App, NamedOperator};
 use crate::ca::{CaError, DeviceCa};
 use crate::clock::{Clock, SystemClock};
@@ -68,7 +69,8 @@ pub struct Deps {
     pub log: Arc<dyn DynLog>,
     /// Root documents; version 1 is the first.
     pub roots: Vec<Bytes>,
-    /// Operators known by a name in a client certificate.
+    /// Operators known by a name in a client certificate, besides those in
+    /// the configuration.
     pub operators: Vec<NamedOperator>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
@@ -116,11 +118,12 @@ impl Server {
             log: deps.log,
             clock: deps.clock,
             roots: deps.roots,
-            operators: deps.operators,
+            operators: deps.operators.into_iter().chain(config.named_operators()).collect(),
             limits: config.limits.clone(),
             metrics: Arc::new(Metrics::new()),
             catalog: Catalog::default(),
             presence: Presence::default(),
+            readiness: Readiness::default(),
         });
         app.catalog.refresh(app.store.as_ref()).await?;
         let (stop, stopped) = watch::channel(false);

@@ -99,6 +99,12 @@ impl Pipeline {
         self.products.get(product).unwrap_or(&self.default)
     }
 
+    /// Every key that signs here, some perhaps twice.
+    pub fn signers(&self) -> impl Iterator<Item = &Arc<dyn DynSigner>> {
+        let keys = std::iter::once(&self.default).chain(self.products.values());
+        keys.flat_map(|keys| keys.release.iter().chain(&keys.artifact))
+    }
+
     /// Carries out an order, once however often it is sent. On return the
     /// release is durable, verified, and may be rolled out.
     pub async fn release(&self, order: &Order, now: Time) -> Result<Signed, PipelineError> {

@@ -9,7 +9,7 @@ use firmseal_api::enrolment::CreateToken;
 use firmseal_api::fleet::{Device, DeviceReport, DeviceStatus, Equipment};
 use firmseal_api::updates::{Bootloader, Report, Running};
 use firmseal_fleet::Time;
-use firmseal_manifest::{DeviceId, ProductId, ReleaseId};
+use firmseal_manifest::{ArtifactId, DeviceId, ProductId, ReleaseId};
 use serde::Serialize;
 
 use super::block_on;
@@ -83,6 +83,21 @@ pub enum EnrolmentTokens {
   firmseal device token create --product gateway > device.token
   firmseal device token create --product gateway --uses 500 --valid-for 12h --label site=berlin")]
     Create(Create),
+    /// List enrolment tokens, without their secrets, newest first
+    #[command(after_help = "Example:
+  firmseal device token list")]
+    List {
+        #[command(flatten)]
+        listing: Listing,
+    },
+    /// Revoke an enrolment token: it enrols nobody from here on
+    #[command(after_help = "Example:
+  firmseal device token revoke \\
+      5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef")]
+    Revoke {
+        /// The token's id, as `device token list` shows it
+        token: ArtifactId,
+    },
 }
 
 /// Make an enrolment token
@@ -130,6 +145,32 @@ impl Devices {
                         create.uses, token.product, token.expires
                     ));
                     return output.value(&token, || token.token.clone());
+                }
+                Devices::Token(EnrolmentTokens::List { listing }) => {
+                    let page = async |page| operator.enrolment_tokens(&page).await;
+                    let tokens = listing.fetch(output, page).await?;
+                    let columns = ["TOKEN", "PRODUCT", "USES LEFT", "EXPIRES", "MADE BY", "LABELS"];
+                    return output.table(&tokens, &columns, |token| {
+                        vec![
+                            token.id.to_string(),
+                            token.product.to_string(),
+                            token.uses.to_string(),
+                            token.expires.to_string(),
+                            token.created_by.clone(),
+                            text(&token.labels),
+                        ]
+                    });
+                }
+                Devices::Token(EnrolmentTokens::Revoke { token }) => {
+                    let token = operator.revoke_enrolment_token(token).await?;
+                    return output.value(&token, || {
+                        Record::new()
+                            .row("token", token.id)
+                            .row("product", &token.product)
+                            .row("uses left", token.uses)
+                            .row("expired", token.expires)
+                            .print()
+                    });
                 }
                 Devices::List { product, listing } => {
                     let page = async |page| operator.devices(product.as_ref(), &page).await;

@@ -1,6 +1,7 @@
 //! `firmseal init`: keys, trust, certificates and settings in a directory.
 
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,20 +11,22 @@ use clap::{Args, ValueEnum};
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::{Environment, Role};
 use firmseal_fleet::Time;
-use firmseal_fleet::operator::{Credential, CredentialId, CredentialKind, Role as OperatorRole};
+use firmseal_fleet::operator::Role as OperatorRole;
 use firmseal_keys::{DynSigner, FileKey, KeyUri, Logged, Secret, SecretSource, Signer};
 use firmseal_manifest::{Intent, KeyAlgorithm, PublicKey, Purpose};
 use firmseal_server::{Pair, create_device_ca, create_server_certificate};
-use firmseal_store::Operators;
 use firmseal_store_local::LocalStore;
 use firmseal_trust::{DemandsSpec, Holder, RoleSpec, RootSpec};
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::error::{CliError, Kind, Result, file};
+use crate::operator;
 use crate::output::Output;
 use crate::place::{KeySet, Signing, layout};
 use crate::profile::Profile;
+use crate::unechoed::unechoed;
+use crate::units::Validity;
 
 /// Make keys, trust and settings for a server in a directory
 ///
@@ -34,8 +37,9 @@ use crate::profile::Profile;
   firmseal init
   firmseal init /srv/firmseal --host updates.example.com --port 8443
   firmseal init /srv/firmseal --environment production \\
-      --root-key 'pkcs11:token=offline;object=root?pin-source=file:root.pin' \\
-      --release-key 'pkcs11:token=hsm;object=release?pin-source=file:hsm.pin'")]
+      --root-key 'pkcs11:token=offline;object=root?module-path=/usr/lib/hsm.so&pin-source=prompt' \\
+      --release-key \\
+      'pkcs11:token=hsm;object=release?module-path=/usr/lib/hsm.so&pin-source=file:/etc/firmseal/hsm.pin'")]
 pub struct Init {
     /// The directory to make
     #[arg(default_value = "firmseal")]
@@ -50,18 +54,26 @@ pub struct Init {
     #[arg(long, value_enum, default_value = "test")]
     pub environment: World,
     /// The key that signs the root document; made in a file for tests
-    #[arg(long, value_name = "URI")]
+    #[arg(long, value_name = "URI", value_parser = unechoed::<KeyUri>())]
     pub root_key: Option<KeyUri>,
     /// The key that signs releases; made in a file for tests
-    #[arg(long, value_name = "URI")]
+    #[arg(long, value_name = "URI", value_parser = unechoed::<KeyUri>())]
     pub release_key: Option<KeyUri>,
     /// The key that signs images in formats with a signature of their own
-    #[arg(long, value_name = "URI")]
+    #[arg(long, value_name = "URI", value_parser = unechoed::<KeyUri>())]
     pub artifact_key: Option<KeyUri>,
     /// Where passphrases and PINs come from: `file:PATH`, `env:NAME` or
     /// `prompt`; a passphrase file is made if this is left out
-    #[arg(long, value_name = "SOURCE")]
+    #[arg(long, value_name = "SOURCE", value_parser = unechoed::<SecretSource>())]
     pub secret: Option<SecretSource>,
+    /// Where operators and devices reach the server: the loopback interface,
+    /// unless --host names more than this machine itself; then every one
+    #[arg(long, value_name = "IP")]
+    pub address: Option<IpAddr>,
+    /// How long the first operator's token is valid, or `never` for one that
+    /// does not expire
+    #[arg(long, value_name = "SPAN", default_value = "90d")]
+    pub token_valid_for: Validity,
 }
 
 /// Test or production.
@@ -85,6 +97,20 @@ impl Init {
             release_key: None,
             artifact_key: None,
             secret: None,
+            address: None,
+            token_valid_for: Validity::DEFAULT,
+        }
+    }
+
+    /// Where the operators' and the devices' listener are.
+    fn address(&self) -> IpAddr {
+        let here = |name: &String| {
+            name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        };
+        match self.address {
+            Some(address) => address,
+            None if self.host.iter().all(here) => Ipv4Addr::LOCALHOST.into(),
+            None => Ipv4Addr::UNSPECIFIED.into(),
         }
     }
 
@@ -96,11 +122,20 @@ impl Init {
             "root": self.directory.join(layout::ROOT),
             "profile": self.directory.join(layout::OPERATOR),
             "release_key": made.release.id().to_string(),
+            "address": self.address().to_string(),
+            "token_expires": made.token_expires,
         });
         if self.environment == World::Test {
             output.note("keys are encrypted files: for development and tests, never for production");
         }
         let directory = self.directory.display();
+        let expires = match made.token_expires {
+            Some(time) => format!("valid until {time}; `firmseal token create` makes the next one"),
+            None => {
+                output.note("the first operator's token never expires: make others, then revoke it");
+                "valid until it is revoked".to_owned()
+            }
+        };
         output.value(&value, || {
             format!(
                 "made {directory}\n\
@@ -108,6 +143,8 @@ impl Init {
                  release key    {}\n\
                  operators      https://{}:{}\n\
                  devices        https://{}:{}\n\
+                 listens on     {}\n\
+                 admin token    {expires}\n\
                  next           firmseal serve {directory}\n",
                 layout::ROOT,
                 made.release.id(),
@@ -115,6 +152,7 @@ impl Init {
                 self.port,
                 self.host[0],
                 self.port + 1,
+                self.address(),
             )
         })
     }
@@ -188,8 +226,11 @@ impl Init {
         let store = LocalStore::open(&base.join(layout::STORE))?;
         let root = self.root(&store, &*root_key, release.dyn_public_key()).await?;
         write(&base.join(layout::ROOT), &root)?;
-        let token = self.operator(&store).await?;
-        write_secret(&base.join(layout::TOKEN), &token)?;
+        let roles =
+            [OperatorRole::Viewer, OperatorRole::Engineer, OperatorRole::Operator, OperatorRole::Admin]
+                .into();
+        let made = operator::create(&store, "admin", roles, self.token_valid_for).await?;
+        write_secret(&base.join(layout::TOKEN), &made.secret)?;
         drop(store);
 
         self.certificates(base)?;
@@ -206,11 +247,13 @@ impl Init {
         let profile = Profile {
             server: format!("https://{}:{}", self.host[0], self.port),
             authority: format!("{}/server.pem", layout::TLS).into(),
-            token: layout::TOKEN.into(),
+            token: Some(layout::TOKEN.into()),
+            certificate: None,
+            key: None,
         };
         write_toml(&base.join(layout::OPERATOR), "# The first operator's profile.\n", &profile)?;
         write(&base.join(layout::SERVER), self.server().as_bytes())?;
-        Ok(Made { release: release.dyn_public_key().clone() })
+        Ok(Made { release: release.dyn_public_key().clone(), token_expires: made.credential.expires })
     }
 
     /// Opens a named key, or makes one in a file.
@@ -288,31 +331,6 @@ impl Init {
         Ok(unsigned.seal(&[(key.public_key(), signature)])?)
     }
 
-    /// Makes the first operator, who may do everything. The store keeps
-    /// only the token's digest.
-    async fn operator(&self, store: &LocalStore) -> Result<String> {
-        let token = format!("fsop_{}", random()?);
-        store
-            .insert_credential(Credential {
-                id: CredentialId(Uuid::now_v7()),
-                operator: "admin".to_owned(),
-                kind: CredentialKind::Token,
-                digest: RustCrypto.digest(token.as_bytes()),
-                roles: [
-                    OperatorRole::Viewer,
-                    OperatorRole::Engineer,
-                    OperatorRole::Operator,
-                    OperatorRole::Admin,
-                ]
-                .into(),
-                created: Time::from(SystemTime::now()),
-                expires: None,
-                revoked: None,
-            })
-            .await?;
-        Ok(token)
-    }
-
     /// The server's self-signed certificate and the device CA.
     fn certificates(&self, base: &Path) -> Result {
         let tls = base.join(layout::TLS);
@@ -329,18 +347,19 @@ impl Init {
     }
 
     fn server(&self) -> String {
-        let listener = |serves: &str, port: u16| {
+        let listener = |serves: &str, address: IpAddr, port: u16| {
             format!(
-                "[[listener]]\nserves = \"{serves}\"\naddress = \"127.0.0.1\"\nport = {port}\n\
+                "[[listener]]\nserves = \"{serves}\"\naddress = \"{address}\"\nport = {port}\n\
                  certificate = \"tls/server.pem\"\nkey = \"tls/server.key\"\n\n"
             )
         };
         format!(
-            "# Firmseal's server. Unknown keys are errors; paths are relative to this file.\n\n{}{}{}\
+            "# Firmseal's server. Unknown keys are errors; paths are relative to this file.\n\n{}{}\
+             # Anybody who reaches this one may read every verified release: open it if they may.\n{}\
              [device_ca]\ncertificate = \"tls/device-ca.pem\"\nkey = \"tls/device-ca.key\"\nvalid_days = 90\n",
-            listener("operator", self.port),
-            listener("device", self.port + 1),
-            listener("public", self.port + 2),
+            listener("operator", self.address(), self.port),
+            listener("device", self.address(), self.port + 1),
+            listener("public", Ipv4Addr::LOCALHOST.into(), self.port + 2),
         )
     }
 }
@@ -352,10 +371,12 @@ const SIGNING_HEAD: &str = "# What signs here, and under which root document.\n\
 pub struct Made {
     /// The release key.
     pub release: PublicKey,
+    /// When the first operator's token expires, if ever.
+    pub token_expires: Option<Time>,
 }
 
 /// 256 random bits in hexadecimal.
-fn random() -> Result<String> {
+pub fn random() -> Result<String> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| CliError::new(Kind::Local, error))?;
     Ok(firmseal_manifest::Digest(bytes).to_string())

@@ -11,17 +11,20 @@ use serde::Serialize;
 use crate::error::{Result, file};
 use crate::newfile::{self, NewFile};
 use crate::output::Output;
+use crate::unechoed::unechoed;
 
 /// Make, list and show keys
 #[derive(Subcommand)]
 #[command(after_help = "Examples:
   firmseal keys generate file:dev.pem --secret prompt
-  firmseal keys list 'pkcs11:token=hsm?pin-source=file:pin'")]
+  firmseal keys list \\
+      'pkcs11:token=hsm?module-path=/usr/lib/hsm.so&pin-source=file:/etc/firmseal/hsm.pin'")]
 pub enum Keys {
     /// Make a key: in a file for development, in a token for everything else
     #[command(after_help = "Examples:
   firmseal keys generate file:dev.pem --algorithm ed25519 --secret prompt
-  firmseal keys generate 'pkcs11:token=hsm;object=release?pin-source=file:pin' --algorithm p256")]
+  firmseal keys generate --algorithm p256 \\
+      'pkcs11:token=hsm;object=release?module-path=/usr/lib/hsm.so&pin-source=file:/etc/firmseal/hsm.pin'")]
     Generate(Generate),
     /// Show a key's public half: id, algorithm, PEM
     #[command(after_help = "Example:
@@ -29,7 +32,8 @@ pub enum Keys {
     Show(Show),
     /// List the keys in a token
     #[command(after_help = "Example:
-  firmseal keys list 'pkcs11:token=hsm?pin-source=file:pin'")]
+  firmseal keys list \\
+      'pkcs11:token=hsm?module-path=/usr/lib/hsm.so&pin-source=file:/etc/firmseal/hsm.pin'")]
     List(List),
 }
 
@@ -61,12 +65,13 @@ impl From<Algorithm> for KeyAlgorithm {
 #[derive(Args)]
 pub struct Generate {
     /// Where: `file:PATH` or a PKCS#11 URI (RFC 7512) with `object=`
+    #[arg(value_parser = unechoed::<KeyUri>())]
     key: KeyUri,
     /// Key type
     #[arg(long, value_enum, default_value = "ed25519")]
     algorithm: Algorithm,
     /// Where the passphrase comes from: `file:PATH`, `env:NAME` or `prompt`
-    #[arg(long, default_value = "prompt")]
+    #[arg(long, default_value = "prompt", value_parser = unechoed::<SecretSource>())]
     secret: SecretSource,
     /// Write the public key there as PEM
     #[arg(long, value_name = "FILE")]
@@ -77,9 +82,10 @@ pub struct Generate {
 #[derive(Args)]
 pub struct Show {
     /// The key: `file:PATH` or a PKCS#11 URI
+    #[arg(value_parser = unechoed::<KeyUri>())]
     key: KeyUri,
     /// Where the passphrase comes from: `file:PATH`, `env:NAME` or `prompt`
-    #[arg(long, default_value = "prompt")]
+    #[arg(long, default_value = "prompt", value_parser = unechoed::<SecretSource>())]
     secret: SecretSource,
 }
 
@@ -87,6 +93,7 @@ pub struct Show {
 #[derive(Args)]
 pub struct List {
     /// The token, a PKCS#11 URI
+    #[arg(value_parser = unechoed::<KeyUri>())]
     token: KeyUri,
 }
 

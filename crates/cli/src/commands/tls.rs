@@ -15,6 +15,7 @@ use crate::error::{CliError, Kind, Result, file};
 use crate::newfile;
 use crate::output::Output;
 use crate::record::Record;
+use crate::unechoed::unechoed;
 
 /// Show, convert and make certificates
 #[derive(Subcommand)]
@@ -55,7 +56,7 @@ pub struct Show {
     /// The file
     file: PathBuf,
     /// Where its passphrase comes from: `file:PATH`, `env:NAME` or `prompt`
-    #[arg(long, value_name = "SOURCE")]
+    #[arg(long, value_name = "SOURCE", value_parser = unechoed::<SecretSource>())]
     passphrase: Option<SecretSource>,
 }
 
@@ -66,7 +67,7 @@ pub struct Import {
     #[arg(required = true)]
     file: Vec<PathBuf>,
     /// Where the passphrase comes from: `file:PATH`, `env:NAME` or `prompt`
-    #[arg(long, value_name = "SOURCE")]
+    #[arg(long, value_name = "SOURCE", value_parser = unechoed::<SecretSource>())]
     passphrase: Option<SecretSource>,
     /// The directory to write into, which is made where needed
     #[arg(long, short, value_name = "DIR")]

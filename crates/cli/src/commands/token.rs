@@ -1,17 +1,21 @@
 //! `firmseal token`: the tokens operators use.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use firmseal_api::access::{CreateOperatorToken, OperatorToken, Role};
+use firmseal_fleet::operator::Role as Kept;
+use serde_json::json;
 use uuid::Uuid;
 
 use super::block_on;
 use crate::error::Result;
+use crate::operator;
 use crate::output::Output;
+use crate::place::Place;
 use crate::profile::Profile;
 use crate::record::Record;
-use crate::units::Span;
+use crate::units::{Span, Validity};
 
 /// Make, list and revoke operators' tokens
 #[derive(Subcommand)]
@@ -25,6 +29,7 @@ pub enum Tokens {
     #[command(after_help = "Examples:
   firmseal token create ci --role engineer --valid-for 30d > ci.token
   firmseal token create alice --role viewer --role operator
+  firmseal token create admin --role admin --role viewer --place /srv/firmseal > admin.token
 
 Roles add up; none contains another:
   viewer    reads everything that is not secret
@@ -56,6 +61,30 @@ pub struct Create {
     /// How long it is valid: 90 days unless told
     #[arg(long, value_name = "SPAN")]
     valid_for: Option<Span>,
+    /// Make it in the store of this place, while no server runs: for whoever
+    /// has no token left that works
+    #[arg(long, value_name = "DIRECTORY")]
+    place: Option<PathBuf>,
+}
+
+impl Create {
+    /// Writes into the store itself: whoever can read its files needs no
+    /// token to change them.
+    async fn make(self, place: &Path, output: &Output) -> Result {
+        let store = Place::open(place)?.store()?;
+        let roles = self.role.into_iter().map(Allowed::kept).collect();
+        let valid_for = self.valid_for.map_or(Validity::DEFAULT, |span| Validity(Some(span.0)));
+        let made = operator::create(&store, &self.name, roles, valid_for).await?;
+        let expires = made.credential.expires.map(|time| time.to_string()).unwrap_or_default();
+        output.note(format_args!("token {} of {}, valid until {expires}", made.credential.id, self.name));
+        output.note("the secret follows; it is shown this once");
+        let value = json!({
+            "secret": made.secret,
+            "id": made.credential.id.to_string(),
+            "expires": made.credential.expires,
+        });
+        output.value(&value, || made.secret.clone())
+    }
 }
 
 /// What a token may do.
@@ -69,6 +98,18 @@ pub enum Allowed {
     Operator,
     /// Creates products and credentials
     Admin,
+}
+
+impl Allowed {
+    /// As the store keeps it.
+    fn kept(self) -> Kept {
+        match self {
+            Allowed::Viewer => Kept::Viewer,
+            Allowed::Engineer => Kept::Engineer,
+            Allowed::Operator => Kept::Operator,
+            Allowed::Admin => Kept::Admin,
+        }
+    }
 }
 
 impl From<Allowed> for Role {
@@ -85,10 +126,17 @@ impl From<Allowed> for Role {
 impl Tokens {
     /// Runs the subcommand.
     pub fn run(self, profile: Option<&Path>, output: &Output) -> Result {
+        let this = match self {
+            Tokens::Create(Create { place: Some(place), name, role, valid_for }) => {
+                let create = Create { place: None, name, role, valid_for };
+                return block_on(create.make(&place, output));
+            }
+            other => other,
+        };
         let client = Profile::read(profile)?.client()?;
         block_on(async {
             let operator = client.operator();
-            match self {
+            match this {
                 Tokens::Create(create) => {
                     let wish = CreateOperatorToken {
                         name: create.name,

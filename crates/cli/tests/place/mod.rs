@@ -1,4 +1,5 @@
 //! A place with a running server, and the program that talks to it.
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -58,7 +59,7 @@ impl Place {
             let Some(port) = three_free_ports() else { continue };
             self.set_port(port);
             let mut server = Command::new(PROGRAM)
-                .args(["serve", "place", "--filter", "warn"])
+                .args(["serve", "place", "--filter", "error"])
                 .current_dir(self.directory.path())
                 .stderr(Stdio::piped())
                 .spawn()
@@ -107,6 +108,15 @@ impl Place {
             })
             .collect();
         std::fs::write(&profile, text.join("\n")).unwrap();
+    }
+
+    /// Starts the server that was stopped again, on other ports.
+    pub(crate) fn again(self) -> Place {
+        self.serve()
+    }
+
+    pub(crate) fn server_id(&self) -> u32 {
+        self.server.as_ref().unwrap().id()
     }
 
     pub(crate) fn stop(&mut self) {

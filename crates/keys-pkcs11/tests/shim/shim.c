@@ -136,7 +136,9 @@ static ulong_t c_login(ulong_t session, ulong_t user, unsigned char *pin, ulong_
 }
 
 static ulong_t c_attributes(ulong_t session, ulong_t object, attribute_t *list, ulong_t count) {
-    ulong_t rv = ((ulong_t(*)(ulong_t, ulong_t, attribute_t *, ulong_t))real->call[ATTRIBUTES])(session, object,
+    ulong_t rv = fault("C_GetAttributeValue", NULL);
+    if (rv) return rv;
+    rv = ((ulong_t(*)(ulong_t, ulong_t, attribute_t *, ulong_t))real->call[ATTRIBUTES])(session, object,
                                                                                              list, count);
     char file[512];
     path(file, sizeof file, "rawpoint");

@@ -1,12 +1,10 @@
 //! Health, readiness and metrics.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use firmseal_api::Problem;
-use firmseal_store::Page;
 use http::header;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -14,9 +12,6 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::http::auth::{Operator, Viewer};
-
-/// Longest wait for the store.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) fn operator_routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz)).routes(routes!(metrics))
@@ -32,25 +27,12 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// The store answers and a key is there to sign with.
+/// The store answers, and every key that signs here can be reached.
 #[utoipa::path(get, path = "/readyz", tag = "health",
     responses((status = 200, body = String), (status = 503, body = Problem, content_type = "application/problem+json")),
     security(()))]
 async fn readyz(State(app): State<Arc<App>>) -> Result<&'static str, ApiError> {
-    match tokio::time::timeout(PATIENCE, app.store.active_rollouts()).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(err)) => {
-            tracing::error!(error = %err, "the store is not ready");
-            return Err(ApiError::Busy("the store is not ready".to_owned()));
-        }
-        Err(_) => return Err(ApiError::Busy("the store does not answer".to_owned())),
-    }
-    // Only a signature proves that a key can sign, and a key is never used
-    // without a logged intent: readiness says that keys are configured.
-    let products = app.store.products(Page::first(1)).await?;
-    if products.first().is_some_and(|product| app.pipeline.keys(&product.id).release.is_empty()) {
-        return Err(ApiError::Busy("no release key is configured".to_owned()));
-    }
+    app.ready().await.map_err(|why| ApiError::Busy(why.to_owned()))?;
     Ok("ready\n")
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod delivery;
 pub(crate) mod enrolment;
 mod inspection;
 pub(crate) mod presence;
+pub(crate) mod readiness;
 pub(crate) mod registry;
 pub(crate) mod releases;
 pub(crate) mod rollouts;
@@ -30,6 +31,7 @@ use crate::error::ApiError;
 use crate::metrics::Metrics;
 use catalog::Catalog;
 use presence::Presence;
+use readiness::Readiness;
 
 /// An operator who is known by a name in a client certificate.
 #[derive(Clone, Debug)]
@@ -56,6 +58,7 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) catalog: Catalog,
     pub(crate) presence: Presence,
+    pub(crate) readiness: Readiness,
 }
 
 impl App {

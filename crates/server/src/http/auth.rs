@@ -93,7 +93,7 @@ async fn identify(parts: &Parts, app: &App) -> Result<(String, Vec<Role>, Digest
     let named = match kind {
         CredentialKind::Token => None,
         CredentialKind::Certificate => certificate(parts)
-            .and_then(|found| app.operators.iter().find(|operator| found.names.contains(&operator.name))),
+            .and_then(|found| app.operators.iter().find(|operator| found.has_name(&operator.name))),
     };
     named
         .map(|operator| (operator.name.clone(), operator.roles.clone(), digest))

@@ -26,6 +26,11 @@ pub struct PeerCertificate {
 }
 
 impl PeerCertificate {
+    /// Whether it is for this host; names of hosts have no case.
+    pub(crate) fn has_name(&self, name: &str) -> bool {
+        self.names.iter().any(|own| own.eq_ignore_ascii_case(name))
+    }
+
     /// Reads a verified certificate.
     pub(crate) fn read(der: &[u8]) -> Option<PeerCertificate> {
         let (_, parsed) = x509_parser::parse_x509_certificate(der).ok()?;

@@ -127,6 +127,7 @@ impl Bench {
                 key: path.join("ca.key"),
                 valid_days: 30,
             },
+            operator: Vec::new(),
             limits: Limits { piece_bytes: 64 * 1024, ..Limits::default() },
         };
         change(&mut config);
@@ -174,6 +175,10 @@ impl Bench {
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    pub(crate) fn release_key(&self) -> Arc<FileKey> {
+        self.release_key.clone()
     }
 
     pub(crate) fn root(&self) -> &[u8] {

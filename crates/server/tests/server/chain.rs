@@ -1,14 +1,20 @@
 //! From an upload to a device's report, and what may be repeated.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 use firmseal_api::client::Client;
 use firmseal_api::registry::{CreateUpload, Environment, Product};
 use firmseal_api::signing::ReleaseState;
 use firmseal_api::updates::{Phase, Poll, Report, Reports};
-use firmseal_manifest::ArtifactId;
-use firmseal_server::Serves;
+use firmseal_keys::{FileKey, Logged, SignError, Signer};
+use firmseal_manifest::{ArtifactId, Intent, PublicKey, Signature, Tbs};
+use firmseal_server::{Server, Serves};
+use firmseal_sign::{Keys, Pipeline};
+use firmseal_store::Uploads;
 use firmseal_testkit::world::firmware;
-use http::StatusCode;
+use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 use uuid::Uuid;
 
@@ -294,4 +300,84 @@ async fn a_release_signed_elsewhere_under_the_same_root_is_offered() {
     assert_eq!(fetch(&public, &format!("/{}", release.components[0].uri), 0, None).await, bytes);
     assert_eq!(public.public().release(release.id).await.unwrap().requester, "");
     assert_eq!(public.public().root(1).await.unwrap(), bench.root());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_between_blob_and_artifact_is_mended_by_sending_again() {
+    let mut bench = Bench::start().await;
+    let bytes = firmware(200_000, 3);
+    let id = {
+        let admin = bench.everything().await;
+        let wish = CreateUpload { size: bytes.len() as u64, sha256: ArtifactId(sha256(&bytes)) };
+        let upload = admin.operator().create_upload(&wish).await.unwrap();
+        let mut offset = 0;
+        for piece in bytes.chunks(bench.config.limits.piece_bytes) {
+            let piece = Bytes::copy_from_slice(piece);
+            offset = admin.operator().append(upload.id, offset, piece).await.unwrap().offset;
+        }
+        // The server gets as far as this and is gone.
+        bench.store.complete(upload.id).await.unwrap();
+        wish.sha256
+    };
+    bench.restart().await;
+    let admin = bench.everything().await;
+    let missing = admin.operator().artifact(id).await.unwrap_err();
+    assert_eq!(missing.status(), Some(StatusCode::NOT_FOUND), "a blob, and no artifact");
+    // Whoever sends it again, under whatever name, makes it whole.
+    assert_eq!(bench.upload(&admin, &bytes).await, id);
+    assert_eq!(admin.operator().artifact(id).await.unwrap().size, bytes.len() as u64);
+    assert_eq!(bench.upload(&admin, &bytes).await, id);
+    admin.operator().create_product(&product("gateway")).await.unwrap();
+    admin.operator().create_release("key", &order("gateway", "1.0.0", id)).await.unwrap();
+}
+
+/// A key whose token may be unplugged.
+struct Unplugged {
+    key: Arc<FileKey>,
+    out: AtomicBool,
+}
+
+impl Signer for Unplugged {
+    fn public_key(&self) -> &PublicKey {
+        self.key.public_key()
+    }
+
+    async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
+        self.key.sign(intent, tbs).await
+    }
+
+    async fn ready(&self) -> Result<(), SignError> {
+        if self.out.load(Ordering::Relaxed) {
+            return Err(SignError::Unavailable("/usr/lib/hsm.so says no".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_token_is_gone_is_not_ready() {
+    for out in [false, true] {
+        let bench = Bench::start().await;
+        let key = Arc::new(Unplugged { key: bench.release_key(), out: out.into() });
+        let mut deps = bench.deps();
+        let keys = Keys { release: vec![key], artifact: None };
+        let root = bench.root().to_vec();
+        deps.pipeline = Arc::new(Pipeline::new(deps.store.clone(), deps.log.clone(), root, keys));
+        let mut config = bench.config.clone();
+        config.listener.truncate(1);
+        let socket = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let running = Server::start_on(config, deps, vec![socket]).await.unwrap();
+        let address = running.address(Serves::Operator).unwrap();
+        let authority = std::fs::read(bench.file("server.pem")).unwrap();
+        let client = Client::builder(&format!("https://{address}")).authorities(&authority).build().unwrap();
+        let answer = client.send(Method::GET, "/readyz", HeaderMap::new(), Bytes::new()).await;
+        match answer {
+            Ok(_) => assert!(!out),
+            Err(error) => {
+                assert!(out && error.status() == Some(StatusCode::SERVICE_UNAVAILABLE), "{error}");
+                assert!(!error.to_string().contains("/usr"), "{error}");
+            }
+        }
+        running.shutdown().await;
+    }
 }

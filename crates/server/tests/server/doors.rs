@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use firmseal_fleet::Role;
-use firmseal_server::{Clock, Server, Serves, create_server_certificate};
+use firmseal_server::{CertificateOperator, Clock, Server, Serves, create_server_certificate};
 use firmseal_store::Operators;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -237,6 +237,11 @@ async fn an_operator_can_be_a_certificate() {
         fs::write(directory.join("clients.pem"), &pem).unwrap();
         config.listener[0].validate_client_certificates = true;
         config.listener[0].authority = Some(directory.join("clients.pem"));
+        client(&directory, "configured", &["dave", "Build.Example.com"], Some(&ca));
+        config.operator = vec![CertificateOperator {
+            name: "build.example.com".to_owned(),
+            roles: [firmseal_api::access::Role::Viewer, firmseal_api::access::Role::Admin].into(),
+        }];
     })
     .await;
     let kept = CertificateDer::from_pem_slice(&fs::read(bench.file("kept.pem")).unwrap()).unwrap();
@@ -251,7 +256,9 @@ async fn an_operator_can_be_a_certificate() {
         revoked: None,
     };
     bench.store.insert_credential(credential).await.unwrap();
-    for (file, listed, made) in [("named", 200, 403), ("kept", 403, 200), ("unknown", 401, 401)] {
+    for (file, listed, made) in
+        [("named", 200, 403), ("kept", 403, 200), ("configured", 200, 200), ("unknown", 401, 401)]
+    {
         let (chain, key) = (bench.file(&format!("{file}.pem")), bench.file(&format!("{file}.key")));
         let (chain, key) = (fs::read(chain).unwrap(), fs::read(key).unwrap());
         let client = bench.builder(Serves::Operator).identity(&chain, &key).build().unwrap();

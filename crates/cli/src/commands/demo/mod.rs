@@ -96,7 +96,9 @@ impl Demo {
         let profile = Profile {
             server: operators,
             authority: place.path("tls/server.pem"),
-            token: place.path("operator.token"),
+            token: Some(place.path("operator.token")),
+            certificate: None,
+            key: None,
         };
         let session = Session { client: profile.client()?, product: "gateway".parse().map_err(unexpected)? };
 

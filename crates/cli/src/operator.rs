@@ -1,0 +1,47 @@
+//! Operators of a place, made in its store: the first one, and one for
+//! whoever has no token left that works.
+
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
+use firmseal_core::crypto::{Crypto, RustCrypto};
+use firmseal_fleet::Time;
+use firmseal_fleet::operator::{Credential, CredentialId, CredentialKind, Role};
+use firmseal_store::Operators;
+use firmseal_store_local::LocalStore;
+use uuid::Uuid;
+
+use crate::commands::random;
+use crate::error::Result;
+use crate::units::Validity;
+
+/// A credential that was just made.
+pub struct Made {
+    /// The token, which is kept nowhere.
+    pub secret: String,
+    /// What the store keeps.
+    pub credential: Credential,
+}
+
+/// Makes an operator with a token. The store keeps only its digest.
+pub async fn create(
+    store: &LocalStore,
+    name: &str,
+    roles: BTreeSet<Role>,
+    valid_for: Validity,
+) -> Result<Made> {
+    let secret = format!("fsop_{}", random()?);
+    let now = Time::from(SystemTime::now());
+    let credential = Credential {
+        id: CredentialId(Uuid::now_v7()),
+        operator: name.to_owned(),
+        kind: CredentialKind::Token,
+        digest: RustCrypto.digest(secret.as_bytes()),
+        roles,
+        created: now,
+        expires: valid_for.0.map(|span| now.plus(span)),
+        revoked: None,
+    };
+    store.insert_credential(credential.clone()).await?;
+    Ok(Made { secret, credential })
+}
