@@ -51,7 +51,7 @@ Exit codes:
   2  the command line is wrong
   3  refused: a signature, a rule or a limit says no
   4  there is no such thing
-  5  not allowed: token, certificate or role
+  5  not allowed: token, certificate, role or PIN
   6  conflict with something that exists
   7  out of reach for now: server, network or key; try again
   8  this machine: file, permission, space or port"

@@ -9,7 +9,7 @@ use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::{Hasher, evidence};
 use firmseal_manifest::{
     Agreement, BirthProof, Checkpoint, Cosignature, Delegation, Digest, Environment, Evidence, Intent, KeyId,
-    LinkSpec, Purpose, RequestId, SignedStatement, Statement, StatementPurpose, Tbs,
+    LinkSpec, PublicKey, Purpose, RequestId, SignedStatement, Statement, StatementPurpose, Tbs,
 };
 use firmseal_trust::{Demands, DemandsSpec, FreshnessSpec, Holder, Role, RoleSpec, RootSpec};
 use semver::Version;
@@ -79,6 +79,10 @@ pub struct Story {
     pub approvers: Vec<usize>,
     /// The approval.
     pub statement: fn(&mut Statement),
+    /// How the approver at a place signs it.
+    pub agree: Box<dyn Fn(&Statement, usize) -> Agreement>,
+    /// Other keys than [`approver`]'s, by place.
+    pub keys: Vec<(usize, PublicKey)>,
     /// Whether the owner consents.
     pub owned: bool,
     /// The owner's consent.
@@ -101,6 +105,8 @@ impl Default for Story {
             link: |_| (),
             approvers: vec![0, 1],
             statement: |_| (),
+            agree: Box::new(|statement, place| agree(statement, &approver(place))),
+            keys: vec![],
             owned: false,
             consent: |_| (),
             intent: |_| (),
@@ -115,7 +121,11 @@ impl Story {
     /// Gives a world every role, and these demands.
     pub fn furnish(&self, world: &mut World) {
         world.root.demands = vec![DemandsSpec { demands: self.demands, products: vec![] }];
-        let approvers = (0..3).map(|place| holder(APPROVERS[place], approver(place))).collect();
+        let mut approvers: Vec<Holder> =
+            (0..3).map(|place| holder(APPROVERS[place], approver(place))).collect();
+        for (place, key) in &self.keys {
+            approvers[*place].keys = vec![key.clone()];
+        }
         let witnesses =
             (0..3).map(|place| holder(&format!("w{place}.example.com"), witness(place))).collect();
         let rescuers = (0..2).map(|place| holder(&format!("rescuer {place}"), rescuer(place))).collect();
@@ -158,7 +168,7 @@ impl Story {
         (self.statement)(&mut approval);
         let mut statements = Vec::new();
         if !self.approvers.is_empty() {
-            let signatures = self.approvers.iter().map(|place| agree(&approval, &approver(*place))).collect();
+            let signatures = self.approvers.iter().map(|place| (self.agree)(&approval, *place)).collect();
             statements.push(SignedStatement { statement: approval.clone(), signatures });
         }
         let mut intent = Intent {

@@ -30,6 +30,8 @@ pub struct Tally {
     pub phases: BTreeMap<&'static str, u64>,
     /// Why devices refused or isolated it, the most frequent first.
     pub refusals: Vec<Reason>,
+    /// Why devices went back, where they said so, the most frequent first.
+    pub reverts: Vec<Reason>,
     /// What keeps devices from installing it for now, the most frequent
     /// first.
     pub troubles: Vec<Reason>,
@@ -50,12 +52,13 @@ impl Tally {
     /// Counts.
     pub fn of(outcomes: &[Outcome]) -> Tally {
         let mut tally = Tally { devices: outcomes.len() as u64, ..Tally::default() };
-        let (mut refusals, mut troubles) = (BTreeMap::new(), BTreeMap::new());
+        let (mut refusals, mut reverts, mut troubles) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for outcome in outcomes {
             *tally.phases.entry(outcome.phase.as_str()).or_default() += 1;
             let reasons = match outcome.phase {
                 Phase::Refused | Phase::Isolated => &mut refusals,
                 Phase::Failed => &mut troubles,
+                Phase::Reverted if outcome.report.message.is_some() => &mut reverts,
                 _ => continue,
             };
             let (code, message) = (outcome.report.code, &outcome.report.message);
@@ -63,6 +66,7 @@ impl Tally {
             reasons.entry(code).or_insert_with(first).devices += 1;
         }
         (tally.refusals, tally.troubles) = (ranked(refusals), ranked(troubles));
+        tally.reverts = ranked(reverts);
         tally
     }
 
@@ -101,7 +105,8 @@ impl Tally {
         }
         let refusals = self.refusals.iter().map(|reason| ("refusal", reason));
         let troubles = self.troubles.iter().map(|reason| ("trouble", reason));
-        for (what, reason) in refusals.chain(troubles) {
+        let reverts = self.reverts.iter().map(|reason| ("revert", reason));
+        for (what, reason) in refusals.chain(reverts).chain(troubles) {
             let name = reason.code.map_or(what.to_owned(), |code| format!("{what} {code}"));
             let message = reason.message.as_deref().unwrap_or("without a message");
             record = record.row(format!("  {name}"), format_args!("{} devices: {message}", reason.devices));
@@ -161,13 +166,15 @@ mod tests {
             outcome(Phase::Reverted, None),
             outcome(Phase::Isolated, Some(31)),
             outcome(Phase::Failed, Some(903)),
+            outcome(Phase::Reverted, Some(600)),
         ]);
-        assert_eq!((tally.devices, tally.finished(), tally.held()), (8, 6, 5));
-        assert_eq!(tally.line(), "1 trial, 1 failed, 1 confirmed, 1 reverted, 3 refused, 1 isolated");
+        assert_eq!((tally.devices, tally.finished(), tally.held()), (9, 7, 6));
+        assert_eq!(tally.line(), "1 trial, 1 failed, 1 confirmed, 2 reverted, 3 refused, 1 isolated");
         let codes: Vec<_> = tally.refusals.iter().map(|refusals| (refusals.code, refusals.devices)).collect();
         assert_eq!(codes, [(Some(31), 3), (Some(20), 1)]);
         let printed = tally.print(Record::new()).print();
         assert!(printed.contains("3 devices: because of 31"), "{printed}");
+        assert!(printed.contains("revert 600") && printed.contains("because of 600"), "{printed}");
         assert!(
             printed.contains("trouble 903") && printed.contains("1 devices: because of 903"),
             "{printed}"
