@@ -61,13 +61,14 @@ fn append(out: &mut Vec<u8>, name: &str, is_root: bool, text: &str) -> Option<u1
     put_bytes(out, name.as_bytes());
     if is_root {
         put(out, 2);
-        put_bytes(out, &[]);
+        put_bytes(out, &unhex(one("held").unwrap_or_default())?);
         put_bytes(out, &unhex(one("root")?)?);
         put_bytes(out, &[]);
         put_bytes(out, &[0; 16]);
         put_bytes(out, &[0; 16]);
-        // Epoch, delegation, components, measurements.
-        [0; 4].into_iter().for_each(|zero| put(out, zero));
+        // Epoch, delegation, three documents, maximum age, three times,
+        // stranded, components, measurements.
+        [0; 12].into_iter().for_each(|zero| put(out, zero));
         return Some(expected);
     }
     put(
@@ -75,6 +76,7 @@ fn append(out: &mut Vec<u8>, name: &str, is_root: bool, text: &str) -> Option<u1
         match one("purpose")? {
             "admit" => 0,
             "boot" => 1,
+            "trial" => 3,
             _ => return None,
         },
     );
@@ -85,6 +87,16 @@ fn append(out: &mut Vec<u8>, name: &str, is_root: bool, text: &str) -> Option<u1
     put_bytes(out, &unhex(one("class")?)?);
     put(out, number("epoch")?);
     put(out, number("delegation")?);
+    for document in ["owner", "revocation", "freshness"] {
+        put_bytes(out, &unhex(one(document).unwrap_or_default())?);
+    }
+    // A number that may be absent: one more than it is, or 0.
+    for absent in ["max_age", "clock"] {
+        put(out, number(absent).map_or(0, |number| number + 1));
+    }
+    put(out, number("floor").unwrap_or(0));
+    put(out, number("leeway").unwrap_or(0));
+    put(out, u64::from(one("stranded").is_some()));
     put(out, all("component").count() as u64);
     for component in all("component") {
         let mut words = component.split(' ');

@@ -7,8 +7,8 @@ use core::hint::black_box;
 use firmseal_core::crypto::{BadSignature, RustCrypto};
 use firmseal_core::limits::COMPONENTS_MAX;
 use firmseal_core::{
-    Component, Crypto, Device, Digest, Envelope, Hasher, Measured, Measurement, PublicKey, Refusal, Root,
-    admit, boot,
+    Component, Crypto, Device, Digest, Envelope, Hasher, Image, Measured, Measurement, PublicKey, Refusal, Root,
+    Trust, admit, boot,
 };
 
 use crate::pack::{Case, Content, Pack, Place, Purpose};
@@ -54,8 +54,11 @@ fn judge<P: Probe, R: Report>(
     admitted: &impl Fn(&Case<'_>, &Device<'_>, Cost, &mut P, &mut R),
 ) {
     if case.purpose == Purpose::Root {
-        let (verdict, cost) =
-            probe.measure(|| Root::decode(black_box(case.root)).and_then(|root| root.verify(&RustCrypto)));
+        // With a document that the device holds: whether the other follows.
+        let (verdict, cost) = probe.measure(|| match black_box(case.envelope) {
+            [] => Root::decode(black_box(case.root)).and_then(|root| root.verify(&RustCrypto)),
+            held => Root::decode(held)?.successor(black_box(case.root), &RustCrypto).map(drop),
+        });
         return report.result(case.name, code(verdict), cost);
     }
     let (root, root_cost) = probe.measure(|| Root::decode(black_box(case.root)));
@@ -68,8 +71,27 @@ fn judge<P: Probe, R: Report>(
         let Place { ref id, slot, capacity, sequence } = *place;
         *component = Component { id, slot, capacity, sequence };
     }
+    let [owner, revocation, freshness] = case.documents;
+    let known = (|| {
+        let revocation = given(revocation).map(|bytes| root.revocation(bytes, &RustCrypto)).transpose()?;
+        let fresh = |bytes| root.freshness(bytes, case.product, |_| false, &RustCrypto);
+        let freshness = given(freshness).map(fresh).transpose()?;
+        Ok::<_, Refusal>((given(owner).map(Root::decode).transpose()?, revocation, freshness))
+    })();
+    let (owner, revocation, freshness) = match known {
+        Ok(known) => known,
+        Err(refusal) => return report.result(case.name, refusal.code(), root_cost),
+    };
     let device = Device {
-        root: &root,
+        trust: Trust {
+            root: &root,
+            owner: owner.as_ref(),
+            revocation: revocation.as_ref(),
+            freshness: freshness.as_ref(),
+            max_age: case.max_age,
+            time: case.time,
+        },
+        stranded: case.stranded,
         product: case.product,
         vendor: case.vendor,
         class: case.class,
@@ -79,12 +101,13 @@ fn judge<P: Probe, R: Report>(
         components: &components[..case.places().len()],
     };
     let (verdict, cost) = match case.purpose {
-        Purpose::Boot => {
+        Purpose::Boot | Purpose::Trial => {
+            let image = if case.purpose == Purpose::Trial { Image::Trial } else { Image::Confirmed };
             let measured: [Measured; COMPONENTS_MAX] = core::array::from_fn(|index| {
                 measured(&case.contents().get(index).copied().unwrap_or_default())
             });
             let measured = &measured[..case.contents().len()];
-            probe.measure(|| boot(black_box(case.envelope), measured, &device, &RustCrypto).map(drop))
+            probe.measure(|| boot(black_box(case.envelope), measured, &device, image, &RustCrypto).map(drop))
         }
         _ => probe.measure(|| admit(black_box(case.envelope), &device, &RustCrypto).map(drop)),
     };
@@ -92,6 +115,10 @@ fn judge<P: Probe, R: Report>(
     if verdict.is_ok() && case.purpose == Purpose::Admit {
         admitted(case, &device, root_cost, probe, report);
     }
+}
+
+fn given(bytes: &[u8]) -> Option<&[u8]> {
+    (!bytes.is_empty()).then_some(bytes)
 }
 
 fn code(verdict: Result<(), Refusal>) -> u16 {

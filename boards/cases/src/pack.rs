@@ -5,6 +5,7 @@
 //! endian; byte strings have their length in front. No parser of hostile
 //! input: both ends are built from this repository, minutes apart.
 
+use firmseal_core::Time;
 use firmseal_core::limits::COMPONENTS_MAX;
 
 /// What is asked of the device.
@@ -12,8 +13,10 @@ use firmseal_core::limits::COMPONENTS_MAX;
 pub enum Purpose {
     /// May it install the envelope?
     Admit,
-    /// May it boot what the envelope describes?
+    /// May it boot what the envelope describes, confirmed?
     Boot,
+    /// The same, on trial.
+    Trial,
     /// Is this a root document, and signed by its own root role?
     Root,
 }
@@ -61,6 +64,15 @@ pub struct Case<'a> {
     pub epoch: u64,
     /// Its delegation floor.
     pub delegation: u64,
+    /// The owner's root, the revocation and the freshness document; empty
+    /// where it has none.
+    pub documents: [&'a [u8]; 3],
+    /// How old the freshness document may be.
+    pub max_age: Option<u64>,
+    /// What it knows of the time.
+    pub time: Time,
+    /// Nothing can boot, or somebody is there.
+    pub stranded: bool,
     places: [Place<'a>; COMPONENTS_MAX],
     place_count: usize,
     contents: [Content; COMPONENTS_MAX],
@@ -104,6 +116,11 @@ impl<'a> Pack<'a> {
         Some(u64::from_le_bytes(*bytes))
     }
 
+    /// A number that may be absent: one more than it is, or 0.
+    fn option(&mut self) -> Option<Option<u64>> {
+        self.number().map(|number| number.checked_sub(1))
+    }
+
     fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.number()?).ok()?;
         let (bytes, rest) = self.left.split_at_checked(length)?;
@@ -128,6 +145,7 @@ impl<'a> Pack<'a> {
             0 => Some(Purpose::Admit),
             1 => Some(Purpose::Boot),
             2 => Some(Purpose::Root),
+            3 => Some(Purpose::Trial),
             _ => None,
         }
     }
@@ -152,6 +170,10 @@ impl<'a> Pack<'a> {
             class: self.id()?,
             epoch: self.number()?,
             delegation: self.number()?,
+            documents: [self.bytes()?, self.bytes()?, self.bytes()?],
+            max_age: self.option()?,
+            time: Time { clock: self.option()?, floor: self.number()?, leeway: self.number()? },
+            stranded: self.number()? != 0,
             places: [Place::default(); COMPONENTS_MAX],
             place_count: 0,
             contents: [Content::default(); COMPONENTS_MAX],

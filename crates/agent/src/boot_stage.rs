@@ -7,7 +7,7 @@
 //! confirmed: a power cut in here costs a try, never the device.
 
 use firmseal_core::crypto::RustCrypto;
-use firmseal_core::{Envelope, Refusal, Role, authenticate, boot};
+use firmseal_core::{Image, Refusal, consider};
 
 use crate::boot_control::{BootControl, FileBootControl, Slot};
 use crate::device::Profile;
@@ -48,7 +48,7 @@ impl BootStage<'_> {
         let floors = self.counters.floors()?;
         let mut refused = Vec::new();
         if let Some(slot) = self.control.begin_try()? {
-            match self.judge(slot, &floors)? {
+            match self.judge(slot, Image::Trial, &floors)? {
                 Ok(outcome) => return self.boot(BootOutcome { trial: true, ..outcome }, refused),
                 Err(why) => {
                     self.control.trial_failed(why.code())?;
@@ -67,7 +67,8 @@ impl BootStage<'_> {
             {
                 continue;
             }
-            match self.judge(slot, &floors)? {
+            let image = if state.confirmed == Some(slot) { Image::Confirmed } else { Image::Trial };
+            match self.judge(slot, image, &floors)? {
                 Ok(outcome) => return self.boot(outcome, refused),
                 Err(why) => refused.push((slot, why.to_string())),
             }
@@ -82,35 +83,26 @@ impl BootStage<'_> {
     }
 
     /// Asks core whether a slot may boot.
-    fn judge(&self, slot: Slot, floors: &Floors) -> Result<Result<BootOutcome, Why>, Error> {
+    fn judge(&self, slot: Slot, image: Image, floors: &Floors) -> Result<Result<BootOutcome, Why>, Error> {
         let Some(kept) = (self.release)(slot)? else { return Ok(Err(Why::Empty)) };
         self.profile.with_device(floors, slot, |device| {
             let decide = || -> Result<Result<BootOutcome, Refusal>, Error> {
                 // Sizes are taken from a manifest whose signatures hold, and
                 // no more is hashed than a slot has: work is bounded before
                 // it begins.
-                let role = match device.root.role(Role::Release, device.product) {
-                    Ok(role) => role,
+                let candidate = match consider(&kept.envelope, device, image, &RustCrypto) {
+                    Ok(candidate) => candidate,
                     Err(refusal) => return Ok(Err(refusal)),
                 };
-                let signed = Envelope::decode(&kept.envelope)
-                    .and_then(|envelope| authenticate(envelope, &role, &RustCrypto));
-                let signed = match signed {
-                    Ok(signed) => signed,
-                    Err(refusal) => return Ok(Err(refusal)),
-                };
-                let manifest = signed.manifest();
-                let Some(facts) = manifest.facts() else { return Ok(Err(Refusal::FactsMissing)) };
                 let mut measured = Vec::new();
-                for (index, (id, facts)) in manifest.components().zip(facts.components()).enumerate() {
-                    let own = device.components.iter().position(|own| own.id == id.parts());
-                    let Some(own) = own.and_then(|own| self.profile.config.components.get(own)) else {
+                for (index, (_, facts, place)) in candidate.components().enumerate() {
+                    let Some(own) = self.profile.config.components.get(place) else {
                         return Ok(Err(Refusal::UnknownComponent(index as u8)));
                     };
                     let size = facts.tree.size().min(own.capacity);
                     measured.push(measure(self.files, own.slot(slot), size)?);
                 }
-                Ok(boot(&kept.envelope, &measured, device, &RustCrypto).map(|bootable| BootOutcome {
+                Ok(candidate.boot(&measured, device).map(|bootable| BootOutcome {
                     slot,
                     trial: false,
                     manifest: bootable.manifest_digest().to_string(),

@@ -1,7 +1,7 @@
 //! The device as core sees it: trust anchor, identity, floors and slots.
 
 use firmseal_core::crypto::RustCrypto;
-use firmseal_core::{Component, Device, Root};
+use firmseal_core::{Component, Device, Root, Trust};
 
 use crate::boot_control::Slot;
 use crate::config::Config;
@@ -48,7 +48,8 @@ impl Profile {
             })
             .collect();
         Ok(look(&Device {
-            root: &root,
+            trust: Trust::anchored(&root),
+            stranded: false,
             product: self.config.product.as_str(),
             vendor: self.config.vendor.as_bytes(),
             class: self.config.class.as_bytes(),

@@ -5,7 +5,7 @@
 
 use firmseal_api::updates::Phase;
 use firmseal_core::crypto::RustCrypto;
-use firmseal_core::{Envelope, Role, authenticate};
+use firmseal_core::{Image, consider};
 use tracing::{info, warn};
 
 use crate::boot_control::Slot;
@@ -82,7 +82,7 @@ impl State {
         }
         let Some(slot) = boot.confirmed else { return Ok(()) };
         let Some(kept) = self.shelf(slot).read()? else { return Ok(()) };
-        match self.raise_floors(&kept) {
+        match self.raise_floors(slot, &kept) {
             // Another trust anchor was put into this device: its new root
             // does not know who signed what runs. That must not keep it
             // from updating.
@@ -104,15 +104,13 @@ impl State {
     /// Each is durable before the next begins, and none exceeds what the
     /// confirmed image has, so after a cut between any two of them that
     /// image still boots (at boot an equal value is enough).
-    fn raise_floors(&self, kept: &Kept) -> Result<(), Error> {
-        let role = self.profile.root()?.role(Role::Release, self.profile.config.product.as_str())?;
-        let signed = authenticate(Envelope::decode(&kept.envelope)?, &role, &RustCrypto)?;
-        let manifest = signed.manifest();
-        let Some(facts) = manifest.facts() else {
-            return Err(firmseal_core::Refusal::FactsMissing.into());
-        };
-        self.counters.advance_sequence(&self.profile.component_names(), manifest.sequence)?;
-        self.counters.advance_epoch(facts.epoch)?;
-        self.counters.advance_delegation(facts.delegation)
+    fn raise_floors(&self, slot: Slot, kept: &Kept) -> Result<(), Error> {
+        let floors = self.counters.floors()?;
+        self.profile.with_device(&floors, slot, |device| {
+            let image = consider(&kept.envelope, device, Image::Confirmed, &RustCrypto)?;
+            self.counters.advance_sequence(&self.profile.component_names(), image.sequence())?;
+            self.counters.advance_epoch(image.facts().epoch)?;
+            self.counters.advance_delegation(image.facts().delegation)
+        })?
     }
 }

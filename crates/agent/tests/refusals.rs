@@ -29,7 +29,7 @@ async fn bench(on_refusal: OnRefusal, minimum_epoch: u64) -> Bench {
     let config = with_server(Config { on_refusal, ..config(Path::new("/sim"), &["rootfs"], CAPACITY) });
     let deps = Deps { files: Arc::new(files.clone()), ..deps(&config) };
     let first = device(&config, &deps).await;
-    bring_up(&first, &Recipe { epoch: 2, delegation: 4, ..recipe(10) }.make()).await;
+    bring_up(&first, &Recipe { epoch: 2, ..recipe(10) }.make()).await;
     drop(first);
     let anchor = root(Environment::Test, minimum_epoch);
     enrol(&config, &deps, &Enrolment { anchor: &anchor, server: None }).await.unwrap();
@@ -45,7 +45,7 @@ fn troubles(agent: &Agent) -> Vec<u16> {
 }
 
 fn recipe(sequence: u64) -> Recipe {
-    Recipe { epoch: 3, delegation: 4, ..Recipe::new(sequence, noise(150_000, sequence)) }
+    Recipe { epoch: 3, ..Recipe::new(sequence, noise(150_000, sequence)) }
 }
 
 impl Bench {
@@ -94,7 +94,6 @@ async fn what_the_facts_forbid_is_refused_before_a_byte_is_fetched() {
         ("replayed", 400, Recipe { epoch: 2, ..recipe(10) }),
         ("older sequence", 400, recipe(9)),
         ("older epoch", 401, Recipe { epoch: 1, ..recipe(11) }),
-        ("older delegation", 403, Recipe { delegation: 3, ..recipe(11) }),
         ("wrong class", 305, Recipe { class: Uuid::from_u128(9), ..recipe(11) }),
         ("wrong vendor", 304, Recipe { vendor: Uuid::from_u128(9), ..recipe(11) }),
         ("wrong product", 303, Recipe { product: "toaster", ..recipe(11) }),

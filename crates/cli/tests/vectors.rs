@@ -17,6 +17,12 @@ fn device(vector: &Vector) -> String {
         vector.epoch,
         vector.delegation
     );
+    let knows = &vector.knows;
+    for (key, number) in [("max_age", knows.max_age), ("clock", knows.clock)] {
+        number.iter().for_each(|number| writeln!(out, "{key} = {number}").unwrap());
+    }
+    writeln!(out, "time_floor = {}\nleeway = {}\nstranded = {}", knows.floor, knows.leeway, knows.stranded)
+        .unwrap();
     for component in &vector.components {
         writeln!(
             out,
@@ -34,8 +40,18 @@ fn verify(directory: &Path, vector: &Vector) -> (Option<i32>, String) {
     std::fs::write(path("root.cbor"), &vector.root).unwrap();
     std::fs::write(path("envelope.suit"), &vector.envelope).unwrap();
     std::fs::write(path("device.toml"), device(vector)).unwrap();
-    let done = Command::new(env!("CARGO_BIN_EXE_firmseal"))
-        .arg("verify")
+    let mut verify = Command::new(env!("CARGO_BIN_EXE_firmseal"));
+    verify.arg("verify");
+    let knows = &vector.knows;
+    for (option, document) in
+        [("owner", &knows.owner), ("revocation", &knows.revocation), ("freshness", &knows.freshness)]
+    {
+        if let Some(document) = document {
+            std::fs::write(path(option), document).unwrap();
+            verify.arg(format!("--{option}")).arg(path(option));
+        }
+    }
+    let done = verify
         .arg("--root")
         .arg(path("root.cbor"))
         .arg("--device")

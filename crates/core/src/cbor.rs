@@ -39,6 +39,12 @@ pub(crate) struct Reader<'a> {
     decoder: Decoder<'a>,
 }
 
+impl core::fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Reader")
+    }
+}
+
 impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Reader<'a> {
         Reader { decoder: Decoder::new(bytes) }

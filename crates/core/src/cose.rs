@@ -1,12 +1,16 @@
-//! COSE_Sign1 with a detached digest: the one signature form on the wire.
+//! COSE_Sign1: the signature form of everything that we define.
 //!
 //! SUIT signs the encoded `SUIT_Digest` of the manifest with a detached
 //! payload (draft-ietf-suit-manifest-37 §8.3, RFC 9052 §4.4). Root documents
 //! are signed the same way with another external_aad, so a signature made
 //! for one purpose cannot be presented for another.
 
+use crate::cbor::Reader;
+use crate::crypto::Crypto;
 use crate::digest::{DIGEST_LEN, Digest};
 use crate::key::PublicKey;
+use crate::limits::CWT_MAX;
+use crate::refusal::Refusal;
 
 /// Longest protected header that is accepted, in bytes. `{1: alg}` takes
 /// three; a 32-byte key id would fit as well.
@@ -19,6 +23,12 @@ pub enum Context {
     Manifest,
     /// A root document.
     Root,
+    /// A Statement: an approval or an owner's consent.
+    Statement,
+    /// A revocation document.
+    Revocation,
+    /// Which revocation document is the newest at a checkpoint.
+    Freshness,
 }
 
 impl Context {
@@ -26,6 +36,9 @@ impl Context {
         match self {
             Context::Manifest => b"",
             Context::Root => b"firmseal/root",
+            Context::Statement => b"firmseal/statement",
+            Context::Revocation => b"firmseal/revocation",
+            Context::Freshness => b"firmseal/freshness",
         }
     }
 }
@@ -95,7 +108,8 @@ pub fn suit_digest(digest: &Digest) -> [u8; 4 + DIGEST_LEN] {
     out
 }
 
-const BUFFER: usize = 12 + 2 + PROTECTED_MAX + 24 + 2 + 4 + DIGEST_LEN;
+/// "Signature1", the protected header, the longest external_aad, a payload.
+const BUFFER: usize = 12 + 2 + PROTECTED_MAX + 24 + 3 + CWT_MAX;
 
 /// The exact bytes that a COSE_Sign1 signature covers (`Sig_structure`,
 /// RFC 9052 §4.4), built in place.
@@ -108,14 +122,26 @@ impl SigStructure {
     /// Builds the structure over a digest. `None` if `protected` is longer
     /// than [`PROTECTED_MAX`].
     pub fn new(protected: &[u8], context: Context, digest: &Digest) -> Option<SigStructure> {
-        if protected.len() > PROTECTED_MAX {
+        SigStructure::over(protected, context.external_aad(), &suit_digest(digest))
+    }
+
+    /// Builds the structure over the claims of a CWT (RFC 8392 §7.1), whose
+    /// external_aad is empty. What it says cannot be taken for a manifest's
+    /// signature: claims are a map and a SUIT digest is an array. `None` if
+    /// either part is longer than [`PROTECTED_MAX`] or [`CWT_MAX`].
+    pub fn claims(protected: &[u8], payload: &[u8]) -> Option<SigStructure> {
+        SigStructure::over(protected, b"", payload)
+    }
+
+    fn over(protected: &[u8], external_aad: &[u8], payload: &[u8]) -> Option<SigStructure> {
+        if protected.len() > PROTECTED_MAX || payload.len() > CWT_MAX {
             return None;
         }
         let mut this = SigStructure { buffer: [0; BUFFER], len: 0 };
         this.push(b"\x84\x6aSignature1");
         this.push_bstr(protected);
-        this.push_bstr(context.external_aad());
-        this.push_bstr(&suit_digest(digest));
+        this.push_bstr(external_aad);
+        this.push_bstr(payload);
         Some(this)
     }
 
@@ -130,10 +156,82 @@ impl SigStructure {
     }
 
     fn push_bstr(&mut self, bytes: &[u8]) {
-        match bytes.len() as u8 {
-            short @ 0..24 => self.push(&[0x40 + short]),
-            long => self.push(&[0x58, long]),
+        match bytes.len() {
+            short @ 0..24 => self.push(&[0x40 + short as u8]),
+            medium @ 24..256 => self.push(&[0x58, medium as u8]),
+            long => self.push(&[0x59, (long >> 8) as u8, long as u8]),
         }
         self.push(bytes);
+    }
+}
+
+/// Both headers of a COSE_Sign1: the algorithm, and the key id, which may
+/// stand in either.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Protected<'a> {
+    bytes: &'a [u8],
+    pub(crate) algorithm: Algorithm,
+    pub(crate) key_id: Option<&'a [u8]>,
+}
+
+impl<'a> Protected<'a> {
+    pub(crate) fn decode(reader: &mut Reader<'a>) -> Result<Protected<'a>, Refusal> {
+        let bytes = reader.bytes()?;
+        let (mut algorithm, mut key_id) = (None, None);
+        let mut header = Reader::new(bytes);
+        let mut keys = header.map()?;
+        while let Some(label) = keys.next_int(&mut header)? {
+            match label {
+                1 => algorithm = Algorithm::from_id(header.int()?),
+                4 => key_id = Some(header.bytes()?),
+                // `crit` (2) is refused with everything else: a header we
+                // do not know may change what the signature means.
+                _ => return Err(Refusal::Unsupported("a protected header parameter")),
+            }
+        }
+        header.end()?;
+        let mut keys = reader.map()?;
+        while let Some(label) = keys.next_int(reader)? {
+            match label {
+                4 if key_id.is_none() => key_id = Some(reader.bytes()?),
+                _ => return Err(Refusal::Unsupported("an unprotected header parameter")),
+            }
+        }
+        let algorithm = algorithm.ok_or(Refusal::Unsupported("a signature algorithm"))?;
+        Ok(Protected { bytes, algorithm, key_id })
+    }
+
+    /// Whether `signature` is one of `key` over a detached digest.
+    pub(crate) fn verifies(
+        &self,
+        key: &PublicKey<'_>,
+        context: Context,
+        digest: &Digest,
+        signature: &[u8],
+        crypto: &impl Crypto,
+    ) -> bool {
+        self.verifies_over(key, SigStructure::new(self.bytes, context, digest), signature, crypto)
+    }
+
+    /// Whether `signature` is one of `key` over the claims beside it.
+    pub(crate) fn verifies_attached(
+        &self,
+        key: &PublicKey<'_>,
+        payload: &[u8],
+        signature: &[u8],
+        crypto: &impl Crypto,
+    ) -> bool {
+        self.verifies_over(key, SigStructure::claims(self.bytes, payload), signature, crypto)
+    }
+
+    fn verifies_over(
+        &self,
+        key: &PublicKey<'_>,
+        structure: Option<SigStructure>,
+        signature: &[u8],
+        crypto: &impl Crypto,
+    ) -> bool {
+        self.algorithm.fits(key)
+            && structure.is_some_and(|tbs| crypto.verify(key, tbs.as_bytes(), signature).is_ok())
     }
 }

@@ -7,7 +7,7 @@
 use minicbor::data::Type;
 
 use crate::cbor::{Bstr, Key, Reader};
-use crate::cose::{Algorithm, Context, SigStructure};
+use crate::cose::{Algorithm, Context, Protected};
 use crate::crypto::Crypto;
 use crate::digest::{DIGEST_LEN, Digest, SHA_256};
 use crate::key::PublicKey;
@@ -18,6 +18,11 @@ use crate::refusal::Refusal;
 pub const ENVELOPE_TAG: u64 = 107;
 const SIGN1_TAG: u64 = 18;
 
+/// Label of the delegation chains.
+pub const DELEGATION: i64 = 1;
+/// Label of the evidence: Intent, Statements and birth proof. Labels below
+/// -256 are private.
+pub const EVIDENCE: i64 = -258;
 /// Label of the severable payload-fetch sequence.
 pub const PAYLOAD_FETCH: i64 = 16;
 /// Label of the severable install sequence.
@@ -34,6 +39,8 @@ pub struct Envelope<'a> {
     manifest_digest: Digest,
     manifest: Bstr<'a>,
     severed: [Option<Bstr<'a>>; 3],
+    delegation: Option<&'a [u8]>,
+    evidence: Option<&'a [u8]>,
 }
 
 /// The severable members in the order of their labels.
@@ -52,11 +59,13 @@ impl<'a> Envelope<'a> {
         }
         let mut keys = reader.map()?;
         let (mut wrapper, mut manifest, mut severed, mut integrated) = (None, None, [None; 3], 0);
+        let (mut delegation, mut evidence) = (None, None);
         while let Some(key) = keys.next(&mut reader)? {
             match key {
                 Key::Int(2) => wrapper = Some(reader.bytes()?),
                 Key::Int(3) => manifest = Some(reader.bstr()?),
-                Key::Int(1) => return Err(Refusal::Unsupported("delegation chains")),
+                Key::Int(DELEGATION) => delegation = Some(reader.bytes()?),
+                Key::Int(EVIDENCE) => evidence = Some(reader.bytes()?),
                 Key::Int(label) => match SEVERABLE.iter().position(|known| *known == label) {
                     Some(slot) => severed[slot] = Some(reader.bstr()?),
                     None => return Err(Refusal::UnsignedMember(label)),
@@ -96,6 +105,8 @@ impl<'a> Envelope<'a> {
             manifest_digest,
             manifest,
             severed,
+            delegation,
+            evidence,
         })
     }
 
@@ -117,6 +128,16 @@ impl<'a> Envelope<'a> {
     /// A severable member, if the envelope carries it. Unverified.
     pub fn severed(&self, label: i64) -> Option<Bstr<'a>> {
         SEVERABLE.iter().position(|known| *known == label).and_then(|slot| self.severed[slot])
+    }
+
+    /// The delegation chains. Unverified.
+    pub fn delegation(&self) -> Option<&'a [u8]> {
+        self.delegation
+    }
+
+    /// Intent, Statements and birth proof. Unverified.
+    pub fn evidence(&self) -> Option<&'a [u8]> {
+        self.evidence
     }
 
     /// The signatures, in order.
@@ -180,9 +201,7 @@ pub(crate) fn read_digest(reader: &mut Reader<'_>) -> Result<Digest, Refusal> {
 /// A COSE_Sign1 with detached payload.
 #[derive(Clone, Copy, Debug)]
 pub struct Sign1<'a> {
-    protected: &'a [u8],
-    algorithm: Algorithm,
-    key_id: Option<&'a [u8]>,
+    protected: Protected<'a>,
     signature: &'a [u8],
 }
 
@@ -193,45 +212,24 @@ impl<'a> Sign1<'a> {
             return Err(Refusal::Unsupported("an authentication block other than COSE_Sign1"));
         }
         reader.array_exact(4)?;
-        let protected = reader.bytes()?;
-        let (mut algorithm, mut key_id) = (None, None);
-        let mut header = Reader::new(protected);
-        let mut keys = header.map()?;
-        while let Some(label) = keys.next_int(&mut header)? {
-            match label {
-                1 => algorithm = Algorithm::from_id(header.int()?),
-                4 => key_id = Some(header.bytes()?),
-                // `crit` (2) is refused with everything else: a header we
-                // do not know may change what the signature means.
-                _ => return Err(Refusal::Unsupported("a protected header parameter")),
-            }
-        }
-        header.end()?;
-        let mut keys = reader.map()?;
-        while let Some(label) = keys.next_int(&mut reader)? {
-            match label {
-                4 if key_id.is_none() => key_id = Some(reader.bytes()?),
-                _ => return Err(Refusal::Unsupported("an unprotected header parameter")),
-            }
-        }
+        let protected = Protected::decode(&mut reader)?;
         if reader.kind()? != Type::Null {
             return Err(Refusal::Unsupported("an attached payload"));
         }
         reader.null()?;
         let signature = reader.bytes()?;
         reader.end()?;
-        let algorithm = algorithm.ok_or(Refusal::Unsupported("a signature algorithm"))?;
-        Ok(Sign1 { protected, algorithm, key_id, signature })
+        Ok(Sign1 { protected, signature })
     }
 
     /// The algorithm that the protected header names.
     pub fn algorithm(&self) -> Algorithm {
-        self.algorithm
+        self.protected.algorithm
     }
 
     /// The key id that the signature claims: a hint, no more.
     pub fn key_id(&self) -> Option<&'a [u8]> {
-        self.key_id
+        self.protected.key_id
     }
 
     /// Whether this is a signature of `key` over `digest`.
@@ -242,8 +240,6 @@ impl<'a> Sign1<'a> {
         digest: &Digest,
         crypto: &impl Crypto,
     ) -> bool {
-        self.algorithm.fits(key)
-            && SigStructure::new(self.protected, context, digest)
-                .is_some_and(|tbs| crypto.verify(key, tbs.as_bytes(), self.signature).is_ok())
+        self.protected.verifies(key, context, digest, self.signature, crypto)
     }
 }

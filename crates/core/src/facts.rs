@@ -36,6 +36,9 @@ pub struct Facts<'a> {
     pub epoch: u64,
     /// Delegation index; 0 without delegation.
     pub delegation: u64,
+    /// Of a rollback that was signed ahead: the manifest that must have been
+    /// revoked before this one installs.
+    pub rollback_of: Option<Digest>,
     components: [Option<ComponentFacts>; COMPONENTS_MAX],
 }
 
@@ -54,7 +57,7 @@ impl<'a> Facts<'a> {
         let mut keys = reader.map()?;
         let (mut profile, mut environment, mut vendor, mut class) = (None, None, None, None);
         let (mut product, mut channel, mut version) = (None, None, None);
-        let (mut epoch, mut delegation) = (None, None);
+        let (mut epoch, mut delegation, mut rollback_of) = (None, None, None);
         let mut components = [None; COMPONENTS_MAX];
         while let Some(label) = keys.next_int(&mut reader)? {
             match label {
@@ -73,6 +76,7 @@ impl<'a> Facts<'a> {
                         *slot = Some(ComponentFacts::decode(&mut reader)?);
                     }
                 }
+                11 => rollback_of = Some(Digest(*reader.array_of()?)),
                 _ => return Err(Refusal::Unsupported("a member of the facts")),
             }
         }
@@ -90,6 +94,7 @@ impl<'a> Facts<'a> {
             version: version.ok_or(INCOMPLETE)?,
             epoch: epoch.ok_or(INCOMPLETE)?,
             delegation: delegation.ok_or(INCOMPLETE)?,
+            rollback_of,
             components,
         })
     }

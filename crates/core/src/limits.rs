@@ -38,6 +38,32 @@ pub const HOLDERS_MAX: usize = 32;
 pub const KEYS_MAX: usize = 64;
 /// Products that one role entry may name.
 pub const PRODUCTS_MAX: usize = 64;
+/// Closed logs in one root document.
+pub const CLOSED_LOGS_MAX: usize = 16;
+/// Longest revocation document with its signatures, in bytes.
+pub const REVOCATION_MAX: usize = 32 * 1024;
+/// Longest freshness document, in bytes.
+pub const FRESHNESS_MAX: usize = 4 * 1024;
+/// Longest claims of one delegation, in bytes.
+pub const CWT_MAX: usize = 1024;
+/// Delegation chains in one envelope.
+pub const DELEGATIONS_MAX: usize = 4;
+/// Links of one delegation chain.
+pub const LINKS_MAX: usize = 3;
+/// Cosignatures of one checkpoint.
+pub const COSIGNATURES_MAX: usize = 16;
+/// Hashes of one inclusion proof.
+pub const PATH_MAX: usize = 64;
+/// Statements in one envelope.
+pub const STATEMENTS_MAX: usize = 16;
+/// Digests in one list of an Intent or a Statement.
+pub const INTENT_DIGESTS_MAX: usize = 32;
+/// Longest client data of a WebAuthn assertion, in bytes.
+pub const ASSERTION_MAX: usize = 1024;
+/// Keys that one revocation document may name.
+pub const REVOKED_MAX: usize = 128;
+/// Manifest digests in one list of a revocation document.
+pub const ALLOWED_MAX: usize = 256;
 /// Largest payload in bytes: 2^48.
 pub const PAYLOAD_MAX: u64 = 1 << 48;
 /// Levels of a block tree: enough for [`PAYLOAD_MAX`] in 1024-byte blocks.
@@ -62,6 +88,19 @@ pub enum Limit {
     HoldersMax,
     KeysMax,
     ProductsMax,
+    ClosedLogsMax,
+    RevocationMax,
+    FreshnessMax,
+    CwtMax,
+    DelegationsMax,
+    LinksMax,
+    CosignaturesMax,
+    PathMax,
+    StatementsMax,
+    IntentDigestsMax,
+    AssertionMax,
+    RevokedMax,
+    AllowedMax,
     PayloadMax,
 }
 
@@ -84,6 +123,19 @@ impl Limit {
             Limit::HoldersMax => ("HOLDERS_MAX", HOLDERS_MAX as u64),
             Limit::KeysMax => ("KEYS_MAX", KEYS_MAX as u64),
             Limit::ProductsMax => ("PRODUCTS_MAX", PRODUCTS_MAX as u64),
+            Limit::ClosedLogsMax => ("CLOSED_LOGS_MAX", CLOSED_LOGS_MAX as u64),
+            Limit::RevocationMax => ("REVOCATION_MAX", REVOCATION_MAX as u64),
+            Limit::FreshnessMax => ("FRESHNESS_MAX", FRESHNESS_MAX as u64),
+            Limit::CwtMax => ("CWT_MAX", CWT_MAX as u64),
+            Limit::DelegationsMax => ("DELEGATIONS_MAX", DELEGATIONS_MAX as u64),
+            Limit::LinksMax => ("LINKS_MAX", LINKS_MAX as u64),
+            Limit::CosignaturesMax => ("COSIGNATURES_MAX", COSIGNATURES_MAX as u64),
+            Limit::PathMax => ("PATH_MAX", PATH_MAX as u64),
+            Limit::StatementsMax => ("STATEMENTS_MAX", STATEMENTS_MAX as u64),
+            Limit::IntentDigestsMax => ("INTENT_DIGESTS_MAX", INTENT_DIGESTS_MAX as u64),
+            Limit::AssertionMax => ("ASSERTION_MAX", ASSERTION_MAX as u64),
+            Limit::RevokedMax => ("REVOKED_MAX", REVOKED_MAX as u64),
+            Limit::AllowedMax => ("ALLOWED_MAX", ALLOWED_MAX as u64),
             Limit::PayloadMax => ("PAYLOAD_MAX", PAYLOAD_MAX),
         }
     }

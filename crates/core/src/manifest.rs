@@ -9,12 +9,15 @@ use crate::cbor::{Bstr, Reader};
 use crate::command::{self, Census, Section};
 use crate::cose::Context;
 use crate::crypto::Crypto;
+use crate::delegation::Chains;
 use crate::digest::Digest;
 use crate::envelope::{Envelope, INSTALL, PAYLOAD_FETCH, TEXT, read_digest};
 use crate::facts::{FACTS, Facts};
+use crate::key::{KeyId, PublicKey};
 use crate::limits::{COMMANDS_MAX, COMPONENT_PARTS_MAX, COMPONENTS_MAX, Limit};
 use crate::refusal::Refusal;
-use crate::root::RoleEntry;
+use crate::role::{Role, RoleEntry, SignedBy};
+use crate::root::Root;
 
 /// A manifest whose signatures, severed members and commands were checked.
 #[derive(Clone, Debug)]
@@ -241,20 +244,38 @@ fn resolve<'a>(
     }
 }
 
-/// Verifies an envelope's signatures against a role, then decodes its
-/// manifest.
+/// Verifies an envelope's signatures against the release role of a product,
+/// its delegations included, then decodes its manifest. It does not look at
+/// what a delegation covers, nor at any evidence.
 ///
 /// This answers who signed, not whether a device may install: only
 /// [`admit`](crate::admit()) and [`boot`](crate::boot) decide that.
 pub fn authenticate<'a>(
     envelope: Envelope<'a>,
-    role: &RoleEntry<'_>,
+    root: &Root<'_>,
+    product: &str,
     crypto: &impl Crypto,
 ) -> Result<Authenticated<'a>, Refusal> {
     envelope.check_digest(crypto)?;
-    role.check(envelope.signatures(), Context::Manifest, envelope.manifest_digest(), crypto)?;
+    let role = root.role(Role::Release, product)?;
+    let chains = Chains::verify(envelope.delegation(), &role, root, |_| false, crypto)?;
+    let keys = || role.keys().chain(chains.keys());
+    signed(envelope, &role, keys, |_| false, crypto).map(|(authenticated, _)| authenticated)
+}
+
+/// Verifies signatures by the keys that may sign for a role, but for those
+/// that no longer may. The digest was checked before.
+pub(crate) fn signed<'a, 'k, K: Iterator<Item = (usize, PublicKey<'k>)>>(
+    envelope: Envelope<'a>,
+    role: &RoleEntry<'_>,
+    keys: impl Fn() -> K,
+    revoked: impl Fn(&KeyId) -> bool,
+    crypto: &impl Crypto,
+) -> Result<(Authenticated<'a>, SignedBy), Refusal> {
+    let (signatures, digest) = (envelope.signatures(), envelope.manifest_digest());
+    let signed = role.check(keys, revoked, signatures, Context::Manifest, digest, crypto)?;
     let manifest = Manifest::decode(&envelope, crypto)?;
-    Ok(Authenticated { envelope, manifest })
+    Ok((Authenticated { envelope, manifest }, signed))
 }
 
 impl<'a> Authenticated<'a> {

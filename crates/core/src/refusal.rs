@@ -3,7 +3,7 @@
 //! Each has a number that never changes its meaning, for devices and
 //! dashboards, and a sentence for people. Numbers are grouped: 1xx form,
 //! 2xx signatures, 3xx target, 4xx rollback, 5xx commands, 6xx payload,
-//! 7xx demands of the root.
+//! 7xx demands of the root, revocation and freshness.
 
 use core::fmt;
 
@@ -44,6 +44,30 @@ pub enum Refusal {
     BadThreshold,
     /// One key in two roles, or twice in one.
     KeyReused,
+    /// A root document that does not follow the one held: its number is not
+    /// one higher.
+    RootVersion {
+        /// Version of the document.
+        offered: u64,
+        /// Version of the one held.
+        held: u64,
+    },
+    /// Signed under another chain of root documents.
+    WrongLineage,
+    /// Too few holders remain without a key that was revoked.
+    KeyRevoked,
+    /// The delegation does not cover this release.
+    DelegationScope(&'static str),
+    /// What was signed had expired when it was used.
+    Expired {
+        /// Seconds since 1970.
+        expiry: u64,
+    },
+    /// What was signed did not hold yet when it was used.
+    NotYetValid {
+        /// Seconds since 1970.
+        not_before: u64,
+    },
 
     /// The manifest carries no facts.
     FactsMissing,
@@ -133,7 +157,44 @@ pub enum Refusal {
     /// The root demands a log proof with a witness quorum; there is none.
     ProofMissing,
     /// The root demands approvals; there are too few.
-    ApprovalsMissing,
+    ApprovalsMissing {
+        /// Holders that have approved.
+        have: u8,
+        /// Holders that the root demands.
+        need: u8,
+    },
+    /// The root demands that releases are signed under a delegation.
+    DelegationMissing,
+    /// The root demands the owner's Statement; there is none.
+    OwnerMissing,
+    /// The log proof does not hold.
+    ProofInvalid(&'static str),
+    /// Too few witnesses have cosigned.
+    WitnessesMissing {
+        /// Witnesses that have cosigned.
+        have: u8,
+        /// Witnesses that the root demands.
+        need: u8,
+    },
+    /// The logged Intent is not that of this release.
+    IntentMismatch(&'static str),
+    /// A Statement is not about this release.
+    StatementMismatch(&'static str),
+
+    /// The release was revoked.
+    ReleaseRevoked,
+    /// A revocation document that is older than one already seen or needed.
+    RevocationTooOld {
+        /// Its version.
+        offered: u64,
+        /// The version that is known to exist.
+        needed: u64,
+    },
+    /// The device's policy demands a recent checkpoint; there is none, or an
+    /// old one.
+    Stale,
+    /// A pre-signed rollback whose release was not revoked.
+    RollbackEarly,
 }
 
 impl Refusal {
@@ -154,6 +215,12 @@ impl Refusal {
             Refusal::RoleMissing => 204,
             Refusal::BadThreshold => 205,
             Refusal::KeyReused => 206,
+            Refusal::RootVersion { .. } => 207,
+            Refusal::WrongLineage => 208,
+            Refusal::KeyRevoked => 209,
+            Refusal::DelegationScope(_) => 210,
+            Refusal::Expired { .. } => 211,
+            Refusal::NotYetValid { .. } => 212,
             Refusal::FactsMissing => 300,
             Refusal::FactsDisagree(_) => 301,
             Refusal::WrongEnvironment => 302,
@@ -178,7 +245,17 @@ impl Refusal {
             Refusal::BlockGeometry => 602,
             Refusal::ImageMismatch => 603,
             Refusal::ProofMissing => 700,
-            Refusal::ApprovalsMissing => 701,
+            Refusal::ApprovalsMissing { .. } => 701,
+            Refusal::DelegationMissing => 702,
+            Refusal::OwnerMissing => 703,
+            Refusal::ProofInvalid(_) => 704,
+            Refusal::WitnessesMissing { .. } => 705,
+            Refusal::IntentMismatch(_) => 706,
+            Refusal::StatementMismatch(_) => 707,
+            Refusal::ReleaseRevoked => 710,
+            Refusal::RevocationTooOld { .. } => 711,
+            Refusal::Stale => 712,
+            Refusal::RollbackEarly => 713,
         }
     }
 }
@@ -205,6 +282,16 @@ impl fmt::Display for Refusal {
             Refusal::RoleMissing => f.write_str("the root document has no such role for this product"),
             Refusal::BadThreshold => f.write_str("a threshold is zero or above the number of holders"),
             Refusal::KeyReused => f.write_str("one key stands in the root document twice"),
+            Refusal::RootVersion { offered, held } => {
+                write!(f, "root document {offered} does not follow {held}, the one that is held")
+            }
+            Refusal::WrongLineage => f.write_str("signed under another lineage of root documents"),
+            Refusal::KeyRevoked => f.write_str("signed by a key that was revoked"),
+            Refusal::DelegationScope(what) => write!(f, "the delegation does not cover {what}"),
+            Refusal::Expired { expiry } => write!(f, "used after it had expired (at {expiry})"),
+            Refusal::NotYetValid { not_before } => {
+                write!(f, "used before it was valid (from {not_before})")
+            }
             Refusal::FactsMissing => f.write_str("the manifest carries no facts"),
             Refusal::FactsDisagree(what) => write!(f, "facts and commands disagree about {what}"),
             Refusal::WrongEnvironment => {
@@ -245,7 +332,31 @@ impl fmt::Display for Refusal {
             Refusal::BlockGeometry => f.write_str("a block has the wrong length or place"),
             Refusal::ImageMismatch => f.write_str("the installed image differs from its digest or size"),
             Refusal::ProofMissing => f.write_str("the root demands a log proof, and there is none"),
-            Refusal::ApprovalsMissing => f.write_str("the root demands approvals, and there are too few"),
+            Refusal::ApprovalsMissing { have, need } => {
+                write!(f, "{have} of {need} needed approvers have approved")
+            }
+            Refusal::DelegationMissing => {
+                f.write_str("the root demands a delegation, and the release is signed without one")
+            }
+            Refusal::OwnerMissing => f.write_str("the root demands the owner's Statement, and there is none"),
+            Refusal::ProofInvalid(why) => write!(f, "the log proof does not hold: {why}"),
+            Refusal::WitnessesMissing { have, need } => {
+                write!(f, "{have} of {need} needed witnesses have cosigned")
+            }
+            Refusal::IntentMismatch(what) => {
+                write!(f, "the logged intent and the release disagree about {what}")
+            }
+            Refusal::StatementMismatch(what) => {
+                write!(f, "a Statement and the release disagree about {what}")
+            }
+            Refusal::ReleaseRevoked => f.write_str("the release was revoked"),
+            Refusal::RevocationTooOld { offered, needed } => {
+                write!(f, "revocation document {offered} is too old: {needed} is known to exist")
+            }
+            Refusal::Stale => f.write_str("no checkpoint that is recent enough for this device's policy"),
+            Refusal::RollbackEarly => {
+                f.write_str("a rollback that is kept for the day its successor is revoked")
+            }
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Root documents: which holders, with which keys, may do what.
+//! Root documents: who is trusted, and what every release must carry.
 //!
 //! The role of TUF's root metadata (TUF 1.0.34 §4.3) in deterministic CBOR.
 //! Version 1 is a device's trust anchor; it is signed by its own root role.
-//! Roles that later versions of this code check have their place already,
-//! so a document written today stays valid.
+//! Every later one is signed by the root role of the one before it as well,
+//! so whoever holds any of them can walk to the newest.
 
 use crate::cbor::Reader;
 use crate::cose::Context;
@@ -11,43 +11,9 @@ use crate::crypto::Crypto;
 use crate::digest::Digest;
 use crate::envelope::{Sign1, decode_signatures};
 use crate::key::PublicKey;
-use crate::limits::{HOLDERS_MAX, KEYS_MAX, Limit, PRODUCTS_MAX, ROLES_MAX, ROOT_MAX, SIGNATURES_MAX};
+use crate::limits::{CLOSED_LOGS_MAX, KEYS_MAX, Limit, PRODUCTS_MAX, ROLES_MAX, ROOT_MAX, SIGNATURES_MAX};
 use crate::refusal::Refusal;
-
-/// What a holder may do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Role {
-    /// Signs root documents.
-    Root = 0,
-    /// Signs releases.
-    Release = 1,
-    /// Approves releases.
-    Approver = 2,
-    /// Signs checkpoints of the log.
-    Log = 3,
-    /// Cosigns checkpoints.
-    Witness = 4,
-    /// Revokes keys and releases.
-    Revocation = 5,
-    /// Signs recovery envelopes.
-    Recovery = 6,
-}
-
-impl Role {
-    const fn from_label(label: u64) -> Option<Role> {
-        match label {
-            0 => Some(Role::Root),
-            1 => Some(Role::Release),
-            2 => Some(Role::Approver),
-            3 => Some(Role::Log),
-            4 => Some(Role::Witness),
-            5 => Some(Role::Revocation),
-            6 => Some(Role::Recovery),
-            _ => None,
-        }
-    }
-}
+use crate::role::{Role, RoleEntry, read_key};
 
 /// Test and production are different worlds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,13 +35,40 @@ impl Environment {
     }
 }
 
-/// What every release must carry besides signatures.
+/// What every release of a product must carry besides signatures.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Demands {
-    /// Witnesses that must have cosigned the birth proof; 0 asks for none.
-    pub witnesses: u64,
-    /// Approvers that must have signed a Statement; 0 asks for none.
-    pub approvals: u64,
+    /// A birth proof: the intent in the log, under a witness quorum.
+    pub proof: bool,
+    /// Statements of the approver role.
+    pub approvals: bool,
+    /// A delegation: no key of the release role signs images itself.
+    pub delegation: bool,
+    /// A Statement under the owner's root.
+    pub owner: bool,
+}
+
+impl Demands {
+    /// What a root that is silent demands. A production root demands proof
+    /// and approvals unless it says otherwise in so many words: leaving the
+    /// member out is not saying so.
+    const fn silent(environment: Environment) -> Demands {
+        let production = matches!(environment, Environment::Production);
+        Demands { proof: production, approvals: production, delegation: false, owner: false }
+    }
+}
+
+/// A log that takes no more entries. What was born in it stays valid.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ClosedLog<'a> {
+    /// Its origin.
+    pub origin: &'a str,
+    /// The key that signed its checkpoints.
+    pub key: PublicKey<'a>,
+    /// How many entries it has.
+    pub size: u64,
+    /// The hash of its whole tree.
+    pub hash: Digest,
 }
 
 /// A root document whose form has been checked in whole.
@@ -90,22 +83,41 @@ pub struct Root<'a> {
     roles: &'a [u8],
     role_count: usize,
     minimum_epoch: u64,
-    demands: Demands,
+    demands: List<'a>,
+    closed: List<'a>,
+    resets: List<'a>,
 }
 
-/// One role of a root document: its holders and how many must agree.
+/// The items of an array whose form was checked when it was read.
 #[derive(Clone, Debug)]
-pub struct RoleEntry<'a> {
-    role: Role,
-    threshold: usize,
-    holders: Reader<'a>,
-    holder_count: usize,
-    products: Option<(Reader<'a>, usize)>,
+struct List<'a> {
+    items: Reader<'a>,
+    count: usize,
 }
 
-impl core::fmt::Debug for Reader<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("Reader")
+impl<'a> List<'a> {
+    fn empty() -> List<'a> {
+        List { items: Reader::new(&[]), count: 0 }
+    }
+
+    /// Reads an array and looks at each item once.
+    fn read<T>(
+        reader: &mut Reader<'a>,
+        max: usize,
+        limit: Limit,
+        item: impl Fn(&mut Reader<'a>) -> Result<T, Refusal>,
+    ) -> Result<List<'a>, Refusal> {
+        let count = reader.array(max, limit)?;
+        let items = reader.clone();
+        for _ in 0..count {
+            item(reader)?;
+        }
+        Ok(List { items, count })
+    }
+
+    fn iter<T>(&self, item: impl Fn(&mut Reader<'a>) -> Result<T, Refusal>) -> impl Iterator<Item = T> {
+        let mut reader = self.items.clone();
+        (0..self.count).map_while(move |_| item(&mut reader).ok())
     }
 }
 
@@ -130,7 +142,8 @@ impl<'a> Root<'a> {
         let mut reader = Reader::new(body);
         let mut keys = reader.map()?;
         let (mut format, mut version, mut lineage, mut environment) = (None, None, None, None);
-        let (mut roles, mut minimum_epoch, mut demands) = (None, 0, None);
+        let (mut roles, mut minimum_epoch) = (None, 0);
+        let (mut demands, mut closed, mut resets) = (List::empty(), List::empty(), List::empty());
         while let Some(label) = keys.next_int(&mut reader)? {
             match label {
                 1 => format = Some(reader.uint()?),
@@ -145,7 +158,9 @@ impl<'a> Root<'a> {
                     }
                 }
                 6 => minimum_epoch = reader.uint()?,
-                7 => demands = Some(read_demands(&mut reader)?),
+                7 => demands = List::read(&mut reader, ROLES_MAX, Limit::RolesMax, read_demands)?,
+                8 => closed = List::read(&mut reader, CLOSED_LOGS_MAX, Limit::ClosedLogsMax, read_closed)?,
+                9 => resets = List::read(&mut reader, PRODUCTS_MAX, Limit::ProductsMax, read_reset)?,
                 _ => return Err(Refusal::Unsupported("a member of the root document")),
             }
         }
@@ -156,13 +171,6 @@ impl<'a> Root<'a> {
         let version = version.filter(|version| *version >= 1);
         let environment = environment.ok_or(Refusal::Malformed("no known environment"))?;
         let (roles, role_count) = roles.ok_or(Refusal::Malformed("no roles"))?;
-        let demands = match (demands, environment) {
-            (Some(demands), _) => demands,
-            (None, Environment::Test) => Demands { witnesses: 0, approvals: 0 },
-            // A production root demands both unless it says otherwise in
-            // so many words: leaving the member out is not saying so.
-            (None, Environment::Production) => Demands { witnesses: 1, approvals: 1 },
-        };
         let root = Root {
             body,
             signatures,
@@ -174,8 +182,11 @@ impl<'a> Root<'a> {
             role_count,
             minimum_epoch,
             demands,
+            closed,
+            resets,
         };
         root.check_roles()?;
+        root.check_demands()?;
         root.check_keys()?;
         Ok(root)
     }
@@ -185,8 +196,12 @@ impl<'a> Root<'a> {
     /// threshold; and the root role governs the document, not products.
     fn check_roles(&self) -> Result<(), Refusal> {
         for (index, entry) in self.roles().enumerate() {
-            if entry.role == Role::Root && entry.products.is_some() {
+            if entry.role() == Role::Root && entry.products().is_some() {
                 return Err(Refusal::Malformed("a root role that is limited to products"));
+            }
+            // It goes around the log, so no one holder may use it alone.
+            if entry.role() == Role::Recovery && entry.threshold() < 2 {
+                return Err(Refusal::BadThreshold);
             }
             if self.roles().take(index).any(|earlier| earlier.overlaps(&entry)) {
                 return Err(Refusal::Malformed("two entries for one role and product"));
@@ -195,16 +210,48 @@ impl<'a> Root<'a> {
         Ok(())
     }
 
+    /// One entry says what is demanded for a product, and one product is
+    /// reset once: of two, two readers would take different ones.
+    fn check_demands(&self) -> Result<(), Refusal> {
+        const TWICE: Refusal = Refusal::Malformed("two demands or resets for one product");
+        for (index, (_, own)) in self.demands.iter(read_demands).enumerate() {
+            for (_, earlier) in self.demands.iter(read_demands).take(index) {
+                let shared = match (&own, &earlier) {
+                    (None, None) => true,
+                    (Some(own), Some(earlier)) => {
+                        own.iter(Reader::text).any(|product| earlier.iter(Reader::text).any(|e| e == product))
+                    }
+                    _ => false,
+                };
+                if shared {
+                    return Err(TWICE);
+                }
+            }
+        }
+        for (index, (product, _)) in self.resets.iter(read_reset).enumerate() {
+            if self.resets.iter(read_reset).take(index).any(|(earlier, _)| earlier == product) {
+                return Err(TWICE);
+            }
+        }
+        Ok(())
+    }
+
     /// One key, one role, one holder: a key that stood twice could count
     /// twice towards a threshold.
     fn check_keys(&self) -> Result<(), Refusal> {
-        let all = || self.roles().flat_map(|role| role.keys());
+        // A closed log's key must not come back as anybody's, the log's own
+        // included: its signatures count up to the final size only.
+        let all = || {
+            self.roles()
+                .flat_map(|role| role.keys().map(|(_, key)| key))
+                .chain(self.closed_logs().map(|log| log.key))
+        };
         if all().count() > KEYS_MAX {
             return Err(Refusal::Limit(Limit::KeysMax));
         }
-        for (_, key) in all() {
+        for key in all() {
             // At most 64 x 64 comparisons of 64 bytes: cheap enough.
-            if all().filter(|(_, other)| *other == key).count() > 1 {
+            if all().filter(|other| *other == key).count() > 1 {
                 return Err(Refusal::KeyReused);
             }
         }
@@ -231,9 +278,31 @@ impl<'a> Root<'a> {
         self.minimum_epoch
     }
 
-    /// What every release must carry.
-    pub fn demands(&self) -> Demands {
-        self.demands
+    /// What every release of a product must carry: what the entry says that
+    /// names it, else the one that names none.
+    pub fn demands(&self, product: &str) -> Demands {
+        let mut general = Demands::silent(self.environment);
+        for (demands, products) in self.demands.iter(read_demands) {
+            match products {
+                Some(products) if products.iter(Reader::text).any(|name| name == product) => return demands,
+                Some(_) => {}
+                None => general = demands,
+            }
+        }
+        general
+    }
+
+    /// The logs that were closed.
+    pub fn closed_logs(&self) -> impl Iterator<Item = ClosedLog<'a>> {
+        self.closed.iter(read_closed)
+    }
+
+    /// The sequence number to which this document lowers a product's
+    /// floors, once, when it is adopted: the way back after a thief has
+    /// signed a release with the highest number there is (TUF 1.0.34
+    /// §1.5.2, fast-forward).
+    pub fn sequence_reset(&self, product: &str) -> Option<u64> {
+        self.resets.iter(read_reset).find(|(own, _)| *own == product).map(|(_, sequence)| sequence)
     }
 
     /// All role entries, in order.
@@ -247,7 +316,7 @@ impl<'a> Root<'a> {
     pub fn role(&self, role: Role, product: &str) -> Result<RoleEntry<'a>, Refusal> {
         let mut general = None;
         // At most one of each kind: `check_roles` has seen to that.
-        for entry in self.roles().filter(|entry| entry.role == role) {
+        for entry in self.roles().filter(|entry| entry.role() == role) {
             match entry.names(product) {
                 Some(true) => return Ok(entry),
                 Some(false) => {}
@@ -266,212 +335,67 @@ impl<'a> Root<'a> {
     /// (TUF 1.0.34 §5.3.4: "signed by ... a threshold of keys specified in
     /// the new root metadata file").
     pub fn verify(&self, crypto: &impl Crypto) -> Result<(), Refusal> {
-        let role = self.role(Role::Root, "")?;
+        self.signed_by(&self.role(Role::Root, "")?, crypto)
+    }
+
+    /// Reads the document that follows this one (TUF 1.0.34 §5.3): of the
+    /// same lineage and environment, numbered one higher, signed by a
+    /// threshold of this document's root role and of its own.
+    ///
+    /// The next number exactly: a gap would skip a document that took a
+    /// key away, and a repeat would leave two documents of one number.
+    pub fn successor<'b>(&self, bytes: &'b [u8], crypto: &impl Crypto) -> Result<Root<'b>, Refusal> {
+        let next = Root::decode(bytes)?;
+        if next.lineage != self.lineage {
+            return Err(Refusal::WrongLineage);
+        }
+        if next.environment != self.environment {
+            return Err(Refusal::WrongEnvironment);
+        }
+        if self.version.checked_add(1) != Some(next.version) {
+            return Err(Refusal::RootVersion { offered: next.version, held: self.version });
+        }
+        next.signed_by(&self.role(Role::Root, "")?, crypto)?;
+        next.verify(crypto)?;
+        Ok(next)
+    }
+
+    fn signed_by(&self, role: &RoleEntry<'_>, crypto: &impl Crypto) -> Result<(), Refusal> {
         let signatures = decode_signatures(self.signatures, self.signature_count);
-        role.check(signatures, Context::Root, &self.digest(crypto), crypto)
+        let digest = self.digest(crypto);
+        // Nothing revokes a key of the root role but the next root.
+        role.check(|| role.keys(), |_| false, signatures, Context::Root, &digest, crypto).map(drop)
     }
 }
 
-fn read_demands(reader: &mut Reader<'_>) -> Result<Demands, Refusal> {
+/// Reads `{1 => proof, 2 => approvals, 3 => delegation, 4 => owner,
+/// ? 5 => products}`.
+fn read_demands<'a>(reader: &mut Reader<'a>) -> Result<(Demands, Option<List<'a>>), Refusal> {
     let mut keys = reader.map()?;
-    let (mut witnesses, mut approvals) = (None, None);
+    let (mut said, mut products) = ([None; 4], None);
     while let Some(label) = keys.next_int(reader)? {
         match label {
-            1 => witnesses = Some(reader.uint()?),
-            2 => approvals = Some(reader.uint()?),
+            1..=4 => said[label as usize - 1] = Some(reader.bool()?),
+            5 => products = Some(List::read(reader, PRODUCTS_MAX, Limit::ProductsMax, Reader::text)?),
             _ => return Err(Refusal::Unsupported("a demand of the root document")),
         }
     }
-    match (witnesses, approvals) {
-        (Some(witnesses), Some(approvals)) => Ok(Demands { witnesses, approvals }),
-        _ => Err(Refusal::Malformed("demands name witnesses and approvals")),
-    }
+    let [Some(proof), Some(approvals), Some(delegation), Some(owner)] = said else {
+        return Err(Refusal::Malformed("demands name proof, approvals, delegation and owner"));
+    };
+    Ok((Demands { proof, approvals, delegation, owner }, products))
 }
 
-impl<'a> RoleEntry<'a> {
-    fn decode(reader: &mut Reader<'a>) -> Result<RoleEntry<'a>, Refusal> {
-        let mut keys = reader.map()?;
-        let (mut role, mut threshold, mut holders, mut products) = (None, 0, None, None);
-        while let Some(label) = keys.next_int(reader)? {
-            match label {
-                1 => role = Role::from_label(reader.uint()?),
-                2 => threshold = usize::try_from(reader.uint()?).unwrap_or(usize::MAX),
-                3 => {
-                    let count = reader.array(HOLDERS_MAX, Limit::HoldersMax)?;
-                    holders = Some((reader.clone(), count));
-                    for _ in 0..count {
-                        read_holder(reader, |_| ())?;
-                    }
-                }
-                4 => {
-                    let count = reader.array(PRODUCTS_MAX, Limit::ProductsMax)?;
-                    products = Some((reader.clone(), count));
-                    for _ in 0..count {
-                        reader.text()?;
-                    }
-                }
-                _ => return Err(Refusal::Unsupported("a member of a role")),
-            }
-        }
-        let role = role.ok_or(Refusal::Unsupported("a role"))?;
-        let (holders, holder_count) = holders.ok_or(Refusal::Malformed("a role without holders"))?;
-        if threshold == 0 || threshold > holder_count {
-            return Err(Refusal::BadThreshold);
-        }
-        Ok(RoleEntry { role, threshold, holders, holder_count, products })
-    }
-
-    /// Thresholds count holders, so a name that stands twice would count
-    /// twice.
-    fn check_names(&self) -> Result<(), Refusal> {
-        for (index, name) in self.holders().enumerate() {
-            if self.holders().take(index).any(|earlier| earlier == name) {
-                return Err(Refusal::Malformed("a holder twice in one role"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether both entries would govern one role for some product.
-    fn overlaps(&self, other: &RoleEntry<'a>) -> bool {
-        self.role == other.role
-            && match (self.products(), other.products()) {
-                (None, None) => true,
-                (Some(mut own), Some(_)) => own.any(|product| other.names(product) == Some(true)),
-                _ => false,
-            }
-    }
-
-    /// The role.
-    pub fn role(&self) -> Role {
-        self.role
-    }
-
-    /// Distinct holders that must sign.
-    pub fn threshold(&self) -> usize {
-        self.threshold
-    }
-
-    /// The holders' names, in order.
-    pub fn holders(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        let mut reader = self.holders.clone();
-        (0..self.holder_count).map_while(move |_| read_holder(&mut reader, |_| ()).ok())
-    }
-
-    /// The products the entry is limited to; `None` where it is general.
-    pub fn products(&self) -> Option<impl Iterator<Item = &'a str> + use<'a>> {
-        let (mut reader, count) = self.products.clone()?;
-        Some((0..count).map_while(move |_| reader.text().ok()))
-    }
-
-    fn names(&self, product: &str) -> Option<bool> {
-        self.products().map(|mut names| names.any(|name| name == product))
-    }
-
-    /// Every key, with the index of its holder.
-    pub fn keys(&self) -> impl Iterator<Item = (usize, PublicKey<'a>)> + use<'a> {
-        let (mut reader, count) = (self.holders.clone(), self.holder_count);
-        let (mut holder, mut left) = (0, 0);
-        core::iter::from_fn(move || {
-            while left == 0 {
-                if holder == count {
-                    return None;
-                }
-                reader.array_exact(2).ok()?;
-                reader.text().ok()?;
-                left = reader.array(KEYS_MAX, Limit::KeysMax).ok()?;
-                holder += 1;
-            }
-            left -= 1;
-            Some((holder - 1, read_key(&mut reader).ok()?))
-        })
-    }
-
-    /// Counts distinct holders with a valid signature over `digest`.
-    ///
-    /// Every signature must earn its place: one that names a key of this
-    /// role and fails refuses the whole, and so does one that names no key
-    /// and fits none; one that names a key outside the role counts for
-    /// nothing.
-    pub(crate) fn check<'s>(
-        &self,
-        signatures: impl Iterator<Item = Sign1<'s>>,
-        context: Context,
-        digest: &Digest,
-        crypto: &impl Crypto,
-    ) -> Result<(), Refusal> {
-        let (mut agreed, mut strangers, mut total, mut nameless) = (0u32, 0, 0, 0);
-        for signature in signatures {
-            total += 1;
-            let holder = match signature.key_id() {
-                Some(hint) => {
-                    let named = self.keys().find(|(_, key)| key.id(crypto).0.as_bytes() == hint);
-                    let Some((holder, key)) = named else {
-                        strangers += 1;
-                        continue;
-                    };
-                    if !signature.verifies(&key, context, digest, crypto) {
-                        return Err(Refusal::BadSignature);
-                    }
-                    holder
-                }
-                // One that names nobody is tried under every key, so it must
-                // be one of ours, and there are no more of them than are
-                // needed: otherwise a carrier could make a device verify for
-                // minutes.
-                None if nameless == self.threshold => {
-                    return Err(Refusal::Unsupported("more signatures without a key id than are needed"));
-                }
-                None => self
-                    .keys()
-                    .find(|(_, key)| signature.verifies(key, context, digest, crypto))
-                    .map(|(holder, _)| holder)
-                    .inspect(|_| nameless += 1)
-                    .ok_or(Refusal::BadSignature)?,
-            };
-            agreed |= 1 << holder;
-        }
-        let have = agreed.count_ones();
-        if have as usize >= self.threshold {
-            return Ok(());
-        }
-        if have == 0 && total > 0 && strangers == total {
-            return Err(Refusal::UnknownSigner);
-        }
-        Err(Refusal::ThresholdNotMet { have: have as u8, need: self.threshold as u8 })
-    }
+/// Reads `[origin, key, size, hash]`.
+fn read_closed<'a>(reader: &mut Reader<'a>) -> Result<ClosedLog<'a>, Refusal> {
+    reader.array_exact(4)?;
+    let (origin, key) = (reader.text()?, read_key(reader)?);
+    let (size, hash) = (reader.uint()?, Digest(*reader.array_of()?));
+    Ok(ClosedLog { origin, key, size, hash })
 }
 
-/// Reads one holder, `[name, [+ key]]`, and shows each key.
-fn read_holder<'a>(reader: &mut Reader<'a>, mut show: impl FnMut(PublicKey<'a>)) -> Result<&'a str, Refusal> {
+/// Reads `[product, sequence]`.
+fn read_reset<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, u64), Refusal> {
     reader.array_exact(2)?;
-    let name = reader.text()?;
-    let keys = reader.array(KEYS_MAX, Limit::KeysMax)?;
-    if name.is_empty() || keys == 0 {
-        return Err(Refusal::Malformed("a holder has a name and at least one key"));
-    }
-    for _ in 0..keys {
-        show(read_key(reader)?);
-    }
-    Ok(name)
-}
-
-/// Reads a COSE_Key with exactly the members that its thumbprint covers.
-fn read_key<'a>(reader: &mut Reader<'a>) -> Result<PublicKey<'a>, Refusal> {
-    let mut keys = reader.map()?;
-    let (mut kty, mut curve, mut x, mut y) = (0, 0, None, None);
-    while let Some(label) = keys.next_int(reader)? {
-        match label {
-            1 => kty = reader.int()?,
-            -1 => curve = reader.int()?,
-            -2 => x = Some(reader.array_of::<32>()?),
-            -3 => y = Some(reader.array_of::<32>()?),
-            _ => return Err(Refusal::Unsupported("a member of a key")),
-        }
-    }
-    match (kty, curve, x, y) {
-        (1, 6, Some(x), None) => Ok(PublicKey::Ed25519(x)),
-        (2, 1, Some(x), Some(y)) => Ok(PublicKey::P256 { x, y }),
-        _ => Err(Refusal::Unsupported("a key type")),
-    }
+    Ok((reader.text()?, reader.uint()?))
 }

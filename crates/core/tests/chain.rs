@@ -3,7 +3,8 @@
 
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{
-    Action, Component, Device, Measured, Measurement, Outcome, Refusal, Root, Verifier, admit, boot,
+    Action, Component, Device, Image, Measured, Measurement, Outcome, Refusal, Root, Trust, Verifier, admit,
+    boot,
 };
 use firmseal_testkit::world::{COMPONENT, PRODUCT, component, firmware};
 use firmseal_testkit::{TestKey, World};
@@ -20,7 +21,8 @@ fn check(world: &World, sequence: u64, verdict: impl FnOnce(&Device<'_>)) {
     root.verify(&RustCrypto).unwrap();
     let (vendor, class) = (world.vendor(), world.class());
     verdict(&Device {
-        root: &root,
+        trust: Trust::anchored(&root),
+        stranded: false,
         product: PRODUCT,
         vendor: vendor.as_bytes(),
         class: class.as_bytes(),
@@ -57,12 +59,12 @@ fn a_release_is_admitted_installed_and_booted() {
     check(&world, 7, |device| {
         let again = admit(&envelope, device, &RustCrypto).map(|_| ());
         assert_eq!(again, Err(Refusal::SequenceTooLow { offered: 7, floor: 7 }));
-        let bootable = boot(&envelope, &[measure(&payload)], device, &RustCrypto).unwrap();
+        let bootable = boot(&envelope, &[measure(&payload)], device, Image::Trial, &RustCrypto).unwrap();
         let mut machine = bootable.invocation(device);
         machine.next().unwrap();
         machine.done(Outcome::Measured(measure(&payload)));
         assert!(matches!(machine.next(), Ok(Action::Invoke { component: 0, .. })));
-        let other = boot(&envelope, &[measure(&payload[1..])], device, &RustCrypto).map(|_| ());
+        let other = boot(&envelope, &[measure(&payload[1..])], device, Image::Trial, &RustCrypto).map(|_| ());
         assert_eq!(other, Err(Refusal::ImageMismatch));
     });
 }

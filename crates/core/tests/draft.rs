@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{
-    Component, Device, Digest, Envelope, Environment, Identity, Machine, Refusal, Role, Root, admit,
+    Component, Device, Digest, Envelope, Environment, Identity, Machine, Refusal, Role, Root, Trust, admit,
 };
 use firmseal_manifest::print;
 use firmseal_testkit::engine::{Script, authenticated, run};
@@ -159,7 +159,8 @@ fn the_examples_are_refused_without_facts() {
     assert_eq!((root.environment(), root.roles().count()), (Environment::Test, 2));
     assert!(root.role(Role::Release, "anything").is_ok());
     let device = Device {
-        root: &root,
+        trust: Trust::anchored(&root),
+        stranded: false,
         product: "gateway",
         vendor: &VENDOR,
         class: &CLASS,

@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use firmseal_core::crypto::RustCrypto;
-use firmseal_core::{BlockSize, Component, Device, Envelope, Root, Tree, admit};
+use firmseal_core::{BlockSize, Component, Device, Envelope, Root, Tree, Trust, admit};
 use firmseal_manifest::{ComponentSpec, Digest, Environment, ReleaseSpec};
 use firmseal_testkit::engine::{Script, run};
 use firmseal_testkit::vectors::Scene;
 use firmseal_testkit::{TestKey, World};
-use firmseal_trust::Demands;
+use firmseal_trust::DemandsSpec;
 use proptest::prelude::*;
 use semver::Version;
 
@@ -57,7 +57,8 @@ fn release() -> impl Strategy<Value = ReleaseSpec> {
                 version: Version::new(version.0, version.1, version.2),
                 sequence: numbers.0,
                 epoch: numbers.1,
-                delegation: numbers.2,
+                delegation: 0,
+                rollback_of: None,
                 components,
                 description,
             }
@@ -80,7 +81,8 @@ fn with_device<T>(release: &ReleaseSpec, root: &Root<'_>, ask: impl FnOnce(&Devi
         })
         .collect();
     ask(&Device {
-        root,
+        trust: Trust::anchored(root),
+        stranded: false,
         product: release.product.as_str(),
         vendor: release.vendor.as_bytes(),
         class: release.class.as_bytes(),
@@ -99,7 +101,7 @@ proptest! {
         let key = if p256 { TestKey::p256(2) } else { TestKey::ed25519(1) };
         let mut world = World::new(1, vec![("alice", vec![key])]);
         world.root.environment = release.environment;
-        world.root.demands = Some(Demands { witnesses: 0, approvals: 0 });
+        world.root.demands = vec![DemandsSpec::NOTHING];
         let manifest = release.assemble().unwrap();
         let (envelope, document) = (world.seal(&manifest, 1), world.root_document());
         let root = Root::decode(&document).unwrap();

@@ -26,6 +26,12 @@ fn all() -> Vec<Refusal> {
         R::RoleMissing,
         R::BadThreshold,
         R::KeyReused,
+        R::RootVersion { offered: 3, held: 1 },
+        R::WrongLineage,
+        R::KeyRevoked,
+        R::DelegationScope(""),
+        R::Expired { expiry: 1 },
+        R::NotYetValid { not_before: 1 },
         R::FactsMissing,
         R::FactsDisagree(""),
         R::WrongEnvironment,
@@ -50,7 +56,17 @@ fn all() -> Vec<Refusal> {
         R::BlockGeometry,
         R::ImageMismatch,
         R::ProofMissing,
-        R::ApprovalsMissing,
+        R::ApprovalsMissing { have: 0, need: 1 },
+        R::DelegationMissing,
+        R::OwnerMissing,
+        R::ProofInvalid(""),
+        R::WitnessesMissing { have: 0, need: 1 },
+        R::IntentMismatch(""),
+        R::StatementMismatch(""),
+        R::ReleaseRevoked,
+        R::RevocationTooOld { offered: 0, needed: 1 },
+        R::Stale,
+        R::RollbackEarly,
     ];
     for refusal in &all {
         match refusal {
@@ -64,7 +80,11 @@ fn all() -> Vec<Refusal> {
             R::UnknownParameter(_) | R::CommandNotAllowed(_) | R::ParameterMissing(_) => {}
             R::ConditionFailed(_) | R::DirectiveFailed(_) | R::BlockMismatch(_) => {}
             R::HashBlockMismatch { .. } | R::BlockGeometry | R::ImageMismatch => {}
-            R::ProofMissing | R::ApprovalsMissing => {}
+            R::ProofMissing | R::ApprovalsMissing { .. } | R::DelegationMissing | R::OwnerMissing => {}
+            R::RootVersion { .. } | R::WrongLineage | R::KeyRevoked | R::DelegationScope(_) => {}
+            R::Expired { .. } | R::NotYetValid { .. } | R::ProofInvalid(_) => {}
+            R::WitnessesMissing { .. } | R::IntentMismatch(_) | R::StatementMismatch(_) => {}
+            R::ReleaseRevoked | R::RevocationTooOld { .. } | R::Stale | R::RollbackEarly => {}
         }
     }
     all

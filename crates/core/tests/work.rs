@@ -47,7 +47,9 @@ fn cost(scene: &Scene, envelope: Vec<u8>) -> (Result<(), Refusal>, usize, usize)
     let counting = Counting::default();
     let mut vector = scene.device.clone();
     (vector.root, vector.envelope) = (scene.world.root_document(), envelope);
-    let verdict = vector.ask(|device, envelope, _| admit(envelope, device, &counting).map(|_| ()));
+    let verdict = vector
+        .ask(|device, envelope, _| admit(envelope, device, &counting).map(|_| ()))
+        .and_then(|verdict| verdict);
     (verdict, counting.verified.get(), counting.hashed.get())
 }
 

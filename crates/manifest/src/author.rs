@@ -6,7 +6,7 @@
 
 use firmseal_core::cose::{Context, suit_digest};
 use firmseal_core::crypto::{Crypto, RustCrypto};
-use firmseal_core::envelope::{ENVELOPE_TAG, INSTALL, TEXT};
+use firmseal_core::envelope::{DELEGATION, ENVELOPE_TAG, EVIDENCE, INSTALL, TEXT};
 use firmseal_core::facts::{FACTS, PROFILE};
 use firmseal_core::limits;
 use firmseal_core::{BlockSize, Digest, Environment};
@@ -14,6 +14,8 @@ use semver::Version;
 use uuid::Uuid;
 
 use crate::cbor::Writer;
+use crate::delegation::Delegation;
+use crate::evidence::Evidence;
 use crate::ids::{ChannelName, ProductId};
 use crate::key::{KeyError, PublicKey, Signature};
 use crate::sign1;
@@ -45,6 +47,9 @@ pub struct ReleaseSpec {
     pub epoch: u64,
     /// Delegation index; 0 without delegation.
     pub delegation: u64,
+    /// Of a rollback that is signed ahead: the manifest that must have been
+    /// revoked before it installs.
+    pub rollback_of: Option<Digest>,
     /// The components with their payloads, in order; the first is invoked.
     pub components: Vec<ComponentSpec>,
     /// A sentence for people, severable.
@@ -242,7 +247,7 @@ impl ReleaseSpec {
 
     fn facts(&self) -> Vec<u8> {
         let mut facts = Writer::new();
-        facts.map(10);
+        facts.map(if self.rollback_of.is_some() { 11 } else { 10 });
         facts.uint(1).uint(PROFILE);
         facts.uint(2).uint(self.environment as u64);
         facts.uint(3).bytes(self.vendor.as_bytes());
@@ -262,6 +267,9 @@ impl ReleaseSpec {
             facts.uint(3).array(3).int(-16).uint(component.block.bytes() as u64);
             facts.bytes(component.tree_root.as_bytes());
         }
+        if let Some(manifest) = &self.rollback_of {
+            facts.uint(11).bytes(manifest.as_bytes());
+        }
         facts.finish()
     }
 }
@@ -278,19 +286,37 @@ impl UnsignedManifest {
         sign1::to_be_signed(key, Context::Manifest, &self.digest)
     }
 
-    /// Puts the envelope together.
+    /// Puts an envelope together that carries signatures alone.
     pub fn seal(&self, signatures: &[(&PublicKey, Signature)]) -> Result<Vec<u8>, AuthorError> {
+        self.seal_with(signatures, None, None)
+    }
+
+    /// Puts the envelope together, with what lets a device decide alone: the
+    /// delegation chains and the evidence.
+    pub fn seal_with(
+        &self,
+        signatures: &[(&PublicKey, Signature)],
+        delegation: Option<&Delegation>,
+        evidence: Option<&Evidence>,
+    ) -> Result<Vec<u8>, AuthorError> {
         let mut wrapper = Writer::new();
         wrapper.array(1 + signatures.len()).bytes(&suit_digest(&self.digest));
         for (key, signature) in signatures {
             wrapper.bytes(&sign1::encode(key, signature)?);
         }
         let mut envelope = Writer::new();
-        envelope.tag(ENVELOPE_TAG).map(2 + self.severed.len());
+        let more = usize::from(delegation.is_some()) + usize::from(evidence.is_some());
+        envelope.tag(ENVELOPE_TAG).map(2 + self.severed.len() + more);
+        if let Some(delegation) = delegation {
+            envelope.int(DELEGATION).bytes(&delegation.encode());
+        }
         envelope.uint(2).bytes(&wrapper.finish());
         envelope.uint(3).raw(&self.wrapped);
         for (label, member) in &self.severed {
             envelope.int(*label).raw(member);
+        }
+        if let Some(evidence) = evidence {
+            envelope.int(EVIDENCE).bytes(&evidence.encode()?);
         }
         let envelope = envelope.finish();
         if envelope.len() > limits::ENVELOPE_MAX {

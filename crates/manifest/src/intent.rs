@@ -8,6 +8,7 @@ use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::{Digest, Hasher, KeyId};
 
 use crate::cbor::Writer;
+use crate::delegation;
 use crate::key::PublicKey;
 use crate::sign1;
 use crate::tbs::Tbs;
@@ -23,6 +24,10 @@ pub enum Purpose {
     Artifact = 1,
     /// A release; the subject is the manifest digest.
     Release = 2,
+    /// A delegation; the subject is the digest of its claims.
+    Delegation = 3,
+    /// A revocation document; the subject is the digest of its body.
+    Revocation = 4,
 }
 
 /// One intended use of keys.
@@ -98,7 +103,10 @@ impl Intent {
         match self.purpose {
             Purpose::Root => cose(Context::Root),
             Purpose::Release => cose(Context::Manifest),
+            Purpose::Revocation => cose(Context::Revocation),
             Purpose::Artifact => tbs.fingerprint() == self.subject,
+            // The claims travel beside the signature, not their digest.
+            Purpose::Delegation => delegation::is_over(key, &self.subject, tbs),
         }
     }
 }

@@ -7,20 +7,26 @@
 pub mod author;
 pub mod bundle;
 pub mod cbor;
+pub mod delegation;
+pub mod evidence;
 pub mod ids;
 pub mod intent;
 pub mod key;
 pub mod print;
 pub mod sign1;
+pub mod statement;
 pub mod tbs;
 pub mod tree;
 
 pub use author::{AuthorError, ComponentSpec, ReleaseSpec, UnsignedManifest, payload_uri};
-pub use firmseal_core::{BlockSize, Digest, Environment, KeyId, limits};
+pub use delegation::{Delegation, LinkSpec};
+pub use evidence::{Agreement, BirthProof, Checkpoint, Cosignature, Evidence, SignedStatement};
+pub use firmseal_core::{BlockSize, Digest, Environment, KeyId, StatementPurpose, limits};
 pub use ids::{
     ArtifactId, ChannelName, DeviceId, ProductId, ReleaseId, RequestId, RolloutId, UploadId, WordError,
 };
 pub use intent::{Intent, Purpose};
 pub use key::{KeyAlgorithm, KeyError, PublicKey, Signature};
+pub use statement::Statement;
 pub use tbs::Tbs;
 pub use tree::{PayloadTree, TreeBuilder};

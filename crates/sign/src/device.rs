@@ -1,7 +1,7 @@
 //! The product's newest device, on paper: what core is asked about before
 //! anything leaves the pipeline.
 
-use firmseal_core::{Component, Device, Refusal, Root};
+use firmseal_core::{Component, Device, Refusal, Root, Trust};
 use firmseal_fleet::Product;
 
 /// Floors of a device: everything above them may be installed.
@@ -38,7 +38,8 @@ pub fn ask<T>(
         })
         .collect();
     question(&Device {
-        root: &root,
+        trust: Trust::anchored(&root),
+        stranded: false,
         product: product.id.as_str(),
         vendor: product.vendor.as_bytes(),
         class: product.class.as_bytes(),

@@ -439,6 +439,7 @@ fn spec(order: &Order, product: &Product, sequence: u64, components: &[Prepared]
         sequence,
         epoch: order.epoch,
         delegation: 0,
+        rollback_of: None,
         components: components.iter().map(|component| component.spec.clone()).collect(),
         description: None,
     }

@@ -16,7 +16,7 @@ use firmseal_store::{Blobs, Registry, Store, StoreError};
 use firmseal_store_local::LocalStore;
 use firmseal_testkit::TestKey;
 use firmseal_testkit::world::firmware;
-use firmseal_trust::{Demands, Holder, Role, RoleSpec, RootSpec};
+use firmseal_trust::{DemandsSpec, Holder, Role, RoleSpec, RootSpec};
 use uuid::Uuid;
 
 struct Bench {
@@ -42,7 +42,9 @@ fn root_for(release: &PublicKey, environment: CoreEnvironment) -> Vec<u8> {
             role(Role::Release, holder("ci", release)),
         ],
         minimum_epoch: 0,
-        demands: Some(Demands { witnesses: 0, approvals: 0 }),
+        demands: vec![DemandsSpec::NOTHING],
+        closed_logs: vec![],
+        sequence_resets: vec![],
     }
     .assemble()
     .unwrap();

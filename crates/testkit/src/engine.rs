@@ -2,7 +2,7 @@
 //! it asked for.
 
 use firmseal_core::crypto::RustCrypto;
-use firmseal_core::{Action, Authenticated, Envelope, Machine, Outcome, Refusal, Role, Root, authenticate};
+use firmseal_core::{Action, Authenticated, Envelope, Machine, Outcome, Refusal, Root, authenticate};
 
 use crate::vectors::Measurable;
 use crate::world::PRODUCT;
@@ -77,6 +77,5 @@ pub fn authenticated<T>(
     show: impl FnOnce(Authenticated<'_>) -> T,
 ) -> Result<T, Refusal> {
     let root = Root::decode(root)?;
-    let role = root.role(Role::Release, PRODUCT)?;
-    authenticate(Envelope::decode(envelope)?, &role, &RustCrypto).map(show)
+    authenticate(Envelope::decode(envelope)?, &root, PRODUCT, &RustCrypto).map(show)
 }

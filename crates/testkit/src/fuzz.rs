@@ -6,7 +6,7 @@
 use std::sync::OnceLock;
 
 use firmseal_core::crypto::RustCrypto;
-use firmseal_core::{Envelope, Root, admit, boot};
+use firmseal_core::{Envelope, Image, Root, admit, boot};
 
 use crate::craft::{Craft, Members};
 use crate::engine::{Script, run};
@@ -74,16 +74,17 @@ fn judge(device: &Vector, root: &[u8], envelope: &[u8]) {
         component.sequence = 0;
     }
     let script = Script { images: vec![vector.measured.first().copied(); 8], failing: vec![], content: true };
-    vector.ask(|device, envelope, measured| {
+    let asked = vector.ask(|device, envelope, measured| {
         if let Ok(admitted) = admit(envelope, device, &RustCrypto) {
             run(admitted.update(device), &script, usize::MAX);
             assert_eq!(admitted.facts().vendor, device.vendor);
             assert!(admitted.facts().epoch >= device.epoch);
         }
-        if let Ok(bootable) = boot(envelope, measured, device, &RustCrypto) {
+        if let Ok(bootable) = boot(envelope, measured, device, Image::Confirmed, &RustCrypto) {
             run(bootable.invocation(device), &script, usize::MAX);
         }
     });
+    assert!(asked.is_ok(), "the scene's own documents are good");
 }
 
 /// Whatever it is, it prints or is refused.

@@ -10,9 +10,11 @@ pub mod engine;
 pub mod fuzz;
 pub mod item;
 pub mod keys;
+pub mod story;
 pub mod vectors;
 pub mod world;
 
 pub use craft::{Block, Commands, Craft, Members};
 pub use keys::TestKey;
+pub use story::Story;
 pub use world::World;

@@ -3,7 +3,7 @@
 use firmseal_manifest::{
     BlockSize, ComponentSpec, Environment, PayloadTree, ReleaseSpec, TreeBuilder, UnsignedManifest,
 };
-use firmseal_trust::{Demands, Holder, Role, RoleSpec, RootSpec};
+use firmseal_trust::{DemandsSpec, Holder, Role, RoleSpec, RootSpec};
 use semver::Version;
 use uuid::Uuid;
 
@@ -59,7 +59,9 @@ impl World {
                 RoleSpec { role: Role::Release, threshold, holders, products: vec![] },
             ],
             minimum_epoch: 0,
-            demands: Some(Demands { witnesses: 0, approvals: 0 }),
+            demands: vec![DemandsSpec::NOTHING],
+            closed_logs: vec![],
+            sequence_resets: vec![],
         };
         World { root_key, release, root }
     }
@@ -94,6 +96,7 @@ impl World {
             sequence: 7,
             epoch: 3,
             delegation: 0,
+            rollback_of: None,
             components: vec![component(COMPONENT, payload).0],
             description: None,
         }

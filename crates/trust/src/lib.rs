@@ -5,7 +5,11 @@
 //! it before it hands anything out, so nothing that devices would refuse is
 //! ever signed.
 
+pub mod freshness;
+pub mod revocation;
 pub mod root;
 
-pub use firmseal_core::Role;
-pub use root::{Demands, Holder, RoleSpec, RootError, RootSpec, UnsignedRoot};
+pub use firmseal_core::{Demands, Role};
+pub use freshness::FreshnessSpec;
+pub use revocation::{RevocationSpec, RevokedKey, UnsignedRevocation};
+pub use root::{ClosedLogSpec, DemandsSpec, Holder, RoleSpec, RootError, RootSpec, UnsignedRoot};

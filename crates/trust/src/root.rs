@@ -2,17 +2,39 @@
 
 use firmseal_core::cose::Context;
 use firmseal_core::crypto::{Crypto, RustCrypto};
-use firmseal_core::{Environment, Refusal, Role, Root};
+use firmseal_core::{Demands, Environment, Refusal, Role, Root};
 use firmseal_manifest::cbor::Writer;
 use firmseal_manifest::{Digest, KeyError, ProductId, PublicKey, Signature, Tbs, sign1};
 
 /// What every release must carry besides signatures.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Demands {
-    /// Witnesses that must have cosigned the birth proof; 0 asks for none.
-    pub witnesses: u64,
-    /// Approvers that must have signed a Statement; 0 asks for none.
-    pub approvals: u64,
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DemandsSpec {
+    /// What is demanded.
+    pub demands: Demands,
+    /// The products it is said of; empty for all.
+    pub products: Vec<ProductId>,
+}
+
+impl DemandsSpec {
+    /// Nothing but signatures, for every product: what a root for
+    /// development says in so many words.
+    pub const NOTHING: DemandsSpec = DemandsSpec {
+        demands: Demands { proof: false, approvals: false, delegation: false, owner: false },
+        products: Vec::new(),
+    };
+}
+
+/// A log that takes no more entries.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClosedLogSpec {
+    /// Its origin.
+    pub origin: String,
+    /// The key that signed its checkpoints.
+    pub key: PublicKey,
+    /// How many entries it has.
+    pub size: u64,
+    /// The hash of its whole tree.
+    pub hash: Digest,
 }
 
 /// Everything that a root document says.
@@ -28,9 +50,14 @@ pub struct RootSpec {
     pub roles: Vec<RoleSpec>,
     /// Lowest security epoch that may be installed.
     pub minimum_epoch: u64,
-    /// What releases must carry. Left out of a production root, it means a
-    /// witness and an approval: to demand less has to be written down.
-    pub demands: Option<Demands>,
+    /// What releases must carry. A production root that says nothing
+    /// demands proof and approvals: to demand less has to be written down.
+    pub demands: Vec<DemandsSpec>,
+    /// The logs that were closed.
+    pub closed_logs: Vec<ClosedLogSpec>,
+    /// Sequence numbers to which devices lower their floors when they adopt
+    /// the document.
+    pub sequence_resets: Vec<(ProductId, u64)>,
 }
 
 /// A role: its holders, and how many of them must agree.
@@ -76,7 +103,8 @@ impl RootSpec {
     /// Encodes the body and checks its form as a device would.
     pub fn assemble(&self) -> Result<UnsignedRoot, RootError> {
         let mut body = Writer::new();
-        body.map(if self.demands.is_some() { 7 } else { 6 });
+        let said = [self.demands.is_empty(), self.closed_logs.is_empty(), self.sequence_resets.is_empty()];
+        body.map(6 + said.iter().filter(|empty| !**empty).count());
         body.uint(1).uint(1);
         body.uint(2).uint(self.version);
         body.uint(3).bytes(&self.lineage);
@@ -86,8 +114,22 @@ impl RootSpec {
             role.encode(&mut body)?;
         }
         body.uint(6).uint(self.minimum_epoch);
-        if let Some(demands) = self.demands {
-            body.uint(7).map(2).uint(1).uint(demands.witnesses).uint(2).uint(demands.approvals);
+        if !self.demands.is_empty() {
+            body.uint(7).array(self.demands.len());
+            self.demands.iter().for_each(|demands| demands.encode(&mut body));
+        }
+        if !self.closed_logs.is_empty() {
+            body.uint(8).array(self.closed_logs.len());
+            for log in &self.closed_logs {
+                body.array(4).text(&log.origin).raw(&cose_key(&log.key)?);
+                body.uint(log.size).bytes(log.hash.as_bytes());
+            }
+        }
+        if !self.sequence_resets.is_empty() {
+            body.uint(9).array(self.sequence_resets.len());
+            for (product, sequence) in &self.sequence_resets {
+                body.array(2).text(product.as_str()).uint(*sequence);
+            }
         }
         let unsigned = UnsignedRoot { body: body.finish() };
         Root::decode(&unsigned.encode(&[])?)?;
@@ -104,11 +146,7 @@ impl RoleSpec {
         for holder in &self.holders {
             out.array(2).text(&holder.name).array(holder.keys.len());
             for key in &holder.keys {
-                out.raw(&key.cose_key());
-                // Only keys that devices can verify with belong in a root.
-                key.as_core().ok_or_else(|| {
-                    KeyError::Unsupported(format!("{} in a root document", key.algorithm()))
-                })?;
+                out.raw(&cose_key(key)?);
             }
         }
         if !self.products.is_empty() {
@@ -118,6 +156,31 @@ impl RoleSpec {
             }
         }
         Ok(())
+    }
+}
+
+/// A key's encoding, if it is one that devices can verify with: no other
+/// belongs in a root.
+fn cose_key(key: &PublicKey) -> Result<Vec<u8>, KeyError> {
+    match key.as_core() {
+        Some(_) => Ok(key.cose_key()),
+        None => Err(KeyError::Unsupported(format!("{} in a root document", key.algorithm()))),
+    }
+}
+
+impl DemandsSpec {
+    fn encode(&self, out: &mut Writer) {
+        let Demands { proof, approvals, delegation, owner } = self.demands;
+        out.map(if self.products.is_empty() { 4 } else { 5 });
+        for (label, demanded) in [(1, proof), (2, approvals), (3, delegation), (4, owner)] {
+            out.uint(label).bool(demanded);
+        }
+        if !self.products.is_empty() {
+            out.uint(5).array(self.products.len());
+            for product in &self.products {
+                out.text(product.as_str());
+            }
+        }
     }
 }
 
@@ -132,11 +195,23 @@ impl UnsignedRoot {
         sign1::to_be_signed(key, Context::Root, &self.digest())
     }
 
-    /// Puts the document together and verifies it against its own root
-    /// role, as a device does with its trust anchor.
+    /// Puts a trust anchor together and verifies it against its own root
+    /// role.
     pub fn seal(&self, signatures: &[(&PublicKey, Signature)]) -> Result<Vec<u8>, RootError> {
         let document = self.encode(signatures)?;
         Root::decode(&document)?.verify(&RustCrypto)?;
+        Ok(document)
+    }
+
+    /// Puts a rotation together and verifies it as a device does that holds
+    /// `previous`.
+    pub fn seal_after(
+        &self,
+        previous: &[u8],
+        signatures: &[(&PublicKey, Signature)],
+    ) -> Result<Vec<u8>, RootError> {
+        let document = self.encode(signatures)?;
+        Root::decode(previous)?.successor(&document, &RustCrypto)?;
         Ok(document)
     }
 

@@ -5,7 +5,7 @@
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{Environment, Refusal, Root};
 use firmseal_testkit::{TestKey, World};
-use firmseal_trust::{Demands, Holder, Role, RoleSpec, RootError, RootSpec};
+use firmseal_trust::{Demands, DemandsSpec, Holder, Role, RoleSpec, RootError, RootSpec};
 use proptest::prelude::*;
 
 fn holder(name: &str, seeds: &[u8]) -> Holder {
@@ -68,10 +68,14 @@ fn what_its_own_root_role_has_not_signed_is_not_sealed() {
 #[test]
 fn a_silent_production_root_demands_both() {
     let mut world = World::default();
-    (world.root.environment, world.root.demands) = (Environment::Production, None);
+    (world.root.environment, world.root.demands) = (Environment::Production, vec![]);
     let document = world.root_document();
-    let demands = Root::decode(&document).unwrap().demands();
-    assert_eq!((demands.witnesses, demands.approvals), (1, 1));
+    let demands = Root::decode(&document).unwrap().demands("gateway");
+    assert_eq!((demands.proof, demands.approvals), (true, true));
+}
+
+fn spec_of([proof, approvals, delegation, owner]: [bool; 4]) -> DemandsSpec {
+    DemandsSpec { demands: Demands { proof, approvals, delegation, owner }, products: vec![] }
 }
 
 proptest! {
@@ -82,7 +86,7 @@ proptest! {
         sizes in prop::collection::vec(prop::collection::vec(1..4usize, 1..5), 1..5),
         thresholds in prop::collection::vec(any::<prop::sample::Index>(), 5),
         (version, epoch, lineage) in (1..=u64::MAX, any::<u64>(), any::<[u8; 16]>()),
-        demands in prop::option::of((any::<u64>(), any::<u64>())),
+        demands in prop::option::of(any::<[bool; 4]>()),
     ) {
         let mut seed = 0;
         let roles: Vec<RoleSpec> = sizes
@@ -109,7 +113,9 @@ proptest! {
             environment: Environment::Test,
             roles: roles.clone(),
             minimum_epoch: epoch,
-            demands: demands.map(|(witnesses, approvals)| Demands { witnesses, approvals }),
+            demands: demands.map(spec_of).into_iter().collect(),
+            closed_logs: vec![],
+            sequence_resets: vec![("gateway".parse().unwrap(), version)],
         };
         let unsigned = spec.assemble().unwrap();
         let needed = roles[0].threshold as usize;
@@ -128,6 +134,10 @@ proptest! {
         prop_assert_eq!(root.verify(&RustCrypto), Ok(()));
         prop_assert_eq!((root.version(), root.minimum_epoch(), root.lineage()), (version, epoch, &lineage));
         prop_assert_eq!(root.digest(&RustCrypto), unsigned.digest());
+        let said = root.demands("gateway");
+        let said = [said.proof, said.approvals, said.delegation, said.owner];
+        prop_assert_eq!(said, demands.unwrap_or_default());
+        prop_assert_eq!(root.sequence_reset("gateway"), Some(version));
         for (entry, spec) in root.roles().zip(&roles) {
             prop_assert_eq!((entry.role(), entry.threshold() as u64), (spec.role, spec.threshold));
             let names: Vec<&str> = spec.holders.iter().map(|holder| holder.name.as_str()).collect();

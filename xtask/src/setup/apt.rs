@@ -25,6 +25,7 @@ const fn benches(name: &'static str, why: &'static str) -> Package {
 const PACKAGES: &[Package] = &[
     tests("ca-certificates", "trust anchors for downloads"),
     tests("cryptsetup-bin", "veritysetup, the judge of block trees"),
+    tests("openssh-client", "ssh-keygen, the judge of SSH signatures"),
     tests("openssl", "the judge of keys, certificates and TLS"),
     tests("opensbi", "real firmware for the sessions"),
     tests("ovmf", "real firmware for the sessions"),

@@ -19,7 +19,7 @@ use firmseal_manifest::author::{ComponentSpec, ReleaseSpec};
 use firmseal_manifest::bundle::BundleWriter;
 use firmseal_manifest::tree::{PayloadTree, TreeBuilder};
 use firmseal_manifest::{PublicKey, Signature, Tbs};
-use firmseal_trust::root::{Holder, RoleSpec, RootSpec};
+use firmseal_trust::{DemandsSpec, Holder, RoleSpec, RootSpec};
 use uuid::Uuid;
 
 pub const VENDOR: Uuid = Uuid::from_u128(0x1000_0000_0000_4000_8000_0000_0000_0001);
@@ -59,7 +59,9 @@ pub fn root(environment: Environment, minimum_epoch: u64) -> Vec<u8> {
         environment,
         roles: vec![role(Role::Root, &root), role(Role::Release, &release)],
         minimum_epoch,
-        demands: Some(firmseal_trust::root::Demands { witnesses: 0, approvals: 0 }),
+        demands: vec![DemandsSpec::NOTHING],
+        closed_logs: vec![],
+        sequence_resets: vec![],
     };
     let unsigned = spec.assemble().unwrap();
     let signature = root.sign(&unsigned.to_be_signed(&root.public).unwrap());
@@ -106,7 +108,6 @@ pub struct Recipe {
     pub slot: Option<u64>,
     pub block: BlockSize,
     pub signer: u8,
-    pub delegation: u64,
 }
 
 impl Recipe {
@@ -122,7 +123,6 @@ impl Recipe {
             slot: None,
             block: BlockSize::B4096,
             signer: 2,
-            delegation: 0,
         }
     }
 
@@ -138,7 +138,8 @@ impl Recipe {
             version: semver::Version::new(self.sequence, 0, 0),
             sequence: self.sequence,
             epoch: self.epoch,
-            delegation: self.delegation,
+            delegation: 0,
+            rollback_of: None,
             components: self
                 .components
                 .iter()

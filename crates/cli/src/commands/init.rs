@@ -16,7 +16,7 @@ use firmseal_keys::{DynSigner, FileKey, KeyUri, Logged, Secret, SecretSource, Si
 use firmseal_manifest::{Intent, KeyAlgorithm, PublicKey, Purpose};
 use firmseal_server::{Pair, create_device_ca, create_server_certificate};
 use firmseal_store_local::LocalStore;
-use firmseal_trust::{Demands, Holder, RoleSpec, RootSpec};
+use firmseal_trust::{DemandsSpec, Holder, RoleSpec, RootSpec};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -309,7 +309,9 @@ impl Init {
             ],
             minimum_epoch: 0,
             // Said in so many words, as a production root must.
-            demands: Some(Demands { witnesses: 0, approvals: 0 }),
+            demands: vec![DemandsSpec::NOTHING],
+            closed_logs: vec![],
+            sequence_resets: vec![],
         }
         .assemble()?;
         let intent = Intent {

@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use firmseal_core::crypto::RustCrypto;
-use firmseal_core::limits::{COMPONENTS_MAX, ENVELOPE_MAX, ROOT_MAX};
+use firmseal_core::limits::{COMPONENTS_MAX, ENVELOPE_MAX, FRESHNESS_MAX, REVOCATION_MAX, ROOT_MAX};
 use firmseal_core::{
-    Action, Admitted, Component, Device, Envelope, Facts, Measured, Measurement, Outcome, Refusal, Role,
-    Root, Tree, Verifier, admit, authenticate,
+    Action, Admitted, Component, Device, Envelope, Facts, Measured, Measurement, Outcome, Refusal, Root,
+    Time, Tree, Trust, Verifier, admit, authenticate,
 };
 use firmseal_manifest::{TreeBuilder, bundle};
 use serde::Deserialize;
@@ -58,6 +59,15 @@ pub struct Verify {
     /// is made for
     #[arg(long, value_name = "FILE", conflicts_with_all = ["product", "sequence", "epoch"])]
     device: Option<PathBuf>,
+    /// The owner's root document, for devices that have an owner
+    #[arg(long, value_name = "FILE")]
+    owner: Option<PathBuf>,
+    /// The newest revocation document that the device knows
+    #[arg(long, value_name = "FILE")]
+    revocation: Option<PathBuf>,
+    /// The newest freshness document that the device knows
+    #[arg(long, value_name = "FILE")]
+    freshness: Option<PathBuf>,
     /// Payloads of an envelope, in the order of its components
     #[arg(long, value_name = "FILE")]
     payload: Vec<PathBuf>,
@@ -73,6 +83,19 @@ struct Described {
     epoch: u64,
     #[serde(default)]
     delegation: u64,
+    /// How old a freshness document may be, in seconds.
+    max_age: Option<u64>,
+    /// Its clock, in seconds since 1970.
+    clock: Option<u64>,
+    /// Its time floor.
+    #[serde(default)]
+    time_floor: u64,
+    /// How far clocks may disagree, in seconds.
+    #[serde(default)]
+    leeway: u64,
+    /// Nothing can boot, or somebody is there and asks for recovery.
+    #[serde(default)]
+    stranded: bool,
     component: Vec<DescribedComponent>,
 }
 
@@ -120,8 +143,31 @@ impl Verify {
                 sequence: component.sequence,
             })
             .collect();
+        let owner = self.owner.as_deref().map(|path| read_bounded(path, ROOT_MAX)).transpose()?;
+        let owner = match (&owner, &self.owner) {
+            (Some(document), Some(path)) => {
+                let root = Root::decode(document).and_then(|root| root.verify(&RustCrypto).map(|()| root));
+                Some(root.map_err(|refusal| CliError::from(refusal).about(path.display()))?)
+            }
+            _ => None,
+        };
+        let revocation =
+            self.revocation.as_deref().map(|path| read_bounded(path, REVOCATION_MAX)).transpose()?;
+        let revocation = revocation.as_ref().map(|bytes| root.revocation(bytes, &RustCrypto)).transpose()?;
+        let freshness =
+            self.freshness.as_deref().map(|path| read_bounded(path, FRESHNESS_MAX)).transpose()?;
+        let fresh = |bytes| root.freshness(bytes, &described.product, |_| false, &RustCrypto);
+        let freshness = freshness.as_deref().map(fresh).transpose()?;
         let device = Device {
-            root: &root,
+            trust: Trust {
+                root: &root,
+                owner: owner.as_ref(),
+                revocation: revocation.as_ref(),
+                freshness: freshness.as_ref(),
+                max_age: described.max_age,
+                time: Time { clock: described.clock, floor: described.time_floor, leeway: described.leeway },
+            },
+            stranded: described.stranded,
             product: &described.product,
             vendor: described.vendor.as_bytes(),
             class: described.class.as_bytes(),
@@ -140,10 +186,12 @@ impl Verify {
     /// asked which device it means.
     fn suited(&self, root: &Root<'_>, envelope: &[u8]) -> Result<Described> {
         let product = self.product.as_deref().unwrap_or_default();
-        let role = root
-            .role(Role::Release, product)
-            .map_err(|refusal| CliError::from(refusal).hint("name the device's product with --product"))?;
-        let authenticated = authenticate(Envelope::decode(envelope)?, &role, &RustCrypto)?;
+        let authenticated = match authenticate(Envelope::decode(envelope)?, root, product, &RustCrypto) {
+            Err(refusal @ Refusal::RoleMissing) => {
+                return Err(CliError::from(refusal).hint("name the device's product with --product"));
+            }
+            other => other?,
+        };
         let manifest = authenticated.manifest();
         let facts = manifest.facts().ok_or(Refusal::FactsMissing)?;
         let component = manifest.components().zip(facts.components()).map(|(id, facts)| {
@@ -161,6 +209,11 @@ impl Verify {
             class: Uuid::from_bytes(*facts.class),
             epoch: self.epoch,
             delegation: 0,
+            max_age: None,
+            clock: Some(now()),
+            time_floor: 0,
+            leeway: 0,
+            stranded: false,
             component: component.collect::<Result<_>>()?,
         })
     }
@@ -240,6 +293,10 @@ impl Verify {
             )
         })
     }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
 fn read_device(path: &Path) -> Result<Described> {

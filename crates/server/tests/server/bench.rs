@@ -27,7 +27,7 @@ use firmseal_sign::{Keys, Pipeline};
 use firmseal_store::{Operators, Store};
 use firmseal_store_local::LocalStore;
 use firmseal_testkit::TestKey;
-use firmseal_trust::{Demands, Holder, Role as RootRole, RoleSpec, RootSpec};
+use firmseal_trust::{DemandsSpec, Holder, Role as RootRole, RoleSpec, RootSpec};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
@@ -345,7 +345,9 @@ fn root_for(release: &FileKey) -> Vec<u8> {
             role(RootRole::Release, "ci", release.public_key()),
         ],
         minimum_epoch: 0,
-        demands: Some(Demands { witnesses: 0, approvals: 0 }),
+        demands: vec![DemandsSpec::NOTHING],
+        closed_logs: vec![],
+        sequence_resets: vec![],
     }
     .assemble()
     .unwrap();

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use firmseal_core::crypto::{BadSignature, RustCrypto};
 use firmseal_core::{
-    Component, Crypto, Device, Digest, Hasher, Measured, Measurement, PublicKey, Root, admit, boot,
+    Component, Crypto, Device, Digest, Hasher, Image, Measured, Measurement, PublicKey, Refusal, Root, Time,
+    Trust, admit, boot,
 };
 use firmseal_manifest::ids::parse_digest;
 
@@ -13,8 +14,31 @@ use firmseal_manifest::ids::parse_digest;
 pub enum Purpose {
     /// May it install?
     Admit,
-    /// May it boot?
+    /// May it boot on trial?
+    Trial,
+    /// May it boot, having been confirmed?
     Boot,
+}
+
+/// What a device was told since it was made.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Knows {
+    /// The owner's root document.
+    pub owner: Option<Vec<u8>>,
+    /// The newest revocation document.
+    pub revocation: Option<Vec<u8>>,
+    /// The newest freshness document.
+    pub freshness: Option<Vec<u8>>,
+    /// How old the freshness document may be, in seconds.
+    pub max_age: Option<u64>,
+    /// Its trusted clock, in seconds since 1970.
+    pub clock: Option<u64>,
+    /// Its time floor.
+    pub floor: u64,
+    /// How far clocks may disagree, in seconds.
+    pub leeway: u64,
+    /// Nothing can boot, or somebody is there.
+    pub stranded: bool,
 }
 
 /// One case.
@@ -38,6 +62,8 @@ pub struct Vector {
     pub epoch: u64,
     /// Its delegation floor.
     pub delegation: u64,
+    /// What it was told.
+    pub knows: Knows,
     /// Its components.
     pub components: Vec<VectorComponent>,
     /// What was measured, for a boot.
@@ -118,15 +144,17 @@ impl Vector {
     /// The core's answer: nothing, or the refusal's code.
     pub fn verdict(&self) -> Result<(), u16> {
         self.ask(|device, envelope, measured| match self.purpose {
-            Purpose::Admit => admit(envelope, device, &RustCrypto).map(|_| ()).map_err(|why| why.code()),
-            Purpose::Boot => {
-                boot(envelope, measured, device, &RustCrypto).map(|_| ()).map_err(|why| why.code())
-            }
+            Purpose::Admit => admit(envelope, device, &RustCrypto).map(|_| ()),
+            Purpose::Trial => boot(envelope, measured, device, Image::Trial, &RustCrypto).map(|_| ()),
+            Purpose::Boot => boot(envelope, measured, device, Image::Confirmed, &RustCrypto).map(|_| ()),
         })
+        .and_then(|verdict| verdict)
+        .map_err(|why| why.code())
     }
 
-    /// Calls `ask` with the device, the envelope and the measurements.
-    pub fn ask<T>(&self, ask: impl FnOnce(&Device<'_>, &[u8], &[Measured]) -> T) -> T {
+    /// Calls `ask` with the device, the envelope and the measurements; the
+    /// refusal of what the device was told besides, if there is one.
+    pub fn ask<T>(&self, ask: impl FnOnce(&Device<'_>, &[u8], &[Measured]) -> T) -> Result<T, Refusal> {
         let root = Root::decode(&self.root).expect("a vector's root decodes");
         root.verify(&RustCrypto).expect("a vector's root verifies");
         let ids: Vec<[&[u8]; 1]> = self.components.iter().map(|own| [own.name.as_bytes()]).collect();
@@ -136,8 +164,26 @@ impl Vector {
             .zip(&ids)
             .map(|(own, id)| Component { id, slot: own.slot, capacity: own.capacity, sequence: own.sequence })
             .collect();
+        let knows = &self.knows;
+        let owner = knows.owner.as_ref().map(|owner| Root::decode(owner).expect("an owner's root decodes"));
+        let revocation = match &knows.revocation {
+            Some(bytes) => Some(root.revocation(bytes, &RustCrypto)?),
+            None => None,
+        };
+        let freshness = match &knows.freshness {
+            Some(bytes) => Some(root.freshness(bytes, &self.product, |_| false, &RustCrypto)?),
+            None => None,
+        };
         let device = Device {
-            root: &root,
+            trust: Trust {
+                root: &root,
+                owner: owner.as_ref(),
+                revocation: revocation.as_ref(),
+                freshness: freshness.as_ref(),
+                max_age: knows.max_age,
+                time: Time { clock: knows.clock, floor: knows.floor, leeway: knows.leeway },
+            },
+            stranded: knows.stranded,
             product: &self.product,
             vendor: &self.vendor,
             class: &self.class,
@@ -147,7 +193,7 @@ impl Vector {
             components: &components,
         };
         let measured: Vec<Measured> = self.measured.iter().map(Measurable::measured).collect();
-        ask(&device, &self.envelope, &measured)
+        Ok(ask(&device, &self.envelope, &measured))
     }
 
     /// The file's text.
@@ -157,13 +203,14 @@ impl Vector {
             let _ = writeln!(out, "{key}: {value}");
         };
         line("about", &self.about);
-        line("purpose", if self.purpose == Purpose::Admit { "admit" } else { "boot" });
+        line("purpose", self.purpose.word());
         line("expect", &expectation(self.expect));
         line("product", &self.product);
         line("vendor", &hex(&self.vendor));
         line("class", &hex(&self.class));
         line("epoch", &self.epoch.to_string());
         line("delegation", &self.delegation.to_string());
+        self.knows.lines(&mut line);
         for VectorComponent { name, slot, capacity, sequence } in &self.components {
             line("component", &format!("{name} slot={slot} capacity={capacity} sequence={sequence}"));
         }
@@ -181,6 +228,7 @@ impl Vector {
         let about = lines.take("about")?;
         let purpose = match lines.take("purpose")? {
             "admit" => Purpose::Admit,
+            "trial" => Purpose::Trial,
             "boot" => Purpose::Boot,
             _ => return None,
         };
@@ -190,6 +238,7 @@ impl Vector {
         let class = unhex(lines.take("class")?)?.try_into().ok()?;
         let epoch = lines.take("epoch")?.parse().ok()?;
         let delegation = lines.take("delegation")?.parse().ok()?;
+        let knows = Knows::parse(&mut lines)?;
         let mut components = Vec::new();
         while let Some(line) = lines.take("component") {
             let mut words = line.split(' ');
@@ -214,11 +263,62 @@ impl Vector {
             class,
             epoch,
             delegation,
+            knows,
             components,
             measured,
             root,
             envelope,
         })
+    }
+}
+
+impl Purpose {
+    const fn word(self) -> &'static str {
+        match self {
+            Purpose::Admit => "admit",
+            Purpose::Trial => "trial",
+            Purpose::Boot => "boot",
+        }
+    }
+}
+
+impl Knows {
+    fn lines(&self, line: &mut impl FnMut(&str, &str)) {
+        let documents =
+            [("owner", &self.owner), ("revocation", &self.revocation), ("freshness", &self.freshness)];
+        for (key, document) in documents {
+            document.iter().for_each(|bytes| line(key, &hex(bytes)));
+        }
+        let some = |number: u64| Some(number).filter(|number| *number > 0);
+        let numbers = [
+            ("max_age", self.max_age),
+            ("clock", self.clock),
+            ("floor", some(self.floor)),
+            ("leeway", some(self.leeway)),
+        ];
+        for (key, number) in numbers {
+            number.iter().for_each(|number| line(key, &number.to_string()));
+        }
+        if self.stranded {
+            line("stranded", "yes");
+        }
+    }
+
+    fn parse(lines: &mut Lines<'_>) -> Option<Knows> {
+        let mut document = |key| match lines.take(key) {
+            Some(text) => unhex(text).map(Some),
+            None => Some(None),
+        };
+        let (owner, revocation, freshness) =
+            (document("owner")?, document("revocation")?, document("freshness")?);
+        let mut number = |key| match lines.take(key) {
+            Some(text) => text.parse::<u64>().ok().map(Some),
+            None => Some(None),
+        };
+        let (max_age, clock) = (number("max_age")?, number("clock")?);
+        let (floor, leeway) = (number("floor")?.unwrap_or(0), number("leeway")?.unwrap_or(0));
+        let stranded = lines.take("stranded").is_some_and(|text| text == "yes");
+        Some(Knows { owner, revocation, freshness, max_age, clock, floor, leeway, stranded })
     }
 }
 
@@ -231,6 +331,8 @@ pub struct RootVector {
     pub about: String,
     /// The answer: nothing, or the refusal's code.
     pub expect: Result<(), u16>,
+    /// The document that the device holds, where the case is a rotation.
+    pub held: Option<Vec<u8>>,
     /// The document.
     pub root: Vec<u8>,
 }
@@ -238,13 +340,20 @@ pub struct RootVector {
 impl RootVector {
     /// The core's answer: nothing, or the refusal's code.
     pub fn verdict(&self) -> Result<(), u16> {
-        Root::decode(&self.root).and_then(|root| root.verify(&RustCrypto)).map_err(|why| why.code())
+        let verdict = match &self.held {
+            None => Root::decode(&self.root).and_then(|root| root.verify(&RustCrypto)),
+            Some(held) => {
+                Root::decode(held).and_then(|held| held.successor(&self.root, &RustCrypto).map(drop))
+            }
+        };
+        verdict.map_err(|why| why.code())
     }
 
     /// The file's text.
     pub fn to_text(&self) -> String {
         let expect = expectation(self.expect);
-        format!("about: {}\nexpect: {expect}\nroot: {}\n", self.about, hex(&self.root))
+        let held = self.held.as_ref().map_or_else(String::new, |held| format!("held: {}\n", hex(held)));
+        format!("about: {}\nexpect: {expect}\n{held}root: {}\n", self.about, hex(&self.root))
     }
 
     /// Reads a file.
@@ -252,8 +361,9 @@ impl RootVector {
         let mut lines = Lines(text);
         let about = lines.take("about")?.to_owned();
         let expect = parse_expectation(lines.take("expect")?)?;
+        let held = lines.take("held").map(|held| unhex(held).ok_or(())).transpose().ok()?;
         let root = unhex(lines.take("root")?)?;
-        lines.0.is_empty().then(|| RootVector { name: name.to_owned(), about, expect, root })
+        lines.0.is_empty().then(|| RootVector { name: name.to_owned(), about, expect, held, root })
     }
 }
 

@@ -5,5 +5,5 @@ mod format;
 pub mod roots;
 mod scene;
 
-pub use format::{Measurable, Purpose, RootVector, Vector, VectorComponent, hex, unhex};
+pub use format::{Knows, Measurable, Purpose, RootVector, Vector, VectorComponent, hex, unhex};
 pub use scene::Scene;

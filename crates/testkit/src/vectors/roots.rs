@@ -14,6 +14,8 @@ struct Draft {
     keys: Vec<TestKey>,
     /// The finished document, where the case makes it itself.
     document: Option<Vec<u8>>,
+    /// The document that the device holds, where the case is a rotation.
+    held: Option<Vec<u8>>,
 }
 
 /// The order of a role's members.
@@ -24,7 +26,7 @@ impl Draft {
     fn new(world: &World) -> Draft {
         let document = item::split(&world.root_document());
         let body = Members::parse(&item::content(&document[0]));
-        Draft { body, keys: vec![TestKey::ed25519(100)], document: None }
+        Draft { body, keys: vec![TestKey::ed25519(100)], document: None, held: None }
     }
 
     /// Changes the list of roles.
@@ -73,6 +75,16 @@ fn role(role: u64, threshold: u64, holders: &[Item]) -> Item {
     members.encode()
 }
 
+/// Demands of nothing under these labels, for these products.
+fn demands(labels: &[i64], products: &[&str]) -> Item {
+    let mut members = Members::default();
+    labels.iter().for_each(|label| members.set(*label, item::boolean(false)));
+    if !products.is_empty() {
+        members.set(5, item::array(&products.iter().map(|product| item::text(product)).collect::<Vec<_>>()));
+    }
+    members.encode()
+}
+
 /// Every case on root documents.
 pub fn all() -> Vec<RootVector> {
     let world = World::default();
@@ -81,7 +93,13 @@ pub fn all() -> Vec<RootVector> {
         let mut draft = Draft::new(&world);
         change(&mut draft);
         let root = draft.document.clone().unwrap_or_else(|| draft.seal());
-        cases.push(RootVector { name: name.to_owned(), about: about.to_owned(), expect, root });
+        cases.push(RootVector {
+            name: name.to_owned(),
+            about: about.to_owned(),
+            expect,
+            held: draft.held.clone(),
+            root,
+        });
     };
     case(Ok(()), "ok", "one custodian, one release holder", &|_| ());
     case(Ok(()), "ok_two_of_two", "a root role of two holders, of whom both have signed", &|draft| {
@@ -92,7 +110,10 @@ pub fn all() -> Vec<RootVector> {
     case(Ok(()), "ok_all_roles", "every role that is defined", &|draft| {
         draft.roles(|roles| {
             for label in 2..=6 {
-                roles.push(role(label, 1, &[holder("x", &[TestKey::ed25519(label as u8 + 10)])]));
+                let key = |offset| [TestKey::ed25519(label as u8 + offset)];
+                // Recovery takes two; the others take one.
+                let holders = [holder("x", &key(10)), holder("y", &key(20))];
+                roles.push(role(label, if label == 6 { 2 } else { 1 }, &holders));
             }
         });
     });
@@ -191,7 +212,7 @@ pub fn all() -> Vec<RootVector> {
         draft.role(RELEASE_ROLE, |role| role.set(5, item::uint(7)));
     });
     case(Err(102), "unknown_member", "a member that is not defined", &|draft| {
-        draft.body.set(8, item::uint(7));
+        draft.body.set(20, item::uint(7));
     });
     case(Err(102), "another_format", "format 2", &|draft| {
         draft.body.set(1, item::uint(2));
@@ -206,11 +227,10 @@ pub fn all() -> Vec<RootVector> {
         draft.body.set(4, item::uint(2));
     });
     case(Err(100), "demands_incomplete", "demands that are silent about approvals", &|draft| {
-        draft.body.set(7, item::map(&[(item::int(1), item::uint(0))]));
+        draft.body.set(7, item::array(&[demands(&[1, 3, 4], &[])]));
     });
     case(Err(102), "demand_unknown", "a demand that is not defined", &|draft| {
-        let zero = |label: i64| (item::int(label), item::uint(0));
-        draft.body.set(7, item::map(&[zero(1), zero(2), zero(3)]));
+        draft.body.set(7, item::array(&[demands(&[1, 2, 3, 4, 6], &[])]));
     });
     case(Err(102), "key_with_an_algorithm", "a key with more members than its id covers", &|draft| {
         let mut key = Members::parse(&TestKey::ed25519(1).public().cose_key());
@@ -279,5 +299,140 @@ pub fn all() -> Vec<RootVector> {
     case(Err(100), "member_twice", "two versions", &|draft| {
         draft.body.0.insert(2, (item::int(2), item::uint(9)));
     });
+    rotations(&mut case);
+    demands_and_logs(&mut case);
     cases
+}
+
+type Case<'c> = dyn FnMut(Result<(), u16>, &str, &str, &dyn Fn(&mut Draft)) + 'c;
+
+/// A document that follows the world's, for the same root role.
+fn rotation(draft: &mut Draft) {
+    draft.held = Some(draft.seal());
+    draft.body.set(2, item::uint(2));
+}
+
+/// The same with other custodians, two of whom must sign.
+fn new_custodians(draft: &mut Draft) {
+    rotation(draft);
+    let holders = [holder("ann", &[TestKey::ed25519(101)]), holder("ben", &[TestKey::p256(102)])];
+    draft.roles(|roles| roles[ROOT_ROLE] = role(0, 2, &holders));
+    draft.keys = vec![TestKey::ed25519(100), TestKey::ed25519(101), TestKey::p256(102)];
+}
+
+/// Documents that follow, or pretend to follow, one that is held.
+fn rotations(case: &mut Case<'_>) {
+    case(Ok(()), "ok_rotation", "the next number under the same root role", &rotation);
+    case(
+        Ok(()),
+        "ok_rotation_of_custodians",
+        "signed by the old custodian and by both new ones",
+        &new_custodians,
+    );
+    case(Ok(()), "ok_rotation_of_the_release_key", "another release key in the next document", &|draft| {
+        rotation(draft);
+        draft.roles(|roles| roles[RELEASE_ROLE] = role(1, 1, &[holder("alice", &[TestKey::p256(9)])]));
+    });
+    case(Err(202), "rotation_by_the_new_custodians_alone", "the old custodian has not signed", &|draft| {
+        new_custodians(draft);
+        draft.keys.remove(0);
+    });
+    case(Err(202), "rotation_by_the_old_custodian_alone", "no new custodian has signed", &|draft| {
+        new_custodians(draft);
+        draft.keys.truncate(1);
+    });
+    case(
+        Err(203),
+        "rotation_below_the_new_threshold",
+        "one of the two new custodians has signed",
+        &|draft| {
+            new_custodians(draft);
+            draft.keys.pop();
+        },
+    );
+    case(
+        Err(203),
+        "rotation_below_the_old_threshold",
+        "one of the two old custodians has signed",
+        &|draft| {
+            let holders = [holder("ann", &[TestKey::ed25519(100)]), holder("ben", &[TestKey::p256(101)])];
+            draft.roles(|roles| roles[ROOT_ROLE] = role(0, 2, &holders));
+            rotation(draft);
+            draft.roles(|roles| roles[ROOT_ROLE] = role(0, 1, &[holder("ann", &[TestKey::ed25519(100)])]));
+        },
+    );
+    case(Err(202), "rotation_by_a_release_key", "a stolen release key makes itself the root", &|draft| {
+        rotation(draft);
+        draft.roles(|roles| {
+            roles[ROOT_ROLE] = role(0, 1, &[holder("thief", &[TestKey::ed25519(1)])]);
+            roles[RELEASE_ROLE] = role(1, 1, &[holder("thief", &[TestKey::ed25519(2)])]);
+        });
+        draft.keys = vec![TestKey::ed25519(1)];
+    });
+    for (name, about, version) in [
+        ("rotation_gap", "number 3 after number 1", 3),
+        ("rotation_fast_forward", "the highest number there is after number 1", u64::MAX),
+        ("rotation_repeat", "number 1 again, with another minimum epoch", 1),
+    ] {
+        case(Err(207), name, about, &|draft| {
+            rotation(draft);
+            draft.body.set(2, item::uint(version));
+            draft.body.set(6, item::uint(1));
+        });
+    }
+    case(Err(207), "rotation_back", "number 1 where number 2 is held", &|draft| {
+        let first = draft.seal();
+        rotation(draft);
+        (draft.held, draft.document) = (Some(draft.seal()), Some(first));
+    });
+    case(Err(207), "rotation_after_the_last", "number 1 after the highest number there is", &|draft| {
+        let first = draft.seal();
+        draft.body.set(2, item::uint(u64::MAX));
+        (draft.held, draft.document) = (Some(draft.seal()), Some(first));
+    });
+    case(Err(208), "rotation_of_another_lineage", "the next number of another chain", &|draft| {
+        rotation(draft);
+        draft.body.set(3, item::bytes(b"another lineage!"));
+    });
+    case(Err(302), "rotation_to_production", "a test root that turns into one for production", &|draft| {
+        rotation(draft);
+        draft.body.set(4, item::uint(1));
+    });
+}
+
+/// What a document demands, and the logs it closes.
+fn demands_and_logs(case: &mut Case<'_>) {
+    const ALL: [i64; 4] = [1, 2, 3, 4];
+    case(Ok(()), "ok_demands_for_a_product", "demands for one product and for the rest", &|draft| {
+        draft.body.set(7, item::array(&[demands(&ALL, &["gateway"]), demands(&ALL, &[])]));
+    });
+    case(Err(100), "demands_twice", "two demands for one product", &|draft| {
+        let twice = [demands(&ALL, &["gateway"]), demands(&ALL, &["toaster", "gateway"])];
+        draft.body.set(7, item::array(&twice));
+    });
+    case(Err(100), "demands_twice_in_general", "two demands for every product", &|draft| {
+        draft.body.set(7, item::array(&[demands(&ALL, &[]), demands(&ALL, &[])]));
+    });
+    case(Err(205), "recovery_by_one", "a recovery role that one holder can use alone", &|draft| {
+        let holders = [holder("x", &[TestKey::ed25519(10)]), holder("y", &[TestKey::ed25519(11)])];
+        draft.roles(|roles| roles.push(role(6, 1, &holders)));
+    });
+    let closed = |key: &TestKey| {
+        let hash = item::bytes(&[7; 32]);
+        let log = [item::text("log.example.com/1"), key.public().cose_key(), item::uint(9), hash];
+        item::array(&[item::array(&log)])
+    };
+    case(Ok(()), "ok_closed_log", "a log that was closed at nine entries", &|draft| {
+        draft.body.set(8, closed(&TestKey::ed25519(50)));
+    });
+    case(Err(206), "closed_log_key_in_a_role", "a closed log's key that signs releases", &|draft| {
+        draft.body.set(8, closed(&TestKey::ed25519(1)));
+    });
+    let reset = |product: &str| item::array(&[item::text(product), item::uint(5)]);
+    case(Ok(()), "ok_sequence_reset", "a product whose sequence floor is lowered", &|draft| {
+        draft.body.set(9, item::array(&[reset("gateway")]));
+    });
+    case(Err(100), "sequence_reset_twice", "one product reset to two numbers", &|draft| {
+        draft.body.set(9, item::array(&[reset("gateway"), reset("gateway")]));
+    });
 }

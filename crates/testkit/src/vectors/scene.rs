@@ -3,10 +3,11 @@
 
 use firmseal_manifest::{ReleaseSpec, UnsignedManifest};
 
-use super::format::{Measurable, Purpose, Vector, VectorComponent};
+use super::format::{Knows, Measurable, Purpose, Vector, VectorComponent};
 use crate::craft::{Block, Craft};
 use crate::item::Item;
 use crate::keys::TestKey;
+use crate::story::Story;
 use crate::world::{COMPONENT, PRODUCT, World, component, firmware};
 
 /// Everything that one case can change.
@@ -44,6 +45,7 @@ impl Default for Scene {
             class: *world.class().as_bytes(),
             epoch: 3,
             delegation: 0,
+            knows: Knows::default(),
             components: vec![own(COMPONENT)],
             measured: Vec::new(),
             root: Vec::new(),
@@ -124,6 +126,19 @@ impl Scene {
         let at = envelope.windows(part.len()).position(|window| window == part).expect("no such part");
         envelope[at + part.len() / 2] ^= 1;
         self.envelope = Some(envelope);
+    }
+
+    /// Gives the root every role and the release its story, signed by the
+    /// first holder of the release role or under that holder's delegation.
+    pub fn tell(&mut self, change: impl FnOnce(&mut Story)) -> &mut Scene {
+        let mut story = Story::default();
+        change(&mut story);
+        if story.delegated && self.release.delegation == 0 {
+            self.release(|release| release.delegation = 5);
+        }
+        story.furnish(&mut self.world);
+        self.envelope = Some(story.tell(&mut self.craft, &self.world, &self.world.release[0].1[0]));
+        self
     }
 
     /// The finished case.

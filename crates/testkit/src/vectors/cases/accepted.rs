@@ -124,10 +124,6 @@ pub(super) fn add(cases: &mut Cases) {
             scene.craft.envelope.set_key(item::text("#main"), item::bytes(&[1, 2, 3]));
         },
     );
-    cases.ok("ok_delegation_index", "a delegation index above the highest one committed", |scene| {
-        scene.release(|release| release.delegation = 5);
-        scene.device.delegation = 4;
-    });
     cases.ok("ok_role_for_this_product", "the role that names this product governs it", |scene| {
         scene.world.root.roles[1].products = vec!["gateway".parse().unwrap()];
     });
@@ -149,9 +145,9 @@ pub(super) fn add(cases: &mut Cases) {
         let block = scene.block().encode();
         scene.blocks(&vec![block; 16]);
     });
-    cases.ok("ok_largest_numbers", "sequence number, epoch and delegation index of 2^64 - 1", |scene| {
+    cases.ok("ok_largest_numbers", "sequence number and epoch of 2^64 - 1", |scene| {
         scene.release(|release| {
-            (release.sequence, release.epoch, release.delegation) = (u64::MAX, u64::MAX, u64::MAX);
+            (release.sequence, release.epoch) = (u64::MAX, u64::MAX);
         });
     });
 }

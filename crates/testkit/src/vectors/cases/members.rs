@@ -62,7 +62,7 @@ fn members(cases: &mut Cases) {
     cases.refused(103, "envelope_unknown_member", "a member of the envelope that is not defined", |scene| {
         scene.craft.envelope.set(24, item::bytes(b""));
     });
-    cases.refused(102, "delegation_member", "a delegation chain, which profile 1 does not read", |scene| {
+    cases.refused(100, "delegation_member_empty", "a delegation member without chains", |scene| {
         scene.craft.envelope.set(1, item::bytes(&item::array(&[])));
     });
     cases.refused(

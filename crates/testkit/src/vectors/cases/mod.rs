@@ -6,8 +6,11 @@
 mod accepted;
 mod boots;
 mod commands;
+mod delegations;
+mod evidence;
 mod form;
 mod members;
+mod revocations;
 mod signatures;
 mod targets;
 
@@ -24,6 +27,9 @@ pub fn all() -> Vec<Vector> {
     members::add(&mut cases);
     form::add(&mut cases);
     boots::add(&mut cases);
+    evidence::add(&mut cases);
+    delegations::add(&mut cases);
+    revocations::add(&mut cases);
     cases.0
 }
 

@@ -1,11 +1,14 @@
 //! Signatures, digests and who has signed (refusals 2xx and 10x).
 
 use firmseal_manifest::Environment;
+use firmseal_trust::{Demands, DemandsSpec};
 
 use super::Cases;
 use super::accepted::three;
 use crate::item;
 use crate::keys::TestKey;
+
+const NOTHING: DemandsSpec = DemandsSpec::NOTHING;
 
 pub(super) fn add(cases: &mut Cases) {
     cases.refused(200, "manifest_bit_flipped", "one bit of the manifest differs", |scene| {
@@ -218,25 +221,51 @@ pub(super) fn add(cases: &mut Cases) {
         "a production root that is silent demands a log proof",
         |scene| {
             production(scene);
-            scene.world.root.demands = None;
+            scene.world.root.demands = vec![];
         },
     );
     cases.refused(
         700,
-        "root_demands_witnesses",
-        "the root demands a witness, the envelope has no log proof",
+        "root_demands_a_proof",
+        "the root demands a log proof, the envelope has none",
         |scene| {
-            scene.world.root.demands = Some(firmseal_trust::Demands { witnesses: 1, approvals: 0 });
+            demand(scene, Demands { proof: true, ..NOTHING.demands });
         },
     );
     cases.refused(
-        701,
+        204,
         "root_demands_approvals",
-        "the root demands an approval, the envelope has none",
+        "the root demands approvals and names no approvers",
         |scene| {
-            scene.world.root.demands = Some(firmseal_trust::Demands { witnesses: 0, approvals: 1 });
+            demand(scene, Demands { approvals: true, ..NOTHING.demands });
         },
     );
+    cases.refused(
+        702,
+        "root_demands_a_delegation",
+        "the root demands a delegation, a key of the release role has signed",
+        |scene| demand(scene, Demands { delegation: true, ..NOTHING.demands }),
+    );
+    cases.refused(
+        703,
+        "root_demands_the_owner",
+        "the root demands the owner's Statement, the envelope has none",
+        |scene| demand(scene, Demands { owner: true, ..NOTHING.demands }),
+    );
+    cases.refused(
+        700,
+        "root_demands_a_proof_for_the_product",
+        "the root demands a log proof for this product and for no other",
+        |scene| {
+            let demands = Demands { proof: true, ..NOTHING.demands };
+            let products = vec![crate::world::PRODUCT.parse().unwrap()];
+            scene.world.root.demands = vec![NOTHING, DemandsSpec { demands, products }];
+        },
+    );
+}
+
+fn demand(scene: &mut crate::vectors::Scene, demands: Demands) {
+    scene.world.root.demands = vec![DemandsSpec { demands, products: vec![] }];
 }
 
 fn production(scene: &mut crate::vectors::Scene) {

@@ -29,7 +29,7 @@ fn facts(cases: &mut Cases) {
         "facts_unknown_member",
         "a member of the facts that profile 1 does not define",
         |scene| {
-            scene.craft.facts(|facts| facts.set(11, item::uint(1)));
+            scene.craft.facts(|facts| facts.set(20, item::uint(1)));
         },
     );
     for label in 1..=10 {

@@ -1,0 +1,307 @@
+//! Roles: which holders, with which keys, may do what, and how many of them
+//! must agree.
+
+use crate::cbor::Reader;
+use crate::cose::Context;
+use crate::crypto::Crypto;
+use crate::digest::Digest;
+use crate::envelope::Sign1;
+use crate::key::{KeyId, PublicKey};
+use crate::limits::{HOLDERS_MAX, KEYS_MAX, Limit, PRODUCTS_MAX, SIGNATURES_MAX};
+use crate::refusal::Refusal;
+
+/// What a holder may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Role {
+    /// Signs root documents.
+    Root = 0,
+    /// Signs releases.
+    Release = 1,
+    /// Approves releases.
+    Approver = 2,
+    /// Signs checkpoints of the log.
+    Log = 3,
+    /// Cosigns checkpoints.
+    Witness = 4,
+    /// Revokes keys and releases.
+    Revocation = 5,
+    /// Signs recovery envelopes.
+    Recovery = 6,
+}
+
+impl Role {
+    const fn from_label(label: u64) -> Option<Role> {
+        match label {
+            0 => Some(Role::Root),
+            1 => Some(Role::Release),
+            2 => Some(Role::Approver),
+            3 => Some(Role::Log),
+            4 => Some(Role::Witness),
+            5 => Some(Role::Revocation),
+            6 => Some(Role::Recovery),
+            _ => None,
+        }
+    }
+}
+
+/// One role of a root document: its holders and how many must agree.
+#[derive(Clone, Debug)]
+pub struct RoleEntry<'a> {
+    role: Role,
+    threshold: usize,
+    holders: Reader<'a>,
+    holder_count: usize,
+    products: Option<(Reader<'a>, usize)>,
+}
+
+impl<'a> RoleEntry<'a> {
+    pub(crate) fn decode(reader: &mut Reader<'a>) -> Result<RoleEntry<'a>, Refusal> {
+        let mut keys = reader.map()?;
+        let (mut role, mut threshold, mut holders, mut products) = (None, 0, None, None);
+        while let Some(label) = keys.next_int(reader)? {
+            match label {
+                1 => role = Role::from_label(reader.uint()?),
+                2 => threshold = usize::try_from(reader.uint()?).unwrap_or(usize::MAX),
+                3 => {
+                    let count = reader.array(HOLDERS_MAX, Limit::HoldersMax)?;
+                    holders = Some((reader.clone(), count));
+                    for _ in 0..count {
+                        read_holder(reader, |_| ())?;
+                    }
+                }
+                4 => {
+                    let count = reader.array(PRODUCTS_MAX, Limit::ProductsMax)?;
+                    products = Some((reader.clone(), count));
+                    for _ in 0..count {
+                        reader.text()?;
+                    }
+                }
+                _ => return Err(Refusal::Unsupported("a member of a role")),
+            }
+        }
+        let role = role.ok_or(Refusal::Unsupported("a role"))?;
+        let (holders, holder_count) = holders.ok_or(Refusal::Malformed("a role without holders"))?;
+        if threshold == 0 || threshold > holder_count {
+            return Err(Refusal::BadThreshold);
+        }
+        Ok(RoleEntry { role, threshold, holders, holder_count, products })
+    }
+
+    /// Thresholds count holders, so a name that stands twice would count
+    /// twice.
+    pub(crate) fn check_names(&self) -> Result<(), Refusal> {
+        for (index, name) in self.holders().enumerate() {
+            if self.holders().take(index).any(|earlier| earlier == name) {
+                return Err(Refusal::Malformed("a holder twice in one role"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether both entries would govern one role for some product.
+    pub(crate) fn overlaps(&self, other: &RoleEntry<'a>) -> bool {
+        self.role == other.role
+            && match (self.products(), other.products()) {
+                (None, None) => true,
+                (Some(mut own), Some(_)) => own.any(|product| other.names(product) == Some(true)),
+                _ => false,
+            }
+    }
+
+    /// The role.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Distinct holders that must sign.
+    pub fn threshold(&self) -> usize {
+        self.threshold
+    }
+
+    /// The holders' names, in order.
+    pub fn holders(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let mut reader = self.holders.clone();
+        (0..self.holder_count).map_while(move |_| read_holder(&mut reader, |_| ()).ok())
+    }
+
+    /// The products the entry is limited to; `None` where it is general.
+    pub fn products(&self) -> Option<impl Iterator<Item = &'a str> + use<'a>> {
+        let (mut reader, count) = self.products.clone()?;
+        Some((0..count).map_while(move |_| reader.text().ok()))
+    }
+
+    pub(crate) fn names(&self, product: &str) -> Option<bool> {
+        self.products().map(|mut names| names.any(|name| name == product))
+    }
+
+    /// The name of a holder.
+    pub(crate) fn holder(&self, index: usize) -> Option<&'a str> {
+        self.holders().nth(index)
+    }
+
+    /// Every key, with the index of its holder.
+    pub fn keys(&self) -> impl Iterator<Item = (usize, PublicKey<'a>)> + use<'a> {
+        let (mut reader, count) = (self.holders.clone(), self.holder_count);
+        let (mut holder, mut left) = (0, 0);
+        core::iter::from_fn(move || {
+            while left == 0 {
+                if holder == count {
+                    return None;
+                }
+                reader.array_exact(2).ok()?;
+                reader.text().ok()?;
+                left = reader.array(KEYS_MAX, Limit::KeysMax).ok()?;
+                holder += 1;
+            }
+            left -= 1;
+            Some((holder - 1, read_key(&mut reader).ok()?))
+        })
+    }
+
+    /// Counts distinct holders with a valid signature over `digest`, each
+    /// made with one of `keys`: the role's own, or those it delegated to.
+    ///
+    /// Every signature must earn its place: one that names a key of this
+    /// role and fails refuses the whole, and so does one that names no key
+    /// and fits none; one that names a key outside the role counts for
+    /// nothing, and so does one of a key that was revoked.
+    pub(crate) fn check<'s, 'k, K: Iterator<Item = (usize, PublicKey<'k>)>>(
+        &self,
+        keys: impl Fn() -> K,
+        revoked: impl Fn(&KeyId) -> bool,
+        signatures: impl Iterator<Item = Sign1<'s>>,
+        context: Context,
+        digest: &Digest,
+        crypto: &impl Crypto,
+    ) -> Result<SignedBy, Refusal> {
+        let mut tally = Tally::default();
+        let (mut strangers, mut total, mut nameless, mut taken_away) = (0, 0, 0, 0);
+        for signature in signatures {
+            total += 1;
+            let key = match signature.key_id() {
+                Some(hint) => {
+                    let named = keys().find(|(_, key)| key.id(crypto).0.as_bytes() == hint);
+                    let Some((_, key)) = named else {
+                        strangers += 1;
+                        continue;
+                    };
+                    if !signature.verifies(&key, context, digest, crypto) {
+                        return Err(Refusal::BadSignature);
+                    }
+                    key
+                }
+                // One that names nobody is tried under every key, so it must
+                // be one of ours, and there are no more of them than are
+                // needed: otherwise a carrier could make a device verify for
+                // minutes.
+                None if nameless == self.threshold => {
+                    return Err(Refusal::Unsupported("more signatures without a key id than are needed"));
+                }
+                None => {
+                    nameless += 1;
+                    let fits = |(_, key): &(usize, _)| signature.verifies(key, context, digest, crypto);
+                    keys().find(fits).ok_or(Refusal::BadSignature)?.1
+                }
+            };
+            let id = key.id(crypto);
+            if revoked(&id) {
+                taken_away += 1;
+                continue;
+            }
+            // A key that several holders delegated to speaks for each.
+            keys().filter(|(_, own)| *own == key).for_each(|(holder, _)| tally.count(holder));
+            tally.signed.add(id);
+        }
+        let have = tally.holders();
+        if have >= self.threshold {
+            return Ok(tally.signed);
+        }
+        if taken_away > 0 {
+            return Err(Refusal::KeyRevoked);
+        }
+        if have == 0 && total > 0 && strangers == total {
+            return Err(Refusal::UnknownSigner);
+        }
+        Err(Refusal::ThresholdNotMet { have: have as u8, need: self.threshold as u8 })
+    }
+}
+
+/// The keys whose signatures counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SignedBy {
+    ids: [KeyId; SIGNATURES_MAX],
+    count: usize,
+}
+
+impl SignedBy {
+    fn add(&mut self, id: KeyId) {
+        // One key may sign twice; no more signatures than this are read.
+        if !self.ids().contains(&id) && self.count < SIGNATURES_MAX {
+            self.ids[self.count] = id;
+            self.count += 1;
+        }
+    }
+
+    pub(crate) fn ids(&self) -> &[KeyId] {
+        &self.ids[..self.count]
+    }
+}
+
+/// Holders that have agreed so far.
+pub(crate) struct Tally {
+    agreed: u32,
+    signed: SignedBy,
+}
+
+impl Default for Tally {
+    fn default() -> Tally {
+        Tally { agreed: 0, signed: SignedBy { ids: [KeyId(Digest([0; 32])); SIGNATURES_MAX], count: 0 } }
+    }
+}
+
+impl Tally {
+    /// Counts a holder; however often it agrees, it counts once.
+    pub(crate) fn count(&mut self, holder: usize) {
+        // At most HOLDERS_MAX, the bits of this integer.
+        self.agreed |= 1 << holder;
+    }
+
+    pub(crate) fn holders(&self) -> usize {
+        self.agreed.count_ones() as usize
+    }
+}
+
+/// Reads one holder, `[name, [+ key]]`, and shows each key.
+fn read_holder<'a>(reader: &mut Reader<'a>, mut show: impl FnMut(PublicKey<'a>)) -> Result<&'a str, Refusal> {
+    reader.array_exact(2)?;
+    let name = reader.text()?;
+    let keys = reader.array(KEYS_MAX, Limit::KeysMax)?;
+    if name.is_empty() || keys == 0 {
+        return Err(Refusal::Malformed("a holder has a name and at least one key"));
+    }
+    for _ in 0..keys {
+        show(read_key(reader)?);
+    }
+    Ok(name)
+}
+
+/// Reads a COSE_Key with exactly the members that its thumbprint covers.
+pub(crate) fn read_key<'a>(reader: &mut Reader<'a>) -> Result<PublicKey<'a>, Refusal> {
+    let mut keys = reader.map()?;
+    let (mut kty, mut curve, mut x, mut y) = (0, 0, None, None);
+    while let Some(label) = keys.next_int(reader)? {
+        match label {
+            1 => kty = reader.int()?,
+            -1 => curve = reader.int()?,
+            -2 => x = Some(reader.array_of::<32>()?),
+            -3 => y = Some(reader.array_of::<32>()?),
+            _ => return Err(Refusal::Unsupported("a member of a key")),
+        }
+    }
+    match (kty, curve, x, y) {
+        (1, 6, Some(x), None) => Ok(PublicKey::Ed25519(x)),
+        (2, 1, Some(x), Some(y)) => Ok(PublicKey::P256 { x, y }),
+        _ => Err(Refusal::Unsupported("a key type")),
+    }
+}
