@@ -86,7 +86,8 @@ fn plain(statement: &Statement, change: impl Fn(&mut Blob)) -> Agreement {
 fn an_ssh_key_approves() {
     let key = || TestKey::ed25519(7).public().clone();
     assert_eq!(verdict(key(), |statement| plain(statement, |_| ())), Ok(()));
-    let wrong: [(u16, fn(&mut Blob)); 5] = [
+    type Change = fn(&mut Blob);
+    let wrong: [(u16, Change); 5] = [
         (100, |blob| blob.namespace = b"file"),
         (100, |blob| blob.hash = b"sha512"),
         (100, |blob| blob.name = "ssh-rsa"),

@@ -66,6 +66,9 @@ pub fn owner() -> TestKey {
 /// What a strict root demands.
 pub const STRICT: Demands = Demands { proof: true, approvals: true, delegation: false, owner: false };
 
+/// How the approver at a place signs a Statement.
+pub type Agree = Box<dyn Fn(&Statement, usize) -> Agreement>;
+
 /// One release's story. Each step makes its part right; the hook beside it
 /// may then change it, and later steps build on what it left.
 pub struct Story {
@@ -80,7 +83,7 @@ pub struct Story {
     /// The approval.
     pub statement: fn(&mut Statement),
     /// How the approver at a place signs it.
-    pub agree: Box<dyn Fn(&Statement, usize) -> Agreement>,
+    pub agree: Agree,
     /// Other keys than [`approver`]'s, by place.
     pub keys: Vec<(usize, PublicKey)>,
     /// Whether the owner consents.
