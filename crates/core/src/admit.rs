@@ -153,7 +153,7 @@ macro_rules! judged {
 
             /// The components, each with its facts and its place in
             /// [`Device::components`], in the manifest's order.
-            pub fn components(&self) -> impl Iterator<Item = (&ComponentId<'a>, &ComponentFacts, usize)> {
+            pub fn components(&self) -> impl Iterator<Item = (&ComponentId<'a>, ComponentFacts, usize)> {
                 let judged = &self.judged;
                 judged
                     .authenticated

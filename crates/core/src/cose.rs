@@ -108,36 +108,46 @@ pub fn suit_digest(digest: &Digest) -> [u8; 4 + DIGEST_LEN] {
     out
 }
 
-/// "Signature1", the protected header, the longest external_aad, a payload.
-const BUFFER: usize = 12 + 2 + PROTECTED_MAX + 24 + 3 + CWT_MAX;
+/// What stands around a payload: "Signature1", the protected header, the
+/// longest external_aad, and heads.
+const AROUND: usize = 12 + 2 + PROTECTED_MAX + 24 + 3;
+
+/// Room for a signature over a digest.
+const OVER_DIGEST: usize = AROUND + 4 + DIGEST_LEN;
+/// Room for a signature over claims: only delegations pay for it in stack.
+const OVER_CLAIMS: usize = AROUND + CWT_MAX;
 
 /// The exact bytes that a COSE_Sign1 signature covers (`Sig_structure`,
 /// RFC 9052 §4.4), built in place.
-pub struct SigStructure {
-    buffer: [u8; BUFFER],
+pub struct SigStructure<const N: usize> {
+    buffer: [u8; N],
     len: usize,
 }
 
-impl SigStructure {
+impl SigStructure<OVER_DIGEST> {
     /// Builds the structure over a digest. `None` if `protected` is longer
     /// than [`PROTECTED_MAX`].
-    pub fn new(protected: &[u8], context: Context, digest: &Digest) -> Option<SigStructure> {
+    pub fn new(protected: &[u8], context: Context, digest: &Digest) -> Option<Self> {
         SigStructure::over(protected, context.external_aad(), &suit_digest(digest))
     }
+}
 
+impl SigStructure<OVER_CLAIMS> {
     /// Builds the structure over the claims of a CWT (RFC 8392 §7.1), whose
     /// external_aad is empty. What it says cannot be taken for a manifest's
     /// signature: claims are a map and a SUIT digest is an array. `None` if
     /// either part is longer than [`PROTECTED_MAX`] or [`CWT_MAX`].
-    pub fn claims(protected: &[u8], payload: &[u8]) -> Option<SigStructure> {
+    pub fn claims(protected: &[u8], payload: &[u8]) -> Option<Self> {
         SigStructure::over(protected, b"", payload)
     }
+}
 
-    fn over(protected: &[u8], external_aad: &[u8], payload: &[u8]) -> Option<SigStructure> {
-        if protected.len() > PROTECTED_MAX || payload.len() > CWT_MAX {
+impl<const N: usize> SigStructure<N> {
+    fn over(protected: &[u8], external_aad: &[u8], payload: &[u8]) -> Option<SigStructure<N>> {
+        if protected.len() > PROTECTED_MAX || payload.len() > N - AROUND {
             return None;
         }
-        let mut this = SigStructure { buffer: [0; BUFFER], len: 0 };
+        let mut this = SigStructure { buffer: [0; N], len: 0 };
         this.push(b"\x84\x6aSignature1");
         this.push_bstr(protected);
         this.push_bstr(external_aad);
@@ -210,7 +220,9 @@ impl<'a> Protected<'a> {
         signature: &[u8],
         crypto: &impl Crypto,
     ) -> bool {
-        self.verifies_over(key, SigStructure::new(self.bytes, context, digest), signature, crypto)
+        self.algorithm.fits(key)
+            && SigStructure::new(self.bytes, context, digest)
+                .is_some_and(|tbs| crypto.verify(key, tbs.as_bytes(), signature).is_ok())
     }
 
     /// Whether `signature` is one of `key` over the claims beside it.
@@ -221,17 +233,8 @@ impl<'a> Protected<'a> {
         signature: &[u8],
         crypto: &impl Crypto,
     ) -> bool {
-        self.verifies_over(key, SigStructure::claims(self.bytes, payload), signature, crypto)
-    }
-
-    fn verifies_over(
-        &self,
-        key: &PublicKey<'_>,
-        structure: Option<SigStructure>,
-        signature: &[u8],
-        crypto: &impl Crypto,
-    ) -> bool {
         self.algorithm.fits(key)
-            && structure.is_some_and(|tbs| crypto.verify(key, tbs.as_bytes(), signature).is_ok())
+            && SigStructure::claims(self.bytes, payload)
+                .is_some_and(|tbs| crypto.verify(key, tbs.as_bytes(), signature).is_ok())
     }
 }

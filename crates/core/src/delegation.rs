@@ -218,6 +218,8 @@ struct Chain<'a> {
 impl<'a> Chains<'a> {
     /// Verifies every chain of a delegation member, `[+ [+ link]]`, from a
     /// key of the role to its last key.
+    // Apart: releases without it pay nothing for its stack.
+    #[inline(never)]
     pub(crate) fn verify(
         member: Option<&'a [u8]>,
         role: &RoleEntry<'_>,

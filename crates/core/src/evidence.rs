@@ -72,6 +72,8 @@ impl<'a> Evidence<'a> {
 
     /// Checks the birth proof: the Intent stands in a log of the root, under
     /// a quorum of its witnesses. `None` where there is no proof.
+    // Apart: releases without it pay nothing for its stack.
+    #[inline(never)]
     pub(crate) fn birth(
         &self,
         root: &Root<'_>,
@@ -109,6 +111,8 @@ impl<'a> Evidence<'a> {
     ///
     /// The requester is not among them, whichever of its keys it uses:
     /// nobody approves the own request.
+    // Apart: releases without it pay nothing for its stack.
+    #[inline(never)]
     pub(crate) fn agree(
         &self,
         purpose: StatementPurpose,

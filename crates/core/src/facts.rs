@@ -39,7 +39,10 @@ pub struct Facts<'a> {
     /// Of a rollback that was signed ahead: the manifest that must have been
     /// revoked before this one installs.
     pub rollback_of: Option<Digest>,
-    components: [Option<ComponentFacts>; COMPONENTS_MAX],
+    /// Encoded, and read again when they are asked for: eight of them by
+    /// value would be the largest thing on a device's stack, several times.
+    components: Reader<'a>,
+    component_count: usize,
 }
 
 /// The facts of one component's payload.
@@ -58,7 +61,7 @@ impl<'a> Facts<'a> {
         let (mut profile, mut environment, mut vendor, mut class) = (None, None, None, None);
         let (mut product, mut channel, mut version) = (None, None, None);
         let (mut epoch, mut delegation, mut rollback_of) = (None, None, None);
-        let mut components = [None; COMPONENTS_MAX];
+        let (mut components, mut component_count) = (Reader::new(&[]), 0);
         while let Some(label) = keys.next_int(&mut reader)? {
             match label {
                 1 => profile = Some(reader.uint()?),
@@ -71,9 +74,10 @@ impl<'a> Facts<'a> {
                 8 => epoch = Some(reader.uint()?),
                 9 => delegation = Some(reader.uint()?),
                 10 => {
-                    let count = reader.array(COMPONENTS_MAX, Limit::ComponentsMax)?;
-                    for slot in components.iter_mut().take(count) {
-                        *slot = Some(ComponentFacts::decode(&mut reader)?);
+                    component_count = reader.array(COMPONENTS_MAX, Limit::ComponentsMax)?;
+                    components = reader.clone();
+                    for _ in 0..component_count {
+                        ComponentFacts::decode(&mut reader)?;
                     }
                 }
                 11 => rollback_of = Some(Digest(*reader.array_of()?)),
@@ -96,17 +100,19 @@ impl<'a> Facts<'a> {
             delegation: delegation.ok_or(INCOMPLETE)?,
             rollback_of,
             components,
+            component_count,
         })
     }
 
     /// The payloads, in the order of the manifest's components.
-    pub fn components(&self) -> impl Iterator<Item = &ComponentFacts> {
-        self.components.iter().flatten()
+    pub fn components(&self) -> impl Iterator<Item = ComponentFacts> + use<'a> {
+        let mut reader = self.components.clone();
+        (0..self.component_count).map_while(move |_| ComponentFacts::decode(&mut reader).ok())
     }
 
     /// One payload.
-    pub fn component(&self, index: usize) -> Option<&ComponentFacts> {
-        self.components.get(index)?.as_ref()
+    pub fn component(&self, index: usize) -> Option<ComponentFacts> {
+        self.components().nth(index)
     }
 }
 

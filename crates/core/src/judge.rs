@@ -167,6 +167,8 @@ fn release<'a>(
 ///
 /// It must be of this product and at or above the epoch counter; it moves no
 /// floor. Revocation documents cannot name recovery keys.
+// Apart: devices that boot pay nothing for its stack.
+#[inline(never)]
 fn recover<'a>(
     envelope: Envelope<'a>,
     device: &Device<'_>,
