@@ -30,6 +30,11 @@ const BENCHES: &[Bench] = &[
         what: "releases over HTTPS, durable, against the bare signer and the storage's syncs",
         run: || service("signing"),
     },
+    Bench {
+        name: "log",
+        what: "intents per second, durable, against the storage's syncs; time from entry to proof",
+        run: log,
+    },
     Bench { name: "polls", what: "polls that report nothing new, against nginx", run: || service("polls") },
 ];
 
@@ -85,6 +90,14 @@ fn agent_install() -> Result<(), Error> {
         process::run(cargo.arg(directory))?;
     }
     Ok(())
+}
+
+fn log() -> Result<(), Error> {
+    let disk = workspace::target().join("bench");
+    std::fs::create_dir_all(&disk).map_err(Error::file(&disk))?;
+    let mut cargo = workspace::cargo();
+    cargo.args(["bench", "--quiet", "--package", "firmseal-store-local", "--bench", "log", "--"]);
+    process::run(cargo.arg(&disk))
 }
 
 /// A benchmark of the server as users run it.

@@ -4,7 +4,8 @@
 //! ```text
 //! lock               held while a process has the store; says which
 //! store.db           the database
-//! intents.log        the intent log
+//! intents.log        the intent log; beside it intents.key, and
+//! intents.tiles/     what is published of it
 //! blobs/ab/cdef...   blobs, by digest
 //! uploads/upl-...    uploads under way
 //! tmp/               files that are not yet anything

@@ -22,8 +22,9 @@ use crate::sums::{SUM, digest};
 /// What the file begins with.
 pub(crate) const HEADER: &[u8; 16] = b"firmseal-log 1\r\n";
 
-/// Longest leaf. An intent has a few hundred bytes.
-pub(crate) const LEAF_MAX: usize = 64 * 1024;
+/// Longest leaf, as entry bundles bound it (C2SP tlog-tiles). An intent has
+/// a few hundred bytes.
+pub(crate) const LEAF_MAX: usize = firmseal_tlog::ENTRY_MAX;
 
 /// Bytes before the leaf.
 pub(crate) const PREFIX: usize = 4 + 4 + SUM;

@@ -1,24 +1,32 @@
-//! The intent log: one append-only file, synced before anybody is told an
-//! index.
+//! The intent log: an append-only file, synced before anybody is told an
+//! index, and the Merkle log that is published from it.
 //!
-//! One thread owns the file. Intents that arrive while it waits for the
-//! disk are written together and synced once. Reading a log again checks
-//! every record; damage is an error that names the offset, and only an
-//! incomplete record at the very end, whose writer was never answered, is
-//! cut off.
+//! One thread owns both. Intents that arrive while it waits for the disk
+//! are written together and synced once. Reading a log again checks every
+//! record; damage is an error that names the offset, and only an incomplete
+//! record at the very end, whose writer was never answered, is cut off.
+//!
+//! Tiles and checkpoint follow within [`INTERVAL`], at once where somebody
+//! asks for a checkpoint, and when the log is closed. An entry counts from
+//! its sync on: a publication that fails, on a full disk say, is tried
+//! again and loses nothing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use firmseal_keys::{Log, LogError};
+use firmseal_manifest::Digest;
 use firmseal_store::StoreError;
+use firmseal_tlog::VerifierKey;
 use futures_channel::oneshot;
 
 use crate::error::{closed, file};
 use crate::frame::LEAF_MAX;
+use crate::intent_log_tiles::LogTiles;
 use crate::ledger::{Entry, Ledger};
 
 /// Messages that may wait.
@@ -26,6 +34,9 @@ const QUEUE: usize = 16 * 1024;
 /// Most leaves in one write, and most bytes.
 const BATCH: usize = 512;
 const BATCH_BYTES: usize = 1024 * 1024;
+/// How long an entry waits for a checkpoint that nobody asks for. Each one
+/// costs about ten syncs, and partial tiles that stay until they are full.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The log. Clones are the same log; it closes with the last of them.
 #[derive(Clone)]
@@ -38,12 +49,17 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 enum Message {
     Append(Vec<u8>, Reply<u64>),
     Read(u64, usize, Reply<Vec<Entry>>),
+    Publish(Reply<Vec<u8>>),
+    Inclusion(u64, u64, Reply<Vec<Digest>>),
+    Consistency(u64, u64, Reply<Vec<Digest>>),
     Stop,
 }
 
 struct Inner {
     queue: SyncSender<Message>,
     durable: Arc<AtomicU64>,
+    verifier: VerifierKey,
+    tiles: PathBuf,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -61,14 +77,17 @@ impl IntentLog {
     /// A log that another process has open is refused.
     pub fn open(path: &Path) -> Result<IntentLog, StoreError> {
         let ledger = Ledger::open(path)?;
+        let tiles = LogTiles::open(path, &ledger)?;
+        let (verifier, served) = (tiles.verifier().clone(), tiles.root().to_owned());
         let (queue, messages) = sync_channel(QUEUE);
         let durable = Arc::new(AtomicU64::new(ledger.count()));
         let shared = Arc::clone(&durable);
         let thread = std::thread::Builder::new()
             .name("intent-log".to_owned())
-            .spawn(move || work_off(&messages, ledger, &shared))
+            .spawn(move || Worker { ledger, tiles, due: None }.work_off(&messages, &shared))
             .map_err(file("start the thread of", path))?;
-        Ok(IntentLog { inner: Arc::new(Inner { queue, durable, thread: Mutex::new(Some(thread)) }) })
+        let thread = Mutex::new(Some(thread));
+        Ok(IntentLog { inner: Arc::new(Inner { queue, durable, verifier, tiles: served, thread }) })
     }
 
     /// How many entries are durable.
@@ -85,6 +104,36 @@ impl IntentLog {
     /// opened. At most `limit` and at most a thousand; none beyond the end.
     pub async fn read(&self, from: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
         self.ask("read the intent log", |reply| Message::Read(from, limit, reply)).await
+    }
+
+    /// The key that checkpoints verify with; its name is the log's origin.
+    pub fn verifier(&self) -> &VerifierKey {
+        &self.inner.verifier
+    }
+
+    /// The directory that holds `checkpoint` and `tile/`, to be served as
+    /// it is (C2SP tlog-tiles).
+    pub fn tiles(&self) -> &Path {
+        &self.inner.tiles
+    }
+
+    /// A signed checkpoint over at least what was durable at the call, as
+    /// it is published.
+    pub async fn checkpoint(&self) -> Result<Vec<u8>, StoreError> {
+        self.ask("publish the intent log", Message::Publish).await
+    }
+
+    /// Proves that the entry stands at `index` in the log of the first
+    /// `size` entries: siblings from the leaf upward (RFC 6962 §2.1.1).
+    /// Sizes beyond the last checkpoint are not found.
+    pub async fn proof(&self, index: u64, size: u64) -> Result<Vec<Digest>, StoreError> {
+        self.ask("prove an entry", |reply| Message::Inclusion(index, size, reply)).await
+    }
+
+    /// Proves that the log of `size` entries begins with that of `old`
+    /// (RFC 6962 §2.1.2); what a witness asks for.
+    pub async fn consistency(&self, old: u64, size: u64) -> Result<Vec<Digest>, StoreError> {
+        self.ask("prove the log's growth", |reply| Message::Consistency(old, size, reply)).await
     }
 
     async fn ask<T>(&self, doing: &str, message: impl FnOnce(Reply<T>) -> Message) -> Result<T, StoreError> {
@@ -108,19 +157,92 @@ impl Log for IntentLog {
     }
 }
 
-fn work_off(messages: &Receiver<Message>, mut ledger: Ledger, durable: &AtomicU64) {
-    let mut next = messages.recv().ok();
-    while let Some(message) = next.take() {
-        let mut batch = Vec::new();
-        match message {
-            Message::Append(leaf, reply) => batch.push((leaf, reply)),
-            Message::Read(from, limit, reply) => {
-                let _ = reply.send(ledger.read(from, limit));
+/// What the thread owns.
+struct Worker {
+    ledger: Ledger,
+    tiles: LogTiles,
+    /// When the tiles are to follow; `None` while they need not.
+    due: Option<Instant>,
+}
+
+impl Worker {
+    fn work_off(mut self, messages: &Receiver<Message>, durable: &AtomicU64) {
+        // What the last process left unpublished is published as what this
+        // one appends.
+        self.schedule();
+        let mut next = self.wait(messages);
+        while let Some(message) = next.take() {
+            match message {
+                Message::Append(leaf, reply) => {
+                    next = self.append((leaf, reply), messages, durable);
+                }
+                Message::Read(from, limit, reply) => {
+                    let _ = reply.send(self.ledger.read(from, limit));
+                }
+                Message::Publish(reply) => {
+                    let published = self.publish();
+                    let _ = reply.send(published.map(|()| self.tiles.checkpoint().to_vec()));
+                }
+                Message::Inclusion(index, size, reply) => {
+                    let _ = reply.send(self.tiles.inclusion(index, size));
+                }
+                Message::Consistency(old, size, reply) => {
+                    let _ = reply.send(self.tiles.consistency(old, size));
+                }
+                Message::Stop => break,
             }
-            Message::Stop => return,
+            self.schedule();
+            if next.is_none() {
+                next = self.wait(messages);
+            }
         }
-        let mut bytes = 0;
-        while !batch.is_empty() && batch.len() < BATCH && bytes < BATCH_BYTES {
+        // The next opening would do it as well.
+        let _ = self.publish();
+    }
+
+    /// Notes when the tiles are to follow.
+    fn schedule(&mut self) {
+        if self.tiles.size() < self.ledger.count() && self.due.is_none() {
+            self.due = Some(Instant::now() + INTERVAL);
+        }
+    }
+
+    /// The next message; publishes meanwhile, once it is time.
+    fn wait(&mut self, messages: &Receiver<Message>) -> Option<Message> {
+        loop {
+            let Some(due) = self.due else { return messages.recv().ok() };
+            // Asked first: under load there is always a message.
+            let left = due.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                // Whoever needs a checkpoint asks and hears why there is
+                // none; here it is tried again.
+                let _ = self.publish();
+                self.schedule();
+                continue;
+            }
+            match messages.recv_timeout(left) {
+                Ok(message) => return Some(message),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    fn publish(&mut self) -> Result<(), StoreError> {
+        self.due = None;
+        self.tiles.catch_up(&self.ledger)
+    }
+
+    /// Appends a leaf and those that wait behind it; returns the message
+    /// that is none of them.
+    fn append(
+        &mut self,
+        first: (Vec<u8>, Reply<u64>),
+        messages: &Receiver<Message>,
+        durable: &AtomicU64,
+    ) -> Option<Message> {
+        let (mut bytes, mut batch, mut next) = (first.0.len(), vec![first], None);
+        while batch.len() < BATCH && bytes < BATCH_BYTES {
             match messages.try_recv() {
                 Ok(Message::Append(leaf, reply)) => {
                     bytes += leaf.len();
@@ -137,14 +259,12 @@ fn work_off(messages: &Receiver<Message>, mut ledger: Ledger, durable: &AtomicU6
         // not be in the log.
         batch.retain(|(_, reply)| !reply.is_canceled());
         if !batch.is_empty() {
-            let first = ledger.append(batch.iter().map(|(leaf, _)| leaf.as_slice()));
-            durable.store(ledger.count(), Ordering::Release);
+            let first = self.ledger.append(batch.iter().map(|(leaf, _)| leaf.as_slice()));
+            durable.store(self.ledger.count(), Ordering::Release);
             for ((_, reply), offset) in batch.into_iter().zip(0..) {
                 let _ = reply.send(first.clone().map(|first| first + offset));
             }
         }
-        if next.is_none() {
-            next = messages.recv().ok();
-        }
+        next
     }
 }

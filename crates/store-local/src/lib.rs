@@ -1,5 +1,5 @@
 //! The store of one machine: SQLite, a content-addressed blob directory and
-//! a one-file intent log, in one directory.
+//! the intent log, in one directory.
 //!
 //! [`LocalStore`] keeps every contract of `firmseal-store`; [`IntentLog`]
 //! keeps that of `firmseal_keys::Log`. Blocking work runs on threads of
@@ -18,6 +18,8 @@ mod error;
 mod fleet;
 mod frame;
 mod incoming;
+mod intent_log_key;
+mod intent_log_tiles;
 mod intents;
 mod ledger;
 mod operators;

@@ -23,13 +23,26 @@ const INTO: &str = "FIRMSEAL_TRACED_INTO";
 
 /// What must have happened since the acknowledgement before: substrings of
 /// system calls, in order.
-const WRITES: [(&str, &[&str]); 8] = [
+const WRITES: [(&str, &[&str]); 9] = [
     ("opened", &["fsync(blobs)", "fsync(.)"]),
     ("blob", &["fsync(tmp/", "rename tmp/", "fsync(blobs/", "sync(store.db-wal)"]),
     ("first piece", &["sync(uploads/upl-", "fsync(uploads)", "sync(store.db-wal)"]),
     ("second piece", &["sync(uploads/upl-", "sync(store.db-wal)"]),
     ("upload", &["fsync(tmp/", "rename tmp/", "fsync(blobs/", "sync(store.db-wal)"]),
     ("intent", &["sync(intents.log)"]),
+    // Entries and hashes before the checkpoint that covers them, all of them
+    // and their names before its own.
+    (
+        "checkpoint",
+        &[
+            "fsync(intents.new)",
+            "rename intents.new",
+            "fsync(intents.tiles/tile/0",
+            "fsync(intents.new)",
+            "rename intents.new",
+            "fsync(intents.tiles)",
+        ],
+    ),
     ("release", &["sync(store.db-wal)"]),
     ("report", &["sync(store.db-wal)"]),
 ];
@@ -56,6 +69,8 @@ async fn write_into(dir: &Path) {
     said("upload");
     store.intents().append(b"an intent").await.unwrap();
     said("intent");
+    store.intents().checkpoint().await.unwrap();
+    said("checkpoint");
     let mut release = samples::release(&store, "gateway", "1.0.0", 1).await;
     let Begin::Fresh(claim) = store.begin(samples::request("key", samples::digest())).await.unwrap() else {
         panic!("the key is fresh")
