@@ -75,7 +75,7 @@ async fn get_payload(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let (digest, tree) = payload_name(&name)?;
-    app.blob(app.public_payload(digest, tree)?, &headers, BYTES_TYPE, "operator").await
+    app.blob(app.public_payload(digest, tree).await?, &headers, BYTES_TYPE, "operator").await
 }
 
 /// A version of the root document, which exported bundles carry.

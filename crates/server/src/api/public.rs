@@ -89,7 +89,7 @@ async fn get_payload(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let (digest, tree) = payload_name(&name)?;
-    app.blob(app.public_payload(digest, tree)?, &headers, BYTES_TYPE, "public").await
+    app.blob(app.public_payload(digest, tree).await?, &headers, BYTES_TYPE, "public").await
 }
 
 /// A version of the root document.

@@ -121,11 +121,11 @@ impl App {
             self.metrics.signing_seconds.observe(began.elapsed().as_secs_f64());
             self.count_verification("verified");
         }
-        self.published(&signed.release, &order.requester.name, "release signed").await?;
+        self.published(&signed.release, &order.requester.name, "release signed");
         Ok(signed.release)
     }
 
-    async fn published(&self, release: &Release, operator: &str, what: &str) -> Result<(), ApiError> {
+    fn published(&self, release: &Release, operator: &str, what: &str) {
         tracing::info!(
             release = %release.id,
             product = %release.product,
@@ -138,8 +138,7 @@ impl App {
             operator,
             "{what}"
         );
-        self.catalog.refresh(self.store.as_ref()).await?;
-        Ok(())
+        self.catalog.shelve(release);
     }
 
     fn count_verification(&self, outcome: &'static str) {
@@ -192,7 +191,7 @@ impl App {
         let result = release.id.to_string().into_bytes();
         self.store.finish(&claim, result, Some(release.clone())).await?;
         self.count_verification("verified");
-        self.published(&release, &requester.name, "release imported").await?;
+        self.published(&release, &requester.name, "release imported");
         Ok(release)
     }
 
@@ -265,14 +264,13 @@ impl App {
     }
 
     /// The blob behind a verified release's payload or tree, for anybody.
-    pub(crate) fn public_payload(&self, payload: Digest, tree: bool) -> Result<Digest, ApiError> {
-        let snapshot = self.catalog.snapshot();
-        let hash_blocks = snapshot
-            .trees
-            .get(&payload)
-            .copied()
-            .ok_or_else(|| ApiError::NotFound(format!("published payload {payload}")))?;
-        Ok(if tree { hash_blocks } else { payload })
+    pub(crate) async fn public_payload(&self, payload: Digest, tree: bool) -> Result<Digest, ApiError> {
+        for (release, hash_blocks) in self.catalog.holders(&payload) {
+            if self.store.release(release).await?.state == ReleaseState::Verified {
+                return Ok(if tree { hash_blocks } else { payload });
+            }
+        }
+        Err(ApiError::NotFound(format!("published payload {payload}")))
     }
 }
 
