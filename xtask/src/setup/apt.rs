@@ -26,6 +26,8 @@ const PACKAGES: &[Package] = &[
     tests("ca-certificates", "trust anchors for downloads"),
     tests("cryptsetup-bin", "veritysetup, the judge of block trees"),
     tests("openssh-client", "ssh-keygen, the judge of SSH signatures"),
+    tests("golang-go", "builds the judge of the log"),
+    tests("golang-golang-x-mod-dev", "the judge of the log: the reference of notes and tiles"),
     tests("openssl", "the judge of keys, certificates and TLS"),
     tests("opensbi", "real firmware for the sessions"),
     tests("ovmf", "real firmware for the sessions"),
