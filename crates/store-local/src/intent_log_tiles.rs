@@ -173,7 +173,7 @@ impl LogTiles {
         // must begin at what is there.
         (self.edge, self.checkpoint) = (edge, note);
         dirs.iter().try_for_each(|dir| sync_dir(dir))?;
-        // "Partial tiles MAY be deleted" once the full one is there; one
+        // A partial tile may go once the full one is there (tlog-tiles); one
         // that stays does no harm.
         for (tile, _) in tiles.iter().filter(|(tile, _)| tile.is_full()) {
             self.files.forget_partial(&tile.path());

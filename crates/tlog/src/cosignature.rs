@@ -41,7 +41,8 @@ impl Subtree<'_> {
         }
         let mut out = b"subtree/v1\n\0".to_vec();
         let name = |out: &mut Vec<u8>, name: &str| {
-            let length = u8::try_from(name.len()).map_err(|_| bad("a name is longer than 255 bytes"))?;
+            let length = u8::try_from(name.len()).ok().filter(|length| *length > 0);
+            let length = length.ok_or(bad("a name has not 1 to 255 bytes"))?;
             out.push(length);
             out.extend_from_slice(name.as_bytes());
             Ok(())

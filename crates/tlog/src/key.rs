@@ -38,9 +38,9 @@ pub fn key_id(name: &str, kind: u8, public: &[u8]) -> u32 {
     u32::from_be_bytes([a, b, c, d])
 }
 
-/// Whether this may be a key's name: "non-empty, and not containing any
-/// Unicode spaces or plus characters". Control characters cannot stand in
-/// a note at all.
+/// Whether this may be a key's name: "Key names MUST be non-empty and MUST
+/// NOT contain any Unicode spaces or plus (U+002B) characters" (signed-note,
+/// Format). Control characters cannot stand in a note at all.
 pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.chars().any(|c| c.is_whitespace() || c.is_control() || c == '+')
 }

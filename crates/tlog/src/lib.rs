@@ -5,8 +5,8 @@
 //! over the Merkle tree of RFC 6962. Where tiles lie is behind [`Tiles`];
 //! where keys lie is with the caller, who signs the bytes it is given.
 //!
-//! Every parser is total: it accepts exactly what it would write itself,
-//! bounds what it reads, and never panics.
+//! Every parser is total: it bounds what it reads, never panics, and of
+//! what could be spelt in several ways takes the one that it would write.
 
 mod base64;
 mod bundle;

@@ -8,9 +8,8 @@ pub(crate) fn take<'a>(rest: &mut &'a str) -> Option<&'a str> {
     Some(line)
 }
 
-/// A decimal number as the specifications write it: digits only, "with no
-/// leading zeroes (unless the number is zero)". At most 2^63 - 1, which
-/// every implementation can hold.
+/// A decimal number as the specifications write it: digits only, no zero in
+/// front of others. At most 2^63 - 1, which every implementation can hold.
 pub(crate) fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits || (text.len() > 1 && text.starts_with('0')) {

@@ -12,8 +12,8 @@ use crate::key::{Kind, VerifierKey, is_name};
 /// shorter.
 pub const NOTE_MAX: usize = 512 * 1024;
 
-/// Most signature lines. "Verifiers MUST accept at least 16 signatures and
-/// SHOULD" have a limit.
+/// Most signature lines. "Verifiers SHOULD apply a maximum limit to the
+/// number of signatures in a note [...] but MUST accept at least up to 16".
 pub const SIGNATURES_MAX: usize = 100;
 
 /// Longest signature, decoded: SLH-DSA's fast parameter sets have 49,856.
@@ -110,9 +110,9 @@ impl NoteSignature {
             Kind::Cosignature => {
                 let (time, signature) = self.bytes.split_first_chunk().ok_or_else(bad)?;
                 let time = u64::from_be_bytes(*time);
-                // "The timestamp MUST NOT be zero" on a checkpoint
-                // (tlog-witness): zero would say that it vouches for less.
-                if time == 0 {
+                // Zero would say that it vouches for less than a checkpoint,
+                // and no timestamp may "exceed 2^63 - 1".
+                if time == 0 || time > i64::MAX as u64 {
                     return Err(bad());
                 }
                 verify(&cosignature_message(time, text), signature).map(|()| Some(time))
@@ -188,9 +188,9 @@ impl Note {
     /// that signed.
     ///
     /// Lines by others are ignored. A line by one of these keys that does
-    /// not verify refuses the note, however many others do: "if a
-    /// signature from a known key fails to verify, the verifier SHOULD
-    /// reject the note". At least one of the keys must have signed.
+    /// not verify refuses the note, however many others do: "If a
+    /// signature from a known key fails to verify, clients SHOULD reject
+    /// the whole note." At least one of the keys must have signed.
     pub fn verify<'k>(&self, keys: &'k [VerifierKey]) -> Result<Vec<Verified<'k>>, Error> {
         let mut verified: Vec<Verified<'k>> = Vec::new();
         for line in &self.signatures {

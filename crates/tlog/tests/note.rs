@@ -62,6 +62,7 @@ fn a_cosignature_is_for_its_time_and_for_checkpoints_alone() {
     assert_eq!(good.to_string().len(), "\u{2014} w1 ".len() + 104);
     let refused = Err(Error::BadSignature { name: "w1".to_owned() });
     assert_eq!(with(witness.cosign(note.text(), 0)), refused);
+    assert_eq!(with(witness.cosign(note.text(), 1 << 63)), refused);
     assert_eq!(with(witness.cosign("another\n", 5)), refused);
     assert_eq!(with(witness.sign(note.text())), refused, "no time, no cosignature");
     let mut later = good.bytes().to_vec();
@@ -191,6 +192,7 @@ fn ml_dsa_44_cosignatures_have_their_layout() {
     assert!(Subtree { start: 300, time: 0, ..subtree }.message().is_err());
     let long = "x".repeat(256);
     assert!(Subtree { origin: &long, ..subtree }.message().is_err());
+    assert!(Subtree { cosigner: "", ..subtree }.message().is_err());
     let base64 = "A".repeat(3240) + "AAA=";
     let short = "A".repeat(3240);
     let line = |base64: &str| NoteSignature::parse(&format!("\u{2014} w {base64}")).unwrap();

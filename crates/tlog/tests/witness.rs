@@ -149,7 +149,13 @@ fn a_quorum_counts_witnesses() {
     assert_eq!(both.evaluate(&note), Err(Error::Unsigned));
     for bad in [
         "".to_owned(),
+        "\n".to_owned(),
         inner.clone(),
+        format!("{inner}quorum outer"),
+        format!("{inner}quorum outer\r\n"),
+        format!("{inner}# \u{7f}\nquorum outer\n"),
+        format!("{inner}log {}\nquorum outer\n", Party::log("example.org/again").key),
+        format!("{inner}group more any none\nquorum outer\n"),
         format!("{inner}quorum nobody\n"),
         format!("{inner}quorum outer\nquorum outer\n"),
         format!("{inner}group again any w0\nquorum again\n"),
