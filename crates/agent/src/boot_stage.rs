@@ -14,8 +14,8 @@ use crate::device::Profile;
 use crate::error::{Error, Reason};
 use crate::files::Files;
 use crate::floors::{Counters, Floors};
+use crate::measure::measure;
 use crate::release::Kept;
-use crate::slot::measure;
 
 /// What the boot stage decided.
 #[derive(Clone, PartialEq, Eq, Debug)]

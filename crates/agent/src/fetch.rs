@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::feed::Feed;
-use crate::slot::{InactiveSlot, Syncing};
+use crate::slot::{InactiveSlot, Written};
 
 /// Spans in flight between the feeder and the verifier.
 const SPANS: usize = 4;
@@ -82,7 +82,7 @@ pub(crate) fn fetch(
     first: u64,
     feed: Feed<'_>,
     mut slot: InactiveSlot,
-) -> Result<(Counts, Syncing), Error> {
+) -> Result<(Counts, Written), Error> {
     let (pieces, arriving) = sync_channel(SPANS);
     let (returned, spare) = channel();
     for _ in 0..SPANS {
@@ -100,11 +100,11 @@ pub(crate) fn fetch(
     let counts = counts.map_err(|_| Error::Internal("the feeder"));
     // The writer's own error is the cause where the verifier only found it
     // gone.
-    let syncing = slot.close()?;
+    let written = slot.close()?;
     match checked.and(counts) {
-        Ok(counts) => Ok((counts, syncing)),
+        Ok(counts) => Ok((counts, written)),
         Err(err) => {
-            syncing.wait()?;
+            written.syncing.wait()?;
             Err(err)
         }
     }

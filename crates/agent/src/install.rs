@@ -6,6 +6,7 @@
 
 use firmseal_api::updates::Phase;
 use firmseal_core::crypto::RustCrypto;
+use firmseal_core::limits::COMPONENTS_MAX;
 use firmseal_core::{Action, Admitted, Device, Outcome, Refusal, admit};
 use tracing::info;
 use uuid::Uuid;
@@ -15,9 +16,10 @@ use crate::error::{Error, Reason, Refused};
 use crate::feed::{Feed, Meter};
 use crate::fetch::{Counts, fetch};
 use crate::files::Access;
+use crate::measure::{Following, holds, measure};
 use crate::release::{Head, Kept, Origin};
 use crate::reports::Event;
-use crate::slot::{InactiveSlot, Syncing, holds, measure};
+use crate::slot::{Extent, InactiveSlot, Syncing, Written};
 use crate::source::{Blob, Kind, Source, payload_digest};
 use crate::state::State;
 
@@ -177,19 +179,33 @@ impl State {
         let slot = kept.head.slot;
         let mut machine = admitted.update(device);
         let mut counts = Counts::default();
+        let mut measuring: [Option<Following>; COMPONENTS_MAX] = Default::default();
         loop {
             let outcome = match machine.next()? {
                 Action::Finished => break,
                 Action::Fetch { component, uri, args: None } => {
-                    let (more, sync) = self.fetch(admitted, component, uri, kept, source, meter)?;
+                    // No measurement outlives another write to its slot.
+                    let following = measuring.get_mut(component);
+                    drop(following.and_then(Option::take));
+                    let (more, written) = self.fetch(admitted, component, uri, kept, source, meter)?;
                     counts.add(more);
-                    syncing.extend(sync);
+                    if let Some(Written { syncing: sync, measuring: following }) = written {
+                        syncing.push(sync);
+                        measuring.get_mut(component).map(|slot| slot.replace(following));
+                    }
                     Outcome::Done
                 }
                 Action::Measure { component, size } => {
                     let (tree, own) = self.place(admitted, component)?;
                     let size = size.unwrap_or(tree.size()).min(own.capacity);
-                    Outcome::Measured(measure(&*self.files, own.slot(slot), size)?)
+                    // What this run wrote is measured already. Each time
+                    // else, and where nothing was left to write, the slot is
+                    // read anew.
+                    let following = measuring.get_mut(component).and_then(Option::take);
+                    Outcome::Measured(match following.filter(|following| following.size() == size) {
+                        Some(following) => following.finish()?,
+                        None => measure(&*self.files, own.slot(slot), size)?,
+                    })
                 }
                 Action::Compare { component, content } => {
                     let (tree, own) = self.place(admitted, component)?;
@@ -229,7 +245,7 @@ impl State {
         kept: &Kept,
         source: &dyn Source,
         meter: &Meter,
-    ) -> Result<(Counts, Option<Syncing>), Error> {
+    ) -> Result<(Counts, Option<Written>), Error> {
         let digest = payload_digest(uri)?;
         let (tree, own) = self.place(admitted, component)?;
         let block = tree.block().bytes() as u64;
@@ -245,12 +261,13 @@ impl State {
         let (journal, name) = (self.journal.clone(), own.name.clone());
         let sync = self.profile.config.sync_bytes;
         let on_durable = Box::new(move |bytes| journal.advance(install, &name, bytes));
-        let slot = InactiveSlot::open(&self.files, path, own.capacity, first * block, sync, on_durable)?;
+        let extent = Extent { from: first * block, size: tree.size(), capacity: own.capacity };
+        let slot = InactiveSlot::open(&self.files, path, &extent, sync, on_durable)?;
         let active = self.files.open(own.slot(kept.head.slot.other()), Access::Read).ok();
         let active = active.filter(|file| file.len().is_ok_and(|len| len > 0));
         let data = Blob { component, digest, kind: Kind::Payload, len: tree.size() };
         let feed = Feed { tree, data, source, active, meter };
-        fetch(&tree, first, feed, slot).map(|(counts, syncing)| (counts, Some(syncing)))
+        fetch(&tree, first, feed, slot).map(|(counts, written)| (counts, Some(written)))
     }
 
     /// Puts the installed image on trial.

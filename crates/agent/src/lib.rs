@@ -23,6 +23,7 @@ mod identity;
 mod install;
 mod journal;
 mod link;
+mod measure;
 mod quarantine;
 mod record;
 mod release;

@@ -1,21 +1,21 @@
-//! Slots: writing the inactive one, and measuring any.
+//! The inactive slot: writing it.
 //!
 //! [`InactiveSlot::write`] takes a [`Block`], and only core's verifier makes
 //! those: no unverified byte can reach a slot. Blocks are gathered and
-//! written in large pieces on a thread of their own, and a further thread
-//! syncs behind it, so that neither hashing nor downloading ever waits for
-//! a disk that keeps up.
+//! written in large pieces on a thread of their own; further threads sync
+//! and measure behind it, so that neither checking nor downloading ever
+//! waits for a disk that keeps up.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
-use firmseal_core::crypto::{Crypto, RustCrypto};
-use firmseal_core::{Block, Hasher, Measured, Measurement};
+use firmseal_core::Block;
 
 use crate::error::Error;
 use crate::files::{Access, File, Files};
+use crate::measure::Following;
 
 /// Bytes that are written at once.
 pub(crate) const PIECE: usize = 1024 * 1024;
@@ -25,17 +25,38 @@ const PIECES: usize = 6;
 /// Called with the number of bytes, from the beginning, that are durable.
 pub(crate) type OnDurable = Box<dyn FnMut(u64) -> Result<(), Error> + Send>;
 
+/// What is written of a slot.
+pub(crate) struct Extent {
+    /// The first byte that is written; what is below it is kept.
+    pub(crate) from: u64,
+    /// The end of the image.
+    pub(crate) size: u64,
+    /// Bytes that the slot holds.
+    pub(crate) capacity: u64,
+}
+
 /// The slot that an install writes.
 pub struct InactiveSlot {
     capacity: u64,
     piece: Vec<u8>,
     offset: u64,
+    // Dropped before the measurement, which waits for a writer that waits
+    // for pieces.
     pieces: SyncSender<(u64, Vec<u8>)>,
     spare: Receiver<Vec<u8>>,
     writer: JoinHandle<(Result<(), Error>, Syncing)>,
+    measuring: Following,
 }
 
-/// A slot whose blocks are all written and that is being synced.
+/// A slot whose blocks are all written.
+pub(crate) struct Written {
+    /// It is being synced,
+    pub(crate) syncing: Syncing,
+    /// and measured.
+    pub(crate) measuring: Following,
+}
+
+/// The end of a slot's syncs.
 pub(crate) struct Syncing(JoinHandle<Result<(), Error>>);
 
 impl Syncing {
@@ -46,13 +67,12 @@ impl Syncing {
 }
 
 impl InactiveSlot {
-    /// Opens a slot to be written from `offset` on. About every
-    /// `sync_bytes` it is synced and `on_durable` called.
+    /// Opens a slot to be written. About every `sync_bytes` it is synced
+    /// and `on_durable` called.
     pub(crate) fn open(
         files: &Arc<dyn Files>,
         path: &Path,
-        capacity: u64,
-        offset: u64,
+        extent: &Extent,
         sync_bytes: u64,
         on_durable: OnDurable,
     ) -> Result<InactiveSlot, Error> {
@@ -68,14 +88,17 @@ impl InactiveSlot {
             // The receiver is held right here.
             let _ = returned.send(Vec::with_capacity(PIECE));
         }
+        let Extent { from: offset, size, capacity } = *extent;
+        let (written, measuring) = Following::start(file.clone(), path, size, offset);
         let own = path.to_owned();
-        let writer =
-            std::thread::spawn(move || write_pieces(file, &own, arriving, returned, sync_bytes, on_durable));
+        let writer = std::thread::spawn(move || {
+            write_pieces(file, &own, arriving, returned, written, sync_bytes, on_durable)
+        });
         let piece = Vec::with_capacity(PIECE);
-        Ok(InactiveSlot { capacity, piece, offset, pieces, spare, writer })
+        Ok(InactiveSlot { capacity, piece, offset, pieces, spare, writer, measuring })
     }
 
-    /// Writes a block that has been checked.
+    /// Writes the next block that has been checked; blocks come in order.
     ///
     /// Bytes alone do not compile, and nothing outside core makes a block:
     ///
@@ -86,15 +109,15 @@ impl InactiveSlot {
     /// ```
     pub fn write(&mut self, block: Block<'_>) -> Result<(), Error> {
         let bytes = block.bytes();
+        let end = self.offset + self.piece.len() as u64;
         // Admission bounded the size by the capacity already; here it costs
-        // one comparison to never depend on that.
-        if block.offset() + bytes.len() as u64 > self.capacity {
+        // one comparison to never depend on that. Order is what lets the
+        // measurement follow the writer.
+        if block.offset() != end || end + bytes.len() as u64 > self.capacity {
             return Err(firmseal_core::Refusal::BlockGeometry.into());
         }
-        let end = self.offset + self.piece.len() as u64;
-        if block.offset() != end || self.piece.len() + bytes.len() > PIECE {
+        if self.piece.len() + bytes.len() > PIECE {
             self.flush()?;
-            self.offset = block.offset();
         }
         self.piece.extend_from_slice(bytes);
         Ok(())
@@ -119,14 +142,14 @@ impl InactiveSlot {
     ///
     /// After a failed write, this tells why. What was written before it is
     /// synced and noted in any case.
-    pub(crate) fn close(mut self) -> Result<Syncing, Error> {
+    pub(crate) fn close(mut self) -> Result<Written, Error> {
         // If the writer has stopped, joining it tells the reason.
         let _ = self.flush();
-        let InactiveSlot { pieces, writer, .. } = self;
+        let InactiveSlot { pieces, writer, measuring, .. } = self;
         drop(pieces);
         let (written, syncing) = writer.join().map_err(|_| Error::Internal("the slot writer"))?;
         match written {
-            Ok(()) => Ok(syncing),
+            Ok(()) => Ok(Written { syncing, measuring }),
             Err(err) => {
                 syncing.wait()?;
                 Err(err)
@@ -140,6 +163,7 @@ fn write_pieces(
     path: &Path,
     arriving: Receiver<(u64, Vec<u8>)>,
     returned: Sender<Vec<u8>>,
+    written: Sender<u64>,
     sync_bytes: u64,
     mut on_durable: OnDurable,
 ) -> (Result<(), Error>, Syncing) {
@@ -166,6 +190,8 @@ fn write_pieces(
             break;
         }
         let end = offset + piece.len() as u64;
+        // A measurement that has failed says so itself.
+        let _ = written.send(end);
         since += piece.len() as u64;
         last = Some(end);
         if since >= sync_bytes {
@@ -183,41 +209,4 @@ fn write_pieces(
         let _ = marks.send(end);
     }
     (result, Syncing(syncer))
-}
-
-/// Measures the first `size` bytes of a slot, as they read back now. A slot
-/// that holds fewer measures short, and so matches nothing.
-pub(crate) fn measure(files: &dyn Files, path: &Path, size: u64) -> Result<Measured, Error> {
-    let mut measurement = Measurement::start(&RustCrypto);
-    read_slot(files, path, size, |bytes| measurement.update(bytes))?;
-    Ok(measurement.finish())
-}
-
-/// Whether a slot begins with exactly these bytes. Both digests are
-/// computed first: comparing them takes the same time wherever the bytes
-/// differ.
-pub(crate) fn holds(files: &dyn Files, path: &Path, content: &[u8]) -> Result<bool, Error> {
-    let mut hasher = RustCrypto.sha256();
-    read_slot(files, path, content.len() as u64, |bytes| hasher.update(bytes))?;
-    Ok(hasher.finish() == RustCrypto.digest(content))
-}
-
-fn read_slot(files: &dyn Files, path: &Path, size: u64, mut take: impl FnMut(&[u8])) -> Result<(), Error> {
-    let fail = |err| Error::storage(path, err);
-    let file = match files.open(path, Access::Read) {
-        Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(fail)?,
-    };
-    let mut buffer = vec![0; PIECE];
-    let mut offset = 0;
-    while offset < size {
-        let want = (size - offset).min(PIECE as u64) as usize;
-        let count = file.read_full_at(&mut buffer[..want], offset).map_err(fail)?;
-        if count == 0 {
-            break;
-        }
-        take(&buffer[..count]);
-        offset += count as u64;
-    }
-    Ok(())
 }
