@@ -58,7 +58,6 @@ impl fmt::Display for Slot {
 
 /// An image that has to prove itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Trial {
     /// Its slot.
     pub slot: Slot,
@@ -72,7 +71,6 @@ pub struct Trial {
 
 /// A trial that ended badly and was not yet taken notice of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Failed {
     /// Its slot.
     pub slot: Slot,
@@ -84,7 +82,6 @@ pub struct Failed {
 
 /// How the slots stand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct BootState {
     /// The slot that runs.
     pub active: Slot,
@@ -193,7 +190,7 @@ impl FileBootControl {
 
 impl BootControl for FileBootControl {
     fn active(&self) -> Result<BootState, Error> {
-        match self.record.read()? {
+        match self.record.read_or_forget()? {
             None => Ok(FRESH),
             Some(bytes) => serde_json::from_slice(&bytes)
                 .map_err(|err| Error::Corrupt { what: "boot state", why: err.to_string() }),

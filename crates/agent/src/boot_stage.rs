@@ -48,7 +48,7 @@ impl BootStage<'_> {
         let floors = self.counters.floors()?;
         let mut refused = Vec::new();
         if let Some(slot) = self.control.begin_try()? {
-            match self.judge(slot, Image::Trial, &floors)? {
+            match self.judge(slot, Image::Trial, &floors) {
                 Ok(outcome) => return self.boot(BootOutcome { trial: true, ..outcome }, refused),
                 Err(why) => {
                     self.control.trial_failed(why.code())?;
@@ -68,7 +68,7 @@ impl BootStage<'_> {
                 continue;
             }
             let image = if state.confirmed == Some(slot) { Image::Confirmed } else { Image::Trial };
-            match self.judge(slot, image, &floors)? {
+            match self.judge(slot, image, &floors) {
                 Ok(outcome) => return self.boot(outcome, refused),
                 Err(why) => refused.push((slot, why.to_string())),
             }
@@ -82,8 +82,19 @@ impl BootStage<'_> {
         Ok(BootOutcome { refused, ..outcome })
     }
 
-    /// Asks core whether a slot may boot.
-    fn judge(&self, slot: Slot, image: Image, floors: &Floors) -> Result<Result<BootOutcome, Why>, Error> {
+    /// Asks core whether a slot may boot. A slot or record that cannot be
+    /// read is a reason against this slot and not the end: the other one may
+    /// be well.
+    fn judge(&self, slot: Slot, image: Image, floors: &Floors) -> Result<BootOutcome, Why> {
+        self.try_judge(slot, image, floors).unwrap_or_else(|err| Err(Why::Unreadable(err)))
+    }
+
+    fn try_judge(
+        &self,
+        slot: Slot,
+        image: Image,
+        floors: &Floors,
+    ) -> Result<Result<BootOutcome, Why>, Error> {
         let Some(kept) = (self.release)(slot)? else { return Ok(Err(Why::Empty)) };
         self.profile.with_device(floors, slot, |device| {
             let decide = || -> Result<Result<BootOutcome, Refusal>, Error> {
@@ -118,6 +129,7 @@ impl BootStage<'_> {
 /// Why a slot does not run.
 enum Why {
     Empty,
+    Unreadable(Error),
     Refused(Reason),
 }
 
@@ -125,6 +137,7 @@ impl Why {
     fn code(&self) -> Option<u16> {
         match self {
             Why::Empty => None,
+            Why::Unreadable(err) => err.trouble(),
             Why::Refused(reason) => Some(reason.code()),
         }
     }
@@ -134,6 +147,7 @@ impl std::fmt::Display for Why {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Why::Empty => f.write_str("nothing was installed into it"),
+            Why::Unreadable(err) => write!(f, "it cannot be read: {err}"),
             Why::Refused(reason) => write!(f, "{reason} (code {})", reason.code()),
         }
     }

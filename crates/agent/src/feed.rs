@@ -203,13 +203,33 @@ struct Stream<'f> {
     at: u64,
     end: u64,
     open: Option<Box<dyn Read + Send + 'f>>,
+    pace: Pace,
+}
+
+/// How fast a carrier delivers, judged once in every [`PATIENCE`].
+struct Pace {
     since: Instant,
     got: u64,
 }
 
+impl Pace {
+    /// Notes bytes that came; the bytes and seconds that were too few and
+    /// too many, where the carrier is too slow.
+    fn note(&mut self, count: u64, now: Instant, minimum: u64) -> Result<(), (u64, u64)> {
+        self.got += count;
+        let elapsed = now.saturating_duration_since(self.since);
+        if elapsed < PATIENCE {
+            return Ok(());
+        }
+        let (got, seconds) = (self.got, elapsed.as_secs());
+        (self.since, self.got) = (now, 0);
+        if got < minimum.saturating_mul(seconds) { Err((got, seconds)) } else { Ok(()) }
+    }
+}
+
 impl<'f> Stream<'f> {
     fn new(feed: &'f Feed<'f>, blob: Blob, at: u64, end: u64) -> Stream<'f> {
-        Stream { feed, blob, at, end, open: None, since: Instant::now(), got: 0 }
+        Stream { feed, blob, at, end, open: None, pace: Pace { since: Instant::now(), got: 0 } }
     }
 
     /// Reads the next `buffer.len()` bytes. Whatever lengths the carrier
@@ -229,7 +249,12 @@ impl<'f> Stream<'f> {
                     self.account(count as u64)?;
                     continue;
                 }
-                Err(err) if err.kind() == io::ErrorKind::Interrupted => continue,
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {
+                    // A carrier without ranges makes us pay for what nobody
+                    // asked for: it counts, or it could spend a data plan.
+                    self.account(self.feed.source.skipped())?;
+                    continue;
+                }
                 Err(err) => err.to_string(),
             };
             // Once more from here; a second time without a byte is enough.
@@ -254,18 +279,33 @@ impl<'f> Stream<'f> {
                 return Err(Error::BudgetSpent(*budget));
             }
         }
-        self.got += count;
-        let elapsed = self.since.elapsed();
-        if elapsed >= PATIENCE {
-            if self.got < self.feed.meter.minimum_rate * elapsed.as_secs() {
-                return Err(self.carrier(format!("only {} bytes came in {} s", self.got, elapsed.as_secs())));
-            }
-            (self.since, self.got) = (Instant::now(), 0);
-        }
-        Ok(())
+        self.pace
+            .note(count, Instant::now(), self.feed.meter.minimum_rate)
+            .map_err(|(got, seconds)| self.carrier(format!("only {got} bytes came in {seconds} s")))
     }
 
     fn carrier(&self, why: String) -> Error {
         Error::Carrier { what: format!("{} at {}", self.blob, self.at), why }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PATIENCE, Pace};
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn a_carrier_that_drips_is_left() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut pace = Pace { since: start, got: 0 };
+        // 1000 bytes a second: judged at the end of a minute, not before.
+        assert_eq!(pace.note(1, at(59), 1000), Ok(()));
+        assert_eq!(pace.note(59_999, at(60), 1000), Ok(()), "exactly enough");
+        assert_eq!(pace.note(59_999, at(120), 1000), Err((59_999, 60)), "one byte too few");
+        // What came before does not help a carrier that slows down.
+        assert_eq!(pace.note(1_000_000_000, at(180), 1000), Ok(()));
+        assert_eq!(pace.note(10, at(240), 1000), Err((10, 60)));
+        assert_eq!(pace.note(0, at(240) + 2 * PATIENCE, u64::MAX), Err((0, 120)), "no overflow");
     }
 }

@@ -13,7 +13,6 @@ use crate::record::Record;
 
 /// Where a device stands.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Floors {
     /// Sequence number of the confirmed image, per component.
     pub sequence: BTreeMap<String, u64>,
@@ -59,6 +58,9 @@ impl FileCounters {
         }
         let bytes = serde_json::to_vec(&after)
             .map_err(|err| Error::Corrupt { what: "floors", why: err.to_string() })?;
+        // Into both copies: a copy that rots must not bring a lower floor
+        // back.
+        self.record.write(&bytes)?;
         self.record.write(&bytes)
     }
 }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use zeroize::Zeroizing;
@@ -59,13 +59,15 @@ impl Identity {
     /// for the server to choose.
     pub(crate) fn request(&self) -> Result<String, Error> {
         let fail = |why: rcgen::Error| Error::Identity(format!("no certificate request: {why}"));
-        let pem = self.key()?;
-        let text = std::str::from_utf8(&pem)
-            .map_err(|_| Error::Identity("device.key holds no private key in PEM".to_owned()))?;
-        let pair = KeyPair::from_pem(text)
-            .map_err(|_| Error::Identity("device.key holds no private key in PEM".to_owned()))?;
+        let pair = self.pair()?;
         let params = CertificateParams::new(Vec::new()).map_err(fail)?;
         params.serialize_request(&pair).and_then(|request| request.pem()).map_err(fail)
+    }
+
+    fn pair(&self) -> Result<KeyPair, Error> {
+        let no_key = || Error::Identity("device.key holds no private key in PEM".to_owned());
+        let pem = self.key()?;
+        KeyPair::from_pem(std::str::from_utf8(&pem).map_err(|_| no_key())?).map_err(|_| no_key())
     }
 
     /// The certificate chain in PEM, if the device is enrolled.
@@ -73,9 +75,25 @@ impl Identity {
         self.read("device.crt")
     }
 
-    /// Takes a certificate that the server issued.
+    /// Checks that a certificate which a server issued is one for this
+    /// device's key, with a period in order: another one would lock the
+    /// device out.
+    pub(crate) fn check_certificate(&self, pem: &str) -> Result<(), Error> {
+        let Validity { not_before, not_after } = validity(pem.as_bytes())?;
+        if not_before >= not_after {
+            return Err(Error::Identity("the server issued a certificate that is never valid".to_owned()));
+        }
+        let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| unusable())?;
+        let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).map_err(|_| unusable())?;
+        if parsed.public_key().raw != self.pair()?.subject_public_key_info() {
+            return Err(Error::Identity("the server issued a certificate for another key".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Keeps a certificate that the server issued.
     pub(crate) fn keep_certificate(&self, pem: &str) -> Result<(), Error> {
-        validity(pem.as_bytes())?;
+        self.check_certificate(pem)?;
         self.write("device.crt", pem.as_bytes())
     }
 
@@ -135,9 +153,12 @@ impl Identity {
     }
 }
 
+fn unusable() -> Error {
+    Error::Identity("device.crt holds no certificate in PEM".to_owned())
+}
+
 /// The validity of the first certificate in a PEM file.
 pub(crate) fn validity(pem: &[u8]) -> Result<Validity, Error> {
-    let unusable = || Error::Identity("device.crt holds no certificate in PEM".to_owned());
     let certificate = CertificateDer::from_pem_slice(pem).map_err(|_| unusable())?;
     let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).map_err(|_| unusable())?;
     let seconds = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);

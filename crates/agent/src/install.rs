@@ -119,7 +119,9 @@ impl State {
         })?
     }
 
-    /// Takes up the install of exactly this envelope, or begins one.
+    /// Takes up the install of this manifest, or begins one. The envelope
+    /// that was kept was admitted as this one was; around the same manifest
+    /// it may differ in what was severed or in who has cosigned since.
     fn begin(
         &self,
         admitted: &Admitted<'_>,
@@ -127,15 +129,16 @@ impl State {
         origin: &Origin,
         slot: Slot,
     ) -> Result<Kept, Error> {
+        let manifest = admitted.manifest_digest().to_string();
         let kept = match self.journal.current()? {
-            Some(kept) if kept.envelope == envelope && kept.head.slot == slot => kept,
+            Some(kept) if kept.head.manifest == manifest && kept.head.slot == slot => kept,
             _ => {
                 let head = Head {
                     install: Uuid::new_v4(),
                     slot,
                     version: admitted.facts().version.to_owned(),
                     sequence: admitted.sequence(),
-                    manifest: admitted.manifest_digest().to_string(),
+                    manifest,
                     origin: origin.clone(),
                 };
                 let kept = Kept { head, envelope: envelope.to_vec() };

@@ -28,7 +28,6 @@ pub(crate) struct Journal {
 }
 
 #[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Progress {
     install: Uuid,
     /// Bytes of each component that are written and synced.
@@ -69,7 +68,7 @@ impl Journal {
     pub(crate) fn watermark(&self, install: Uuid, component: &str) -> Result<u64, Error> {
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         if marks.as_ref().is_none_or(|marks| marks.install != install) {
-            let found = self.progress.read()?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            let found = self.progress.read_or_forget()?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
             *marks = found.filter(|found: &Progress| found.install == install);
             *self.resumed.lock().unwrap_or_else(PoisonError::into_inner) =
                 marks.as_ref().map(|marks| marks.install);

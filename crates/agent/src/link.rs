@@ -1,6 +1,7 @@
 //! The link to the server: polls, reports, offers and certificates.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use firmseal_api::client::{Client, ClientError};
 use firmseal_api::enrolment::Renew;
@@ -19,6 +20,9 @@ use crate::install::Installed;
 use crate::release::Origin;
 use crate::source::http::HttpSource;
 
+/// How long an envelope may take. A carrier that sends a byte now and then
+/// keeps a connection alive and must not keep the agent.
+const ENVELOPE_PATIENCE: Duration = Duration::from_secs(60);
 /// Where devices find payloads on their server.
 const CARRIER_BASE: &str = "/";
 
@@ -26,7 +30,12 @@ impl Agent {
     /// Fetches the offered envelope and installs it.
     pub(crate) async fn take(&self, offer: &Offer) -> Result<Installed, Error> {
         let client = self.client()?;
-        let envelope = fetch_envelope(&client, &offer.envelope).await?;
+        let fetching = fetch_envelope(&client, &offer.envelope);
+        let envelope =
+            tokio::time::timeout(ENVELOPE_PATIENCE, fetching).await.map_err(|_| Error::Carrier {
+                what: "the envelope".to_owned(),
+                why: format!("it did not come in {} s", ENVELOPE_PATIENCE.as_secs()),
+            })??;
         let source = HttpSource::new(client, Handle::current(), CARRIER_BASE);
         let (state, origin) = (self.state.clone(), Origin::from(offer));
         let span = tracing::Span::current();
@@ -90,6 +99,11 @@ impl Agent {
     async fn renew(&self) -> Result<(), Error> {
         let renew = Renew { csr: self.identity.request()? };
         let renewed = self.client()?.device().renew(&renew).await?;
+        self.identity.check_certificate(&renewed.certificate)?;
+        // The old one stays until the new one has opened the door: the trust
+        // anchor is there for every device that may come in at all.
+        let with_new = self.client_with(renewed.certificate.as_bytes())?;
+        with_new.device().root(1).await?;
         self.identity.keep_certificate(&renewed.certificate)?;
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
         info!("certificate renewed");
@@ -108,15 +122,19 @@ impl Agent {
         if let Some(client) = &*held {
             return Ok(client.clone());
         }
-        let server = self.server()?.ok_or(Error::NotEnrolled)?;
         let certificate = self.identity.certificate()?.ok_or(Error::NotEnrolled)?;
+        Ok(held.insert(self.client_with(&certificate)?).clone())
+    }
+
+    fn client_with(&self, certificate: &[u8]) -> Result<Client, Error> {
+        let server = self.server()?.ok_or(Error::NotEnrolled)?;
         let authority = self.identity.authority()?.ok_or(Error::NotEnrolled)?;
         let mut builder =
-            Client::builder(&server).authorities(&authority).identity(&certificate, &self.identity.key()?);
+            Client::builder(&server).authorities(&authority).identity(certificate, &self.identity.key()?);
         if self.state.profile.config.no_clock {
             builder = builder.dangerous().ignore_dates();
         }
-        Ok(held.insert(builder.build()?).clone())
+        Ok(builder.build()?)
     }
 
     fn device_state(&self) -> Result<DeviceState, Error> {

@@ -52,7 +52,8 @@ impl Quarantine {
         origin: &Origin,
         at: Option<u64>,
     ) -> Result<(), Error> {
-        let number = self.next.read()?.and_then(|bytes| bytes.first().copied()).unwrap_or(0) % self.cases;
+        let number =
+            self.next.read_or_forget()?.and_then(|bytes| bytes.first().copied()).unwrap_or(0) % self.cases;
         let envelope = &envelope[..envelope.len().min(ENVELOPE_MAX)];
         let block = refused.evidence.as_deref().unwrap_or_default();
         let block = &block[..block.len().min(BLOCK_MAX)];

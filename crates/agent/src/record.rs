@@ -3,7 +3,11 @@
 //! A write replaces the older copy: temporary file, sync, rename, sync of
 //! the directory. A cut at any point leaves at least the newer copy as it
 //! was, and a copy that rots away is caught by its digest. Readers take the
-//! valid copy with the highest number.
+//! valid copy with the highest number; where both have rotted away, that is
+//! an error and not the absence of a value.
+//!
+//! Values are JSON that may have members which this version does not know:
+//! after a revert, an older agent reads what a newer one wrote.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,15 +40,40 @@ impl Record {
         Record { files, dir: dir.to_owned(), copies: [path("0"), path("1")], temporary: path("new") }
     }
 
-    /// The value, if there is one.
+    /// The value, if there is one. Copies that are there and cannot be read,
+    /// neither of them, are an error: what they held is not known.
     pub(crate) fn read(&self) -> Result<Option<Vec<u8>>, Error> {
-        let [first, second] = self.load()?;
-        let newer = match (first, second) {
-            (Some(first), Some(second)) if second.number > first.number => Some(second),
-            (Some(first), _) => Some(first),
-            (None, second) => second,
+        let newer = match self.load()? {
+            [Some(first), Some(second)] if second.number > first.number => Some(second),
+            [Some(first), _] => Some(first),
+            [None, second] => second,
         };
+        if newer.is_none() && self.is_there()? {
+            let why = format!("no copy of {} can be read", self.copies[0].display());
+            return Err(Error::Corrupt { what: "a record", why });
+        }
         Ok(newer.map(|copy| copy.value))
+    }
+
+    /// The same of a value that a device can do without.
+    pub(crate) fn read_or_forget(&self) -> Result<Option<Vec<u8>>, Error> {
+        match self.read() {
+            Err(err @ Error::Corrupt { .. }) => {
+                tracing::error!("it is forgotten: {err}");
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+
+    fn is_there(&self) -> Result<bool, Error> {
+        for path in &self.copies {
+            match self.files.open(path, Access::Read) {
+                Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+                other => return other.map(|_| true).map_err(|err| Error::storage(path, err)),
+            }
+        }
+        Ok(false)
     }
 
     /// Replaces the value. It is durable when this returns.
@@ -152,6 +181,10 @@ mod tests {
             assert_eq!(record.read().unwrap().unwrap(), b"two", "byte {at}");
         }
         std::fs::write(&newest, &good[..10]).unwrap();
+        let other = std::fs::read(dir.path().join("boot.1")).unwrap();
+        std::fs::write(dir.path().join("boot.1"), &other[1..]).unwrap();
+        assert!(matches!(record.read(), Err(Error::Corrupt { .. })), "two rotten copies are not no value");
+        assert_eq!(record.read_or_forget().unwrap(), None);
         record.write(b"four").unwrap();
         assert_eq!(record.read().unwrap().unwrap(), b"four");
         record.clear().unwrap();

@@ -71,6 +71,13 @@ pub trait Source: Send + Sync {
     fn is_metered(&self) -> bool {
         false
     }
+
+    /// Bytes that came since it was asked last and were thrown away, because
+    /// nobody had asked for them. A reader that throws some away says
+    /// [`std::io::ErrorKind::Interrupted`], so that they are counted soon.
+    fn skipped(&self) -> u64 {
+        0
+    }
 }
 
 impl<S: Source + ?Sized> Source for Arc<S> {
@@ -80,6 +87,10 @@ impl<S: Source + ?Sized> Source for Arc<S> {
 
     fn is_metered(&self) -> bool {
         (**self).is_metered()
+    }
+
+    fn skipped(&self) -> u64 {
+        (**self).skipped()
     }
 }
 

@@ -38,6 +38,10 @@ enum Lie {
     Gone,
     /// Breaks every payload transfer off half way.
     Breaks,
+    /// Certifies another key than it was asked to.
+    OtherKey,
+    /// Lets nobody in with a renewed certificate.
+    NoEntry,
 }
 
 #[derive(Default)]
@@ -184,8 +188,15 @@ fn answer(
         "/v1/renew" => {
             seen.lock().unwrap().renewals += 1;
             let body: serde_json::Value = serde_json::from_slice(body).unwrap();
-            json(json!({ "certificate": authority.certify(body["csr"].as_str().unwrap()) }))
+            let mut csr = body["csr"].as_str().unwrap().to_owned();
+            if lie == Lie::OtherKey {
+                let params = CertificateParams::new(vec![]).unwrap();
+                csr = params.serialize_request(&KeyPair::generate().unwrap()).unwrap().pem().unwrap();
+            }
+            json(json!({ "certificate": authority.certify(&csr) }))
         }
+        "/v1/roots/1" if lie == Lie::NoEntry => (plain("401 Unauthorized", "", b""), true),
+        "/v1/roots/1" => (plain("200 OK", "", b"root"), true),
         "/v1/reports" => {
             let reports: Reports = serde_json::from_slice(body).unwrap();
             let stored = reports.reports.len();
@@ -384,6 +395,26 @@ async fn a_certificate_is_renewed_before_it_expires_and_after() {
         agent.poll_once().await.unwrap();
         assert_eq!(server.seen.lock().unwrap().renewals, renewals);
     }
+    server.task.abort();
+}
+
+#[tokio::test]
+async fn a_certificate_that_does_not_serve_the_device_is_not_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = serve(Arc::new(authority())).await;
+    let (config, deps) = enrolled(dir.path(), &server).await;
+    let path = config.state.join("device.crt");
+    let before = std::fs::read(&path).unwrap();
+    for (lie, seconds) in [(Lie::OtherKey, 1_800_000_000), (Lie::NoEntry, 1_800_000_000)] {
+        *server.lie.lock().unwrap() = lie;
+        let clock = Arc::new(TestClock::default());
+        *clock.0.lock().unwrap() = seconds * 1000;
+        let agent = Agent::new(config.clone(), Deps { clock, ..deps.clone() }).unwrap();
+        // The old one still works, so the poll goes on with it.
+        agent.poll_once().await.unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+    }
+    assert_eq!(server.seen.lock().unwrap().renewals, 2);
     server.task.abort();
 }
 

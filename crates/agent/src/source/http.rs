@@ -1,6 +1,7 @@
 //! The update server, or a mirror with its layout, as a source.
 
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Buf, Bytes};
 use firmseal_api::client::{Client, ClientError, Download};
@@ -15,12 +16,14 @@ pub(crate) struct HttpSource {
     client: Client,
     handle: Handle,
     base: String,
+    /// Bytes that came and were thrown away.
+    skipped: AtomicU64,
 }
 
 impl HttpSource {
     /// The blobs below `base`, a path that ends with `/`.
     pub(crate) fn new(client: Client, handle: Handle, base: &str) -> HttpSource {
-        HttpSource { client, handle, base: base.to_owned() }
+        HttpSource { client, handle, base: base.to_owned(), skipped: AtomicU64::new(0) }
     }
 }
 
@@ -41,6 +44,10 @@ impl Source for HttpSource {
     fn is_metered(&self) -> bool {
         true
     }
+
+    fn skipped(&self) -> u64 {
+        self.skipped.swap(0, Ordering::Relaxed)
+    }
 }
 
 struct Body<'a> {
@@ -59,8 +66,13 @@ impl Read for Body<'_> {
                 Err(err) => return Err(broken(err)),
             }
             let skip = self.skip.min(self.piece.len() as u64);
-            self.piece.advance(skip as usize);
-            self.skip -= skip;
+            if skip > 0 {
+                self.piece.advance(skip as usize);
+                self.skip -= skip;
+                self.source.skipped.fetch_add(skip, Ordering::Relaxed);
+                // The reader looks at what was skipped and comes again.
+                return Err(io::ErrorKind::Interrupted.into());
+            }
         }
         let count = buffer.len().min(self.piece.len());
         self.piece.copy_to_slice(&mut buffer[..count]);
