@@ -285,3 +285,22 @@ async fn what_is_not_as_signed_does_not_boot() {
     std::fs::write(path, &sound).unwrap();
     assert_eq!(agent.boot_stage().unwrap().slot, good);
 }
+
+#[tokio::test]
+async fn a_slot_whose_record_cannot_be_read_is_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), &["rootfs"], MIB as u64);
+    let agent = device(&config, &deps(&config)).await;
+    bring_up(&agent, &Recipe::new(1, noise(5000, 1)).make()).await;
+    let good = agent.boot_state().unwrap().active;
+    install(&agent, &Recipe::new(2, noise(5000, 2)).make()).await.unwrap();
+    for copy in ["0", "1"] {
+        let path = config.state.join(format!("slot-{}.{copy}", good.other()));
+        if path.exists() {
+            std::fs::write(path, b"rot").unwrap();
+        }
+    }
+    let booted = agent.boot_stage().unwrap();
+    assert_eq!((booted.slot, booted.trial), (good, false));
+    assert!(booted.refused[0].1.contains("cannot be read"), "{:?}", booted.refused);
+}
