@@ -22,7 +22,7 @@ const BENCHES: &[Bench] = &[
     },
     Bench {
         name: "agent-install",
-        what: "install of 256 MiB against dd with fsync and sha256sum, on disk and in memory",
+        what: "install of 256 MiB against dd with fsync, sha256sum, rauc and swupdate, on disk and in memory",
         run: agent_install,
     },
     Bench {

@@ -36,6 +36,7 @@ const PACKAGES: &[Package] = &[
     tests("softhsm2", "the PKCS#11 token"),
     tests("strace", "names the file operations at which tests cut the power"),
     tests("u-boot-qemu", "real firmware for the sessions"),
+    benches("dbus-daemon", "rauc's service answers on it"),
     benches("nginx-light", "serves a file of the size of a poll's answer"),
     benches("rauc", "peer of the agent's install"),
     benches("squashfs-tools", "RAUC bundles are squashfs images"),
