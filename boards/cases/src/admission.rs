@@ -7,8 +7,8 @@ use core::hint::black_box;
 use firmseal_core::crypto::{BadSignature, RustCrypto};
 use firmseal_core::limits::COMPONENTS_MAX;
 use firmseal_core::{
-    Component, Crypto, Device, Digest, Envelope, Hasher, Image, Measured, Measurement, PublicKey, Refusal, Root,
-    Trust, admit, boot,
+    Component, Crypto, Device, Digest, Envelope, Hasher, Image, Measured, Measurement, PublicKey, Refusal,
+    Root, Trust, admit, boot,
 };
 
 use crate::pack::{Case, Content, Pack, Place, Purpose};
