@@ -52,6 +52,13 @@ impl Lines {
         self.all().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
+    /// Waits until there are `count` lines more than now, or for `at_most`.
+    pub fn wait_for_more(&self, count: usize, at_most: Duration) {
+        let lines = self.0.0.lock().unwrap();
+        let wanted = lines.len() + count;
+        drop(self.0.1.wait_timeout_while(lines, at_most, |lines| lines.len() < wanted).unwrap());
+    }
+
     fn collect(&self, from: impl Read + Send + 'static) -> JoinHandle<()> {
         let lines = self.clone();
         std::thread::spawn(move || {

@@ -68,16 +68,23 @@ impl Device {
     /// Builds and enrols a device with a token that `firmseal` makes.
     pub fn enrol(shell: &Shell, server: &Server, name: &str, model: &Model<'_>) -> Device {
         let device = Device::build(shell, name, model);
-        let token = shell.ok(&format!("firmseal device token create --product {}", model.product));
-        std::fs::write(device.home.join("token"), token.stdout).unwrap();
-        let place = server.place().display();
-        let line = format!(
-            "enrol --anchor {place}/trust/root.cbor --server {} --ca {place}/tls/server.pem \
-             --token-file token",
-            server.devices()
-        );
-        device.ok(&line);
+        device.enrol_with(shell, server.place(), &server.devices(), model.product).exits(0);
         device
+    }
+
+    /// Enrols with a new token. Gives the first command that failed, or the
+    /// last one.
+    pub fn enrol_with(&self, shell: &Shell, place: &Path, server: &str, product: &str) -> Ran {
+        let token = shell.run(&format!("firmseal device token create --product {product}"));
+        if token.code != Some(0) {
+            return token;
+        }
+        std::fs::write(self.home.join("token"), token.stdout).unwrap();
+        let place = place.display();
+        self.run(&format!(
+            "enrol --anchor {place}/trust/root.cbor --server {server} --ca {place}/tls/server.pem \
+             --token-file token"
+        ))
     }
 
     /// Runs the agent with a command.

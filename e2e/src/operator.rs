@@ -56,7 +56,7 @@ impl Operator {
         self.wait(async {
             let (mut items, mut after) = (Vec::new(), None);
             loop {
-                let found = page(PageQuery { after, limit: Some(1000) }).await.unwrap();
+                let found = page(PageQuery { after, limit: Some(500) }).await.unwrap();
                 items.extend(found.items);
                 match found.next {
                     Some(next) => after = Some(next),

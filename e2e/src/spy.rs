@@ -13,6 +13,8 @@ use crate::server::Server;
 /// A device that has only an identity.
 pub struct Spy {
     client: Client,
+    /// Its id, as it is written.
+    pub id: String,
 }
 
 /// An offer and everything it leads to, byte for byte.
@@ -45,7 +47,7 @@ impl Spy {
         });
         let key = key.serialize_pem();
         let client = builder().identity(enrolled.certificate.as_bytes(), key.as_bytes()).build().unwrap();
-        Spy { client }
+        Spy { client, id: enrolled.device.to_string() }
     }
 
     /// Asks for an offer as a device that runs nothing, and fetches it all.
