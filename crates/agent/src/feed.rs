@@ -101,7 +101,7 @@ impl Feed<'_> {
             // While a range is open its bytes are on their way already.
             let missing = match &stream {
                 Some(_) => Some((next, end)),
-                None => self.probe(&own, next, end, &mut bytes).map_err(Halt::Failed)?,
+                None => self.probe(&mut own, next, end, &mut bytes).map_err(Halt::Failed)?,
             };
             match missing {
                 None => ahead = per_span * block,
@@ -145,7 +145,7 @@ impl Feed<'_> {
     /// from the first to the last, that it does not.
     fn probe(
         &self,
-        own: &Verifier<'_, RustCrypto>,
+        own: &mut Verifier<'_, RustCrypto>,
         first: u64,
         end: u64,
         bytes: &mut [u8],

@@ -2,22 +2,31 @@
 //!
 //! Three things run side by side: this module's feeder brings hash blocks
 //! and data, the caller's thread checks every block, and the slot's own
-//! thread writes. Memory is a fixed number of pieces, whatever the size of
-//! the payload.
+//! thread writes. Buffers go round, from the feeder through both others and
+//! back; memory is their number, whatever the size of the payload.
 
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::tree::HashBlock;
-use firmseal_core::{Tree, Verifier};
+use firmseal_core::{Streamed, Tree, Verifier};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::feed::Feed;
-use crate::slot::{InactiveSlot, Written};
+use crate::slot::{InactiveSlot, Span, Syncing};
 
-/// Spans in flight between the feeder and the verifier.
-const SPANS: usize = 4;
+/// Spans in flight between the feeder and the slot.
+const SPANS: usize = 12;
+
+/// A payload that is written, if not yet durable.
+#[derive(Default)]
+pub(crate) struct Fetched {
+    pub(crate) counts: Counts,
+    pub(crate) syncing: Option<Syncing>,
+    /// This run has checked and written all of it.
+    pub(crate) streamed: Option<Streamed>,
+}
 
 /// Where the blocks of a payload came from.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -73,6 +82,16 @@ impl Out {
     }
 }
 
+/// The buffers that go round: full ones come back through the first.
+pub(crate) fn buffers() -> (Sender<Vec<u8>>, Receiver<Vec<u8>>) {
+    let (returned, spare) = channel();
+    for _ in 0..SPANS {
+        // The receiver is held right here.
+        let _ = returned.send(Vec::new());
+    }
+    (returned, spare)
+}
+
 /// Fetches every block from `first` on into the slot.
 ///
 /// However it ends, the blocks that were checked are written, synced and
@@ -81,44 +100,40 @@ pub(crate) fn fetch(
     tree: &Tree,
     first: u64,
     feed: Feed<'_>,
+    spare: Receiver<Vec<u8>>,
     mut slot: InactiveSlot,
-) -> Result<(Counts, Written), Error> {
+) -> Result<Fetched, Error> {
     let (pieces, arriving) = sync_channel(SPANS);
-    let (returned, spare) = channel();
-    for _ in 0..SPANS {
-        // The receiver is held right here.
-        let _ = returned.send(Vec::new());
-    }
     let out = Out { pieces, spare };
-    let (counts, checked) = std::thread::scope(|scope| {
+    let (counts, checked, written) = std::thread::scope(|scope| {
         let feeder = scope.spawn(move || feed.run(first, out));
-        let checked = check(tree, first, arriving, &returned, &mut slot);
-        // Without its receivers the feeder stops at its next send.
-        drop(returned);
-        (feeder.join(), checked)
+        let checked = check(tree, first, arriving, &mut slot);
+        // The feeder waits for room or for a buffer: the check took its
+        // receiver with it, and this ends the writer, who has the buffers.
+        let written = slot.close();
+        (feeder.join(), checked, written)
     });
     let counts = counts.map_err(|_| Error::Internal("the feeder"));
     // The writer's own error is the cause where the verifier only found it
     // gone.
-    let written = slot.close()?;
-    match checked.and(counts) {
-        Ok(counts) => Ok((counts, written)),
-        Err(err) => {
-            written.syncing.wait()?;
+    let syncing = written?;
+    match (checked, counts) {
+        (Ok(streamed), Ok(counts)) => Ok(Fetched { counts, syncing: Some(syncing), streamed }),
+        (Err(err), _) | (_, Err(err)) => {
+            syncing.wait()?;
             Err(err)
         }
     }
 }
 
 /// Checks each block and hands it to the slot. This is the only way into
-/// a slot: [`InactiveSlot::write`] takes nothing but a checked block.
+/// a slot: [`InactiveSlot::write`] takes nothing but what was checked.
 fn check(
     tree: &Tree,
     first: u64,
     arriving: Receiver<Piece>,
-    returned: &Sender<Vec<u8>>,
     slot: &mut InactiveSlot,
-) -> Result<(), Error> {
+) -> Result<Option<Streamed>, Error> {
     let mut memory = vec![0; tree.memory()];
     let mut verifier = Verifier::new(*tree, RustCrypto, &mut memory)?;
     let mut next = first;
@@ -129,16 +144,11 @@ fn check(
             }
             Piece::Data { first, bytes } => {
                 debug_assert_eq!(first, next);
-                for block in bytes.chunks(tree.block().bytes()) {
-                    let checked =
-                        verifier.check(next, block).map_err(|refusal| Error::refused(refusal, block))?;
-                    slot.write(checked)?;
-                    next += 1;
-                }
-                let _ = returned.send(bytes);
+                next += (bytes.len() as u64).div_ceil(tree.block().bytes() as u64);
+                slot.write(Span::check(&mut verifier, first, bytes)?)?;
             }
             Piece::Failed(err) => return Err(err),
         }
     }
-    if next == tree.blocks() { Ok(()) } else { Err(Error::Internal("the feeder")) }
+    if next == tree.blocks() { Ok(verifier.streamed()) } else { Err(Error::Internal("the feeder")) }
 }

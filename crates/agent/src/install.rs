@@ -7,19 +7,19 @@
 use firmseal_api::updates::Phase;
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::limits::COMPONENTS_MAX;
-use firmseal_core::{Action, Admitted, Device, Outcome, Refusal, admit};
+use firmseal_core::{Action, Admitted, Device, Outcome, Refusal, Streamed, admit};
 use tracing::info;
 use uuid::Uuid;
 
 use crate::boot_control::Slot;
 use crate::error::{Error, Reason, Refused};
 use crate::feed::{Feed, Meter};
-use crate::fetch::{Counts, fetch};
+use crate::fetch::{Counts, Fetched, buffers, fetch};
 use crate::files::Access;
-use crate::measure::{Following, holds, measure};
+use crate::measure::{holds, measure};
 use crate::release::{Head, Kept, Origin};
 use crate::reports::Event;
-use crate::slot::{Extent, InactiveSlot, Syncing, Written};
+use crate::slot::{Extent, InactiveSlot, Syncing};
 use crate::source::{Blob, Kind, Source, payload_digest};
 use crate::state::State;
 
@@ -182,33 +182,29 @@ impl State {
         let slot = kept.head.slot;
         let mut machine = admitted.update(device);
         let mut counts = Counts::default();
-        let mut measuring: [Option<Following>; COMPONENTS_MAX] = Default::default();
+        let mut streamed: [Option<Streamed>; COMPONENTS_MAX] = Default::default();
         loop {
             let outcome = match machine.next()? {
                 Action::Finished => break,
                 Action::Fetch { component, uri, args: None } => {
-                    // No measurement outlives another write to its slot.
-                    let following = measuring.get_mut(component);
-                    drop(following.and_then(Option::take));
-                    let (more, written) = self.fetch(admitted, component, uri, kept, source, meter)?;
-                    counts.add(more);
-                    if let Some(Written { syncing: sync, measuring: following }) = written {
-                        syncing.push(sync);
-                        measuring.get_mut(component).map(|slot| slot.replace(following));
+                    let fetched = self.fetch(admitted, component, uri, kept, source, meter)?;
+                    counts.add(fetched.counts);
+                    syncing.extend(fetched.syncing);
+                    if let Some(place) = streamed.get_mut(component) {
+                        *place = fetched.streamed;
                     }
                     Outcome::Done
                 }
                 Action::Measure { component, size } => {
                     let (tree, own) = self.place(admitted, component)?;
                     let size = size.unwrap_or(tree.size()).min(own.capacity);
-                    // What this run wrote is measured already. Each time
-                    // else, and where nothing was left to write, the slot is
-                    // read anew.
-                    let following = measuring.get_mut(component).and_then(Option::take);
-                    Outcome::Measured(match following.filter(|following| following.size() == size) {
-                        Some(following) => following.finish()?,
-                        None => measure(&*self.files, own.slot(slot), size)?,
-                    })
+                    // What this run wrote from the first block to the last
+                    // was checked on its way. Of what an earlier run left
+                    // nobody knows how a cut left it: it is read back.
+                    match streamed.get(component).copied().flatten() {
+                        Some(streamed) => Outcome::Streamed(streamed),
+                        None => Outcome::Measured(measure(&*self.files, own.slot(slot), size)?),
+                    }
                 }
                 Action::Compare { component, content } => {
                     let (tree, own) = self.place(admitted, component)?;
@@ -248,7 +244,7 @@ impl State {
         kept: &Kept,
         source: &dyn Source,
         meter: &Meter,
-    ) -> Result<(Counts, Option<Written>), Error> {
+    ) -> Result<Fetched, Error> {
         let digest = payload_digest(uri)?;
         let (tree, own) = self.place(admitted, component)?;
         let block = tree.block().bytes() as u64;
@@ -258,19 +254,21 @@ impl State {
             some => some / block,
         };
         if first == tree.blocks() {
-            return Ok((Counts { resumed: first, ..Counts::default() }, None));
+            let counts = Counts { resumed: first, ..Counts::default() };
+            return Ok(Fetched { counts, ..Fetched::default() });
         }
         let path = own.slot(kept.head.slot);
         let (journal, name) = (self.journal.clone(), own.name.clone());
         let sync = self.profile.config.sync_bytes;
         let on_durable = Box::new(move |bytes| journal.advance(install, &name, bytes));
-        let extent = Extent { from: first * block, size: tree.size(), capacity: own.capacity };
-        let slot = InactiveSlot::open(&self.files, path, &extent, sync, on_durable)?;
+        let extent = Extent { from: first * block, capacity: own.capacity };
+        let (returned, spare) = buffers();
+        let slot = InactiveSlot::open(&self.files, path, &extent, sync, on_durable, returned)?;
         let active = self.files.open(own.slot(kept.head.slot.other()), Access::Read).ok();
         let active = active.filter(|file| file.len().is_ok_and(|len| len > 0));
         let data = Blob { component, digest, kind: Kind::Payload, len: tree.size() };
         let feed = Feed { tree, data, source, active, meter };
-        fetch(&tree, first, feed, slot).map(|(counts, written)| (counts, Some(written)))
+        fetch(&tree, first, feed, spare, slot)
     }
 
     /// Puts the installed image on trial.

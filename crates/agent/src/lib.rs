@@ -48,6 +48,6 @@ pub use health::{Health, HealthCommand, Verdict};
 pub use install::Installed;
 pub use release::Origin;
 pub use schedule::Schedule;
-pub use slot::InactiveSlot;
+pub use slot::{InactiveSlot, Span};
 pub use source::{Blob, DirectorySource, Kind, Source};
 pub use status::{Installation, Status};

@@ -287,6 +287,24 @@ async fn what_is_not_as_signed_does_not_boot() {
 }
 
 #[tokio::test]
+async fn an_image_that_is_not_what_its_digest_says_never_boots() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), &["rootfs"], 64 * MIB as u64);
+    let agent = device(&config, &deps(&config)).await;
+    bring_up(&agent, &Recipe::new(1, noise(MIB, 1)).make()).await;
+    let other = tree_of(b"other bytes", BlockSize::B4096).digest;
+    let release = Recipe { digests: vec![other], ..Recipe::new(2, noise(MIB, 2)) }.make();
+    // Every block is of the signed tree, and a run that saw them all takes
+    // its word; the boot stage measures and does not.
+    let installed = install(&agent, &release).await.unwrap();
+    agent.boot_stage().unwrap();
+    assert_eq!(agent.boot_state().unwrap().active, installed.slot.other());
+    assert_eq!(agent.boot_state().unwrap().failed.unwrap().code, Some(603));
+    agent.settle().await.unwrap();
+    assert_eq!(agent.status().unwrap().floors.sequence["rootfs"], 1);
+}
+
+#[tokio::test]
 async fn a_slot_whose_record_cannot_be_read_is_passed_over() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path(), &["rootfs"], MIB as u64);

@@ -1,6 +1,7 @@
 //! Actions: what the command engine asks of its caller, and the answers.
 
 use crate::measure::Measured;
+use crate::tree::Streamed;
 
 /// What a device says of itself to the engine.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +48,8 @@ pub enum Action<'a> {
         /// The bytes.
         content: &'a [u8],
     },
-    /// Measure the component; answer with [`Outcome::Measured`].
+    /// Measure the component; answer with [`Outcome::Measured`], or with
+    /// [`Outcome::Streamed`] when this run wrote all of it.
     Measure {
         /// The component.
         component: usize,
@@ -79,6 +81,9 @@ pub enum Outcome {
     Done,
     /// What the component holds; answers [`Action::Measure`].
     Measured(Measured),
+    /// The component was written block by block, each checked before, from
+    /// the first to the last; answers [`Action::Measure`].
+    Streamed(Streamed),
     /// It failed, or the comparison did not match.
     Failed,
 }

@@ -64,4 +64,4 @@ pub use role::{Role, RoleEntry};
 pub use root::{ClosedLog, Demands, Environment, Root};
 pub use statement::{Statement, StatementPurpose};
 pub use time::Time;
-pub use tree::{Block, BlockSize, Tree, Verifier};
+pub use tree::{Block, BlockSize, Streamed, Tree, Verifier};

@@ -65,6 +65,8 @@ pub struct Machine<'a, 'd> {
     identity: Identity<'d>,
     slots: [u64; COMPONENTS_MAX],
     sections: &'static [Section],
+    /// The procedure writes components, so that a stream can answer for one.
+    writes: bool,
     frames: [Option<Frame<'a>>; NESTING_MAX + 1],
     depth: usize,
     tables: [Table<'a>; COMPONENTS_MAX],
@@ -116,6 +118,7 @@ impl<'a, 'd> Machine<'a, 'd> {
             identity,
             slots: own,
             sections,
+            writes: core::ptr::eq(sections, UPDATE),
             frames: [const { None }; NESTING_MAX + 1],
             depth: 0,
             tables: [Table::default(); COMPONENTS_MAX],
@@ -165,7 +168,19 @@ impl<'a, 'd> Machine<'a, 'd> {
                 self.matched[component] |= matches;
                 if matches { Ok(()) } else { Err(Refusal::ImageMismatch) }
             }
-            // Only a measurement can satisfy an image match.
+            // Facts and image digest are under one signature and speak of
+            // the same bytes. A signer who let them differ made an image that
+            // never boots: there every component is measured.
+            (Action::Measure { component, .. }, Outcome::Streamed(streamed)) if self.writes => {
+                let table = &self.tables[component];
+                let facts = self.manifest.facts().and_then(|facts| facts.component(component));
+                let matches = table.digest.is_some()
+                    && facts.is_some_and(|facts| facts.tree == *streamed.tree())
+                    && table.size.is_none_or(|size| size == streamed.tree().size());
+                self.matched[component] |= matches;
+                if matches { Ok(()) } else { Err(Refusal::ImageMismatch) }
+            }
+            // Nothing else can satisfy an image match.
             (Action::Measure { .. }, _) => Err(Refusal::ImageMismatch),
             (Action::Compare { .. }, Outcome::Done) => Ok(()),
             (Action::Compare { .. }, _) => Err(Refusal::ConditionFailed(self.label)),

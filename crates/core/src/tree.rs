@@ -171,12 +171,28 @@ impl<'b> Block<'b> {
     }
 }
 
+/// Every block of a tree has been checked, from the first to the last: what
+/// a component holds that they were written to as they came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Streamed {
+    tree: Tree,
+}
+
+impl Streamed {
+    /// The tree.
+    pub const fn tree(&self) -> &Tree {
+        &self.tree
+    }
+}
+
 /// Checks blocks in any order, holding one hash block per level.
 pub struct Verifier<'m, C> {
     tree: Tree,
     crypto: C,
     memory: &'m mut [u8],
     held: [Option<u64>; LEVELS_MAX],
+    /// Blocks that were checked in order, from the first on.
+    streamed: u64,
 }
 
 impl<'m, C: Crypto> Verifier<'m, C> {
@@ -185,7 +201,7 @@ impl<'m, C: Crypto> Verifier<'m, C> {
         if memory.len() < tree.memory() {
             return Err(Refusal::BlockGeometry);
         }
-        Ok(Verifier { tree, crypto, memory, held: [None; LEVELS_MAX] })
+        Ok(Verifier { tree, crypto, memory, held: [None; LEVELS_MAX], streamed: 0 })
     }
 
     /// The tree.
@@ -230,7 +246,7 @@ impl<'m, C: Crypto> Verifier<'m, C> {
     }
 
     /// Checks a data block. The hash blocks on its path must be there.
-    pub fn check<'b>(&self, index: u64, bytes: &'b [u8]) -> Result<Block<'b>, Refusal> {
+    pub fn check<'b>(&mut self, index: u64, bytes: &'b [u8]) -> Result<Block<'b>, Refusal> {
         if self.tree.block_len(index) != Some(bytes.len()) {
             return Err(Refusal::BlockGeometry);
         }
@@ -247,7 +263,15 @@ impl<'m, C: Crypto> Verifier<'m, C> {
         if hasher.finish() != expected {
             return Err(Refusal::BlockMismatch(index));
         }
+        if index == self.streamed {
+            self.streamed += 1;
+        }
         Ok(Block { index, offset: index * self.tree.block.bytes() as u64, bytes })
+    }
+
+    /// Whether every block has been checked, in order.
+    pub fn streamed(&self) -> Option<Streamed> {
+        (self.streamed == self.tree.blocks()).then_some(Streamed { tree: self.tree })
     }
 
     /// Index, within `level`, of the hash block on the path to data block

@@ -3,8 +3,8 @@
 
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{
-    Action, Component, Device, Image, Measured, Measurement, Outcome, Refusal, Root, Trust, Verifier, admit,
-    boot,
+    Action, Admitted, Component, Device, Image, Measured, Measurement, Outcome, Refusal, Root, Streamed,
+    Trust, Verifier, admit, boot,
 };
 use firmseal_testkit::world::{COMPONENT, PRODUCT, component, firmware};
 use firmseal_testkit::{TestKey, World};
@@ -13,6 +13,35 @@ fn measure(bytes: &[u8]) -> Measured {
     let mut measurement = Measurement::start(&RustCrypto);
     measurement.update(bytes);
     measurement.finish()
+}
+
+/// What a verifier says that has checked every block in order.
+fn stream(payload: &[u8]) -> Streamed {
+    let (_, built) = component("main", payload);
+    let mut memory = vec![0; built.tree.memory()];
+    let mut verifier = Verifier::new(built.tree, RustCrypto, &mut memory).unwrap();
+    for (index, bytes) in (0..).zip(payload.chunks(4096)) {
+        assert_eq!(verifier.streamed(), None);
+        while let Some(want) = verifier.wants(index) {
+            verifier.supply(want, &built.hash_blocks[want.offset as usize..][..4096]).unwrap();
+        }
+        verifier.check(index, bytes).unwrap();
+        // A block that comes again moves nothing on.
+        verifier.check(index, bytes).unwrap();
+    }
+    verifier.streamed().unwrap()
+}
+
+/// Runs the update procedure; this answers what is to be measured.
+fn update(admitted: &Admitted<'_>, device: &Device<'_>, measured: Outcome) -> Result<(), Refusal> {
+    let mut machine = admitted.update(device);
+    loop {
+        match machine.next()? {
+            Action::Finished => return machine.all_matched().then_some(()).ok_or(Refusal::ImageMismatch),
+            Action::Measure { .. } => machine.done(measured),
+            _ => machine.done(Outcome::Done),
+        }
+    }
 }
 
 fn check(world: &World, sequence: u64, verdict: impl FnOnce(&Device<'_>)) {
@@ -55,6 +84,9 @@ fn a_release_is_admitted_installed_and_booted() {
         }
         assert_eq!(seen, ["Fetch", "Measure", "Measure", "Finished"]);
         assert!(machine.all_matched());
+        assert!(update(&admitted, device, Outcome::Streamed(stream(&payload))).is_ok());
+        let other = update(&admitted, device, Outcome::Streamed(stream(&payload[1..])));
+        assert_eq!(other, Err(Refusal::ImageMismatch), "a stream of another tree");
     });
     check(&world, 7, |device| {
         let again = admit(&envelope, device, &RustCrypto).map(|_| ());
@@ -64,6 +96,10 @@ fn a_release_is_admitted_installed_and_booted() {
         machine.next().unwrap();
         machine.done(Outcome::Measured(measure(&payload)));
         assert!(matches!(machine.next(), Ok(Action::Invoke { component: 0, .. })));
+        let mut machine = bootable.invocation(device);
+        machine.next().unwrap();
+        machine.done(Outcome::Streamed(stream(&payload)));
+        assert_eq!(machine.next(), Err(Refusal::ImageMismatch), "what boots is measured");
         let other = boot(&envelope, &[measure(&payload[1..])], device, Image::Trial, &RustCrypto).map(|_| ());
         assert_eq!(other, Err(Refusal::ImageMismatch));
     });
