@@ -14,6 +14,7 @@ pub mod fleet;
 pub mod problem;
 pub mod registry;
 pub mod signing;
+pub mod trust;
 pub mod updates;
 
 pub use encoding::{Base64, Page};
@@ -22,7 +23,7 @@ pub use problem::Problem;
 /// Media type of a SUIT envelope (draft-ietf-suit-manifest, IANA
 /// considerations).
 pub const ENVELOPE_TYPE: &str = "application/suit-envelope+cose";
-/// Media type of a root document.
+/// Media type of a root document and of a revocation.
 pub const ROOT_TYPE: &str = "application/cbor";
 /// Media type of payloads, trees and upload chunks.
 pub const BYTES_TYPE: &str = "application/octet-stream";

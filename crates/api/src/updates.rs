@@ -36,6 +36,9 @@ pub struct PollAnswer {
     /// Version of the newest root document; a device with an older one
     /// fetches each version in between.
     pub root_version: u64,
+    /// Version of the newest revocation; 0 where there is none.
+    #[serde(default)]
+    pub revocation_version: u64,
     /// Ask again after about this many seconds.
     pub poll_after: u32,
 }

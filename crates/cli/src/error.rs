@@ -7,7 +7,7 @@ use firmseal_core::Refusal;
 use firmseal_formats::FormatError;
 use firmseal_keys::{KeysError, SignError};
 use firmseal_manifest::KeyError;
-use firmseal_sign::{GateRefusal, PipelineError};
+use firmseal_sign::{GateRefusal, PipelineError, TrustError};
 use firmseal_store::StoreError;
 use firmseal_trust::RootError;
 
@@ -148,6 +148,16 @@ impl From<PipelineError> for CliError {
                 CliError::new(Kind::Conflict, error)
             }
             PipelineError::Log(_) => CliError::new(Kind::Local, error),
+            other => CliError::new(Kind::Refused, other),
+        }
+    }
+}
+
+impl From<TrustError> for CliError {
+    fn from(error: TrustError) -> CliError {
+        match error {
+            TrustError::Store(error) => error.into(),
+            TrustError::Taken { .. } | TrustError::OutOfTurn { .. } => CliError::new(Kind::Conflict, error),
             other => CliError::new(Kind::Refused, other),
         }
     }

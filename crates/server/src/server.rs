@@ -5,11 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use firmseal_core::{Refusal, Root};
 use firmseal_fleet::Environment;
 use firmseal_keys::DynLog;
-use firmseal_sign::Pipeline;
+use firmseal_sign::{Pipeline, TrustError};
 use firmseal_store::{Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -54,6 +53,9 @@ pub enum ServerError {
     /// The root document is none.
     #[error("the root document cannot be used: {0}")]
     Root(Refusal),
+    /// The chain of root documents cannot be used.
+    #[error("the root documents cannot be used: {0}")]
+    Trust(#[from] TrustError),
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -67,8 +69,6 @@ pub struct Deps {
     pub pipeline: Arc<Pipeline>,
     /// Where intents are logged.
     pub log: Arc<dyn DynLog>,
-    /// Root documents; version 1 is the first.
-    pub roots: Vec<Bytes>,
     /// Operators known by a name in a client certificate, besides those in
     /// the configuration.
     pub operators: Vec<NamedOperator>,
@@ -77,10 +77,10 @@ pub struct Deps {
 }
 
 impl Deps {
-    /// The usual ones: the root is the pipeline's, the clock the machine's.
+    /// The usual ones: the clock is the machine's, and nobody is known by
+    /// name.
     pub fn new(store: Arc<dyn Store>, pipeline: Arc<Pipeline>, log: Arc<dyn DynLog>) -> Deps {
-        let roots = vec![Bytes::copy_from_slice(pipeline.root())];
-        Deps { store, pipeline, log, roots, operators: Vec::new(), clock: Arc::new(SystemClock) }
+        Deps { store, pipeline, log, operators: Vec::new(), clock: Arc::new(SystemClock) }
     }
 }
 
@@ -110,14 +110,14 @@ impl Server {
         deps: Deps,
         sockets: Vec<TcpListener>,
     ) -> Result<Running, ServerError> {
+        let trust = deps.pipeline.load_trust(deps.clock.now()).await?;
         let app = Arc::new(App {
-            environment: environment(deps.pipeline.root()).map_err(ServerError::Root)?,
+            environment: environment(trust.root()).map_err(ServerError::Root)?,
             ca: DeviceCa::read(&config.device_ca)?,
             store: deps.store,
             pipeline: deps.pipeline,
             log: deps.log,
             clock: deps.clock,
-            roots: deps.roots,
             operators: deps.operators.into_iter().chain(config.named_operators()).collect(),
             limits: config.limits.clone(),
             metrics: Arc::new(Metrics::new()),

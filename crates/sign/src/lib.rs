@@ -13,6 +13,7 @@ pub mod order;
 pub mod pipeline;
 pub mod request_key;
 mod spool;
+pub mod trust;
 pub mod verify;
 
 pub use error::PipelineError;
@@ -20,4 +21,5 @@ pub use gate::GateRefusal;
 pub use order::{Order, OrderedComponent, Requester};
 pub use pipeline::{Keys, Pipeline, Signed};
 pub use request_key::RequestKey;
+pub use trust::{Chain, TrustError};
 pub use verify::verify_release;

@@ -23,6 +23,7 @@ use crate::gate::{self, GateRefusal};
 use crate::order::{Order, OrderedComponent};
 use crate::request_key::RequestKey;
 use crate::spool;
+use crate::trust::Live;
 
 /// How long a request stays claimed when its worker is never heard of
 /// again. Long enough for the largest artifact, short enough for a person.
@@ -41,7 +42,7 @@ pub struct Keys {
 pub struct Pipeline {
     store: Arc<dyn Store>,
     log: Arc<dyn DynLog>,
-    root: Vec<u8>,
+    trust: Live,
     default: Keys,
     products: HashMap<ProductId, Keys>,
     /// One order of a product at a time in this process: sequence numbers
@@ -80,7 +81,8 @@ impl Pipeline {
     /// A pipeline whose releases satisfy this root document. `default`
     /// signs for every product without keys of its own.
     pub fn new(store: Arc<dyn Store>, log: Arc<dyn DynLog>, root: Vec<u8>, default: Keys) -> Pipeline {
-        Pipeline { store, log, root, default, products: HashMap::new(), turns: Mutex::default() }
+        let trust = Live::anchored(root);
+        Pipeline { store, log, trust, default, products: HashMap::new(), turns: Mutex::default() }
     }
 
     /// Gives a product keys of its own.
@@ -89,9 +91,12 @@ impl Pipeline {
         self
     }
 
-    /// The root document that releases must satisfy.
-    pub fn root(&self) -> &[u8] {
-        &self.root
+    pub(crate) fn live(&self) -> &Live {
+        &self.trust
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.store
     }
 
     /// The keys that sign for a product.
@@ -192,7 +197,7 @@ impl Pipeline {
         // A device just below this release must accept it; the answer comes
         // from the same code that devices run.
         let floors = Floors { sequence: sequence - 1, epoch: latest.map_or(0, |release| release.epoch) };
-        device::ask(&product, &self.root, floors, |device| {
+        device::ask(&product, &self.root(), floors, |device| {
             firmseal_core::admit(&envelope, device, &RustCrypto).map(|_| ())
         })?;
         let release = Release {

@@ -31,6 +31,7 @@ mod requests;
 mod rollouts;
 mod schema;
 mod sums;
+mod trust;
 mod uploads;
 mod writer;
 

@@ -12,7 +12,8 @@ use crate::enrolment::{CreateToken, Token, TokenRecord};
 use crate::fleet::{CreateRollout, Device, DeviceReport, Outcome, Rollout};
 use crate::registry::{Artifact, CreateUpload, Product, Upload};
 use crate::signing::{CreateRelease, Release};
-use crate::{BYTES_TYPE, ENVELOPE_TYPE, IDEMPOTENCY_KEY, UPLOAD_OFFSET};
+use crate::trust::PublishedRoot;
+use crate::{BYTES_TYPE, ENVELOPE_TYPE, IDEMPOTENCY_KEY, ROOT_TYPE, UPLOAD_OFFSET};
 
 /// The calls of an operator, with a token or a client certificate.
 #[derive(Clone, Copy, Debug)]
@@ -125,6 +126,24 @@ impl OperatorClient<'_> {
     /// A version of the root document, for bundles.
     pub async fn root(&self, version: u64) -> Result<Bytes, ClientError> {
         self.0.document(&format!("/v1/roots/{version}")).await
+    }
+
+    /// Publishes a root document that follows the newest one. The same
+    /// document again changes nothing.
+    pub async fn publish_root(&self, document: Bytes) -> Result<PublishedRoot, ClientError> {
+        self.publish("/v1/roots", document).await
+    }
+
+    async fn publish<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        document: Bytes,
+    ) -> Result<T, ClientError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(ROOT_TYPE));
+        let answer = self.0.send(Method::POST, path, headers, document).await?;
+        let bytes = self.0.read(answer, super::JSON_MAX).await?;
+        serde_json::from_slice(&bytes).map_err(|err| ClientError::Answer(err.to_string()))
     }
 
     /// Withdraws a release: nobody is offered it any more.

@@ -127,6 +127,7 @@ impl Sign {
         let store = place.store()?;
         let pipeline = place.pipeline(&store)?;
         let now = Time::from(SystemTime::now());
+        pipeline.load_trust(now).await?;
         let product = self.product(&store).await?;
 
         let mut components = Vec::new();
@@ -153,7 +154,7 @@ impl Sign {
             commit: self.commit.clone(),
         };
         let signed = pipeline.release(&order, now).await?;
-        let written = write_bundle(&store, pipeline.root(), &signed.release, new).await;
+        let written = write_bundle(&store, &pipeline.root(), &signed.release, new).await;
         written.map_err(|error| error.about(self.output.display()))?;
         Ok(signed)
     }

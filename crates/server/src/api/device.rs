@@ -13,7 +13,6 @@ use http::HeaderMap;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::public::root_answer;
 use crate::app::App;
 use crate::app::delivery::payload_name;
 use crate::error::ApiError;
@@ -24,7 +23,6 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(enrol))
         .routes(routes!(renew))
-        .routes(routes!(root))
         .routes(routes!(poll))
         .routes(routes!(reports))
         .routes(routes!(envelope))
@@ -49,19 +47,6 @@ async fn renew(
     Json(renew): Json<Renew>,
 ) -> Result<Answer<Renewed>, ApiError> {
     Ok(Answer(app.renew(known, renew).await?))
-}
-
-/// A version of the root document; the certificate may have expired.
-#[utoipa::path(get, path = "/v1/roots/{version}", tag = "trust", params(("version" = u64, Path)),
-    responses((status = 200, body = Vec<u8>, content_type = "application/cbor"),
-        (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("device" = ["expired"])))]
-async fn root(
-    State(app): State<Arc<App>>,
-    _: RenewingDevice,
-    Segment(version): Segment,
-) -> Result<Response, ApiError> {
-    root_answer(&app, &version)
 }
 
 /// Says what the device is and what happened; gets what it should do.

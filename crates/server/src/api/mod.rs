@@ -8,6 +8,7 @@ pub(crate) mod operators;
 pub(crate) mod public;
 pub(crate) mod registry;
 pub(crate) mod releases;
+pub(crate) mod trust;
 
 use std::sync::Arc;
 
@@ -30,9 +31,10 @@ pub(crate) fn documented(serves: Serves) -> OpenApiRouter<Arc<App>> {
             .merge(releases::routes())
             .merge(fleet::routes())
             .merge(operators::routes())
+            .merge(trust::operator_routes())
             .merge(health::operator_routes()),
-        Serves::Device => device::routes(),
-        Serves::Public => public::routes().merge(health::public_routes()),
+        Serves::Device => device::routes().merge(trust::device_routes()),
+        Serves::Public => public::routes().merge(trust::public_routes()).merge(health::public_routes()),
     }
 }
 

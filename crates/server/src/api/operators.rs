@@ -11,7 +11,6 @@ use http::HeaderMap;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::public::root_answer;
 use crate::app::App;
 use crate::app::delivery::payload_name;
 use crate::error::ApiError;
@@ -23,7 +22,6 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(create_operator_token, list_operator_tokens))
         .routes(routes!(revoke_operator_token))
         .routes(routes!(get_payload))
-        .routes(routes!(get_root))
 }
 
 /// Makes an operator token; its secret is in this answer only.
@@ -76,17 +74,4 @@ async fn get_payload(
 ) -> Result<Response, ApiError> {
     let (digest, tree) = payload_name(&name)?;
     app.blob(app.public_payload(digest, tree).await?, &headers, BYTES_TYPE, "operator").await
-}
-
-/// A version of the root document, which exported bundles carry.
-#[utoipa::path(get, path = "/v1/roots/{version}", tag = "trust", params(("version" = u64, Path)),
-    responses((status = 200, body = Vec<u8>, content_type = "application/cbor"),
-        (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["viewer"])))]
-async fn get_root(
-    State(app): State<Arc<App>>,
-    _: Operator<Viewer>,
-    Segment(version): Segment,
-) -> Result<Response, ApiError> {
-    root_answer(&app, &version)
 }

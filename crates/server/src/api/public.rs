@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::Json as Answer;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use firmseal_api::encoding::PageQuery;
 use firmseal_api::signing::Release;
-use firmseal_api::{BYTES_TYPE, ENVELOPE_TYPE, Page, Problem, ROOT_TYPE};
+use firmseal_api::{BYTES_TYPE, ENVELOPE_TYPE, Page, Problem};
 use firmseal_fleet::ReleaseState;
 use firmseal_manifest::ReleaseId;
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -27,7 +27,6 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(get_release))
         .routes(routes!(get_envelope))
         .routes(routes!(get_payload))
-        .routes(routes!(get_root))
 }
 
 /// Who asked for a signature is nobody's business out here.
@@ -90,23 +89,6 @@ async fn get_payload(
 ) -> Result<Response, ApiError> {
     let (digest, tree) = payload_name(&name)?;
     app.blob(app.public_payload(digest, tree).await?, &headers, BYTES_TYPE, "public").await
-}
-
-/// A version of the root document.
-#[utoipa::path(get, path = "/v1/roots/{version}", tag = "trust", params(("version" = u64, Path)),
-    responses((status = 200, body = Vec<u8>, content_type = "application/cbor"),
-        (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(()))]
-async fn get_root(State(app): State<Arc<App>>, Segment(version): Segment) -> Result<Response, ApiError> {
-    root_answer(&app, &version)
-}
-
-pub(super) fn root_answer(app: &App, version: &str) -> Result<Response, ApiError> {
-    let number = version
-        .parse()
-        .map_err(|_| ApiError::Malformed("the version of a root document is a number from 1".to_owned()))?;
-    let document = app.root(number).ok_or_else(|| ApiError::NotFound(format!("root document {number}")))?;
-    Ok(([(header::CONTENT_TYPE, ROOT_TYPE)], document).into_response())
 }
 
 async fn verified(app: &App, id: ReleaseId) -> Result<firmseal_fleet::Release, ApiError> {

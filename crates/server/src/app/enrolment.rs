@@ -127,7 +127,7 @@ impl App {
             product: token.product,
             certificate: chain,
             root: Base64(self.root(1).unwrap_or_default().to_vec()),
-            root_version: self.root_version(),
+            root_version: self.pipeline.trust().root_version(),
         })
     }
 

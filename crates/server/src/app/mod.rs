@@ -12,6 +12,7 @@ pub(crate) mod readiness;
 pub(crate) mod registry;
 pub(crate) mod releases;
 pub(crate) mod rollouts;
+pub(crate) mod trust;
 pub(crate) mod updates;
 
 use std::future::Future;
@@ -49,8 +50,6 @@ pub(crate) struct App {
     pub(crate) log: Arc<dyn DynLog>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ca: DeviceCa,
-    /// Root documents; version 1 is the first.
-    pub(crate) roots: Vec<Bytes>,
     /// What the root document that releases are signed under is for.
     pub(crate) environment: Environment,
     pub(crate) operators: Vec<NamedOperator>,
@@ -62,15 +61,9 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// The newest root document's version.
-    pub(crate) fn root_version(&self) -> u64 {
-        self.roots.len() as u64
-    }
-
     /// A version of the root document.
     pub(crate) fn root(&self, version: u64) -> Option<Bytes> {
-        let index = usize::try_from(version).ok()?.checked_sub(1)?;
-        self.roots.get(index).cloned()
+        self.pipeline.trust().version(version).cloned()
     }
 }
 

@@ -208,7 +208,8 @@ impl App {
         // A device that runs the latest release is the one that must accept
         // this.
         let root = self.pipeline.root();
-        let verified = verify_release(self.store.as_ref(), &product, root, latest.as_ref(), envelope).await?;
+        let verified =
+            verify_release(self.store.as_ref(), &product, &root, latest.as_ref(), envelope).await?;
         let channel: ChannelName =
             verified.channel.parse().map_err(|err: firmseal_manifest::WordError| ApiError::Refused {
                 why: err.to_string(),

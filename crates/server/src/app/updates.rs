@@ -40,7 +40,12 @@ impl App {
         let label = if news { "news" } else { "nothing_new" };
         self.metrics.polls.get_or_create(&Outcome { outcome: label }).inc();
         let offer = offer.and_then(|offer| self.offer_out(&known, offer));
-        Ok(PollAnswer { offer, root_version: self.root_version(), poll_after: self.limits.poll_seconds })
+        Ok(PollAnswer {
+            offer,
+            root_version: self.pipeline.trust().root_version(),
+            revocation_version: 0,
+            poll_after: self.limits.poll_seconds,
+        })
     }
 
     fn offer_out(&self, known: &Known, offer: firmseal_fleet::Offer) -> Option<Offer> {

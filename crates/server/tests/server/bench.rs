@@ -328,29 +328,49 @@ pub(crate) fn poll_at(sequence: u64) -> Poll {
     }
 }
 
-fn root_for(release: &FileKey) -> Vec<u8> {
-    let root_key = TestKey::ed25519(100);
+/// The key of the root role, and that of the revocation role.
+pub(crate) fn root_key() -> TestKey {
+    TestKey::ed25519(100)
+}
+
+pub(crate) fn revocation_key() -> TestKey {
+    TestKey::ed25519(105)
+}
+
+/// What the first root document of every bench says.
+pub(crate) fn root_spec(release: &FileKey) -> RootSpec {
     let role = |role, name: &str, key: &firmseal_manifest::PublicKey| RoleSpec {
         role,
         threshold: 1,
         holders: vec![Holder { name: name.into(), keys: vec![key.clone()] }],
         products: vec![],
     };
-    let unsigned = RootSpec {
+    RootSpec {
         version: 1,
         lineage: [1; 16],
         environment: firmseal_core::Environment::Test,
         roles: vec![
-            role(RootRole::Root, "custodian", root_key.public()),
+            role(RootRole::Root, "custodian", root_key().public()),
             role(RootRole::Release, "ci", release.public_key()),
+            role(RootRole::Revocation, "duty officer", revocation_key().public()),
         ],
         minimum_epoch: 0,
         demands: vec![DemandsSpec::NOTHING],
         closed_logs: vec![],
         sequence_resets: vec![],
     }
-    .assemble()
-    .unwrap();
-    let signature = root_key.sign(&unsigned.to_be_signed(root_key.public()).unwrap());
-    unsigned.seal(&[(root_key.public(), signature)]).unwrap()
+}
+
+fn root_for(release: &FileKey) -> Vec<u8> {
+    let (key, unsigned) = (root_key(), root_spec(release).assemble().unwrap());
+    let signature = key.sign(&unsigned.to_be_signed(key.public()).unwrap());
+    unsigned.seal(&[(key.public(), signature)]).unwrap()
+}
+
+/// A root document that follows another, signed by these keys.
+pub(crate) fn successor(spec: &RootSpec, previous: &[u8], keys: &[TestKey]) -> Vec<u8> {
+    let unsigned = spec.assemble().unwrap();
+    let sign = |key: &TestKey| key.sign(&unsigned.to_be_signed(key.public()).unwrap());
+    let signatures: Vec<_> = keys.iter().map(|key| (key.public(), sign(key))).collect();
+    unsigned.seal_after(previous, &signatures).unwrap()
 }

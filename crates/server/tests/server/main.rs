@@ -8,3 +8,4 @@ mod devices;
 mod doors;
 mod hostile;
 mod routes;
+mod trust;

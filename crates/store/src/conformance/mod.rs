@@ -15,6 +15,7 @@ pub mod reports;
 pub mod requests;
 pub mod rollouts;
 pub mod samples;
+pub mod trust;
 pub mod uploads;
 
 use std::fmt::Debug;
@@ -44,6 +45,7 @@ pub async fn all(engine: &dyn Engine) {
     reports::all(engine).await;
     rollouts::all(engine).await;
     operators::all(engine).await;
+    trust::all(engine).await;
 }
 
 /// Expects a refusal of a kind.

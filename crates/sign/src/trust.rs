@@ -1,0 +1,225 @@
+//! The trust that releases are signed under: the chain of root documents,
+//! live.
+//!
+//! One value for the pipeline and the server: what is published here is what
+//! the next order is checked against, without a restart. Core verifies each
+//! document under the one before it; the store keeps them.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use firmseal_core::crypto::RustCrypto;
+use firmseal_core::{Refusal, Root};
+use firmseal_fleet::Time;
+use firmseal_store::{Store, StoreError, TrustDocument, TrustKind};
+
+use crate::pipeline::Pipeline;
+
+/// Why trust documents cannot be used, or one is not taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// Devices would not follow to it.
+    #[error("devices would refuse {name} {version}: {refusal} (refusal {code})", code = refusal.code())]
+    Refused {
+        /// What kind of document it is.
+        name: &'static str,
+        /// The number it has, as far as it could be read; 0 otherwise.
+        version: u64,
+        /// What core says.
+        refusal: Refusal,
+    },
+    /// Another document of this number was published.
+    #[error("another {name} {version} was published; what was published is never replaced")]
+    Taken {
+        /// What kind of document it is.
+        name: &'static str,
+        /// The number.
+        version: u64,
+    },
+    /// The number does not follow.
+    #[error("{name} {offered} does not follow {name} {newest}, the newest here")]
+    OutOfTurn {
+        /// What kind of document it is.
+        name: &'static str,
+        /// Its number.
+        offered: u64,
+        /// The newest one's.
+        newest: u64,
+    },
+    /// The chain does not begin.
+    #[error("the chain of root documents begins at version 1, and this one has version {0}")]
+    NoFirst(u64),
+    /// The store belongs to another chain.
+    #[error("root document {0} of the settings is not the one that was published here")]
+    OtherAnchor(u64),
+    /// Storage.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The root documents from the first to the newest, each verified under the
+/// one before it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Chain {
+    roots: Vec<Bytes>,
+    newest: u64,
+}
+
+impl Chain {
+    /// A chain of one, as it stands in the settings. [`Pipeline::load_trust`]
+    /// puts it behind what was published since.
+    pub(crate) fn anchored(root: Vec<u8>) -> Chain {
+        let newest = Root::decode(&root).map_or(0, |root| root.version());
+        Chain { roots: vec![root.into()], newest }
+    }
+
+    /// The newest root document.
+    pub fn root(&self) -> &Bytes {
+        // There is always one: both makers see to it.
+        &self.roots[self.roots.len() - 1]
+    }
+
+    /// The newest root document's number.
+    pub fn root_version(&self) -> u64 {
+        self.newest
+    }
+
+    /// A root document by its number.
+    pub fn version(&self, version: u64) -> Option<&Bytes> {
+        let back = usize::try_from(self.newest.checked_sub(version)?).ok()?;
+        self.roots.iter().nth_back(back)
+    }
+
+    /// Every root document, the first one first.
+    pub fn roots(&self) -> &[Bytes] {
+        &self.roots
+    }
+
+    /// Reads the chain from a store. Each step is verified again: a database
+    /// that was edited by hand must not become what releases are signed
+    /// under.
+    async fn read(store: &dyn Store) -> Result<Option<Chain>, TrustError> {
+        let documents = store.trust_documents(TrustKind::Root).await?;
+        let mut chain: Option<Chain> = None;
+        for TrustDocument { version, bytes, .. } in documents {
+            chain = Some(match chain {
+                None => Chain::begin(bytes)?,
+                Some(chain) => chain.append(version, bytes)?,
+            });
+        }
+        Ok(chain)
+    }
+
+    fn begin(bytes: Bytes) -> Result<Chain, TrustError> {
+        let refused = |version| move |refusal| TrustError::Refused { name: ROOT, version, refusal };
+        let root = Root::decode(&bytes).map_err(refused(0))?;
+        if root.version() != 1 {
+            return Err(TrustError::NoFirst(root.version()));
+        }
+        root.verify(&RustCrypto).map_err(refused(1))?;
+        Ok(Chain { roots: vec![bytes], newest: 1 })
+    }
+
+    fn append(mut self, version: u64, bytes: Bytes) -> Result<Chain, TrustError> {
+        let refused = |refusal| TrustError::Refused { name: ROOT, version, refusal };
+        let newest = Root::decode(self.root()).map_err(refused)?;
+        self.newest = newest.successor(&bytes, &RustCrypto).map_err(refused)?.version();
+        self.roots.push(bytes);
+        Ok(self)
+    }
+}
+
+const ROOT: &str = TrustKind::Root.name();
+
+/// The chain that is in force, and one publisher at a time.
+pub(crate) struct Live {
+    chain: RwLock<Arc<Chain>>,
+    publishing: tokio::sync::Mutex<()>,
+}
+
+impl Live {
+    pub(crate) fn anchored(root: Vec<u8>) -> Live {
+        Live {
+            chain: RwLock::new(Arc::new(Chain::anchored(root))),
+            publishing: tokio::sync::Mutex::default(),
+        }
+    }
+
+    fn get(&self) -> Arc<Chain> {
+        self.chain.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, chain: Chain) -> Arc<Chain> {
+        let chain = Arc::new(chain);
+        *self.chain.write().unwrap_or_else(PoisonError::into_inner) = chain.clone();
+        chain
+    }
+}
+
+impl Pipeline {
+    /// The trust that is in force.
+    pub fn trust(&self) -> Arc<Chain> {
+        self.live().get()
+    }
+
+    /// The root document that releases must satisfy: the newest.
+    pub fn root(&self) -> Bytes {
+        self.trust().root().clone()
+    }
+
+    /// Reads what was published from the store and puts it in force. Where
+    /// nothing was, the root document that the pipeline was made with is
+    /// published as the first.
+    pub async fn load_trust(&self, now: Time) -> Result<Arc<Chain>, TrustError> {
+        let _one = self.live().publishing.lock().await;
+        self.reload(now).await
+    }
+
+    async fn reload(&self, now: Time) -> Result<Arc<Chain>, TrustError> {
+        let held = self.trust();
+        let chain = match Chain::read(self.store()).await? {
+            Some(chain) => chain,
+            None => {
+                let chain = Chain::begin(held.root().clone())?;
+                self.store().insert_trust_document(first(held.root().clone(), now)).await?;
+                chain
+            }
+        };
+        // What the settings name must be in the chain: a store that was put
+        // beside other keys would otherwise decide whom they sign for.
+        if chain.version(held.root_version()) != Some(held.root()) {
+            return Err(TrustError::OtherAnchor(held.root_version()));
+        }
+        Ok(self.live().set(chain))
+    }
+
+    /// Publishes a root document: verified under the newest, durable, then
+    /// in force. Returns its number. The same document again changes nothing.
+    pub async fn publish_root(&self, bytes: Bytes, by: &str, now: Time) -> Result<u64, TrustError> {
+        let refused = |version| move |refusal| TrustError::Refused { name: ROOT, version, refusal };
+        let version = Root::decode(&bytes).map_err(refused(0))?.version();
+        let _one = self.live().publishing.lock().await;
+        let chain = self.trust();
+        if let Some(known) = chain.version(version) {
+            let same = known == &bytes;
+            return if same { Ok(version) } else { Err(TrustError::Taken { name: ROOT, version }) };
+        }
+        if chain.newest.checked_add(1) != Some(version) {
+            return Err(TrustError::OutOfTurn { name: ROOT, offered: version, newest: chain.newest });
+        }
+        Chain::clone(&chain).append(version, bytes.clone())?;
+        let (published_by, kind) = (by.to_owned(), TrustKind::Root);
+        let document = TrustDocument { kind, version, bytes, published_by, published: now };
+        self.store().insert_trust_document(document).await?;
+        // Durable from here on. If we crash now, the next start reads the
+        // same chain; the same call does it below.
+        self.reload(now).await?;
+        Ok(version)
+    }
+}
+
+/// The document that a place began with.
+fn first(bytes: Bytes, now: Time) -> TrustDocument {
+    let published_by = "the settings".to_owned();
+    TrustDocument { kind: TrustKind::Root, version: 1, bytes, published_by, published: now }
+}
