@@ -28,8 +28,11 @@ const DEVICES: usize = 3;
 
 /// Each boot that is cut off counts as a try, and here that says nothing
 /// about the image.
-const GATEWAY: Model<'_> =
-    Model { product: "gateway", components: &[("main", 1 << 20)], settings: "tries = 20" };
+const GATEWAY: Model<'_> = Model {
+    product: "gateway",
+    components: &[("main", 32 << 20)],
+    settings: "tries = 20\nsync_bytes = 1048576",
+};
 
 fn text<'v>(value: &'v Value, name: &str) -> &'v str {
     value[name].as_str().unwrap_or_else(|| panic!("{name} in {value}"))
@@ -41,7 +44,7 @@ fn kills_lose_nothing() {
     let kills = setting("FIRMSEAL_KILLS").unwrap_or(12);
     let t = Shell::new();
     let server = Server::new(&t);
-    t.ok("firmseal product create gateway --vendor example.com --class gateway --component main=1MiB");
+    t.ok("firmseal product create gateway --vendor example.com --class gateway --component main=32MiB");
     let machines: Vec<Machine> =
         (1..=DEVICES).map(|number| Machine::new(&t, &server, &format!("gateway-{number}"))).collect();
     let operator = Operator::new(server.place(), &server.operators());

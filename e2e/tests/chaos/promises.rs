@@ -77,9 +77,15 @@ impl Promises {
 
 /// A firmware that has next to nothing in common with the one before, so
 /// that all of it has to be fetched.
+///
+/// Long enough to be cut in the middle: copies of the bootloader, each with
+/// a number, so that no block is in the slot already.
 pub(crate) fn firmware(number: usize) -> Vec<u8> {
-    let mut image = if number.is_multiple_of(2) { U_BOOT_RISCV.bytes() } else { U_BOOT.bytes() };
-    image[..8].copy_from_slice(&number.to_le_bytes());
+    let one = if number.is_multiple_of(2) { U_BOOT_RISCV.bytes() } else { U_BOOT.bytes() };
+    let mut image: Vec<u8> = one.iter().copied().cycle().take(24 << 20).collect();
+    for (index, block) in image.chunks_mut(4096).enumerate() {
+        block[..8].copy_from_slice(&((number << 32) + index).to_le_bytes());
+    }
     image
 }
 
