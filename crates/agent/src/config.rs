@@ -203,7 +203,10 @@ impl Config {
         if size > CONFIG_MAX {
             return Err(fail(format!("{size} bytes are more than a configuration has")));
         }
-        let text = std::fs::read_to_string(path).map_err(|err| fail(err.to_string()))?;
+        let text = std::fs::read_to_string(path).map_err(|err| match err.kind() {
+            std::io::ErrorKind::InvalidData => fail("this is not UTF-8 text".to_owned()),
+            _ => fail(err.to_string()),
+        })?;
         let mut config: Config = toml::from_str(&text).map_err(|err| fail(err.to_string()))?;
         let base = path.parent().unwrap_or(Path::new(""));
         config.state = base.join(&config.state);

@@ -74,7 +74,12 @@ pub fn file(path: &std::path::Path) -> impl FnOnce(io::Error) -> CliError + '_ {
 }
 
 impl From<io::Error> for CliError {
-    fn from(error: io::Error) -> CliError {
+    fn from(mut error: io::Error) -> CliError {
+        // The standard library's own words for a text file that is none
+        // speak of a stream.
+        if error.kind() == io::ErrorKind::InvalidData && error.get_ref().is_none() {
+            error = io::Error::new(error.kind(), "this is not UTF-8 text");
+        }
         let hint = match error.kind() {
             io::ErrorKind::NotFound => Some("check the path"),
             io::ErrorKind::PermissionDenied => Some("check the owner and mode of the file"),

@@ -150,7 +150,10 @@ fn read_item(input: &mut impl Read) -> io::Result<(u8, u64)> {
 
 fn read_exact(input: &mut impl Read, len: usize) -> io::Result<Vec<u8>> {
     let mut out = vec![0; len];
-    input.read_exact(&mut out)?;
+    input.read_exact(&mut out).map_err(|err| match err.kind() {
+        io::ErrorKind::UnexpectedEof => io::Error::new(err.kind(), "the bundle ends early"),
+        _ => err,
+    })?;
     Ok(out)
 }
 

@@ -135,7 +135,10 @@ impl Config {
         let text = fs::read_to_string(file).map_err(|err| ConfigError {
             file: file.to_owned(),
             line: None,
-            why: format!("cannot be read: {err}"),
+            why: match err.kind() {
+                std::io::ErrorKind::InvalidData => "this is not UTF-8 text".to_owned(),
+                _ => format!("cannot be read: {err}"),
+            },
             hint: "give the file that `firmseal init` wrote, or make its reader its owner".to_owned(),
         })?;
         Config::parse(file, &text)
