@@ -61,6 +61,8 @@ pub enum ReleaseState {
     Verified,
     /// A person took it back. It is offered to nobody, for good.
     Withdrawn,
+    /// A revocation takes it away. It is offered to nobody, for good.
+    Revoked,
 }
 
 /// A release.

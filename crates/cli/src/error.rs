@@ -162,7 +162,9 @@ impl From<TrustError> for CliError {
     fn from(error: TrustError) -> CliError {
         match error {
             TrustError::Store(error) => error.into(),
-            TrustError::Taken { .. } | TrustError::OutOfTurn { .. } => CliError::new(Kind::Conflict, error),
+            TrustError::Taken { .. } | TrustError::OutOfTurn { .. } | TrustError::Forgets { .. } => {
+                CliError::new(Kind::Conflict, error)
+            }
             other => CliError::new(Kind::Refused, other),
         }
     }

@@ -106,13 +106,30 @@ impl<'a> Revocation<'a> {
 
     /// Whether a release was revoked by its manifest digest.
     pub fn revokes(&self, manifest: &Digest) -> bool {
-        let mut reader = self.releases.0.clone();
-        (0..self.releases.1).any(|_| reader.array_of::<32>().is_ok_and(|own| own == manifest.as_bytes()))
+        self.releases().any(|own| own == *manifest)
     }
 
-    /// The ids of the keys that it names.
-    pub fn keys(&self) -> impl Iterator<Item = KeyId> + use<'a> {
-        self.entries().map(|entry| KeyId(Digest(*entry.id)))
+    /// The keys that it names, in order.
+    pub fn keys(&self) -> impl Iterator<Item = RevokedKey<'a>> + use<'a> {
+        let mut reader = self.keys.0.clone();
+        (0..self.keys.1).map_while(move |_| RevokedKey::decode(&mut reader).ok())
+    }
+
+    /// The manifest digests of the releases that it names, in order.
+    pub fn releases(&self) -> impl Iterator<Item = Digest> + use<'a> {
+        digests(&self.releases)
+    }
+
+    /// Whether everything that `older` takes away is taken away here too.
+    ///
+    /// A document replaces the one before it, so one that forgets an entry
+    /// gives back what was stolen: documents only subtract.
+    pub fn contains(&self, older: &Revocation<'_>) -> bool {
+        older.releases().all(|manifest| self.revokes(&manifest))
+            && older.keys().all(|named| match (self.key(&named.id()), older.key(&named.id())) {
+                (Some(new), Some(old)) => new.narrows(&old),
+                _ => false,
+            })
     }
 
     /// Whether what a key has signed no longer counts. `born` is where the
@@ -123,12 +140,7 @@ impl<'a> Revocation<'a> {
     }
 
     fn key(&self, id: &KeyId) -> Option<RevokedKey<'a>> {
-        self.entries().find(|entry| entry.id == id.0.as_bytes())
-    }
-
-    fn entries(&self) -> impl Iterator<Item = RevokedKey<'a>> + use<'a> {
-        let mut reader = self.keys.0.clone();
-        (0..self.keys.1).map_while(move |_| RevokedKey::decode(&mut reader).ok())
+        self.keys().find(|entry| entry.id == id.0.as_bytes())
     }
 }
 
@@ -139,8 +151,10 @@ pub(crate) struct Born<'a> {
     pub(crate) index: u64,
 }
 
+/// A key that no longer counts, and what of its work stays valid:
 /// `[key id, [* [origin, last good index]], [* manifest digest]]`.
-struct RevokedKey<'a> {
+#[derive(Clone, Debug)]
+pub struct RevokedKey<'a> {
     id: &'a [u8; 32],
     logs: (Reader<'a>, usize),
     allowed: (Reader<'a>, usize),
@@ -163,18 +177,43 @@ impl<'a> RevokedKey<'a> {
         Ok(RevokedKey { id, logs, allowed })
     }
 
+    /// The key.
+    pub fn id(&self) -> KeyId {
+        KeyId(Digest(*self.id))
+    }
+
+    /// By the origin of a log, the last index that stays valid.
+    pub fn last_good(&self) -> impl Iterator<Item = (&'a str, u64)> + use<'a> {
+        let (mut reader, count) = self.logs.clone();
+        (0..count).map_while(move |_| read_last_good(&mut reader).ok())
+    }
+
+    /// The manifests that stay valid wherever they stand.
+    pub fn allowed(&self) -> impl Iterator<Item = Digest> + use<'a> {
+        digests(&self.allowed)
+    }
+
     fn keeps(&self, born: &Born<'_>) -> bool {
-        let mut reader = self.logs.0.clone();
-        (0..self.logs.1).any(|_| {
-            read_last_good(&mut reader)
-                .is_ok_and(|(origin, last)| origin == born.checkpoint.origin && born.index <= last)
-        })
+        self.last_good().any(|(origin, last)| origin == born.checkpoint.origin && born.index <= last)
     }
 
     fn allows(&self, manifest: &Digest) -> bool {
-        let mut reader = self.allowed.0.clone();
-        (0..self.allowed.1).any(|_| reader.array_of::<32>().is_ok_and(|own| own == manifest.as_bytes()))
+        self.allowed().any(|own| own == *manifest)
     }
+
+    /// Whether it keeps no more than another entry of the key does.
+    fn narrows(&self, old: &RevokedKey<'_>) -> bool {
+        self.allowed().all(|manifest| old.allows(&manifest))
+            && self.last_good().all(|(origin, last)| {
+                old.last_good().any(|(known, before)| known == origin && last <= before)
+            })
+    }
+}
+
+/// Reads manifest digests whose form was checked before.
+fn digests<'a>((reader, count): &(Reader<'a>, usize)) -> impl Iterator<Item = Digest> + use<'a> {
+    let (mut reader, count) = (reader.clone(), *count);
+    (0..count).map_while(move |_| reader.array_of::<32>().ok().map(|bytes| Digest(*bytes)))
 }
 
 fn read_last_good<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, u64), Refusal> {

@@ -17,6 +17,9 @@ pub enum ReleaseState {
     Verified,
     /// A person took it back. It is offered to nobody, for good.
     Withdrawn,
+    /// A revocation takes it away: devices that know of it refuse it. It is
+    /// offered to nobody, for good.
+    Revoked,
 }
 
 /// What a release puts into one component.

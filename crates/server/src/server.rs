@@ -56,6 +56,9 @@ pub enum ServerError {
     /// The chain of root documents cannot be used.
     #[error("the root documents cannot be used: {0}")]
     Trust(#[from] TrustError),
+    /// What a revocation takes away cannot be taken away here.
+    #[error("the newest revocation cannot be carried out: {0}")]
+    Revocation(String),
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -124,7 +127,9 @@ impl Server {
             catalog: Catalog::default(),
             presence: Presence::default(),
             readiness: Readiness::default(),
+            rollouts: tokio::sync::Mutex::default(),
         });
+        app.enforce_revocation().await.map_err(|err| ServerError::Revocation(err.to_string()))?;
         app.catalog.refresh(app.store.as_ref()).await?;
         let (stop, stopped) = watch::channel(false);
         let mut listeners = JoinSet::new();

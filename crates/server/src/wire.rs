@@ -311,6 +311,7 @@ pub(crate) fn release_out(release: fleet::Release) -> ApiRelease {
             fleet::ReleaseState::Signed => ApiReleaseState::Signed,
             fleet::ReleaseState::Verified => ApiReleaseState::Verified,
             fleet::ReleaseState::Withdrawn => ApiReleaseState::Withdrawn,
+            fleet::ReleaseState::Revoked => ApiReleaseState::Revoked,
         },
         created: release.created,
     }

@@ -1,8 +1,10 @@
 //! The product's newest device, on paper: what core is asked about before
 //! anything leaves the pipeline.
 
-use firmseal_core::{Component, Device, Refusal, Root, Trust};
+use firmseal_core::{Component, Device, Refusal, Trust};
 use firmseal_fleet::Product;
+
+use crate::trust::Chain;
 
 /// Floors of a device: everything above them may be installed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -13,15 +15,24 @@ pub struct Floors {
     pub epoch: u64,
 }
 
-/// Asks `question` of a device of this product that trusts this root
-/// document.
+/// Asks `question` of a device of this product that has seen every root
+/// document and revocation.
 pub fn ask<T>(
     product: &Product,
-    root: &[u8],
+    trust: &Chain,
     floors: Floors,
     question: impl FnOnce(&Device<'_>) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
-    let root = Root::decode(root)?;
+    trust.ask(|trust| ask_with(product, trust, floors, question))
+}
+
+/// The same of a device that trusts as it is told here.
+pub(crate) fn ask_with<T>(
+    product: &Product,
+    trust: Trust<'_>,
+    floors: Floors,
+    question: impl FnOnce(&Device<'_>) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
     let ids: Vec<[&[u8]; 1]> =
         product.components.iter().map(|component| [component.name.as_bytes()]).collect();
     let components: Vec<Component<'_>> = product
@@ -38,7 +49,7 @@ pub fn ask<T>(
         })
         .collect();
     question(&Device {
-        trust: Trust::anchored(&root),
+        trust,
         stranded: false,
         product: product.id.as_str(),
         vendor: product.vendor.as_bytes(),

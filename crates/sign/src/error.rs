@@ -2,7 +2,7 @@
 
 use std::io;
 
-use firmseal_core::Refusal;
+use firmseal_core::{KeyId, Refusal};
 use firmseal_formats::FormatError;
 use firmseal_keys::{LogError, SignError};
 use firmseal_manifest::{AuthorError, KeyError, RequestId};
@@ -37,6 +37,14 @@ pub enum PipelineError {
     /// No release key is configured.
     #[error("no release key is configured for product `{0}`")]
     NoReleaseKey(String),
+    /// A key that signs here was revoked.
+    #[error("key {key} was revoked by revocation {version}; it signs nothing any more")]
+    KeyRevoked {
+        /// The key.
+        key: KeyId,
+        /// The revocation that says so.
+        version: u64,
+    },
     /// The same request is being carried out.
     #[error("signing request {0} is being carried out; ask again for its result")]
     InFlight(RequestId),

@@ -12,6 +12,7 @@ pub mod gate;
 pub mod order;
 pub mod pipeline;
 pub mod request_key;
+pub mod revoked;
 mod spool;
 pub mod trust;
 pub mod verify;

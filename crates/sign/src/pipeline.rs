@@ -164,6 +164,7 @@ impl Pipeline {
             return Err(PipelineError::NoReleaseKey(order.product.to_string()));
         }
         check_keys(&product, keys)?;
+        self.check_revoked(keys)?;
 
         let known = self.store.release_of_version(&order.product, &order.channel, &order.version).await?;
         if known.is_some() {
@@ -197,7 +198,7 @@ impl Pipeline {
         // A device just below this release must accept it; the answer comes
         // from the same code that devices run.
         let floors = Floors { sequence: sequence - 1, epoch: latest.map_or(0, |release| release.epoch) };
-        device::ask(&product, &self.root(), floors, |device| {
+        device::ask(&product, &self.trust(), floors, |device| {
             firmseal_core::admit(&envelope, device, &RustCrypto).map(|_| ())
         })?;
         let release = Release {

@@ -1,5 +1,5 @@
-//! The trust that releases are signed under: the chain of root documents,
-//! live.
+//! The trust that releases are signed under: the chain of root documents and
+//! the newest revocation, live.
 //!
 //! One value for the pipeline and the server: what is published here is what
 //! the next order is checked against, without a restart. Core verifies each
@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use firmseal_core::crypto::RustCrypto;
-use firmseal_core::{Refusal, Root};
+use firmseal_core::{Refusal, Revocation, Root, Trust};
 use firmseal_fleet::Time;
 use firmseal_store::{Store, StoreError, TrustDocument, TrustKind};
 
@@ -46,6 +46,16 @@ pub enum TrustError {
         /// The newest one's.
         newest: u64,
     },
+    /// It forgets what an earlier one took away.
+    #[error(
+        "revocation {offered} gives back what revocation {newest} took away; carry every entry of that one on"
+    )]
+    Forgets {
+        /// Its number.
+        offered: u64,
+        /// The newest one's.
+        newest: u64,
+    },
     /// The chain does not begin.
     #[error("the chain of root documents begins at version 1, and this one has version {0}")]
     NoFirst(u64),
@@ -58,11 +68,20 @@ pub enum TrustError {
 }
 
 /// The root documents from the first to the newest, each verified under the
-/// one before it.
+/// one before it, and the newest revocation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Chain {
     roots: Vec<Bytes>,
     newest: u64,
+    revocation: Option<Revoked>,
+}
+
+/// A revocation, and which of the roots verified it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Revoked {
+    version: u64,
+    bytes: Bytes,
+    root: usize,
 }
 
 impl Chain {
@@ -70,7 +89,7 @@ impl Chain {
     /// puts it behind what was published since.
     pub(crate) fn anchored(root: Vec<u8>) -> Chain {
         let newest = Root::decode(&root).map_or(0, |root| root.version());
-        Chain { roots: vec![root.into()], newest }
+        Chain { roots: vec![root.into()], newest, revocation: None }
     }
 
     /// The newest root document.
@@ -95,6 +114,43 @@ impl Chain {
         &self.roots
     }
 
+    /// The newest revocation, as it was signed.
+    pub fn revocation(&self) -> Option<&Bytes> {
+        self.revocation.as_ref().map(|revoked| &revoked.bytes)
+    }
+
+    /// The newest revocation's number; 0 where there is none.
+    pub fn revocation_version(&self) -> u64 {
+        self.revocation.as_ref().map_or(0, |revoked| revoked.version)
+    }
+
+    /// Whether devices that hold the newest root document would take the
+    /// newest revocation: not so after the role's keys were replaced, until
+    /// its entries are published again.
+    pub fn revocation_stands(&self) -> bool {
+        self.revocation.as_ref().is_none_or(|revoked| revoked.root + 1 == self.roots.len())
+    }
+
+    /// Asks a question of the trust in force: the newest root document and
+    /// the newest revocation.
+    pub fn ask<T>(&self, question: impl FnOnce(Trust<'_>) -> Result<T, Refusal>) -> Result<T, Refusal> {
+        self.ask_under(self.root(), question)
+    }
+
+    /// The same under an earlier root document. The revocation counts under
+    /// each: it names keys and releases, wherever they stand.
+    pub(crate) fn ask_under<T>(
+        &self,
+        root: &[u8],
+        question: impl FnOnce(Trust<'_>) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let root = Root::decode(root)?;
+        let Some(revoked) = &self.revocation else { return question(Trust::anchored(&root)) };
+        let signed_under = Root::decode(&self.roots[revoked.root])?;
+        let revocation = signed_under.revocation(&revoked.bytes, &RustCrypto)?;
+        question(Trust { revocation: Some(&revocation), ..Trust::anchored(&root) })
+    }
+
     /// Reads the chain from a store. Each step is verified again: a database
     /// that was edited by hand must not become what releases are signed
     /// under.
@@ -107,7 +163,10 @@ impl Chain {
                 Some(chain) => chain.append(version, bytes)?,
             });
         }
-        Ok(chain)
+        match (chain, store.newest_trust_document(TrustKind::Revocation).await?) {
+            (Some(chain), Some(document)) => chain.revoke(document.version, document.bytes).map(Some),
+            (chain, _) => Ok(chain),
+        }
     }
 
     fn begin(bytes: Bytes) -> Result<Chain, TrustError> {
@@ -117,7 +176,7 @@ impl Chain {
             return Err(TrustError::NoFirst(root.version()));
         }
         root.verify(&RustCrypto).map_err(refused(1))?;
-        Ok(Chain { roots: vec![bytes], newest: 1 })
+        Ok(Chain { roots: vec![bytes], newest: 1, revocation: None })
     }
 
     fn append(mut self, version: u64, bytes: Bytes) -> Result<Chain, TrustError> {
@@ -127,8 +186,47 @@ impl Chain {
         self.roots.push(bytes);
         Ok(self)
     }
+
+    /// Puts a revocation in force. The role that signed it may have been
+    /// given other keys since: what it took away stays away.
+    fn revoke(mut self, version: u64, bytes: Bytes) -> Result<Chain, TrustError> {
+        let mut refused = None;
+        for (root, document) in self.roots.iter().enumerate().rev() {
+            match verify(document, &bytes, |_| ()) {
+                Ok(()) => {
+                    self.revocation = Some(Revoked { version, bytes, root });
+                    return Ok(self);
+                }
+                // The newest root's word is the one to tell.
+                Err(refusal) => refused = refused.or(Some(refusal)),
+            }
+        }
+        let refusal = refused.unwrap_or(Refusal::RoleMissing);
+        Err(TrustError::Refused { name: REVOCATION, version, refusal })
+    }
+
+    /// Checks that a revocation may follow the one in force: signed under
+    /// the newest root document, with a higher number and every entry.
+    fn check_revocation(&self, bytes: &[u8]) -> Result<u64, TrustError> {
+        let refused = |refusal| TrustError::Refused { name: REVOCATION, version: 0, refusal };
+        let offered = verify(self.root(), bytes, |revocation| revocation.version()).map_err(refused)?;
+        let newest = self.revocation_version();
+        if offered <= newest {
+            return Err(TrustError::OutOfTurn { name: REVOCATION, offered, newest });
+        }
+        let contains = self.ask(|trust| {
+            let Some(held) = trust.revocation else { return Ok(true) };
+            Ok(trust.root.revocation(bytes, &RustCrypto)?.contains(held))
+        });
+        if contains.map_err(refused)? { Ok(offered) } else { Err(TrustError::Forgets { offered, newest }) }
+    }
 }
 
+fn verify<T>(root: &[u8], bytes: &[u8], read: impl FnOnce(&Revocation<'_>) -> T) -> Result<T, Refusal> {
+    Root::decode(root)?.revocation(bytes, &RustCrypto).map(|revocation| read(&revocation))
+}
+
+const REVOCATION: &str = TrustKind::Revocation.name();
 const ROOT: &str = TrustKind::Root.name();
 
 /// The chain that is in force, and one publisher at a time.
@@ -208,13 +306,51 @@ impl Pipeline {
             return Err(TrustError::OutOfTurn { name: ROOT, offered: version, newest: chain.newest });
         }
         Chain::clone(&chain).append(version, bytes.clone())?;
-        let (published_by, kind) = (by.to_owned(), TrustKind::Root);
+        self.keep(TrustKind::Root, version, bytes, by, now).await?;
+        Ok(version)
+    }
+
+    /// Publishes a revocation: verified under the newest root document,
+    /// durable, then in force. Returns its number. The same document again
+    /// changes nothing.
+    pub async fn publish_revocation(&self, bytes: Bytes, by: &str, now: Time) -> Result<u64, TrustError> {
+        let _one = self.live().publishing.lock().await;
+        let chain = self.trust();
+        if chain.revocation() == Some(&bytes) {
+            return Ok(chain.revocation_version());
+        }
+        let version = match chain.check_revocation(&bytes) {
+            Ok(version) => version,
+            // Whoever repeats an old one learns whether it is that one.
+            Err(TrustError::OutOfTurn { name, offered, newest }) => {
+                let known = self.store().trust_document(TrustKind::Revocation, offered).await?;
+                return match known {
+                    Some(known) if known.bytes == bytes => Ok(offered),
+                    Some(_) => Err(TrustError::Taken { name, version: offered }),
+                    None => Err(TrustError::OutOfTurn { name, offered, newest }),
+                };
+            }
+            Err(other) => return Err(other),
+        };
+        self.keep(TrustKind::Revocation, version, bytes, by, now).await?;
+        Ok(version)
+    }
+
+    async fn keep(
+        &self,
+        kind: TrustKind,
+        version: u64,
+        bytes: Bytes,
+        by: &str,
+        now: Time,
+    ) -> Result<(), TrustError> {
+        let published_by = by.to_owned();
         let document = TrustDocument { kind, version, bytes, published_by, published: now };
         self.store().insert_trust_document(document).await?;
         // Durable from here on. If we crash now, the next start reads the
         // same chain; the same call does it below.
         self.reload(now).await?;
-        Ok(version)
+        Ok(())
     }
 }
 

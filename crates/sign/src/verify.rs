@@ -20,6 +20,7 @@ use crate::error::PipelineError;
 use crate::gate::{self, GateRefusal, Said};
 use crate::pipeline::detected;
 use crate::spool;
+use crate::trust::Chain;
 
 /// What a verified envelope says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,13 +56,13 @@ enum Run {
     Finished { verified: Verified, parts: Vec<(String, Tree, String)> },
 }
 
-/// Verifies an envelope against the product and root, and its payloads in
+/// Verifies an envelope against product, root and revocation, and its payloads in
 /// the store; then asks the gate what it asks of an order, but for what
 /// only an order has.
 pub async fn verify_release(
     store: &dyn Store,
     product: &Product,
-    root: &[u8],
+    trust: &Chain,
     latest: Option<&Release>,
     envelope: &[u8],
 ) -> Result<Verified, PipelineError> {
@@ -75,7 +76,7 @@ pub async fn verify_release(
     // Each run fetches one payload more than the one before; a procedure
     // starts again at its first command, so nothing is remembered between.
     loop {
-        let run = device::ask(product, root, floors, |device| {
+        let run = device::ask(product, trust, floors, |device| {
             let admitted = firmseal_core::admit(envelope, device, &RustCrypto)?;
             dry_run(&admitted, device, &payloads)
         })?;

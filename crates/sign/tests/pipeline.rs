@@ -154,8 +154,8 @@ async fn a_release_verifies_like_one_from_elsewhere() {
     let release = bench.sign(&order).await.unwrap().release;
     let product = bench.store.product(&order.product).await.unwrap();
     let envelope = bench.store.read_all(&release.envelope, 1 << 16).await.unwrap();
-    let root = bench.pipeline.root();
-    let verify = |latest| verify_release(&bench.store, &product, &root, latest, &envelope);
+    let trust = bench.pipeline.trust();
+    let verify = |latest| verify_release(&bench.store, &product, &trust, latest, &envelope);
     let verified = verify(None).await.unwrap();
     assert_eq!(verified.components, release.components);
     assert_eq!((verified.sequence, verified.manifest), (release.sequence, release.manifest));

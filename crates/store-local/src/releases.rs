@@ -162,6 +162,9 @@ pub(crate) fn set_state(connection: &Connection, id: ReleaseId, state: ReleaseSt
     let allowed = match (now, state) {
         (ReleaseState::Signed, ReleaseState::Verified) => true,
         (ReleaseState::Signed | ReleaseState::Verified, ReleaseState::Withdrawn) => true,
+        (ReleaseState::Signed | ReleaseState::Verified | ReleaseState::Withdrawn, ReleaseState::Revoked) => {
+            true
+        }
         (now, next) if now == next => return Ok(()),
         _ => false,
     };

@@ -71,8 +71,8 @@ pub trait Registry: Send + Sync {
         page: Page<ReleaseId>,
     ) -> Result<Vec<Release>, StoreError>;
 
-    /// Brings a release into a state: signed to verified, and either to
-    /// withdrawn. The state it has already is `Ok`; every other way is a
+    /// Brings a release into a state: signed to verified, either to
+    /// withdrawn, and all three to revoked. The state it has already is `Ok`; every other way is a
     /// conflict.
     async fn set_release_state(&self, id: ReleaseId, state: ReleaseState) -> Result<(), StoreError>;
 }

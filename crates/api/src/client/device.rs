@@ -34,6 +34,11 @@ impl DeviceClient<'_> {
         self.0.call(Method::POST, "/v1/reports", Some(reports)).await
     }
 
+    /// The newest revocation; not found where there is none.
+    pub async fn revocation(&self) -> Result<Bytes, ClientError> {
+        self.0.document("/v1/revocation").await
+    }
+
     /// A version of the root document.
     pub async fn root(&self, version: u64) -> Result<Bytes, ClientError> {
         self.0.document(&format!("/v1/roots/{version}")).await

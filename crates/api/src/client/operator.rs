@@ -12,7 +12,7 @@ use crate::enrolment::{CreateToken, Token, TokenRecord};
 use crate::fleet::{CreateRollout, Device, DeviceReport, Outcome, Rollout};
 use crate::registry::{Artifact, CreateUpload, Product, Upload};
 use crate::signing::{CreateRelease, Release};
-use crate::trust::PublishedRoot;
+use crate::trust::{PublishedRevocation, PublishedRoot};
 use crate::{BYTES_TYPE, ENVELOPE_TYPE, IDEMPOTENCY_KEY, ROOT_TYPE, UPLOAD_OFFSET};
 
 /// The calls of an operator, with a token or a client certificate.
@@ -132,6 +132,16 @@ impl OperatorClient<'_> {
     /// document again changes nothing.
     pub async fn publish_root(&self, document: Bytes) -> Result<PublishedRoot, ClientError> {
         self.publish("/v1/roots", document).await
+    }
+
+    /// Publishes a revocation. The same document again changes nothing.
+    pub async fn publish_revocation(&self, document: Bytes) -> Result<PublishedRevocation, ClientError> {
+        self.publish("/v1/revocations", document).await
+    }
+
+    /// The newest revocation; not found where there is none.
+    pub async fn revocation(&self) -> Result<Bytes, ClientError> {
+        self.0.document("/v1/revocation").await
     }
 
     async fn publish<T: serde::de::DeserializeOwned>(

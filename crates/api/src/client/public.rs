@@ -31,6 +31,11 @@ impl PublicClient<'_> {
         self.0.document(&format!("/v1/releases/{release}/envelope")).await
     }
 
+    /// The newest revocation; not found where there is none.
+    pub async fn revocation(&self) -> Result<Bytes, ClientError> {
+        self.0.document("/v1/revocation").await
+    }
+
     /// A version of the root document.
     pub async fn root(&self, version: u64) -> Result<Bytes, ClientError> {
         self.0.document(&format!("/v1/roots/{version}")).await

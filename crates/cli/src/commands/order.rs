@@ -133,10 +133,15 @@ impl Order {
         };
         output.note(format_args!("idempotency key {key}"));
         let release = client.operator().create_release(&key, &wish).await?;
-        if release.state == ReleaseState::Withdrawn {
-            output.note(
-                "this release was made before and withdrawn; a new one needs another --idempotency-key",
-            );
+        let gone = match release.state {
+            ReleaseState::Withdrawn => Some("withdrawn"),
+            ReleaseState::Revoked => Some("revoked"),
+            ReleaseState::Signed | ReleaseState::Verified => None,
+        };
+        if let Some(gone) = gone {
+            output.note(format_args!(
+                "this release was made before and {gone}; a new one needs another --idempotency-key"
+            ));
         }
         output.value(&Made { idempotency_key: &key, release: &release }, || print(&release).print())
     }

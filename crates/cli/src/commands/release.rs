@@ -212,6 +212,7 @@ fn state(state: ReleaseState) -> &'static str {
         ReleaseState::Signed => "signed",
         ReleaseState::Verified => "verified",
         ReleaseState::Withdrawn => "withdrawn",
+        ReleaseState::Revoked => "revoked",
     }
 }
 

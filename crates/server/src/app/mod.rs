@@ -58,6 +58,9 @@ pub(crate) struct App {
     pub(crate) catalog: Catalog,
     pub(crate) presence: Presence,
     pub(crate) readiness: Readiness,
+    /// One change at a time of which rollouts there are: a revocation that
+    /// comes in meanwhile must find them all.
+    pub(crate) rollouts: tokio::sync::Mutex<()>,
 }
 
 impl App {

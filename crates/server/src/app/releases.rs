@@ -53,6 +53,7 @@ impl From<PipelineError> for ApiError {
             },
             PipelineError::NoArtifactKey { .. }
             | PipelineError::NoReleaseKey(_)
+            | PipelineError::KeyRevoked { .. }
             | PipelineError::KeyUnfit(_) => {
                 ApiError::Refused { why, hint: hint("an administrator configures keys for the product") }
             }
@@ -207,9 +208,9 @@ impl App {
         let latest = self.store.latest_release(&product.id).await?;
         // A device that runs the latest release is the one that must accept
         // this.
-        let root = self.pipeline.root();
+        let trust = self.pipeline.trust();
         let verified =
-            verify_release(self.store.as_ref(), &product, &root, latest.as_ref(), envelope).await?;
+            verify_release(self.store.as_ref(), &product, &trust, latest.as_ref(), envelope).await?;
         let channel: ChannelName =
             verified.channel.parse().map_err(|err: firmseal_manifest::WordError| ApiError::Refused {
                 why: err.to_string(),

@@ -1,7 +1,7 @@
 //! Rollouts and devices: what the fleet's operators do.
 
 use firmseal_api::fleet::{CreateRollout, Outcome};
-use firmseal_fleet::{Device, DeviceState, ReleaseState, Rollout, RolloutState};
+use firmseal_fleet::{Device, DeviceState, Release, ReleaseState, Rollout, RolloutState};
 use firmseal_manifest::{DeviceId, ReleaseId, RolloutId};
 use firmseal_store::Page;
 
@@ -15,7 +15,9 @@ impl App {
         creator: &str,
         wish: CreateRollout,
     ) -> Result<Rollout, ApiError> {
+        let _one = self.rollouts.lock().await;
         let release = self.store.release(wish.release).await?;
+        self.check_not_revoked(&release).await?;
         if release.state != ReleaseState::Verified {
             return Err(ApiError::Conflict(format!(
                 "release {} is not verified: only a release that this server verified is offered",
@@ -53,11 +55,29 @@ impl App {
         id: RolloutId,
         state: RolloutState,
     ) -> Result<Rollout, ApiError> {
+        let _one = self.rollouts.lock().await;
+        if state == RolloutState::Active {
+            let release = self.store.rollout(id).await?.release;
+            self.check_not_revoked(&self.store.release(release).await?).await?;
+        }
         self.store.set_rollout_state(id, state).await?;
         // Durable from here on; if we crash now, start-up reads it back.
         self.catalog.refresh(self.store.as_ref()).await?;
         tracing::info!(rollout = %id, ?state, operator, "rollout changed");
         Ok(self.store.rollout(id).await?)
+    }
+
+    /// Refuses a release that was revoked, marked yet or not: one that was
+    /// being signed while the revocation came in is not.
+    async fn check_not_revoked(&self, release: &Release) -> Result<(), ApiError> {
+        if release.state == ReleaseState::Revoked || self.is_revoked(release).await? {
+            let version = self.pipeline.trust().revocation_version();
+            return Err(ApiError::Refused {
+                why: format!("release {} was revoked (revocation {version})", release.id),
+                hint: "devices refuse it; sign a new release with a key that was not revoked".to_owned(),
+            });
+        }
+        Ok(())
     }
 
     /// Each device's newest report of a rollout, by device.

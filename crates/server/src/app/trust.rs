@@ -1,8 +1,14 @@
-//! Trust documents: published, served, in force.
+//! Trust documents: published, in force, and carried out on what was
+//! released before.
 
 use bytes::Bytes;
-use firmseal_api::trust::PublishedRoot;
+use firmseal_api::trust::{PublishedRevocation, PublishedRoot};
+use firmseal_core::limits::ENVELOPE_MAX;
+use firmseal_fleet::{Release, ReleaseState, RolloutState};
+use firmseal_manifest::{ReleaseId, RolloutId};
 use firmseal_sign::TrustError;
+use firmseal_store::Page;
+use firmseal_store::page::PAGE_MAX;
 
 use super::App;
 use crate::error::ApiError;
@@ -14,15 +20,25 @@ impl From<TrustError> for ApiError {
         match err {
             TrustError::Store(err) => err.into(),
             TrustError::Refused { .. } => {
-                refused("nothing was published; the newest document and its roles say who must sign")
+                refused("nothing was published; the newest root document and its roles say who must sign")
             }
             TrustError::Taken { .. } => ApiError::Conflict(why),
             TrustError::OutOfTurn { .. } => {
                 refused("nothing was published; publish one document after another")
             }
+            TrustError::Forgets { .. } => {
+                refused("nothing was published; `firmseal revoke` carries the entries on by itself")
+            }
             TrustError::NoFirst(_) | TrustError::OtherAnchor(_) => ApiError::Internal(why),
         }
     }
+}
+
+/// What a revocation did here.
+#[derive(Debug, Default)]
+pub(crate) struct Enforced {
+    releases: Vec<ReleaseId>,
+    rollouts: Vec<RolloutId>,
 }
 
 impl App {
@@ -31,6 +47,81 @@ impl App {
     pub(crate) async fn publish_root(&self, operator: &str, bytes: Bytes) -> Result<PublishedRoot, ApiError> {
         let version = self.pipeline.publish_root(bytes, operator, self.clock.now()).await?;
         tracing::info!(version, operator, "root document published");
-        Ok(PublishedRoot { version })
+        let revocation_stands = self.pipeline.trust().revocation_stands();
+        Ok(PublishedRoot { version, revocation_stands })
+    }
+
+    /// Publishes a revocation. When this returns it is durable, rollouts of
+    /// what it takes away are halted, and those releases are marked.
+    pub(crate) async fn publish_revocation(
+        &self,
+        operator: &str,
+        bytes: Bytes,
+    ) -> Result<PublishedRevocation, ApiError> {
+        let version = self.pipeline.publish_revocation(bytes, operator, self.clock.now()).await?;
+        tracing::warn!(version, operator, "revocation published");
+        // Durable from here on. If we crash now, the next start carries it
+        // out; the same call does it below.
+        let Enforced { releases, rollouts } = self.enforce_revocation().await?;
+        Ok(PublishedRevocation { version, releases, rollouts })
+    }
+
+    /// Brings registry and rollouts into line with the newest revocation.
+    /// What is in line already is left alone.
+    pub(crate) async fn enforce_revocation(&self) -> Result<Enforced, ApiError> {
+        let mut enforced = Enforced::default();
+        if self.pipeline.trust().revocation().is_none() {
+            return Ok(enforced);
+        }
+        // No rollout begins between the look and the mark. Those that begin
+        // later are looked at when they do.
+        let one = self.rollouts.lock().await;
+        // First what is being offered: the registry may be long.
+        for rollout in self.store.active_rollouts().await? {
+            let release = self.store.release(rollout.release).await?;
+            if self.mark_if_revoked(&release, &mut enforced).await? {
+                self.store.set_rollout_state(rollout.id, RolloutState::Halted).await?;
+                tracing::warn!(rollout = %rollout.id, release = %release.id, "rollout of a revoked release halted");
+                enforced.rollouts.push(rollout.id);
+            }
+        }
+        self.catalog.refresh(self.store.as_ref()).await?;
+        drop(one);
+        let mut page = Page::first(PAGE_MAX);
+        loop {
+            let releases = self.store.releases(None, page).await?;
+            let Some(last) = releases.last().map(|release| release.id) else { return Ok(enforced) };
+            for release in &releases {
+                self.mark_if_revoked(release, &mut enforced).await?;
+            }
+            page = Page::after(last, PAGE_MAX);
+        }
+    }
+
+    async fn mark_if_revoked(&self, release: &Release, enforced: &mut Enforced) -> Result<bool, ApiError> {
+        if release.state == ReleaseState::Revoked {
+            return Ok(true);
+        }
+        if !self.is_revoked(release).await? {
+            return Ok(false);
+        }
+        self.store.set_release_state(release.id, ReleaseState::Revoked).await?;
+        tracing::warn!(release = %release.id, product = %release.product, version = %release.version, "release revoked");
+        enforced.releases.push(release.id);
+        Ok(true)
+    }
+
+    /// Whether the newest revocation takes a release away.
+    pub(crate) async fn is_revoked(&self, release: &Release) -> Result<bool, ApiError> {
+        let trust = self.pipeline.trust();
+        if trust.revokes_release(&release.manifest) {
+            return Ok(true);
+        }
+        if !trust.revokes_keys() {
+            return Ok(false);
+        }
+        let product = self.store.product(&release.product).await?;
+        let envelope = self.store.read_all(&release.envelope, ENVELOPE_MAX as u64).await?;
+        Ok(trust.takes_away(&product, &release.manifest, &envelope))
     }
 }

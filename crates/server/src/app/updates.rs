@@ -40,10 +40,11 @@ impl App {
         let label = if news { "news" } else { "nothing_new" };
         self.metrics.polls.get_or_create(&Outcome { outcome: label }).inc();
         let offer = offer.and_then(|offer| self.offer_out(&known, offer));
+        let trust = self.pipeline.trust();
         Ok(PollAnswer {
             offer,
-            root_version: self.pipeline.trust().root_version(),
-            revocation_version: 0,
+            root_version: trust.root_version(),
+            revocation_version: trust.revocation_version(),
             poll_after: self.limits.poll_seconds,
         })
     }

@@ -7,5 +7,6 @@ mod chain;
 mod devices;
 mod doors;
 mod hostile;
+mod revocation;
 mod routes;
 mod trust;

@@ -133,7 +133,7 @@ async fn of_many_at_once_one_wins(engine: &dyn Engine) {
 }
 
 async fn states_go_one_way(engine: &dyn Engine) {
-    use ReleaseState::{Signed, Verified, Withdrawn};
+    use ReleaseState::{Revoked, Signed, Verified, Withdrawn};
     let store = engine.fresh().await;
     let first = samples::release(&*store, "gateway", "1.0.0", 1).await;
     not_found(store.set_release_state(first.id, Verified).await);
@@ -147,9 +147,13 @@ async fn states_go_one_way(engine: &dyn Engine) {
     conflict(store.set_release_state(first.id, Verified).await);
     conflict(store.set_release_state(first.id, Signed).await);
     assert_eq!(store.release(first.id).await.unwrap().state, Withdrawn);
+    store.set_release_state(first.id, Revoked).await.unwrap();
+    for state in [Signed, Verified, Withdrawn] {
+        conflict(store.set_release_state(first.id, state).await);
+    }
     // Sending the insert again does not bring it back.
     store.insert_release(first.clone()).await.unwrap();
-    assert_eq!(store.release(first.id).await.unwrap().state, Withdrawn);
+    assert_eq!(store.release(first.id).await.unwrap().state, Revoked);
 }
 
 async fn pages_cover_everything_once(engine: &dyn Engine) {
