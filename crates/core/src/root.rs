@@ -115,7 +115,10 @@ impl<'a> List<'a> {
         Ok(List { items, count })
     }
 
-    fn iter<T>(&self, item: impl Fn(&mut Reader<'a>) -> Result<T, Refusal>) -> impl Iterator<Item = T> {
+    fn iter<T, F>(&self, item: F) -> impl Iterator<Item = T> + use<'a, T, F>
+    where
+        F: Fn(&mut Reader<'a>) -> Result<T, Refusal>,
+    {
         let mut reader = self.items.clone();
         (0..self.count).map_while(move |_| item(&mut reader).ok())
     }
@@ -292,8 +295,18 @@ impl<'a> Root<'a> {
         general
     }
 
+    /// What it says of demands, in order, each with the products it says it
+    /// of; `None` for all the others.
+    pub fn demand_entries(
+        &self,
+    ) -> impl Iterator<Item = (Demands, Option<impl Iterator<Item = &'a str> + use<'a>>)> {
+        self.demands
+            .iter(read_demands)
+            .map(|(demands, products)| (demands, products.map(|products| products.iter(Reader::text))))
+    }
+
     /// The logs that were closed.
-    pub fn closed_logs(&self) -> impl Iterator<Item = ClosedLog<'a>> {
+    pub fn closed_logs(&self) -> impl Iterator<Item = ClosedLog<'a>> + use<'a> {
         self.closed.iter(read_closed)
     }
 
@@ -302,7 +315,12 @@ impl<'a> Root<'a> {
     /// signed a release with the highest number there is (TUF 1.0.34
     /// §1.5.2, fast-forward).
     pub fn sequence_reset(&self, product: &str) -> Option<u64> {
-        self.resets.iter(read_reset).find(|(own, _)| *own == product).map(|(_, sequence)| sequence)
+        self.sequence_resets().find(|(own, _)| *own == product).map(|(_, sequence)| sequence)
+    }
+
+    /// Every product whose floors it lowers, in order.
+    pub fn sequence_resets(&self) -> impl Iterator<Item = (&'a str, u64)> + use<'a> {
+        self.resets.iter(read_reset)
     }
 
     /// All role entries, in order.
