@@ -6,6 +6,7 @@
 //! ever signed.
 
 pub mod freshness;
+pub mod read;
 pub mod revocation;
 pub mod root;
 

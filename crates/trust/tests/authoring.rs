@@ -138,6 +138,8 @@ proptest! {
         let said = [said.proof, said.approvals, said.delegation, said.owner];
         prop_assert_eq!(said, demands.unwrap_or_default());
         prop_assert_eq!(root.sequence_reset("gateway"), Some(version));
+        let read = RootSpec::of(&root).unwrap();
+        prop_assert_eq!(read.assemble().unwrap(), unsigned, "the same body, byte for byte");
         for (entry, spec) in root.roles().zip(&roles) {
             prop_assert_eq!((entry.role(), entry.threshold() as u64), (spec.role, spec.threshold));
             let names: Vec<&str> = spec.holders.iter().map(|holder| holder.name.as_str()).collect();
