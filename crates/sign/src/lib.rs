@@ -6,21 +6,25 @@
 //! anybody sees it. The server and the offline command line run the same
 //! code over the same storage contracts; there is no second way to sign.
 
+mod component;
 pub mod device;
 pub mod error;
 pub mod gate;
+pub mod keys;
 pub mod order;
 pub mod pipeline;
 pub mod request_key;
 pub mod revoked;
+mod sealing;
 mod spool;
 pub mod trust;
 pub mod verify;
 
 pub use error::PipelineError;
 pub use gate::GateRefusal;
+pub use keys::Keys;
 pub use order::{Order, OrderedComponent, Requester};
-pub use pipeline::{Keys, Pipeline, Signed};
+pub use pipeline::{Pipeline, Signed};
 pub use request_key::RequestKey;
 pub use trust::{Chain, TrustError};
 pub use verify::verify_release;

@@ -9,7 +9,8 @@ use firmseal_manifest::Digest;
 
 use crate::device::{self, Floors};
 use crate::error::PipelineError;
-use crate::pipeline::{Keys, Pipeline};
+use crate::keys::Keys;
+use crate::pipeline::Pipeline;
 use crate::trust::Chain;
 
 impl Chain {
@@ -68,7 +69,7 @@ impl Pipeline {
     /// as an entry in the log.
     pub(crate) fn check_revoked(&self, keys: &Keys) -> Result<(), PipelineError> {
         let trust = self.trust();
-        for signer in keys.release.iter().chain(&keys.artifact) {
+        for signer in keys.signers() {
             let key = signer.public_key().id();
             if let Some(version) = trust.revokes_key(&key) {
                 return Err(PipelineError::KeyRevoked { key, version });

@@ -15,10 +15,10 @@ use firmseal_manifest::{ArtifactId, BlockSize, Digest, PayloadTree, ids, payload
 use firmseal_store::{Store, StoreError};
 use semver::Version;
 
+use crate::component::detected;
 use crate::device::{self, Floors};
 use crate::error::PipelineError;
 use crate::gate::{self, GateRefusal, Said};
-use crate::pipeline::detected;
 use crate::spool;
 use crate::trust::Chain;
 
