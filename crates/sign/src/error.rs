@@ -9,6 +9,7 @@ use firmseal_manifest::{AuthorError, KeyError, RequestId};
 use firmseal_store::StoreError;
 
 use crate::gate::GateRefusal;
+use crate::proofs::ProofError;
 
 /// Why an order did not become a release, and who can do something about it.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +46,15 @@ pub enum PipelineError {
         /// The revocation that says so.
         version: u64,
     },
+    /// Proofs are demanded, and nobody is there to witness.
+    #[error(
+        "the root document demands that the log proves releases of product `{0}`, and no witnesses are \
+         configured here; name them in signing.toml"
+    )]
+    NoWitnesses(String),
+    /// The intent is logged and not witnessed, so nothing was signed.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
     /// The same request is being carried out.
     #[error("signing request {0} is being carried out; ask again for its result")]
     InFlight(RequestId),

@@ -17,7 +17,9 @@ use crate::error::PipelineError;
 use crate::gate::{self, GateRefusal};
 use crate::keys::Keys;
 use crate::order::Order;
+use crate::proofs::Proofs;
 use crate::request_key::RequestKey;
+use crate::sealing::Grounds;
 use crate::trust::Live;
 
 /// How long a request stays claimed when its worker is never heard of
@@ -28,6 +30,7 @@ const LEASE: Duration = Duration::from_secs(15 * 60);
 pub struct Pipeline {
     store: Arc<dyn Store>,
     log: Arc<dyn DynLog>,
+    proofs: Option<Arc<dyn Proofs>>,
     trust: Live,
     default: Keys,
     products: HashMap<ProductId, Keys>,
@@ -51,12 +54,27 @@ impl Pipeline {
     /// signs for every product without keys of its own.
     pub fn new(store: Arc<dyn Store>, log: Arc<dyn DynLog>, root: Vec<u8>, default: Keys) -> Pipeline {
         let trust = Live::anchored(root);
-        Pipeline { store, log, trust, default, products: HashMap::new(), turns: Mutex::default() }
+        Pipeline {
+            store,
+            log,
+            proofs: None,
+            trust,
+            default,
+            products: HashMap::new(),
+            turns: Mutex::default(),
+        }
     }
 
     /// Gives a product keys of its own.
     pub fn with_keys(mut self, product: ProductId, keys: Keys) -> Pipeline {
         self.products.insert(product, keys);
+        self
+    }
+
+    /// Gives the log witnesses: releases of products whose root demands it
+    /// carry a birth proof.
+    pub fn with_proofs(mut self, proofs: Arc<dyn Proofs>) -> Pipeline {
+        self.proofs = Some(proofs);
         self
     }
 
@@ -70,6 +88,10 @@ impl Pipeline {
 
     pub(crate) fn log(&self) -> &dyn DynLog {
         &*self.log
+    }
+
+    pub(crate) fn proofs(&self) -> Option<&dyn Proofs> {
+        self.proofs.as_deref()
     }
 
     /// The keys that sign for a product.
@@ -138,6 +160,7 @@ impl Pipeline {
         }
         keys.check(&product)?;
         self.check_revoked(keys)?;
+        let demands = self.demands(&order.product)?;
 
         let known = self.store.release_of_version(&order.product, &order.channel, &order.version).await?;
         if known.is_some() {
@@ -166,7 +189,8 @@ impl Pipeline {
         }
         let manifest = spec(order, &product, sequence, &prepared).assemble()?;
         let leaves = prepared.iter().filter_map(|component| component.leaf).collect();
-        let (envelope, log_index) = self.sign(order, &manifest, leaves, keys).await?;
+        let grounds = Grounds { leaves, statements: vec![] };
+        let (envelope, log_index) = self.seal(order, demands, &manifest, grounds, keys).await?;
 
         // A device just below this release must accept it; the answer comes
         // from the same code that devices run.

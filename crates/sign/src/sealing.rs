@@ -1,7 +1,11 @@
 //! Sealing: from a manifest to an envelope that devices accept.
 
+use firmseal_core::{Demands, Root};
 use firmseal_keys::{DynSigner, Logged, SignError, Signer};
-use firmseal_manifest::{Digest, Intent, PublicKey, Purpose, Signature, Tbs, UnsignedManifest};
+use firmseal_manifest::{
+    Digest, Evidence, Intent, ProductId, PublicKey, Purpose, Signature, SignedStatement, Tbs,
+    UnsignedManifest,
+};
 
 use crate::error::PipelineError;
 use crate::gate;
@@ -9,37 +13,75 @@ use crate::keys::Keys;
 use crate::order::Order;
 use crate::pipeline::Pipeline;
 
+/// What a manifest is sealed with, beside the keys.
+pub(crate) struct Grounds {
+    /// The leaves of the images' own signings.
+    pub(crate) leaves: Vec<Digest>,
+    /// What people agreed to.
+    pub(crate) statements: Vec<SignedStatement>,
+}
+
 impl Pipeline {
-    /// Logs the intent and signs the manifest with every release key.
-    pub(crate) async fn sign(
+    /// What the root in force demands of a product's releases. What cannot
+    /// be met here is said before any key is used.
+    pub(crate) fn demands(&self, product: &ProductId) -> Result<Demands, PipelineError> {
+        let root = self.root();
+        let demands = Root::decode(&root)?.demands(product.as_str());
+        match demands.proof && self.proofs().is_none() {
+            true => Err(PipelineError::NoWitnesses(product.to_string())),
+            false => Ok(demands),
+        }
+    }
+
+    /// Logs the intent, has it witnessed where that is demanded, and signs
+    /// the manifest with every release key.
+    pub(crate) async fn seal(
         &self,
         order: &Order,
+        demands: Demands,
         manifest: &UnsignedManifest,
-        leaves: Vec<Digest>,
+        grounds: Grounds,
         keys: &Keys,
     ) -> Result<(Vec<u8>, u64), PipelineError> {
         let mut ids: Vec<_> = keys.release.iter().map(|signer| signer.public_key().id()).collect();
         ids.sort();
+        let mut statements: Vec<_> =
+            grounds.statements.iter().map(|signed| signed.statement.digest()).collect();
+        statements.sort();
         let intent = Intent {
             purpose: Purpose::Release,
             subject: manifest.digest(),
             keys: ids,
             delegation: None,
-            statements: Vec::new(),
+            statements,
             requester: order.requester.credential,
             policy: gate::policy(),
-            context: leaves,
+            context: grounds.leaves,
         };
-        let (mut signatures, mut first): (Vec<(&PublicKey, Signature)>, _) = (Vec::new(), None);
+        // Every use of a key has an entry of its own.
+        let mut tokens = Vec::with_capacity(keys.release.len());
         for signer in &keys.release {
-            // Every use of a key has an entry of its own.
-            let logged = Logged::append(self.log(), intent.clone()).await?;
-            let index = *first.get_or_insert(logged.index());
-            debug_assert!(index <= logged.index());
+            tokens.push((signer, Logged::append(self.log(), intent.clone()).await?));
+        }
+        // All entries are the same leaf; the envelope proves the first.
+        let index = tokens.first().map_or(0, |(_, logged)| logged.index());
+        // Witnesses come before keys: if they stay away, or know another log
+        // than this one, nothing was signed that they have not seen.
+        let proof = match (demands.proof, self.proofs()) {
+            (true, Some(proofs)) => Some(proofs.prove(index).await?),
+            _ => None,
+        };
+        let mut signatures: Vec<(&PublicKey, Signature)> = Vec::with_capacity(tokens.len());
+        for (signer, logged) in tokens {
             let key = signer.public_key();
             signatures.push((key, checked(&**signer, logged, manifest.to_be_signed(key)?).await?));
         }
-        Ok((manifest.seal(&signatures)?, first.unwrap_or_default()))
+        let evidence = (demands.proof || demands.approvals || demands.owner).then(|| Evidence {
+            intent: Some(intent),
+            statements: grounds.statements,
+            proof,
+        });
+        Ok((manifest.seal_with(&signatures, None, evidence.as_ref())?, index))
     }
 }
 

@@ -37,7 +37,7 @@ impl From<PipelineError> for ApiError {
         let hint = |hint: &str| hint.to_owned();
         match err {
             PipelineError::Store(err) => err.into(),
-            PipelineError::InFlight(_) => ApiError::Busy(why),
+            PipelineError::InFlight(_) | PipelineError::Proof(_) => ApiError::Busy(why),
             PipelineError::KeyReused(_) | PipelineError::Gate(GateRefusal::VersionExists { .. }) => {
                 ApiError::Conflict(why)
             }
@@ -54,6 +54,7 @@ impl From<PipelineError> for ApiError {
             PipelineError::NoArtifactKey { .. }
             | PipelineError::NoReleaseKey(_)
             | PipelineError::KeyRevoked { .. }
+            | PipelineError::NoWitnesses(_)
             | PipelineError::KeyUnfit(_) => {
                 ApiError::Refused { why, hint: hint("an administrator configures keys for the product") }
             }
