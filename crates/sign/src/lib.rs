@@ -26,7 +26,7 @@ pub use gate::GateRefusal;
 pub use keys::Keys;
 pub use order::{Order, OrderedComponent, Requester};
 pub use pipeline::{Pipeline, Signed};
-pub use proofs::{ProofError, Proofs, Proving};
+pub use proofs::{ProofError, Proofs, Proving, Standing};
 pub use request_key::RequestKey;
 pub use trust::{Chain, TrustError};
 pub use verify::verify_release;

@@ -172,6 +172,9 @@ impl Pipeline {
         for (ordered, component) in order.components.iter().zip(&product.components) {
             examined.push(self.examine(order, &product, component, ordered, keys).await?);
         }
+        if let Some(proofs) = self.proofs() {
+            proofs.stand().await?;
+        }
         // From here on keys are used. Somebody else may be signing for this
         // product through another pipeline, in a process of their own: the
         // store lets one of us at it. The other has used no key, and comes

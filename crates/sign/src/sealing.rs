@@ -76,7 +76,7 @@ impl Pipeline {
             let key = signer.public_key();
             signatures.push((key, checked(&**signer, logged, manifest.to_be_signed(key)?).await?));
         }
-        let evidence = (demands.proof || demands.approvals || demands.owner).then(|| Evidence {
+        let evidence = (demands.proof || demands.approvals || demands.owner).then_some(Evidence {
             intent: Some(intent),
             statements: grounds.statements,
             proof,
