@@ -19,7 +19,7 @@ use crate::pipeline::Pipeline;
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// Devices would not follow to it.
-    #[error("devices would refuse {name} {version}: {refusal} (refusal {code})", code = refusal.code())]
+    #[error("devices would refuse this {name}{}: {refusal} (refusal {code})", numbered(*version), code = refusal.code())]
     Refused {
         /// What kind of document it is.
         name: &'static str,
@@ -65,6 +65,11 @@ pub enum TrustError {
     /// Storage.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// ` 7`, or nothing where the number could not be read.
+fn numbered(version: u64) -> String {
+    if version == 0 { String::new() } else { format!(" {version}") }
 }
 
 /// The root documents from the first to the newest, each verified under the
@@ -155,16 +160,30 @@ impl Chain {
     /// that was edited by hand must not become what releases are signed
     /// under.
     async fn read(store: &dyn Store) -> Result<Option<Chain>, TrustError> {
-        let documents = store.trust_documents(TrustKind::Root).await?;
+        let roots = store.trust_documents(TrustKind::Root).await?;
+        let revocation = store.newest_trust_document(TrustKind::Revocation).await?;
+        let roots = roots.into_iter().map(|document| document.bytes);
+        Chain::verify(roots, revocation.map(|document| document.bytes))
+    }
+
+    /// Verifies root documents, the first one first, and a revocation under
+    /// them. `None` where there is no root document.
+    pub fn verify(
+        roots: impl IntoIterator<Item = Bytes>,
+        revocation: Option<Bytes>,
+    ) -> Result<Option<Chain>, TrustError> {
         let mut chain: Option<Chain> = None;
-        for TrustDocument { version, bytes, .. } in documents {
+        for bytes in roots {
             chain = Some(match chain {
                 None => Chain::begin(bytes)?,
-                Some(chain) => chain.append(version, bytes)?,
+                Some(chain) => {
+                    let version = chain.newest.saturating_add(1);
+                    chain.append(version, bytes)?
+                }
             });
         }
-        match (chain, store.newest_trust_document(TrustKind::Revocation).await?) {
-            (Some(chain), Some(document)) => chain.revoke(document.version, document.bytes).map(Some),
+        match (chain, revocation) {
+            (Some(chain), Some(bytes)) => chain.revoke(bytes).map(Some),
             (chain, _) => Ok(chain),
         }
     }
@@ -189,11 +208,11 @@ impl Chain {
 
     /// Puts a revocation in force. The role that signed it may have been
     /// given other keys since: what it took away stays away.
-    fn revoke(mut self, version: u64, bytes: Bytes) -> Result<Chain, TrustError> {
+    fn revoke(mut self, bytes: Bytes) -> Result<Chain, TrustError> {
         let mut refused = None;
         for (root, document) in self.roots.iter().enumerate().rev() {
-            match verify(document, &bytes, |_| ()) {
-                Ok(()) => {
+            match verify(document, &bytes, |revocation| revocation.version()) {
+                Ok(version) => {
                     self.revocation = Some(Revoked { version, bytes, root });
                     return Ok(self);
                 }
@@ -202,7 +221,7 @@ impl Chain {
             }
         }
         let refusal = refused.unwrap_or(Refusal::RoleMissing);
-        Err(TrustError::Refused { name: REVOCATION, version, refusal })
+        Err(TrustError::Refused { name: REVOCATION, version: 0, refusal })
     }
 
     /// Checks that a revocation may follow the one in force: signed under

@@ -5,12 +5,16 @@
 //! it before it hands anything out, so nothing that devices would refuse is
 //! ever signed.
 
+pub mod change;
 pub mod freshness;
 pub mod read;
+pub mod retire;
 pub mod revocation;
+pub mod revoke;
 pub mod root;
 
 pub use firmseal_core::{Demands, Role};
 pub use freshness::FreshnessSpec;
 pub use revocation::{RevocationSpec, RevokedKey, UnsignedRevocation};
+pub use revoke::RevokeError;
 pub use root::{ClosedLogSpec, DemandsSpec, Holder, RoleSpec, RootError, RootSpec, UnsignedRoot};

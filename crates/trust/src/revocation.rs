@@ -91,6 +91,13 @@ impl UnsignedRevocation {
         sign1::to_be_signed(key, Context::Revocation, &self.digest())
     }
 
+    /// The document without any signature: what is handed to those who sign.
+    pub fn unsigned(&self) -> Vec<u8> {
+        let mut document = Writer::new();
+        document.array(2).bytes(&self.body).array(0);
+        document.finish()
+    }
+
     /// Puts the document together and verifies it as a device does that
     /// holds `root`.
     pub fn seal(

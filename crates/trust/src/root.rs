@@ -195,6 +195,11 @@ impl UnsignedRoot {
         sign1::to_be_signed(key, Context::Root, &self.digest())
     }
 
+    /// The document without any signature: its form is what can be read.
+    pub fn unsigned(&self) -> Result<Vec<u8>, KeyError> {
+        self.encode(&[])
+    }
+
     /// Puts a trust anchor together and verifies it against its own root
     /// role.
     pub fn seal(&self, signatures: &[(&PublicKey, Signature)]) -> Result<Vec<u8>, RootError> {

@@ -59,6 +59,10 @@ pub struct Init {
     /// The key that signs releases; made in a file for tests
     #[arg(long, value_name = "URI", value_parser = unechoed::<KeyUri>())]
     pub release_key: Option<KeyUri>,
+    /// The key that signs revocations; one is made in a file in a test place,
+    /// and a production root without it cannot take a stolen key away
+    #[arg(long, value_name = "URI", value_parser = unechoed::<KeyUri>())]
+    pub revocation_key: Option<KeyUri>,
     /// The key that signs images in formats with a signature of their own
     #[arg(long, value_name = "URI", value_parser = unechoed::<KeyUri>())]
     pub artifact_key: Option<KeyUri>,
@@ -95,6 +99,7 @@ impl Init {
             environment: World::Test,
             root_key: None,
             release_key: None,
+            revocation_key: None,
             artifact_key: None,
             secret: None,
             address: None,
@@ -127,6 +132,11 @@ impl Init {
         });
         if self.environment == World::Test {
             output.note("keys are encrypted files: for development and tests, never for production");
+        } else if self.revocation_key.is_none() {
+            output.note(
+                "the root has no revocation role: a stolen key can then be taken away by a new root only; \
+                 --revocation-key gives it one",
+            );
         }
         let directory = self.directory.display();
         let expires = match made.token_expires {
@@ -194,7 +204,9 @@ impl Init {
             return Err(CliError::new(Kind::Usage, "the server needs a name: give --host"));
         }
         let in_files = |uri: &Option<KeyUri>| uri.as_ref().is_none_or(KeyUri::is_development_only);
-        if self.environment == World::Production && (in_files(&self.root_key) || in_files(&self.release_key))
+        let revocation = self.revocation_key.as_ref().is_some_and(KeyUri::is_development_only);
+        if self.environment == World::Production
+            && (in_files(&self.root_key) || in_files(&self.release_key) || revocation)
         {
             return Err(CliError::new(Kind::Refused, "production keys live in tokens, not in files")
                 .hint("name them with --root-key and --release-key as pkcs11: URIs"));
@@ -223,8 +235,14 @@ impl Init {
             (uri, _) => Some(self.key(base, uri, "artifact", KeyAlgorithm::P256, &secret)?.1),
         };
 
+        let revocation = match (&self.revocation_key, self.environment) {
+            (None, World::Production) => None,
+            (uri, _) => Some(self.key(base, uri, "revocation", KeyAlgorithm::Ed25519, &secret)?.0),
+        };
+
         let store = LocalStore::open(&base.join(layout::STORE))?;
-        let root = self.root(&store, &*root_key, release.dyn_public_key()).await?;
+        let revocation = revocation.as_ref().map(|key| key.dyn_public_key());
+        let root = self.root(&store, &*root_key, release.dyn_public_key(), revocation).await?;
         write(&base.join(layout::ROOT), &root)?;
         let roles =
             [OperatorRole::Viewer, OperatorRole::Engineer, OperatorRole::Operator, OperatorRole::Admin]
@@ -278,8 +296,14 @@ impl Init {
 
     /// Writes and signs root document version 1. Its signing is the first
     /// entry of the log.
-    async fn root(&self, store: &LocalStore, key: &dyn DynSigner, release: &PublicKey) -> Result<Vec<u8>> {
-        for key in [key.public_key(), release] {
+    async fn root(
+        &self,
+        store: &LocalStore,
+        key: &dyn DynSigner,
+        release: &PublicKey,
+        revocation: Option<&PublicKey>,
+    ) -> Result<Vec<u8>> {
+        for key in [key.public_key(), release].into_iter().chain(revocation) {
             if let Some(name) = firmseal_keys::known::development_key(key)
                 && self.environment == World::Production
             {
@@ -303,10 +327,13 @@ impl Init {
                 World::Test => Environment::Test,
                 World::Production => Environment::Production,
             },
-            roles: vec![
+            roles: [
                 role(Role::Root, "root custodian", key.public_key()),
                 role(Role::Release, "release signer", release),
-            ],
+            ]
+            .into_iter()
+            .chain(revocation.map(|key| role(Role::Revocation, "revocation officer", key)))
+            .collect(),
             minimum_epoch: 0,
             // Said in so many words, as a production root must.
             demands: vec![DemandsSpec::NOTHING],

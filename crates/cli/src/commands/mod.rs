@@ -15,7 +15,9 @@ mod man;
 mod order;
 mod product;
 mod release;
+mod revoke;
 mod rollout;
+mod root;
 mod serve;
 mod sign;
 mod tally;
@@ -62,6 +64,12 @@ pub enum Command {
     /// Start, watch, halt and resume rollouts
     #[command(subcommand)]
     Rollout(rollout::Rollouts),
+    /// Publish and show root documents
+    #[command(subcommand)]
+    Root(root::Roots),
+    /// Take keys and releases away from devices
+    #[command(subcommand)]
+    Revoke(revoke::Revoke),
     /// Make, list and revoke operators' tokens
     #[command(subcommand)]
     Token(token::Tokens),
@@ -92,6 +100,8 @@ pub fn run(command: Command, profile: Option<&Path>, output: &Output) -> Result 
         Command::Release(command) => command.run(profile, output),
         Command::Device(command) => command.run(profile, output),
         Command::Rollout(command) => command.run(profile, output),
+        Command::Root(command) => command.run(profile, output),
+        Command::Revoke(command) => command.run(profile, output),
         Command::Token(command) => command.run(profile, output),
         Command::Verify(command) => command.run(output),
         Command::Tls(command) => command.run(output),
