@@ -22,6 +22,9 @@ use firmseal_store::StoreError;
 
 use crate::error::file;
 
+/// The intent log, relative to the directory.
+pub(crate) const INTENTS: &str = "intents.log";
+
 /// An open store directory. Whoever has it is the only process that does.
 #[derive(Debug)]
 pub(crate) struct Directory {
@@ -63,7 +66,7 @@ impl Directory {
     }
 
     pub(crate) fn intents(&self) -> PathBuf {
-        self.root.join("intents.log")
+        self.root.join(INTENTS)
     }
 
     pub(crate) fn upload(&self, id: UploadId) -> PathBuf {

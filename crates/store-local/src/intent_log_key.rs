@@ -54,6 +54,15 @@ impl LogKey {
             .ok_or_else(|| StoreError::corrupt(format!("the log's key {}", path.display())))
     }
 
+    /// The key at `path`; `None` where there is none yet.
+    pub(crate) fn look(path: &Path) -> Result<Option<VerifierKey>, StoreError> {
+        match path.try_exists().map_err(file("look for", path))? {
+            // It is there, so none is made and nothing is written.
+            true => Ok(Some(LogKey::open(path, path, false)?.verifier)),
+            false => Ok(None),
+        }
+    }
+
     /// The public half.
     pub(crate) fn verifier(&self) -> &VerifierKey {
         &self.verifier

@@ -26,6 +26,7 @@ use futures_channel::oneshot;
 
 use crate::error::{closed, file};
 use crate::frame::LEAF_MAX;
+use crate::intent_log_key::LogKey;
 use crate::intent_log_tiles::LogTiles;
 use crate::ledger::{Entry, Ledger};
 
@@ -88,6 +89,12 @@ impl IntentLog {
             .map_err(file("start the thread of", path))?;
         let thread = Mutex::new(Some(thread));
         Ok(IntentLog { inner: Arc::new(Inner { queue, durable, verifier, tiles: served, thread }) })
+    }
+
+    /// The key of the log at `path`, which may be open elsewhere; `None`
+    /// where it was never opened.
+    pub fn key_at(path: &Path) -> Result<Option<VerifierKey>, StoreError> {
+        LogKey::look(&path.with_extension("key"))
     }
 
     /// How many entries are durable.

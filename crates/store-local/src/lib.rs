@@ -41,6 +41,7 @@ use std::sync::{Arc, Mutex};
 
 use firmseal_manifest::{Digest, UploadId};
 use firmseal_store::StoreError;
+use firmseal_tlog::VerifierKey;
 use rusqlite::Connection;
 
 use crate::column::{Hash, Text};
@@ -102,6 +103,12 @@ impl LocalStore {
                 directory: Arc::new(directory),
             }),
         })
+    }
+
+    /// The key of the log of the store at `root`, which may be open
+    /// elsewhere; `None` where there is no log yet.
+    pub fn log_key(root: &Path) -> Result<Option<VerifierKey>, StoreError> {
+        IntentLog::key_at(&root.join(directory::INTENTS))
     }
 
     /// The intent log of this store.

@@ -174,6 +174,12 @@ impl Note {
         Ok(())
     }
 
+    /// The same text, with those of its lines that are wanted.
+    pub fn retained(&self, wanted: impl Fn(&NoteSignature) -> bool) -> Note {
+        let signatures = self.signatures.iter().filter(|line| wanted(line)).cloned().collect();
+        Note { text: self.text.clone(), signatures }
+    }
+
     /// What is signed.
     pub fn text(&self) -> &str {
         &self.text

@@ -11,6 +11,7 @@ mod inspect;
 mod keys;
 mod label;
 mod listing;
+mod log;
 mod man;
 mod order;
 mod product;
@@ -25,6 +26,7 @@ mod tls;
 mod token;
 mod verify;
 mod watch;
+mod witness;
 
 use std::path::Path;
 
@@ -80,6 +82,12 @@ pub enum Command {
     /// Show, convert and make certificates
     #[command(subcommand)]
     Tls(tls::Tls),
+    /// Show the log of a place
+    #[command(subcommand)]
+    Log(log::Logs),
+    /// Make, run and show a witness
+    #[command(subcommand)]
+    Witness(witness::Witnesses),
     /// Print a shell's completions
     Completions(completions::Completions),
     /// Print or write manual pages
@@ -105,6 +113,8 @@ pub fn run(command: Command, profile: Option<&Path>, output: &Output) -> Result 
         Command::Token(command) => command.run(profile, output),
         Command::Verify(command) => command.run(output),
         Command::Tls(command) => command.run(output),
+        Command::Log(command) => command.run(output),
+        Command::Witness(command) => block_on(command.run(output)),
         Command::Completions(command) => command.run(output),
         Command::Man(command) => command.run(output),
     }
