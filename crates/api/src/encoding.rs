@@ -42,6 +42,9 @@ pub struct Page<T> {
     pub next: Option<String>,
 }
 
+/// Most items on one page.
+pub const PAGE_MAX: u32 = 1_000;
+
 /// Which page of a list is wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]

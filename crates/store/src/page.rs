@@ -1,7 +1,8 @@
 //! Pages: how long lists are read.
 
-/// Most items on one page.
-pub const PAGE_MAX: u32 = 1_000;
+/// Most items on one page: a thousand, and the one that tells whether there
+/// is another page.
+pub const PAGE_MAX: u32 = 1_001;
 
 /// Which part of a list to read. Lists run from the newest item to the
 /// oldest, so that a page stays where it is while new items arrive.

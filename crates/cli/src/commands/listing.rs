@@ -3,17 +3,13 @@
 use clap::Args;
 use firmseal_api::Page;
 use firmseal_api::client::ClientError;
-use firmseal_api::encoding::PageQuery;
+use firmseal_api::encoding::{PAGE_MAX, PageQuery};
 
 use crate::error::Result;
 use crate::output::Output;
 
 /// A page, as the client answers.
 type Answer<T> = std::result::Result<Page<T>, ClientError>;
-
-/// Most items that the server puts on one page: it looks for one more, to
-/// know whether there is a next.
-const PAGE: u32 = 999;
 
 /// How much of a list.
 #[derive(Args)]
@@ -43,7 +39,7 @@ impl Listing {
                 }
                 return Ok(items);
             }
-            let found = page(PageQuery { after, limit: Some(wanted.min(PAGE)) }).await?;
+            let found = page(PageQuery { after, limit: Some(wanted.min(PAGE_MAX)) }).await?;
             items.extend(found.items);
             if found.next.is_none() {
                 return Ok(items);
@@ -58,7 +54,7 @@ pub async fn all<T>(mut page: impl AsyncFnMut(PageQuery) -> Answer<T>) -> Result
     let mut items = Vec::new();
     let mut after = None;
     loop {
-        let found = page(PageQuery { after, limit: Some(PAGE) }).await?;
+        let found = page(PageQuery { after, limit: Some(PAGE_MAX) }).await?;
         items.extend(found.items);
         if found.next.is_none() {
             return Ok(items);

@@ -51,7 +51,8 @@ struct Listed {
     limit: Option<u32>,
 }
 
-/// Begins a rollout of a verified release.
+/// Begins a rollout of a verified release. While it is active, the same wish
+/// again answers with it.
 #[utoipa::path(post, path = "/v1/rollouts", tag = "fleet", request_body = CreateRollout,
     responses((status = 200, body = Rollout), (status = "default", body = Problem, content_type = "application/problem+json")),
     security(("operator" = ["operator"])))]

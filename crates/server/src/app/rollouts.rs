@@ -10,6 +10,8 @@ use crate::error::ApiError;
 use crate::wire;
 
 impl App {
+    /// Begins a rollout. While it is active, the same wish again is the same
+    /// rollout: a second one would make no other offers.
     pub(crate) async fn create_rollout(
         &self,
         creator: &str,
@@ -25,11 +27,22 @@ impl App {
             )));
         }
         let now = self.clock.now();
+        let cohort = wire::cohort_in(wish.cohort);
+        // A wish that is repeated because the answer was lost is the rollout
+        // that it began: the lock is held, so there is no second one.
+        let active = self.store.active_rollouts().await?;
+        let same = |known: &Rollout| {
+            let starts = wish.starts.unwrap_or(known.created);
+            known.release == release.id && known.cohort == cohort && known.starts == starts
+        };
+        if let Some(known) = active.into_iter().find(same) {
+            return Ok(known);
+        }
         let rollout = Rollout {
             id: RolloutId::new(),
             release: release.id,
             product: release.product,
-            cohort: wire::cohort_in(wish.cohort),
+            cohort,
             state: RolloutState::Active,
             starts: wish.starts.unwrap_or(now),
             created_by: creator.to_owned(),

@@ -9,10 +9,9 @@ use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, RawPathParams, Request};
 use bytes::{Bytes, BytesMut};
 use firmseal_api::Page as ApiPage;
-use firmseal_api::encoding::PageQuery;
+use firmseal_api::encoding::{PAGE_MAX, PageQuery};
 use firmseal_manifest::WordError;
 use firmseal_store::Page;
-use firmseal_store::page::PAGE_MAX;
 use http::header;
 use http::request::Parts;
 use http_body_util::BodyExt;
@@ -174,6 +173,9 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<App>> for Params<T> {
     }
 }
 
+// A page of the interface and one item more fit on a page of the store.
+const _: () = assert!(PAGE_MAX < firmseal_store::page::PAGE_MAX);
+
 /// What the store is asked for: one item more than the page holds, which
 /// tells whether there is another page.
 pub(crate) fn page<K>(
@@ -181,8 +183,8 @@ pub(crate) fn page<K>(
     parse: impl Fn(&str) -> Option<K>,
 ) -> Result<(Page<K>, usize), ApiError> {
     let limit = query.limit.unwrap_or(100);
-    if limit == 0 || limit >= PAGE_MAX {
-        return Err(ApiError::Malformed(format!("limit is 1 to {}", PAGE_MAX - 1)));
+    if limit == 0 || limit > PAGE_MAX {
+        return Err(ApiError::Malformed(format!("limit is 1 to {PAGE_MAX}")));
     }
     let after = match &query.after {
         None => None,

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use firmseal_api::client::Client;
+use firmseal_api::encoding::{PAGE_MAX, PageQuery};
+use firmseal_api::fleet::{Cohort, CreateRollout};
 use firmseal_api::registry::{CreateUpload, Environment, Product};
 use firmseal_api::signing::ReleaseState;
 use firmseal_api::updates::{Phase, Poll, Report, Reports};
@@ -379,5 +381,28 @@ async fn a_server_whose_token_is_gone_is_not_ready() {
             }
         }
         running.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_that_is_begun_again_is_the_same_one() {
+    let bench = Bench::start().await;
+    let admin = bench.everything().await;
+    let operator = admin.operator();
+    operator.create_product(&product("gateway")).await.unwrap();
+    let release = bench.release(&admin, "gateway", "1.0.0", &firmware(5000, 1)).await;
+    let first = bench.rollout(&admin, &release).await;
+    assert_eq!(bench.rollout(&admin, &release).await, first, "the first answer was lost");
+    let device = bench.device(&admin, "gateway").await;
+    let narrower =
+        CreateRollout { release: release.id, cohort: Cohort::Devices([device.id].into()), starts: None };
+    assert_ne!(operator.create_rollout(&narrower).await.unwrap().id, first.id, "another wish");
+    operator.halt_rollout(first.id).await.unwrap();
+    assert_ne!(bench.rollout(&admin, &release).await.id, first.id, "a halt holds");
+    let page = |limit| PageQuery { after: None, limit: Some(limit) };
+    assert_eq!(operator.rollouts(&page(PAGE_MAX)).await.unwrap().items.len(), 3);
+    for limit in [0, PAGE_MAX + 1] {
+        let refused = operator.rollouts(&page(limit)).await.unwrap_err();
+        assert!(refused.to_string().contains("limit is 1 to 1000"), "{refused}");
     }
 }
