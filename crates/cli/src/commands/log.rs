@@ -14,6 +14,8 @@ use crate::record::Record;
 
 /// Show the log of a place
 #[derive(Subcommand)]
+#[command(after_help = "Examples:
+  firmseal log show")]
 pub enum Logs {
     /// Show the log's key, for witnesses, monitors and root documents
     Show(Show),

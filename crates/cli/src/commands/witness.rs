@@ -17,6 +17,9 @@ use crate::record::Record;
 
 /// Make, run and show a witness
 #[derive(Subcommand)]
+#[command(after_help = "Examples:
+  firmseal witness init /var/lib/firmseal-witness --name witness.example.com/1
+  firmseal witness serve /var/lib/firmseal-witness --listen 0.0.0.0:8450")]
 pub enum Witnesses {
     /// Make a key and settings in a directory
     Init(Init),
