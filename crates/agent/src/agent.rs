@@ -136,6 +136,10 @@ impl Agent {
             return Ok(event);
         }
         let answer = self.poll().await?;
+        // What is offered is judged from wherever this leads.
+        if let Err(err) = self.follow(&answer).await {
+            warn!("trust documents wait: {err}");
+        }
         let Some(offer) = answer.offer else {
             return Ok(Event::Idle { poll_after: u64::from(answer.poll_after) });
         };
@@ -168,6 +172,7 @@ impl Agent {
         let bundle = Bundle::open(self.deps.files.clone(), path)?;
         let state = self.state.clone();
         blocking(move || {
+            state.follow_bundle(&bundle.news)?;
             let envelope = bundle.envelope.clone();
             let open: Box<crate::install::OpenSource<'_>> =
                 Box::new(|admitted| Ok(Box::new(bundle.source(admitted)?)));

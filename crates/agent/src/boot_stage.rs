@@ -96,7 +96,8 @@ impl BootStage<'_> {
         floors: &Floors,
     ) -> Result<Result<BootOutcome, Why>, Error> {
         let Some(kept) = (self.release)(slot)? else { return Ok(Err(Why::Empty)) };
-        self.profile.with_device(floors, slot, |device| {
+        let admitted_under = (image == Image::Confirmed).then_some(&kept.root[..]);
+        self.profile.under(admitted_under, floors, slot, |device| {
             let decide = || -> Result<Result<BootOutcome, Refusal>, Error> {
                 // Sizes are taken from a manifest whose signatures hold, and
                 // no more is hashed than a slot has: work is bounded before

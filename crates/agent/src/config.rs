@@ -72,6 +72,12 @@ pub struct Config {
     /// looked at.
     #[serde(default)]
     pub no_clock: bool,
+    /// How old news of the log may be when something is installed, in
+    /// seconds; without it none is asked for.
+    pub max_age: Option<u64>,
+    /// How far this device's clock may be off, in seconds.
+    #[serde(default = "default_leeway")]
+    pub leeway: u64,
 }
 
 /// A component with its two slots.
@@ -187,6 +193,10 @@ fn default_rate() -> u64 {
     256
 }
 
+fn default_leeway() -> u64 {
+    300
+}
+
 fn default_sync() -> u64 {
     32 << 20
 }
@@ -219,7 +229,7 @@ impl Config {
 
     /// Checks every rule that holds for a configuration by itself.
     pub fn check(&self) -> Result<(), String> {
-        let rules: [(bool, &str); 11] = [
+        let rules: [(bool, &str); 12] = [
             (
                 !self.vendor.is_nil() && !self.class.is_nil(),
                 "vendor and class: the nil UUID identifies nothing",
@@ -233,6 +243,8 @@ impl Config {
             (self.sync_bytes >= 1 << 20, "sync_bytes: 1 MiB or more"),
             // Below that, hash blocks could eat what a poll may load.
             (self.data_budget.is_none_or(|bytes| bytes >= 4 << 20), "data_budget: 4 MiB or more"),
+            // Shorter than witnesses cosign, and nothing would ever install.
+            (self.max_age.is_none_or(|age| age >= 3600), "max_age: 3600 seconds or more"),
             ((1..=64).contains(&self.quarantine.cases), "quarantine: 1 to 64 cases"),
             (
                 self.health.as_ref().is_none_or(|h| !h.command.is_empty() && h.timeout >= 1)
@@ -309,6 +321,7 @@ mod tests {
             ("reports_max", 7.into()),
             ("data_budget", 1.into()),
             ("sync_bytes", 0.into()),
+            ("max_age", 59.into()),
             ("on_refusal", "allow".into()),
             ("product", "../x".into()),
             ("unknown", 1.into()),

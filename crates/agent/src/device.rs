@@ -1,38 +1,66 @@
-//! The device as core sees it: trust anchor, identity, floors and slots.
+//! The device as core sees it: trust, identity, floors and slots.
+
+use std::sync::Arc;
 
 use firmseal_core::crypto::RustCrypto;
-use firmseal_core::{Component, Device, Root, Trust};
+use firmseal_core::{Component, Device, Root};
 
 use crate::boot_control::Slot;
+use crate::clock::Clock;
 use crate::config::Config;
+use crate::deps::Deps;
 use crate::error::Error;
 use crate::floors::Floors;
+use crate::trust::{Policy, TrustStore};
 
 /// What does not change while the agent runs.
 pub(crate) struct Profile {
-    anchor: Vec<u8>,
+    pub(crate) trust: TrustStore,
     pub(crate) config: Config,
+    clock: Arc<dyn Clock>,
 }
 
 impl Profile {
     /// Takes a trust anchor: a root document that its own root role signed.
-    pub(crate) fn new(anchor: Vec<u8>, config: Config) -> Result<Profile, Error> {
+    pub(crate) fn new(anchor: Vec<u8>, config: Config, deps: &Deps) -> Result<Profile, Error> {
         Root::decode(&anchor).and_then(|root| root.verify(&RustCrypto)).map_err(Error::Anchor)?;
-        Ok(Profile { anchor, config })
+        let trust = TrustStore::open(&deps.files, &config.state, anchor)?;
+        Ok(Profile { trust, config, clock: deps.clock.clone() })
     }
 
-    pub(crate) fn root(&self) -> Result<Root<'_>, Error> {
-        Root::decode(&self.anchor).map_err(Error::Anchor)
+    /// Version of the root document in force.
+    pub(crate) fn root_version(&self) -> Result<u64, Error> {
+        Ok(self.trust.now().root()?.version())
     }
 
-    /// Shows `look` the device as it is when `slot` is installed or run.
+    fn policy(&self) -> Policy {
+        Policy {
+            max_age: self.config.max_age,
+            leeway: self.config.leeway,
+            clock: self.clock.now().map(|millis| millis / 1000),
+        }
+    }
+
+    /// Shows `look` the device as it is when `slot` is installed or tried.
     pub(crate) fn with_device<T>(
         &self,
         floors: &Floors,
         slot: Slot,
         look: impl FnOnce(&Device<'_>) -> T,
     ) -> Result<T, Error> {
-        let root = self.root()?;
+        self.under(None, floors, slot, look)
+    }
+
+    /// The same under the root document that admitted what is in the slot,
+    /// for an image that is confirmed: keys come and go, and it goes on
+    /// booting.
+    pub(crate) fn under<T>(
+        &self,
+        root: Option<&[u8]>,
+        floors: &Floors,
+        slot: Slot,
+        look: impl FnOnce(&Device<'_>) -> T,
+    ) -> Result<T, Error> {
         let ids: Vec<[&[u8]; 1]> =
             self.config.components.iter().map(|component| [component.name.as_bytes()]).collect();
         let components: Vec<Component<'_>> = self
@@ -47,17 +75,20 @@ impl Profile {
                 sequence: floors.sequence.get(&component.name).copied().unwrap_or(0),
             })
             .collect();
-        Ok(look(&Device {
-            trust: Trust::anchored(&root),
-            stranded: false,
-            product: self.config.product.as_str(),
-            vendor: self.config.vendor.as_bytes(),
-            class: self.config.class.as_bytes(),
-            id: None,
-            epoch: floors.epoch,
-            delegation: floors.delegation,
-            components: &components,
-        }))
+        let product = self.config.product.as_str();
+        self.trust.now().show(root, product, self.policy(), |trust| {
+            look(&Device {
+                trust,
+                stranded: false,
+                product,
+                vendor: self.config.vendor.as_bytes(),
+                class: self.config.class.as_bytes(),
+                id: None,
+                epoch: floors.epoch,
+                delegation: floors.delegation,
+                components: &components,
+            })
+        })
     }
 
     /// The names of all components.

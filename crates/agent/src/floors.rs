@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::error::Error;
 use crate::files::Files;
@@ -20,10 +21,24 @@ pub struct Floors {
     pub epoch: u64,
     /// The highest delegation index committed.
     pub delegation: u64,
+    /// The last time that a root document lowered the sequence numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset: Option<Reset>,
 }
 
-/// Monotonic counters. Nothing here can lower one: a value below the
-/// present one changes nothing. Each advance is durable when it returns.
+/// A root document has lowered the sequence numbers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Reset {
+    /// Version of the root document; it does so once.
+    pub root: u64,
+    /// The install that was confirmed then. Its number is what had to go
+    /// back, and raises nothing any more.
+    pub spared: Option<Uuid>,
+}
+
+/// Monotonic counters. A value below the present one changes nothing; only
+/// a root document lowers sequence numbers, and nothing lowers the others.
+/// Each change is durable when it returns.
 pub trait Counters: Send + Sync {
     /// Where they stand.
     fn floors(&self) -> Result<Floors, Error>;
@@ -33,6 +48,10 @@ pub trait Counters: Send + Sync {
     fn advance_epoch(&self, to: u64) -> Result<(), Error>;
     /// Raises the delegation index.
     fn advance_delegation(&self, to: u64) -> Result<(), Error>;
+    /// Lowers the sequence numbers to `to`, where they are higher, and notes
+    /// `reset` in the same step: a cut must not leave a reset that comes
+    /// twice. One by the same or an earlier root document changes nothing.
+    fn reset_sequence(&self, to: u64, reset: Reset) -> Result<(), Error>;
 }
 
 /// Counters in two redundant files. Whoever can write the state directory
@@ -49,7 +68,7 @@ impl FileCounters {
         FileCounters { record: Record::new(files, dir, "floors") }
     }
 
-    fn raise(&self, change: impl FnOnce(&mut Floors)) -> Result<(), Error> {
+    fn change(&self, change: impl FnOnce(&mut Floors)) -> Result<(), Error> {
         let before = self.floors()?;
         let mut after = before.clone();
         change(&mut after);
@@ -75,7 +94,7 @@ impl Counters for FileCounters {
     }
 
     fn advance_sequence(&self, components: &[&str], to: u64) -> Result<(), Error> {
-        self.raise(|floors| {
+        self.change(|floors| {
             for component in components {
                 let floor = floors.sequence.entry((*component).to_owned()).or_default();
                 *floor = to.max(*floor);
@@ -83,11 +102,20 @@ impl Counters for FileCounters {
         })
     }
 
+    fn reset_sequence(&self, to: u64, reset: Reset) -> Result<(), Error> {
+        self.change(|floors| {
+            if floors.reset.as_ref().is_none_or(|before| before.root < reset.root) {
+                floors.sequence.values_mut().for_each(|floor| *floor = to.min(*floor));
+                floors.reset = Some(reset);
+            }
+        })
+    }
+
     fn advance_epoch(&self, to: u64) -> Result<(), Error> {
-        self.raise(|floors| floors.epoch = floors.epoch.max(to))
+        self.change(|floors| floors.epoch = floors.epoch.max(to))
     }
 
     fn advance_delegation(&self, to: u64) -> Result<(), Error> {
-        self.raise(|floors| floors.delegation = floors.delegation.max(to))
+        self.change(|floors| floors.delegation = floors.delegation.max(to))
     }
 }

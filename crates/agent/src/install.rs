@@ -141,7 +141,7 @@ impl State {
                     manifest,
                     origin: origin.clone(),
                 };
-                let kept = Kept { head, envelope: envelope.to_vec() };
+                let kept = Kept { head, root: Vec::new(), envelope: envelope.to_vec() };
                 self.journal.begin(&kept)?;
                 kept
             }
@@ -278,7 +278,9 @@ impl State {
     /// and the next run finds every block written and comes here again.
     fn activate(&self, kept: &Kept, counts: Counts) -> Result<Installed, Error> {
         let head = &kept.head;
-        self.shelf(head.slot).write(kept)?;
+        // Admitted in this very run: also where an earlier one began.
+        let root = self.profile.trust.now().root.clone();
+        self.shelf(head.slot).write(&Kept { root, ..kept.clone() })?;
         self.control.set_trial(head.slot, self.profile.config.tries)?;
         self.reports.keep(Event { counts, ..Event::of(head, Phase::Installed, self.now()) })?;
         Ok(Installed {

@@ -34,6 +34,8 @@ mod source;
 mod state;
 mod status;
 mod trial;
+mod trust;
+mod walk;
 
 pub use agent::{Agent, Event};
 pub use boot_control::{BootControl, BootState, Failed, FileBootControl, Slot, Trial};
@@ -43,7 +45,7 @@ pub use deps::Deps;
 pub use enrolment::{Enrolment, ServerEnrolment, enrol};
 pub use error::{Error, Reason, Refused, exit};
 pub use fetch::Counts;
-pub use floors::{Counters, FileCounters, Floors};
+pub use floors::{Counters, FileCounters, Floors, Reset};
 pub use health::{Health, HealthCommand, Verdict};
 pub use install::Installed;
 pub use release::Origin;

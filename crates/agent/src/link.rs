@@ -117,7 +117,7 @@ impl Agent {
         }
     }
 
-    fn client(&self) -> Result<Client, Error> {
+    pub(crate) fn client(&self) -> Result<Client, Error> {
         let mut held = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = &*held {
             return Ok(client.clone());
@@ -150,7 +150,7 @@ impl Agent {
         let config = &state.profile.config;
         Ok(DeviceState {
             agent: concat!("firmseal-agent ", env!("CARGO_PKG_VERSION")).to_owned(),
-            root_version: state.profile.root()?.version(),
+            root_version: state.profile.root_version()?,
             // Before the first boot a slot may hold an image that never ran.
             running: running.filter(|running| running.confirmed || boot.on_trial()),
             hardware: config.hardware.clone(),

@@ -72,6 +72,10 @@ pub(crate) fn clip(text: &str, max: usize) -> String {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Kept {
     pub(crate) head: Head,
+    /// The root document under which it was admitted. Later ones may leave
+    /// out who signed it: that ends what can be installed, and must not end
+    /// what boots.
+    pub(crate) root: Vec<u8>,
     pub(crate) envelope: Vec<u8>,
 }
 
@@ -109,20 +113,21 @@ impl Shelf {
     pub(crate) fn read(&self) -> Result<Option<Kept>, Error> {
         let corrupt = |why: String| Error::Corrupt { what: "a kept release", why };
         let Some(bytes) = self.record.read()? else { return Ok(None) };
-        let (len, rest) =
-            bytes.split_first_chunk::<4>().ok_or_else(|| corrupt("it is cut short".to_owned()))?;
-        let (head, envelope) = rest
-            .split_at_checked(u32::from_le_bytes(*len) as usize)
-            .ok_or_else(|| corrupt("it is cut short".to_owned()))?;
+        let short = || corrupt("it is cut short".to_owned());
+        let (head, rest) = split(&bytes).ok_or_else(short)?;
+        let (root, envelope) = split(rest).ok_or_else(short)?;
         let head = serde_json::from_slice(head).map_err(|err| corrupt(err.to_string()))?;
-        Ok(Some(Kept { head, envelope: envelope.to_vec() }))
+        Ok(Some(Kept { head, root: root.to_vec(), envelope: envelope.to_vec() }))
     }
 
     pub(crate) fn write(&self, kept: &Kept) -> Result<(), Error> {
         let head = serde_json::to_vec(&kept.head)
             .map_err(|err| Error::Corrupt { what: "a kept release", why: err.to_string() })?;
-        let mut bytes = (head.len() as u32).to_le_bytes().to_vec();
-        bytes.extend(head);
+        let mut bytes = Vec::new();
+        for part in [&head, &kept.root] {
+            bytes.extend((part.len() as u32).to_le_bytes());
+            bytes.extend(part);
+        }
         bytes.extend(&kept.envelope);
         self.record.write(&bytes)
     }
@@ -130,4 +135,10 @@ impl Shelf {
     pub(crate) fn clear(&self) -> Result<(), Error> {
         self.record.clear()
     }
+}
+
+/// A part with its length before it, and what follows.
+fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = bytes.split_first_chunk::<4>()?;
+    rest.split_at_checked(u32::from_le_bytes(*len) as usize)
 }

@@ -53,7 +53,7 @@ impl State {
             journal: Arc::new(Journal::new(files.clone(), &dir)),
             reports: Reports::new(files.clone(), &dir, server.then_some(config.reports_max)),
             quarantine: Quarantine::new(files.clone(), &dir, config.quarantine.cases),
-            profile: Profile::new(anchor, config)?,
+            profile: Profile::new(anchor, config, deps)?,
             files,
             clock: deps.clock.clone(),
             dir,

@@ -28,6 +28,11 @@ pub struct Status {
     pub reports: usize,
     /// Version of the root document.
     pub root_version: u64,
+    /// Version of the newest revocation; 0 without one.
+    pub revocation_version: u64,
+    /// The highest time that witnesses have vouched for, in seconds since
+    /// 1970.
+    pub time_floor: u64,
     /// End of the certificate's validity, in seconds since 1970; absent
     /// for a device that is not enrolled with a server.
     pub certificate_expires_at: Option<u64>,
@@ -69,6 +74,7 @@ impl Status {
             slots.extend(state.shelf(slot).read()?.map(|kept| Installation::from(kept.head)));
         }
         let certificate = identity.certificate()?;
+        let trusted = state.profile.trust.now();
         Ok(Status {
             product: state.profile.config.product.to_string(),
             boot: state.control.active()?,
@@ -76,7 +82,9 @@ impl Status {
             slots,
             install: state.journal.current()?.map(|kept| kept.head.into()),
             reports: state.reports.pending()?.len(),
-            root_version: state.profile.root()?.version(),
+            root_version: trusted.root()?.version(),
+            revocation_version: trusted.revocation_version()?,
+            time_floor: trusted.floor(),
             certificate_expires_at: match certificate {
                 Some(pem) => Some(validity(&pem)?.not_after),
                 None => None,

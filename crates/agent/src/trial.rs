@@ -80,8 +80,12 @@ impl State {
             self.shelf(failed.slot).clear()?;
             self.control.acknowledge()?;
         }
-        let Some(slot) = boot.confirmed else { return Ok(()) };
-        let Some(kept) = self.shelf(slot).read()? else { return Ok(()) };
+        let kept = match boot.confirmed {
+            Some(slot) => self.shelf(slot).read()?,
+            None => None,
+        };
+        self.reset_floors(kept.as_ref().map(|kept| kept.head.install))?;
+        let (Some(slot), Some(kept)) = (boot.confirmed, kept) else { return Ok(()) };
         match self.raise_floors(slot, &kept) {
             // Another trust anchor was put into this device: its new root
             // does not know who signed what runs. That must not keep it
@@ -106,9 +110,15 @@ impl State {
     /// image still boots (at boot an equal value is enough).
     fn raise_floors(&self, slot: Slot, kept: &Kept) -> Result<(), Error> {
         let floors = self.counters.floors()?;
-        self.profile.with_device(&floors, slot, |device| {
+        self.profile.under(Some(&kept.root), &floors, slot, |device| {
             let image = consider(&kept.envelope, device, Image::Confirmed, &RustCrypto)?;
-            self.counters.advance_sequence(&self.profile.component_names(), image.sequence())?;
+            if let Some(time) = image.vouched_time() {
+                self.profile.trust.vouch(time)?;
+            }
+            let spared = floors.reset.as_ref().and_then(|reset| reset.spared);
+            if spared != Some(kept.head.install) {
+                self.counters.advance_sequence(&self.profile.component_names(), image.sequence())?;
+            }
             self.counters.advance_epoch(image.facts().epoch)?;
             self.counters.advance_delegation(image.facts().delegation)
         })?

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use common::sim::SimFiles;
 use common::*;
-use firmseal_agent::{Agent, Origin};
+use firmseal_agent::clock::NoClock;
+use firmseal_agent::{Agent, Origin, Reset};
 use firmseal_agent::{Config, Counters, Deps, Enrolment, Error, Floors, enrol};
 use firmseal_testkit::vectors::{Knows, Purpose, Vector};
 use uuid::Uuid;
@@ -34,6 +35,10 @@ impl Counters for Fixed {
     fn advance_delegation(&self, _: u64) -> Result<(), Error> {
         panic!("an install moves no floor")
     }
+
+    fn reset_sequence(&self, _: u64, _: Reset) -> Result<(), Error> {
+        panic!("these roots reset nothing")
+    }
 }
 
 /// The agent on the vector's device. The vectors' slot is number 1, which is
@@ -44,13 +49,20 @@ async fn agent(vector: &Vector) -> (Agent, SimFiles, Config) {
     let mut config = config(Path::new("/sim"), &names, 1 << 20);
     config.product = vector.product.parse().unwrap();
     (config.vendor, config.class) = (Uuid::from_bytes(vector.vendor), Uuid::from_bytes(vector.class));
-    let mut floors = Floors { epoch: vector.epoch, delegation: vector.delegation, sequence: BTreeMap::new() };
+    let mut floors =
+        Floors { epoch: vector.epoch, delegation: vector.delegation, sequence: BTreeMap::new(), reset: None };
     for (own, component) in vector.components.iter().zip(&mut config.components) {
         component.capacity = own.capacity;
         floors.sequence.insert(own.name.clone(), own.sequence);
     }
-    let deps =
-        Deps { files: Arc::new(files.clone()), counters: Some(Arc::new(Fixed(floors))), ..deps(&config) };
+    // These vectors' devices know nothing of the time, and give it no room.
+    config.leeway = 0;
+    let deps = Deps {
+        files: Arc::new(files.clone()),
+        counters: Some(Arc::new(Fixed(floors))),
+        clock: Arc::new(NoClock),
+        ..deps(&config)
+    };
     enrol(&config, &deps, &Enrolment { anchor: &vector.root, server: None }).await.unwrap();
     (Agent::new(config.clone(), deps).unwrap(), files, config)
 }

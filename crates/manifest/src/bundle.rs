@@ -1,14 +1,15 @@
 //! Bundles: a release in one file, for devices without a network.
 //!
 //! A CBOR sequence (RFC 8742): the text `firmseal-bundle-1`, an array of
-//! root documents, the envelope, then for each component of the manifest,
-//! in its order, the hash blocks and the payload, each a byte string. The
-//! lengths in a bundle are the carrier's word and count for nothing: the
-//! reader compares them with the facts of the admitted release.
+//! root documents, the newest revocation and news of the log (each empty
+//! where there is none), the envelope, then for each component of the
+//! manifest, in its order, the hash blocks and the payload, each a byte
+//! string. The lengths in a bundle are the carrier's word and count for
+//! nothing: the reader compares them with the facts of the admitted release.
 
 use std::io::{self, Read, Write};
 
-use firmseal_core::limits::{ENVELOPE_MAX, ROOT_MAX};
+use firmseal_core::limits::{ENVELOPE_MAX, FRESHNESS_MAX, REVOCATION_MAX, ROOT_MAX};
 
 use crate::cbor::Writer;
 
@@ -26,13 +27,26 @@ pub struct BundleWriter<W> {
 
 impl<W: Write> BundleWriter<W> {
     /// Writes the head: root documents and envelope.
-    pub fn new(mut out: W, roots: &[Vec<u8>], envelope: &[u8]) -> io::Result<BundleWriter<W>> {
+    pub fn new(out: W, roots: &[Vec<u8>], envelope: &[u8]) -> io::Result<BundleWriter<W>> {
+        BundleWriter::with_news(out, roots, &[], &[], envelope)
+    }
+
+    /// The same with the newest revocation and news of the log, where they
+    /// are not empty: a device that has been offline for years needs no
+    /// more.
+    pub fn with_news(
+        mut out: W,
+        roots: &[Vec<u8>],
+        revocation: &[u8],
+        freshness: &[u8],
+        envelope: &[u8],
+    ) -> io::Result<BundleWriter<W>> {
         let mut head = Writer::new();
         head.text(MAGIC).array(roots.len());
         for root in roots {
             head.bytes(root);
         }
-        head.bytes(envelope);
+        head.bytes(revocation).bytes(freshness).bytes(envelope);
         out.write_all(&head.finish())?;
         Ok(BundleWriter { out, missing: 0 })
     }
@@ -73,6 +87,10 @@ impl<W: Write> BundleWriter<W> {
 pub struct BundleHead {
     /// Root documents, oldest first.
     pub roots: Vec<Vec<u8>>,
+    /// The newest revocation.
+    pub revocation: Option<Vec<u8>>,
+    /// News of the log.
+    pub freshness: Option<Vec<u8>>,
     /// The envelope. Unverified.
     pub envelope: Vec<u8>,
     /// Where the first blob's head begins.
@@ -96,9 +114,15 @@ pub fn read_head(input: &mut impl Read) -> io::Result<BundleHead> {
         let len = blob_head(&mut input, ROOT_MAX as u64, "root document")?;
         roots.push(read_exact(&mut input, len as usize)?);
     }
-    let len = blob_head(&mut input, ENVELOPE_MAX as u64, "envelope")?;
-    let envelope = read_exact(&mut input, len as usize)?;
-    Ok(BundleHead { roots, envelope, offset: input.offset })
+    let mut document = |max: usize, what| {
+        let len = blob_head(&mut input, max as u64, what)?;
+        read_exact(&mut input, len as usize)
+    };
+    let some = |bytes: Vec<u8>| (!bytes.is_empty()).then_some(bytes);
+    let revocation = some(document(REVOCATION_MAX, "revocation")?);
+    let freshness = some(document(FRESHNESS_MAX, "freshness document")?);
+    let envelope = document(ENVELOPE_MAX, "envelope")?;
+    Ok(BundleHead { roots, revocation, freshness, envelope, offset: input.offset })
 }
 
 /// Reads the head of a blob, which must announce exactly `expected` bytes.

@@ -121,6 +121,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
         [
             item::text(firmseal_manifest::bundle::MAGIC),
             item::array(&[item::bytes(&seeds[0])]),
+            item::bytes(b""),
+            item::bytes(b""),
             item::bytes(&envelope),
             item::bytes(b"abc"),
         ]

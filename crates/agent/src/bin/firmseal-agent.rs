@@ -207,8 +207,7 @@ fn print_status(status: &Status, json: bool) -> Result<(), Error> {
         println!("{text}");
         return Ok(());
     }
-    let Status { product, boot, floors, slots, install, reports, root_version, certificate_expires_at } =
-        status;
+    let Status { product, boot, floors, slots, install, reports, certificate_expires_at, .. } = status;
     println!("product      {product}");
     println!("active       slot {}{}", boot.active, if boot.on_trial() { ", on trial" } else { "" });
     if let Some(slot) = boot.confirmed {
@@ -224,7 +223,13 @@ fn print_status(status: &Status, json: bool) -> Result<(), Error> {
         println!("installing   {} into slot {}", install.version, install.slot);
     }
     println!("epoch        {}", floors.epoch);
-    println!("root         version {root_version}");
+    println!("root         version {}", status.root_version);
+    if status.revocation_version > 0 {
+        println!("revocation   version {}", status.revocation_version);
+    }
+    if status.time_floor > 0 {
+        println!("time floor   {} s after 1970", status.time_floor);
+    }
     println!("reports      {reports} waiting");
     if let Some(seconds) = certificate_expires_at {
         println!("certificate  expires {seconds} s after 1970");

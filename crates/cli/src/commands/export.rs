@@ -25,7 +25,8 @@ use crate::units::Size;
 
 /// Write a release into one file, for devices without a network
 ///
-/// The bundle carries root documents, the envelope and all payloads. Every
+/// The bundle carries root documents, the newest revocation, the envelope
+/// and all payloads. Every
 /// byte is checked against the record of the release on its way; whether a
 /// device will accept it is what `firmseal verify` says.
 #[derive(Args)]
@@ -52,8 +53,9 @@ impl Export {
         let trees = trees(client, &release).await?;
         let total = trees.iter().map(|tree| tree.hash_bytes() + tree.size()).sum();
         let new = NewFile::create(&self.output, newfile::PUBLIC)?;
-        let mut writer =
-            BundleWriter::new(BufWriter::new(new), &roots, &envelope).map_err(file(&self.output))?;
+        let revocation = revocation(client).await?;
+        let mut writer = BundleWriter::with_news(BufWriter::new(new), &roots, &revocation, &[], &envelope)
+            .map_err(file(&self.output))?;
         let mut bar = Bar { progress: Progress::bytes(output, "exporting", total), done: 0 };
         for (payload, tree) in release.components.iter().zip(&trees) {
             self.component(client, payload, tree, &mut writer, &mut bar).await?;
@@ -135,6 +137,15 @@ impl Export {
             return Err(refused("the block tree does not belong to the payload"));
         }
         Ok(())
+    }
+}
+
+/// The newest revocation; empty where there is none.
+async fn revocation(client: &Client) -> std::result::Result<Vec<u8>, CliError> {
+    match client.operator().revocation().await {
+        Ok(document) => Ok(document.to_vec()),
+        Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
     }
 }
 
