@@ -4,6 +4,7 @@ mod artifact;
 mod completions;
 mod demo;
 mod device;
+mod drill;
 mod export;
 mod import;
 mod init;
@@ -46,6 +47,9 @@ pub enum Command {
     Serve(serve::Serve),
     /// Watch the whole chain on this machine
     Demo(demo::Demo),
+    /// Rehearse a bad day against devices on this machine
+    #[command(subcommand)]
+    Drill(drill::Drill),
     /// Make and list keys
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -100,6 +104,7 @@ pub fn run(command: Command, profile: Option<&Path>, output: &Output) -> Result 
         Command::Init(command) => command.run(output),
         Command::Serve(command) => block_on(command.run(output)),
         Command::Demo(command) => block_on(command.run()),
+        Command::Drill(command) => block_on(command.run(output)),
         Command::Keys(command) => command.run(output),
         Command::Sign(command) => block_on(command.run(output)),
         Command::Inspect(command) => command.run(output),

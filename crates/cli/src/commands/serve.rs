@@ -1,5 +1,6 @@
 //! `firmseal serve`: the server of a place.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -81,9 +82,16 @@ pub fn deps(place: &Place) -> Result<Deps> {
 /// Starts the server of a place on free ports of the loopback interface.
 pub async fn start_on_free_ports(place: &Place) -> Result<Running> {
     let config = Config::read(&place.path(layout::SERVER))?;
+    let free = SocketAddr::from(([127, 0, 0, 1], 0));
+    start_on(place, &vec![free; config.listener.len()]).await
+}
+
+/// Starts the server of a place on these addresses, one for each listener.
+pub async fn start_on(place: &Place, addresses: &[SocketAddr]) -> Result<Running> {
+    let config = Config::read(&place.path(layout::SERVER))?;
     let mut sockets = Vec::new();
-    for _ in &config.listener {
-        sockets.push(tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?);
+    for address in addresses {
+        sockets.push(tokio::net::TcpListener::bind(address).await?);
     }
     Ok(Server::start_on(config, deps(place)?, sockets).await?)
 }

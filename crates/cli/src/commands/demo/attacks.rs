@@ -82,7 +82,7 @@ impl Session {
     }
 
     /// A release as a bundle, from what the server serves.
-    async fn bundle(&self, release: &Release, root: &[u8]) -> Result<Vec<u8>> {
+    pub(in crate::commands) async fn bundle(&self, release: &Release, root: &[u8]) -> Result<Vec<u8>> {
         let operator = self.client.operator();
         let envelope = operator.envelope(release.id).await?;
         let mut writer = BundleWriter::new(Vec::new(), &[root.to_vec()], &envelope)?;

@@ -32,21 +32,21 @@ fn agent_toml(home: &Path, server: &str, product: &Product, size: usize) -> Stri
 }
 
 /// Devices, each with an agent.
-pub(super) struct Fleet {
-    pub(super) devices: Vec<Arc<Device>>,
+pub(in crate::commands) struct Fleet {
+    pub(in crate::commands) devices: Vec<Arc<Device>>,
 }
 
 /// One device.
-pub(super) struct Device {
-    pub(super) name: String,
-    pub(super) agent: Agent,
+pub(in crate::commands) struct Device {
+    pub(in crate::commands) name: String,
+    pub(in crate::commands) agent: Agent,
     slots: [PathBuf; 2],
 }
 
 impl Fleet {
     /// Makes devices and enrols them: the trust anchor comes from the
     /// factory, never from the server.
-    pub(super) async fn enrol(
+    pub(in crate::commands) async fn enrol(
         session: &Session,
         directory: &Path,
         server: &str,
@@ -87,7 +87,7 @@ impl Fleet {
     }
 
     /// Lets every device poll, install, reboot and confirm.
-    pub(super) async fn update(&self, version: &str) -> Result<Vec<String>> {
+    pub(in crate::commands) async fn update(&self, version: &str) -> Result<Vec<String>> {
         let mut tasks = JoinSet::new();
         for (index, device) in self.devices.iter().cloned().enumerate() {
             tasks.spawn(async move { (index, device.update().await) });
@@ -110,7 +110,8 @@ impl Fleet {
 }
 
 impl Device {
-    async fn update(&self) -> Result<String> {
+    /// Polls, installs, reboots and settles; says how that went.
+    pub(in crate::commands) async fn update(&self) -> Result<String> {
         let installed = match self.agent.poll_once().await.map_err(unexpected)? {
             Event::Installed(installed) => installed,
             other => return Ok(format!("{}: {other:?}", self.name)),
@@ -135,7 +136,7 @@ impl Device {
     }
 
     /// The content of the active slot and what stands in the boot record.
-    pub(super) fn active(&self) -> Result<(Vec<u8>, String)> {
+    pub(in crate::commands) fn active(&self) -> Result<(Vec<u8>, String)> {
         let state = self.agent.boot_state().map_err(unexpected)?;
         let slot = state.active.index();
         let bytes = std::fs::read(&self.slots[slot]).map_err(file(&self.slots[slot]))?;

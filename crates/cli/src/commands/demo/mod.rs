@@ -4,18 +4,20 @@
 //! TLS, real files as slots. Then attacks, and what becomes of them.
 
 mod attacks;
-mod fleet;
+pub(super) mod fleet;
 mod stage;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
+use firmseal_api::encoding::{PAGE_MAX, PageQuery};
 use firmseal_api::fleet::{Cohort, CreateRollout};
 use firmseal_api::registry::{Component, CreateUpload, Environment, Product};
 use firmseal_api::signing::{CreateRelease, Release, ReleaseComponent};
 use firmseal_core::crypto::{Crypto, RustCrypto};
-use firmseal_manifest::{ArtifactId, ProductId, RolloutId};
+use firmseal_manifest::{ArtifactId, DeviceId, ProductId, RolloutId};
 use firmseal_server::Serves;
 use uuid::Uuid;
 
@@ -93,14 +95,7 @@ impl Demo {
             ));
         };
         stage.done(format_args!("operators {operators}, devices {devices}"));
-        let profile = Profile {
-            server: operators,
-            authority: place.path("tls/server.pem"),
-            token: Some(place.path("operator.token")),
-            certificate: None,
-            key: None,
-        };
-        let session = Session { client: profile.client()?, product: "gateway".parse().map_err(unexpected)? };
+        let session = Session::open(&place, operators)?;
 
         stage.act("build", "an artifact enters, read by our own parsers, immutable from here on");
         session.create_product(firmware.len() as u64).await?;
@@ -185,7 +180,7 @@ impl Demo {
     }
 }
 
-async fn place(directory: &std::path::Path) -> Result<Place> {
+pub(super) async fn place(directory: &std::path::Path) -> Result<Place> {
     let target = directory.join("place");
     Init::for_demo(target.clone()).make().await?;
     Place::open(&target)
@@ -200,18 +195,37 @@ fn changed(firmware: &[u8]) -> Vec<u8> {
     next
 }
 
-fn unexpected(error: impl std::fmt::Display) -> CliError {
+pub(super) fn unexpected(error: impl std::fmt::Display) -> CliError {
     CliError::new(Kind::Unexpected, error)
 }
 
 /// An operator at work.
-struct Session {
-    client: firmseal_api::client::Client,
+pub(super) struct Session {
+    pub(super) client: firmseal_api::client::Client,
     product: ProductId,
 }
 
 impl Session {
-    async fn create_product(&self, size: u64) -> Result {
+    /// The first operator of a place.
+    pub(super) fn open(place: &Place, server: String) -> Result<Session> {
+        let profile = Profile {
+            server,
+            authority: place.path("tls/server.pem"),
+            token: Some(place.path("operator.token")),
+            certificate: None,
+            key: None,
+        };
+        Ok(Session { client: profile.client()?, product: "gateway".parse().map_err(unexpected)? })
+    }
+
+    /// The ids of some devices, the first ones enrolled first.
+    pub(super) async fn devices(&self, count: usize) -> Result<BTreeSet<DeviceId>> {
+        let page = PageQuery { after: None, limit: Some(PAGE_MAX) };
+        let found = self.client.operator().devices(Some(&self.product), &page).await?.items;
+        Ok(found.iter().rev().take(count).map(|device| device.id).collect())
+    }
+
+    pub(super) async fn create_product(&self, size: u64) -> Result {
         let vendor = Uuid::new_v5(&Uuid::NAMESPACE_DNS, b"example.com");
         let product = Product {
             id: self.product.clone(),
@@ -231,7 +245,7 @@ impl Session {
         Ok(())
     }
 
-    async fn upload(&self, bytes: &[u8]) -> Result<ArtifactId> {
+    pub(super) async fn upload(&self, bytes: &[u8]) -> Result<ArtifactId> {
         let operator = self.client.operator();
         let sha256 = ArtifactId(RustCrypto.digest(bytes));
         let upload = operator.create_upload(&CreateUpload { size: bytes.len() as u64, sha256 }).await?;
@@ -243,7 +257,7 @@ impl Session {
         Ok(operator.complete(upload.id).await?.id)
     }
 
-    async fn release(&self, version: &str, artifact: ArtifactId, epoch: u64) -> Result<Release> {
+    pub(super) async fn release(&self, version: &str, artifact: ArtifactId, epoch: u64) -> Result<Release> {
         let order = CreateRelease {
             product: self.product.clone(),
             channel: "stable".parse().map_err(unexpected)?,
@@ -258,7 +272,7 @@ impl Session {
         Ok(self.client.operator().create_release(&format!("demo-{version}"), &order).await?)
     }
 
-    async fn roll_out(&self, release: &Release) -> Result<RolloutId> {
+    pub(super) async fn roll_out(&self, release: &Release) -> Result<RolloutId> {
         let rollout = CreateRollout { release: release.id, cohort: Cohort::All, starts: None };
         Ok(self.client.operator().create_rollout(&rollout).await?.id)
     }

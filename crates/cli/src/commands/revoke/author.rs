@@ -116,7 +116,7 @@ impl Author {
 
 /// Logs each use of a key, then signs, and verifies the outcome as devices
 /// do.
-async fn sign(
+pub async fn sign(
     spec: &RevocationSpec,
     root: &Root<'_>,
     signers: &[Arc<dyn DynSigner>],

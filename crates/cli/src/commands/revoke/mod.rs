@@ -1,9 +1,9 @@
 //! `firmseal revoke`: keys and releases that no longer count.
 
-mod author;
+pub(super) mod author;
 mod key;
 mod show;
-mod strands;
+pub(super) mod strands;
 
 use std::path::{Path, PathBuf};
 
