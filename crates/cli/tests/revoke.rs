@@ -131,7 +131,7 @@ async fn a_stolen_key_is_taken_away_and_nobody_is_left_behind_unseen() {
     place.fails(&format!("{line} --strand 1"), 3);
     let written = place.json(&format!("{line} --strand 2"));
     assert_eq!((&written["version"], &written["signed"]), (&Value::from(1), &Value::from(true)));
-    assert_eq!(written["stranded"].as_array().unwrap().len(), 2);
+    assert_eq!(written["left_behind"].as_array().unwrap().len(), 2);
     place.fails(&format!("{line} --strand 2"), 6);
 
     let published = place.json("revoke publish rev.cbor");

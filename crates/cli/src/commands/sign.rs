@@ -11,9 +11,9 @@ use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::limits::ENVELOPE_MAX;
 use firmseal_fleet::{Artifact, Product, Release, Time};
 use firmseal_formats::Parameters;
-use firmseal_manifest::bundle::BundleWriter;
+use firmseal_manifest::bundle::{self, BundleWriter};
 use firmseal_manifest::{ArtifactId, ChannelName, Digest, ProductId};
-use firmseal_sign::{Order, OrderedComponent, Requester, Signed};
+use firmseal_sign::{Chain, Order, OrderedComponent, Requester, Signed};
 use firmseal_store::{BlobStream, Blobs, Registry, StoreError};
 use firmseal_store_local::LocalStore;
 use futures_util::StreamExt;
@@ -154,7 +154,7 @@ impl Sign {
             commit: self.commit.clone(),
         };
         let signed = pipeline.release(&order, now).await?;
-        let written = write_bundle(&store, &pipeline.root(), &signed.release, new).await;
+        let written = write_bundle(&store, &pipeline.trust(), &signed.release, new).await;
         written.map_err(|error| error.about(self.output.display()))?;
         Ok(signed)
     }
@@ -272,10 +272,15 @@ fn stream(source: tokio::fs::File) -> BlobStream {
     }))
 }
 
-/// Writes a release's bundle: whole, or not at all.
-async fn write_bundle(store: &LocalStore, root: &[u8], release: &Release, new: NewFile) -> Result {
+/// Writes a release's bundle: whole, or not at all, with the revocation and
+/// with every root document, for devices that trust an older one.
+async fn write_bundle(store: &LocalStore, trust: &Chain, release: &Release, new: NewFile) -> Result {
     let envelope = store.read_all(&release.envelope, ENVELOPE_MAX as u64).await?;
-    let mut writer = BundleWriter::new(BufWriter::new(new), &[root.to_vec()], &envelope)?;
+    // The newest ones: a device reads no more of them from a bundle.
+    let older = trust.roots().len().saturating_sub(bundle::ROOTS_MAX as usize);
+    let roots: Vec<Vec<u8>> = trust.roots()[older..].iter().map(|root| root.to_vec()).collect();
+    let revocation = trust.revocation().map(|document| document.to_vec()).unwrap_or_default();
+    let mut writer = BundleWriter::with_news(BufWriter::new(new), &roots, &revocation, &[], &envelope)?;
     for component in &release.components {
         for blob in [&component.hash_blocks, &component.payload] {
             let size = store.size(blob).await?.unwrap_or_default();

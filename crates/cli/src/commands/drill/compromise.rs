@@ -151,8 +151,8 @@ impl Scene {
         let mut draft = Draft::after(trust::served(&client).await?)?;
         let allowed = vec![self.good.manifest.0];
         draft.spec.take_key(RevokedKey { key: stolen.id(), last_good: Vec::new(), allowed })?;
-        let stranded = strands::find(&client, &draft).await?.len();
-        time.note("stranded", format_args!("{stranded} devices know of no other key yet, and are told soon"));
+        let behind = strands::find(&client, &draft).await?.len();
+        time.note("behind", format_args!("{behind} devices know of no other key yet, and are told soon"));
         let revocation = self.sign(&draft.spec, draft.chain.root()).await?;
         time.note("issued", format_args!("revocation {} of key {}", draft.spec.version, stolen.id()));
         let published = operator.publish_revocation(revocation.into()).await?;
@@ -213,7 +213,7 @@ impl Scene {
         if state != ReleaseState::Revoked {
             return Err(unexpected("the thief's release is not marked as revoked"));
         }
-        self.told(&time, &stolen, stranded, refused)
+        self.told(&time, &stolen, behind, refused)
     }
 
     /// Signs a revocation as the duty officer would.
@@ -266,7 +266,7 @@ impl Scene {
         &self,
         time: &Timeline<'_>,
         stolen: &PublicKey,
-        stranded: usize,
+        behind: usize,
         refused: Vec<Value>,
     ) -> Result<Value> {
         let span = |event| time.span(event).unwrap_or_default();
@@ -274,7 +274,7 @@ impl Scene {
             "devices": self.fleet.devices.len(),
             "infected": self.infected,
             "stolen_key": stolen.id().to_string(),
-            "stranded_at_alarm": stranded,
+            "left_behind_at_alarm": behind,
             "revocation_issued_ms": span("issued").0,
             "revocation_published_ms": span("published").0,
             "first_device_protected_ms": span("protected").0,

@@ -127,6 +127,6 @@ impl Key {
             };
             return Err(CliError::new(Kind::Refused, message).hint(hint));
         }
-        self.author.write(draft, json!({ "stranded": left.json() }), output).await
+        self.author.write(draft, json!({ "left_behind": left.json() }), output).await
     }
 }
