@@ -1,4 +1,6 @@
-//! The key of the intent log: it signs checkpoints and nothing else.
+//! The key of the intent log: it signs checkpoints, and which revocation is
+//! the newest beside one. A note begins with text and what COSE signs with a
+//! byte that no text begins with, so neither passes for the other.
 //!
 //! It lies beside the log, for this user only, and outside the directory
 //! that is served. Whoever has it can sign a forked log; witnesses, which
@@ -16,8 +18,10 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64ct::{Base64, Encoding};
+use firmseal_manifest::{KeyError, PublicKey, Signature, Tbs};
 use firmseal_store::StoreError;
 use firmseal_tlog::{Checkpoint, Kind, Note, NoteSignature, VerifierKey};
+use firmseal_trust::FreshnessSpec;
 use zeroize::Zeroizing;
 
 use crate::directory::{create, remove, sync_dir};
@@ -76,6 +80,16 @@ impl LogKey {
         let signature = signature.as_ref().try_into().map_err(|_| malformed)?;
         note.push(NoteSignature::new(&self.verifier, signature))?;
         Ok(note)
+    }
+
+    /// Signs and seals a freshness document.
+    pub(crate) fn seal(&self, spec: &FreshnessSpec) -> Result<Vec<u8>, KeyError> {
+        let key = PublicKey::from_ed25519(*self.verifier.public())?;
+        match spec.to_be_signed(&key)? {
+            Tbs::Message(message) => spec.seal(&key, &Signature(self.pair.sign(&message).as_ref().to_vec())),
+            // Ed25519 takes messages only.
+            _ => Err(KeyError::Malformed),
+        }
     }
 }
 

@@ -36,6 +36,7 @@ use firmseal_tlog::{
     Checkpoint, Edge, Error, Prover, Tile, Tiles, VerifierKey, WIDTH, encode_bundle, leaf_hash,
     verify_consistency, verify_inclusion,
 };
+use firmseal_trust::FreshnessSpec;
 
 use crate::directory::{create, remove, sync_dir};
 use crate::error::file;
@@ -182,6 +183,16 @@ impl LogTiles {
             }
         }
         Ok(())
+    }
+
+    /// Signs which revocation is the newest, beside a checkpoint.
+    pub(crate) fn vouch(
+        &self,
+        checkpoint: firmseal_manifest::Checkpoint,
+        revocation: u64,
+    ) -> Result<Vec<u8>, StoreError> {
+        let sealed = self.key.seal(&FreshnessSpec { checkpoint, revocation });
+        sealed.map_err(|error| StoreError::corrupt(format!("the log's key ({error})")))
     }
 
     /// Proves an entry in the log of the first `size` entries, and these in

@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use firmseal_keys::{Log, LogError};
-use firmseal_manifest::Digest;
+use firmseal_manifest::{Checkpoint, Digest};
 use firmseal_store::StoreError;
 use firmseal_tlog::VerifierKey;
 use futures_channel::oneshot;
@@ -53,6 +53,7 @@ enum Message {
     Publish(Reply<Vec<u8>>),
     Inclusion(u64, u64, Reply<Vec<Digest>>),
     Consistency(u64, u64, Reply<Vec<Digest>>),
+    Vouch(Box<Checkpoint>, u64, Reply<Vec<u8>>),
     Stop,
 }
 
@@ -143,6 +144,13 @@ impl IntentLog {
         self.ask("prove the log's growth", |reply| Message::Consistency(old, size, reply)).await
     }
 
+    /// A freshness document: a cosigned checkpoint of this log, and the
+    /// number of the newest revocation, signed by the log's key.
+    pub async fn vouch(&self, checkpoint: Checkpoint, revocation: u64) -> Result<Vec<u8>, StoreError> {
+        let vouch = |reply| Message::Vouch(Box::new(checkpoint), revocation, reply);
+        self.ask("vouch for a revocation", vouch).await
+    }
+
     async fn ask<T>(&self, doing: &str, message: impl FnOnce(Reply<T>) -> Message) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.inner.queue.try_send(message(reply)).map_err(|error| match error {
@@ -195,6 +203,9 @@ impl Worker {
                 }
                 Message::Consistency(old, size, reply) => {
                     let _ = reply.send(self.tiles.consistency(old, size));
+                }
+                Message::Vouch(checkpoint, revocation, reply) => {
+                    let _ = reply.send(self.tiles.vouch(*checkpoint, revocation));
                 }
                 Message::Stop => break,
             }
