@@ -11,6 +11,7 @@ use firmseal_manifest::ProductId;
 use firmseal_sign::{Keys, Pipeline};
 use firmseal_store::Store;
 use firmseal_store_local::LocalStore;
+use firmseal_witness::{PublicLog, Quorum, QuorumSettings};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{CliError, Kind, Result, file};
@@ -49,6 +50,9 @@ pub struct Signing {
     pub secret: String,
     /// The keys of every product without keys of its own.
     pub keys: KeySet,
+    /// The witnesses of the log, and how many must have seen it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<QuorumSettings>,
     /// Keys for single products.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub products: BTreeMap<ProductId, KeySet>,
@@ -126,8 +130,18 @@ impl Place {
         })
     }
 
-    /// The signing pipeline over this store, its keys open.
-    pub fn pipeline(&self, store: &LocalStore) -> Result<Pipeline> {
+    /// The log of this store, with the witnesses that `signing.toml` names.
+    /// They are asked from now on.
+    pub fn log(&self, store: &LocalStore) -> Result<PublicLog> {
+        let log = store.intents().clone();
+        let Some(settings) = self.signing()?.log else { return Ok(PublicLog::alone(log)) };
+        let quorum = Quorum::new(&settings, &self.directory)
+            .map_err(|error| CliError::new(Kind::Usage, error).about(self.path(layout::SIGNING).display()))?;
+        Ok(PublicLog::watched(log, quorum))
+    }
+
+    /// The signing pipeline over this store and its log, its keys open.
+    pub fn pipeline(&self, store: &LocalStore, log: &PublicLog) -> Result<Pipeline> {
         let signing = self.signing()?;
         let secret = self.secret(&signing)?;
         let root = self.root()?;
@@ -149,8 +163,10 @@ impl Place {
             })
         };
         let shared: Arc<dyn Store> = Arc::new(store.clone());
-        let log = Arc::new(store.intents().clone());
-        let mut pipeline = Pipeline::new(shared, log, root, open(&signing.keys)?);
+        let mut pipeline = Pipeline::new(shared, Arc::new(log.clone()), root, open(&signing.keys)?);
+        if log.is_watched() {
+            pipeline = pipeline.with_proofs(Arc::new(log.clone()));
+        }
         for (product, set) in &signing.products {
             pipeline = pipeline.with_keys(product.clone(), open(set)?);
         }

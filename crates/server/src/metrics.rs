@@ -6,6 +6,7 @@
 
 use std::fmt::Write;
 
+use firmseal_witness::Status;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -62,6 +63,9 @@ pub(crate) struct Metrics {
     pub(crate) connections: Family<OnListener, Gauge>,
     pub(crate) answers: Family<Answered, Counter>,
     pub(crate) enrolments: Family<Outcome, Counter>,
+    log_entries: Family<Outcome, Gauge>,
+    log_stands: Gauge,
+    log_witnesses: Family<Outcome, Gauge>,
 }
 
 /// Numbers above this are counted together: a device must not be
@@ -84,6 +88,9 @@ impl Metrics {
             connections: Family::default(),
             answers: Family::default(),
             enrolments: Family::default(),
+            log_entries: Family::default(),
+            log_stands: Gauge::default(),
+            log_witnesses: Family::default(),
             registry: Registry::default(),
         };
         registry.register("signing", "Signing requests by outcome", metrics.signing.clone());
@@ -114,6 +121,21 @@ impl Metrics {
         registry.register("connections", "Open connections", metrics.connections.clone());
         registry.register("answers", "Answers by class of status", metrics.answers.clone());
         registry.register("enrolments", "Enrolments by outcome", metrics.enrolments.clone());
+        registry.register(
+            "log_entries",
+            "Entries of the log that are durable, and that a quorum of witnesses has seen",
+            metrics.log_entries.clone(),
+        );
+        registry.register(
+            "log_stands",
+            "1 while keys may be used: the log has no witnesses, or a quorum stands behind it",
+            metrics.log_stands.clone(),
+        );
+        registry.register(
+            "log_witnesses",
+            "Witnesses of the log by whether they cosigned when last asked",
+            metrics.log_witnesses.clone(),
+        );
         registry.register("build", "The running build", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         Metrics { registry, ..metrics }
     }
@@ -122,6 +144,19 @@ impl Metrics {
     pub(crate) fn report(&self, phase: &'static str, code: Option<u16>) {
         let code = u32::from(code.unwrap_or(0).min(CODES_COUNTED));
         self.reports.get_or_create(&Reported { phase, code }).inc();
+    }
+
+    /// Counts how the log stands.
+    pub(crate) fn log(&self, status: &Status) {
+        let set = |family: &Family<Outcome, Gauge>, outcome, count: u64| {
+            family.get_or_create(&Outcome { outcome }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        };
+        set(&self.log_entries, "durable", status.size);
+        set(&self.log_entries, "witnessed", status.witnessed);
+        self.log_stands.set(i64::from(status.stands.is_ok()));
+        let failed = status.witnesses.iter().filter(|(_, trouble)| trouble.is_some()).count();
+        set(&self.log_witnesses, "failed", failed as u64);
+        set(&self.log_witnesses, "cosigned", (status.witnesses.len() - failed) as u64);
     }
 
     /// The text form; `None` only if formatting into memory fails.

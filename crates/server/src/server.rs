@@ -10,12 +10,14 @@ use firmseal_fleet::Environment;
 use firmseal_keys::DynLog;
 use firmseal_sign::{Pipeline, TrustError};
 use firmseal_store::{Store, StoreError};
+use firmseal_witness::PublicLog;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::api;
 use crate::app::catalog::Catalog;
+use crate::app::log::Published;
 use crate::app::presence::Presence;
 use crate::app::readiness::Readiness;
 use crate::app::{App, NamedOperator};
@@ -72,6 +74,8 @@ pub struct Deps {
     pub pipeline: Arc<Pipeline>,
     /// Where intents are logged.
     pub log: Arc<dyn DynLog>,
+    /// The log, where it is public.
+    pub public: Option<PublicLog>,
     /// Operators known by a name in a client certificate, besides those in
     /// the configuration.
     pub operators: Vec<NamedOperator>,
@@ -83,7 +87,7 @@ impl Deps {
     /// The usual ones: the clock is the machine's, and nobody is known by
     /// name.
     pub fn new(store: Arc<dyn Store>, pipeline: Arc<Pipeline>, log: Arc<dyn DynLog>) -> Deps {
-        Deps { store, pipeline, log, operators: Vec::new(), clock: Arc::new(SystemClock) }
+        Deps { store, pipeline, log, public: None, operators: Vec::new(), clock: Arc::new(SystemClock) }
     }
 }
 
@@ -127,6 +131,7 @@ impl Server {
             catalog: Catalog::default(),
             presence: Presence::default(),
             readiness: Readiness::default(),
+            published: Published::new(deps.public),
             rollouts: tokio::sync::Mutex::default(),
         });
         app.enforce_revocation().await.map_err(|err| ServerError::Revocation(err.to_string()))?;
@@ -223,6 +228,7 @@ impl Running {
         while self.listeners.join_next().await.is_some() {}
         while self.background.join_next().await.is_some() {}
         tasks::write_notes(self.app.clone()).await;
+        self.app.published.close().await;
         tracing::info!("stopped");
     }
 }

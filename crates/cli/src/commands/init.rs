@@ -259,6 +259,7 @@ impl Init {
                 None => SecretSource::File(layout::PASSPHRASE.into()).to_string(),
             },
             keys: KeySet { release: vec![release_uri], artifact },
+            log: None,
             products: Default::default(),
         };
         write_toml(&base.join(layout::SIGNING), SIGNING_HEAD, &signing)?;

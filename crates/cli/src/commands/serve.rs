@@ -73,10 +73,10 @@ impl Serve {
 /// What the server of a place works with: its store and its open keys.
 pub fn deps(place: &Place) -> Result<Deps> {
     let store = place.store()?;
-    let pipeline = Arc::new(place.pipeline(&store)?);
-    let log = Arc::new(store.intents().clone());
+    let log = place.log(&store)?;
+    let pipeline = Arc::new(place.pipeline(&store, &log)?);
     let shared: Arc<dyn Store> = Arc::new(store);
-    Ok(Deps::new(shared, pipeline, log))
+    Ok(Deps { public: Some(log.clone()), ..Deps::new(shared, pipeline, Arc::new(log)) })
 }
 
 /// Starts the server of a place on free ports of the loopback interface.

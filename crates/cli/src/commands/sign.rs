@@ -125,7 +125,8 @@ impl Sign {
         let new = NewFile::create(&self.output, newfile::PUBLIC)?;
         let place = Place::open(&self.place)?;
         let store = place.store()?;
-        let pipeline = place.pipeline(&store)?;
+        let log = place.log(&store)?;
+        let pipeline = place.pipeline(&store, &log)?;
         let now = Time::from(SystemTime::now());
         pipeline.load_trust(now).await?;
         let product = self.product(&store).await?;

@@ -4,6 +4,7 @@
 pub(crate) mod device;
 pub(crate) mod fleet;
 pub(crate) mod health;
+pub(crate) mod log;
 pub(crate) mod operators;
 pub(crate) mod public;
 pub(crate) mod registry;
@@ -33,8 +34,11 @@ pub(crate) fn documented(serves: Serves) -> OpenApiRouter<Arc<App>> {
             .merge(operators::routes())
             .merge(trust::operator_routes())
             .merge(health::operator_routes()),
-        Serves::Device => device::routes().merge(trust::device_routes()),
-        Serves::Public => public::routes().merge(trust::public_routes()).merge(health::public_routes()),
+        Serves::Device => device::routes().merge(trust::device_routes()).merge(log::device_routes()),
+        Serves::Public => public::routes()
+            .merge(trust::public_routes())
+            .merge(log::public_routes())
+            .merge(health::public_routes()),
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod catalog;
 pub(crate) mod delivery;
 pub(crate) mod enrolment;
 mod inspection;
+pub(crate) mod log;
 pub(crate) mod presence;
 pub(crate) mod readiness;
 pub(crate) mod registry;
@@ -31,6 +32,7 @@ use crate::config::Limits;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
 use catalog::Catalog;
+use log::Published;
 use presence::Presence;
 use readiness::Readiness;
 
@@ -58,6 +60,7 @@ pub(crate) struct App {
     pub(crate) catalog: Catalog,
     pub(crate) presence: Presence,
     pub(crate) readiness: Readiness,
+    pub(crate) published: Published,
     /// One change at a time of which rollouts there are: a revocation that
     /// comes in meanwhile must find them all.
     pub(crate) rollouts: tokio::sync::Mutex<()>,

@@ -1,4 +1,4 @@
-//! Readiness: whether a release could be signed and kept right now.
+//! Readiness: whether a release could be signed, witnessed and kept right now.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -46,6 +46,10 @@ impl App {
                 return Err("the store is not ready");
             }
             Err(_) => return Err("the store does not answer"),
+        }
+        if let Some(Err(why)) = self.published.status().map(|status| status.stands) {
+            tracing::error!(why, "no key is used");
+            return Err("the log's witnesses do not stand behind it");
         }
         let mut asked = BTreeSet::new();
         for signer in self.pipeline.signers() {

@@ -38,6 +38,10 @@ impl From<PipelineError> for ApiError {
         match err {
             PipelineError::Store(err) => err.into(),
             PipelineError::InFlight(_) | PipelineError::Proof(_) => ApiError::Busy(why),
+            PipelineError::Log(_) => {
+                tracing::error!(why, "no signature");
+                ApiError::Busy("the intent could not be logged, so nothing was signed".to_owned())
+            }
             PipelineError::KeyReused(_) | PipelineError::Gate(GateRefusal::VersionExists { .. }) => {
                 ApiError::Conflict(why)
             }
@@ -63,10 +67,9 @@ impl From<PipelineError> for ApiError {
                 tracing::error!(why, "no signature");
                 ApiError::Busy("the key is out of reach".to_owned())
             }
-            PipelineError::Key(_)
-            | PipelineError::Log(_)
-            | PipelineError::ReadBack(_)
-            | PipelineError::Spool(_) => ApiError::Internal(why),
+            PipelineError::Key(_) | PipelineError::ReadBack(_) | PipelineError::Spool(_) => {
+                ApiError::Internal(why)
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod expire;
 mod follow;
+mod log;
 mod notes;
 mod reload;
 
@@ -30,6 +31,7 @@ pub(crate) fn start(
         tasks.spawn(repeat(every, stop.clone(), move || task(app.clone())));
     };
     spawn(tasks, Duration::from_secs(2), |app| Box::pin(follow::follow(app)));
+    spawn(tasks, Duration::from_secs(2), |app| Box::pin(log::log(app)));
     spawn(tasks, Duration::from_secs(30), |app| Box::pin(notes::write_notes(app)));
     spawn(tasks, Duration::from_secs(600), |app| Box::pin(expire::expire(app)));
     tasks.spawn(reload::watch(tls, stop.clone()));

@@ -61,6 +61,7 @@ async fn call(client: &Client, method: &str, path: &str) -> Option<StatusCode> {
         .replace("{product}", "nothing")
         .replace("{version}", "1")
         .replace("{artifact}", &"ab".repeat(32))
+        .replace("{*tile}", "0/000")
         .replace("{payload}", &"ab".repeat(32));
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/json"));

@@ -1,0 +1,121 @@
+//! The public log: what is served of it, and how it stands.
+
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use firmseal_tlog::{ENTRY_MAX, NOTE_MAX, Tile, WIDTH};
+use firmseal_witness::{Cosigned, PublicLog, Status};
+
+use super::App;
+use crate::error::ApiError;
+
+/// Longest entry bundle: 256 entries, each behind two bytes of length.
+const BUNDLE_MAX: u64 = WIDTH * (ENTRY_MAX as u64 + 2);
+
+/// The log that anybody may read, where there is one, and the newest
+/// freshness document.
+pub(crate) struct Published {
+    log: Option<PublicLog>,
+    fresh: ArcSwapOption<Fresh>,
+}
+
+/// A freshness document, and what it was made from.
+struct Fresh {
+    cosigned: Arc<Cosigned>,
+    revocation: u64,
+    document: Bytes,
+}
+
+impl Published {
+    pub(crate) fn new(log: Option<PublicLog>) -> Published {
+        Published { log, fresh: ArcSwapOption::empty() }
+    }
+
+    /// How the log stands; `None` where none is published.
+    pub(crate) fn status(&self) -> Option<Status> {
+        self.log.as_ref().map(PublicLog::status)
+    }
+
+    /// Lets go of the log.
+    pub(crate) async fn close(&self) {
+        if let Some(log) = &self.log {
+            log.close().await;
+        }
+    }
+
+    fn log(&self) -> Result<&PublicLog, ApiError> {
+        self.log.as_ref().ok_or_else(|| ApiError::NotFound("public log here".to_owned()))
+    }
+}
+
+impl App {
+    /// The checkpoint that is published: with witnesses, the newest that a
+    /// quorum has cosigned, so that nobody is ever shown what they have not
+    /// seen.
+    pub(crate) async fn checkpoint(&self) -> Result<Bytes, ApiError> {
+        let log = self.published.log()?;
+        if log.is_watched() {
+            let newest = log.newest();
+            let newest = newest.ok_or_else(|| ApiError::NotFound("checkpoint yet".to_owned()))?;
+            return Ok(newest.note().to_string().into());
+        }
+        read(log.tiles().join("checkpoint"), NOTE_MAX as u64).await
+    }
+
+    /// A tile or a bundle of entries. The path is parsed and then spelt
+    /// anew: nothing that a caller wrote becomes part of a file's name.
+    pub(crate) async fn tile(&self, path: &str) -> Result<Bytes, ApiError> {
+        let log = self.published.log()?;
+        let (tile, entries) =
+            Tile::parse(path).map_err(|_| ApiError::NotFound("tile of this name".to_owned()))?;
+        let (name, most) = match entries {
+            true => (tile.entries_path(), BUNDLE_MAX),
+            false => (tile.path(), WIDTH * 32),
+        };
+        read(log.tiles().join(name), most).await
+    }
+
+    /// The newest freshness document.
+    pub(crate) fn freshness(&self) -> Result<Bytes, ApiError> {
+        let fresh = self.published.fresh.load_full();
+        let fresh = fresh.ok_or_else(|| ApiError::NotFound("freshness document".to_owned()))?;
+        Ok(fresh.document.clone())
+    }
+
+    /// Makes a new freshness document if its checkpoint or its revocation is
+    /// no longer the newest.
+    pub(crate) async fn freshen(&self) -> Result<(), firmseal_store::StoreError> {
+        let Some((log, cosigned)) = self.published.log.as_ref().and_then(|log| Some((log, log.newest()?)))
+        else {
+            return Ok(());
+        };
+        let revocation = self.pipeline.trust().revocation_version();
+        let known = self.published.fresh.load_full();
+        if known.is_some_and(|known| known.cosigned == cosigned && known.revocation == revocation) {
+            return Ok(());
+        }
+        let document = log.freshness(&cosigned, revocation).await?.into();
+        self.published.fresh.store(Some(Arc::new(Fresh { cosigned, revocation, document })));
+        Ok(())
+    }
+}
+
+/// Reads a file of the log.
+async fn read(path: PathBuf, most: u64) -> Result<Bytes, ApiError> {
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut bytes = Vec::new();
+        std::fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
+        Ok(Bytes::from(bytes))
+    });
+    let read: io::Result<Bytes> = reading.await.map_err(|err| ApiError::Internal(err.to_string()))?;
+    read.map_err(|err| match err.kind() {
+        // A directory is where a full tile will be.
+        io::ErrorKind::NotFound | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => {
+            ApiError::NotFound("such part of the log".to_owned())
+        }
+        _ => ApiError::Internal(format!("the log's files: {err}")),
+    })
+}
