@@ -8,6 +8,7 @@ use std::path::Path;
 use bytes::Bytes;
 use firmseal_api::client::Client;
 use firmseal_core::Refusal;
+use firmseal_core::limits::ROOT_MAX;
 use firmseal_sign::Chain;
 use http::StatusCode;
 
@@ -29,9 +30,21 @@ pub fn read(path: &Path, most: usize) -> Result<Bytes> {
     Ok(bytes.into())
 }
 
+/// What a server serves, behind this anchor: whoever signs must not take a
+/// server's word for what came before.
+pub async fn served_behind(client: &Client, anchor: Option<&Path>) -> Result<Chain> {
+    let chain = served(client).await?;
+    let Some(path) = anchor else { return Ok(chain) };
+    if read(path, ROOT_MAX)? != chain.roots()[0] {
+        return Err(CliError::new(Kind::Refused, "is not where the server's root documents begin")
+            .about(path.display())
+            .hint("is this the server of these devices? sign nothing before that is known"));
+    }
+    Ok(chain)
+}
+
 /// What a server serves: its chain of root documents and its newest
-/// revocation, verified step by step. Whether the first one is the anchor
-/// that devices hold, whoever signs knows.
+/// revocation, verified step by step from its own first one.
 pub async fn served(client: &Client) -> Result<Chain> {
     let mut roots = Vec::new();
     for version in 1..=ROOTS_MAX {

@@ -15,7 +15,8 @@ use firmseal_trust::{Holder, RootSpec};
 use place::{Place, bytes};
 use serde_json::Value;
 
-const KEYS: &str = "--key file:place/keys/revocation.pem --secret file:place/keys/passphrase --log log";
+const KEYS: &str = "--key file:place/keys/revocation.pem --secret file:place/keys/passphrase \
+                    --anchor place/trust/root.cbor --log log";
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_else(|| panic!("no {key} in {value}"))
@@ -119,6 +120,12 @@ async fn a_stolen_key_is_taken_away_and_nobody_is_left_behind_unseen() {
     place.stdout("root publish root-2.cbor");
     place.fails("root publish place/trust/root.cbor --profile none.toml", 8);
     assert!(place.stdout("root show").contains("by its own root role and that of version 1"));
+
+    // A server whose chain begins elsewhere may be the thief's.
+    let elsewhere = KEYS.replace("place/trust/root.cbor", "root-2.cbor");
+    let told = place.fails(&format!("revoke key {stolen} {elsewhere} -o rev.cbor"), 3);
+    assert!(told.contains("is not where the server's root documents begin"), "{told}");
+    place.fails(&format!("revoke key {stolen} --key file:x --log log -o rev.cbor"), 2);
 
     // One that has the new root and runs what is kept is fine; one that runs
     // the thief's release, and the one that was not heard of since, are not.

@@ -7,8 +7,8 @@ use firmseal_core::limits::ENVELOPE_MAX;
 use firmseal_fleet::{Release, ReleaseState, RolloutState};
 use firmseal_manifest::{ReleaseId, RolloutId};
 use firmseal_sign::TrustError;
-use firmseal_store::Page;
 use firmseal_store::page::PAGE_MAX;
+use firmseal_store::{Page, StoreError};
 
 use super::App;
 use crate::error::ApiError;
@@ -102,8 +102,16 @@ impl App {
         if release.state == ReleaseState::Revoked {
             return Ok(true);
         }
-        if !self.is_revoked(release).await? {
-            return Ok(false);
+        match self.is_revoked(release).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(false),
+            // Nobody can be given it, so the others must not wait for it. No
+            // rollout of it begins either: that asks again.
+            Err(error @ (StoreError::Corrupt { .. } | StoreError::NotFound { .. })) => {
+                tracing::error!(release = %release.id, %error, "whether it was revoked cannot be told");
+                return Ok(false);
+            }
+            Err(error) => return Err(error.into()),
         }
         self.store.set_release_state(release.id, ReleaseState::Revoked).await?;
         tracing::warn!(release = %release.id, product = %release.product, version = %release.version, "release revoked");
@@ -112,7 +120,7 @@ impl App {
     }
 
     /// Whether the newest revocation takes a release away.
-    pub(crate) async fn is_revoked(&self, release: &Release) -> Result<bool, ApiError> {
+    pub(crate) async fn is_revoked(&self, release: &Release) -> Result<bool, StoreError> {
         let trust = self.pipeline.trust();
         if trust.revokes_release(&release.manifest) {
             return Ok(true);

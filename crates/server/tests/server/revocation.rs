@@ -8,12 +8,13 @@ use firmseal_core::{Environment, Root};
 use firmseal_keys::Signer;
 use firmseal_manifest::ProductId;
 use firmseal_server::Serves;
+use firmseal_store::{TrustDocument, TrustDocuments, TrustKind};
 use firmseal_testkit::TestKey;
 use firmseal_testkit::world::firmware;
-use firmseal_trust::{RevocationSpec, RevokedKey};
+use firmseal_trust::{RevocationSpec, RevokedKey, RootSpec};
 use http::StatusCode;
 
-use crate::bench::{Bench, order, poll_at, product, revocation_key};
+use crate::bench::{Bench, order, poll_at, product, revocation_key, root_key, root_spec, successor};
 
 fn spec(version: u64) -> RevocationSpec {
     RevocationSpec {
@@ -178,4 +179,62 @@ async fn revocations_only_subtract() {
     let narrower = RevocationSpec { version: 9, keys: vec![stolen(&bench, &[])], ..rival };
     assert_eq!(status(sealed(&bench, &narrower)).await, None);
     assert_eq!(state(&admin, &one).await, ReleaseState::Revoked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crash_left_undone_is_done_at_the_next_start() {
+    let mut bench = Bench::start().await;
+    let admin = bench.everything().await;
+    admin.operator().create_product(&product("gateway")).await.unwrap();
+    let bad = bench.release(&admin, "gateway", "1.0.0", &firmware(5000, 1)).await;
+    let halted = bench.rollout(&admin, &bad).await;
+    // Durable, and then the power went.
+    let document = TrustDocument {
+        kind: TrustKind::Revocation,
+        version: 1,
+        bytes: sealed(&bench, &RevocationSpec { keys: vec![stolen(&bench, &[])], ..spec(1) }),
+        published_by: "tester".to_owned(),
+        published: firmseal_server::Clock::now(bench.clock.as_ref()),
+    };
+    bench.store.insert_trust_document(document).await.unwrap();
+    bench.restart().await;
+    let admin = bench.everything().await;
+    assert_eq!(state(&admin, &bad).await, ReleaseState::Revoked);
+    assert_eq!(admin.operator().rollout(halted.id).await.unwrap().state, RolloutState::Halted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_outlives_the_keys_that_signed_it() {
+    let mut bench = Bench::start().await;
+    let admin = bench.everything().await;
+    admin.operator().create_product(&product("gateway")).await.unwrap();
+    let bad = bench.release(&admin, "gateway", "1.0.0", &firmware(5000, 1)).await;
+    let old = sealed(&bench, &RevocationSpec { keys: vec![stolen(&bench, &[])], ..spec(1) });
+    admin.operator().publish_revocation(old.clone()).await.unwrap();
+    let officer = TestKey::ed25519(106);
+    let mut next = RootSpec { version: 2, ..root_spec(&bench.release_key()) };
+    next.roles[2].holders[0].keys = vec![officer.public().clone()];
+    let two = successor(&next, bench.root(), &[root_key()]);
+    let published = admin.operator().publish_root(two.clone().into()).await.unwrap();
+    assert!(!published.revocation_stands, "devices under it would not take the old document");
+    bench.restart().await;
+    let admin = bench.everything().await;
+    assert_eq!(admin.operator().revocation().await.unwrap(), old);
+    assert_eq!(state(&admin, &bad).await, ReleaseState::Revoked);
+    let artifact = bench.upload(&admin, &firmware(5000, 2)).await;
+    admin.operator().create_release("k", &order("gateway", "1.1.0", artifact)).await.unwrap_err();
+    // Whoever holds the old keys takes nothing away any more, and whoever
+    // holds the new ones gives nothing back.
+    let by_old = sealed(&bench, &RevocationSpec { releases: vec![bad.manifest.0], ..spec(2) });
+    let renewed = |spec: &RevocationSpec| -> Bytes {
+        let unsigned = spec.assemble();
+        let signature = officer.sign(&unsigned.to_be_signed(officer.public()).unwrap());
+        unsigned.seal(&Root::decode(&two).unwrap(), &[(officer.public(), signature)]).unwrap().into()
+    };
+    for refused in [by_old, renewed(&spec(2))] {
+        let refused = admin.operator().publish_revocation(refused).await.unwrap_err();
+        assert_eq!(refused.status(), Some(StatusCode::UNPROCESSABLE_ENTITY));
+    }
+    let entries = RevocationSpec { keys: vec![stolen(&bench, &[])], ..spec(2) };
+    assert_eq!(admin.operator().publish_revocation(renewed(&entries)).await.unwrap().version, 2);
 }

@@ -1,9 +1,14 @@
 //! Root documents: published one after another, and nobody goes around.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use firmseal_keys::{FileKey, Secret};
 use firmseal_manifest::KeyAlgorithm;
-use firmseal_server::Serves;
+use firmseal_server::{Deps, Serves};
+use firmseal_sign::{Keys, Pipeline, TrustError};
+use firmseal_store::{TrustDocuments, TrustKind};
+use firmseal_store_local::LocalStore;
 use firmseal_testkit::TestKey;
 use firmseal_testkit::world::firmware;
 use firmseal_trust::RootSpec;
@@ -116,4 +121,24 @@ fn successor_of_any(spec: &RootSpec) -> Vec<u8> {
     let (key, unsigned) = (next_root_key(), spec.assemble().unwrap());
     let signature = key.sign(&unsigned.to_be_signed(key.public()).unwrap());
     unsigned.seal(&[(key.public(), signature)]).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_another_place_is_not_served() {
+    let (one, other) = (Bench::start().await, Bench::start().await);
+    // The settings and keys of one beside the store of the other.
+    let mixed = Deps { store: Arc::new(other.store.clone()), ..one.deps() };
+    let pipeline =
+        Pipeline::new(mixed.store.clone(), mixed.log.clone(), one.root().to_vec(), Keys::default());
+    let refused = pipeline.load_trust(firmseal_server::Clock::now(one.clock.as_ref())).await.unwrap_err();
+    assert!(matches!(refused, TrustError::OtherAnchor(1)), "{refused}");
+    // And one that begins in the middle of a chain begins nothing.
+    let empty = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(empty.path()).unwrap();
+    let two = successor(&second(&one), one.root(), &[root_key(), next_root_key()]);
+    let log = Arc::new(store.intents().clone());
+    let pipeline = Pipeline::new(Arc::new(store.clone()), log, two, Keys::default());
+    let refused = pipeline.load_trust(firmseal_server::Clock::now(one.clock.as_ref())).await.unwrap_err();
+    assert!(matches!(refused, TrustError::NoFirst(2)), "{refused}");
+    assert_eq!(store.newest_trust_document(TrustKind::Root).await.unwrap(), None);
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use firmseal_api::client::Client;
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::{Root, Trust};
 use firmseal_keys::{DynSigner, KeyUri, Logged, SecretSource, Signer};
@@ -19,6 +20,7 @@ use crate::error::{CliError, Kind, Result, file};
 use crate::newfile;
 use crate::output::Output;
 use crate::record::Record;
+use crate::trust;
 use crate::unechoed::unechoed;
 
 /// The log in its directory.
@@ -32,12 +34,16 @@ pub struct Author {
     output: PathBuf,
     /// A key of the revocation role, `file:PATH` or `pkcs11:...`; give it
     /// again for more. Without one, a request is written for others to sign
-    #[arg(long, value_name = "URI", value_parser = unechoed::<KeyUri>(), requires = "log")]
+    #[arg(long, value_name = "URI", value_parser = unechoed::<KeyUri>(), requires_all = ["log", "anchor"])]
     key: Vec<KeyUri>,
     /// Where passphrases and PINs come from: `file:PATH`, `env:NAME` or
     /// `prompt`
     #[arg(long, value_name = "SOURCE", default_value = "prompt", value_parser = unechoed::<SecretSource>())]
     secret: SecretSource,
+    /// Root document version 1 as devices hold it, from where you keep it:
+    /// the server's must begin with it
+    #[arg(long, value_name = "FILE")]
+    anchor: Option<PathBuf>,
     /// The directory of the log in which this use of the keys is entered
     /// first; made if it does not exist
     #[arg(long, value_name = "DIR", requires = "key")]
@@ -50,6 +56,13 @@ pub struct Draft {
     pub chain: Chain,
     /// What it will say.
     pub spec: RevocationSpec,
+}
+
+impl Author {
+    /// The next revocation of a server, which must begin with the anchor.
+    pub async fn draft(&self, client: &Client) -> Result<Draft> {
+        Draft::after(trust::served_behind(client, self.anchor.as_deref()).await?)
+    }
 }
 
 impl Draft {

@@ -10,12 +10,11 @@ use firmseal_manifest::{Digest, KeyId, ReleaseId};
 use firmseal_trust::RevokedKey;
 use serde_json::json;
 
-use super::author::{Author, Draft};
+use super::author::Author;
 use super::strands;
 use crate::error::{CliError, Kind, Result};
 use crate::output::Output;
 use crate::profile::Profile;
-use crate::trust;
 
 /// Write the revocation that takes a key away
 ///
@@ -27,7 +26,7 @@ use crate::trust;
 #[command(after_help = "Examples:
   firmseal revoke key 4f1c… --last-good 812@log.example/1 -o request.cbor
   firmseal revoke key 4f1c… --allow rel-0197c0de-0000-7000-8000-000000000001 \\
-    --key pkcs11:token=duty --secret prompt --log revocations -o rev.cbor
+    --key pkcs11:token=duty --secret prompt --anchor root.cbor --log revocations -o rev.cbor
   firmseal revoke key 4f1c… --strand 3 -o request.cbor")]
 pub struct Key {
     /// The key's id; `firmseal root show` lists them
@@ -101,7 +100,7 @@ impl Key {
     /// Runs the command.
     pub async fn run(self, profile: Option<&Path>, output: &Output) -> Result {
         let client = Profile::read(profile)?.client()?;
-        let mut draft = Draft::after(trust::served(&client).await?)?;
+        let mut draft = self.author.draft(&client).await?;
         let mut allowed = Vec::new();
         for named in &self.allow {
             allowed.push(named.manifest(&client).await?);

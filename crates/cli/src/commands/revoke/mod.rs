@@ -18,7 +18,7 @@ use crate::output::Output;
 use crate::profile::Profile;
 use crate::record::Record;
 use crate::trust;
-use author::{Author, Draft};
+use author::Author;
 
 /// Take keys and releases away from devices
 ///
@@ -27,7 +27,7 @@ use author::{Author, Draft};
 /// what they run and have confirmed goes on running.
 #[derive(Subcommand)]
 #[command(after_help = "Examples:
-  firmseal revoke key 4f1c… --last-good 812@log.example/1 --key pkcs11:… --log revocations -o rev.cbor
+  firmseal revoke key 4f1c… --last-good 812@log.example/1 -o request.cbor
   firmseal revoke release rel-0197c0de-0000-7000-8000-000000000001 -o rev.cbor
   firmseal revoke publish rev.cbor
   firmseal revoke show")]
@@ -65,7 +65,7 @@ pub enum Revoke {
 #[derive(Args)]
 #[command(after_help = "Example:
   firmseal revoke release rel-0197c0de-0000-7000-8000-000000000001 --key pkcs11:token=duty \\
-    --secret prompt --log revocations -o rev.cbor")]
+    --secret prompt --anchor root.cbor --log revocations -o rev.cbor")]
 pub struct Release {
     /// The releases
     #[arg(required = true)]
@@ -80,7 +80,8 @@ pub struct Release {
 /// that hold it take the entries only when those keys have signed them.
 #[derive(Args)]
 #[command(after_help = "Example:
-  firmseal revoke renew --key pkcs11:token=duty --secret prompt --log revocations -o rev.cbor")]
+  firmseal revoke renew --key pkcs11:token=duty --secret prompt --anchor root.cbor \\
+    --log revocations -o rev.cbor")]
 pub struct Renew {
     #[command(flatten)]
     author: Author,
@@ -113,7 +114,7 @@ impl Revoke {
             Revoke::Release(release) => block_on(release.run(profile, output)),
             Revoke::Renew(renew) => block_on(async {
                 let client = Profile::read(profile)?.client()?;
-                let draft = Draft::after(trust::served(&client).await?)?;
+                let draft = renew.author.draft(&client).await?;
                 renew.author.write(draft, json!({}), output).await
             }),
         }
@@ -123,7 +124,7 @@ impl Revoke {
 impl Release {
     async fn run(self, profile: Option<&Path>, output: &Output) -> Result {
         let client = Profile::read(profile)?.client()?;
-        let mut draft = Draft::after(trust::served(&client).await?)?;
+        let mut draft = self.author.draft(&client).await?;
         for id in &self.releases {
             let release = client.operator().release(*id).await?;
             draft.spec.take_release(release.manifest.0);
