@@ -28,6 +28,7 @@ use firmseal_store::{Operators, Store};
 use firmseal_store_local::LocalStore;
 use firmseal_testkit::TestKey;
 use firmseal_trust::{DemandsSpec, Holder, Role as RootRole, RoleSpec, RootSpec};
+use firmseal_witness::{PublicLog, Quorum};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
@@ -56,6 +57,7 @@ pub(crate) struct Bench {
     pub(crate) store: LocalStore,
     pub(crate) config: Config,
     pub(crate) running: Option<Running>,
+    pub(crate) quorum: Option<Quorum>,
     release_key: Arc<FileKey>,
     root: Vec<u8>,
 }
@@ -137,21 +139,30 @@ impl Bench {
         });
         let root = root_for(&release_key);
         let store = LocalStore::open(&path.join("store")).unwrap();
-        let mut bench = Bench { directory, clock, store, config, running: None, release_key, root };
+        let mut bench =
+            Bench { directory, clock, store, config, running: None, quorum: None, release_key, root };
         bench.run().await;
         bench
     }
 
     pub(crate) fn deps(&self) -> Deps {
         let store: Arc<dyn Store> = Arc::new(self.store.clone());
-        let log = Arc::new(self.store.intents().clone());
+        let public = match &self.quorum {
+            None => PublicLog::alone(self.store.intents().clone()),
+            Some(quorum) => PublicLog::watched(self.store.intents().clone(), quorum.clone()),
+        };
+        let log = Arc::new(public.clone());
         let keys = Keys { release: vec![self.release_key.clone()], artifact: None };
-        let pipeline = Pipeline::new(store.clone(), log.clone(), self.root.clone(), keys);
+        let mut pipeline = Pipeline::new(store.clone(), log.clone(), self.root.clone(), keys);
+        if public.is_watched() {
+            pipeline = pipeline.with_proofs(Arc::new(public.clone()));
+        }
         // An operator whom the server knows by a name in a certificate.
         let named = NamedOperator { name: "ci.example.com".to_owned(), roles: vec![Role::Viewer] };
         Deps {
             clock: self.clock.clone(),
             operators: vec![named],
+            public: Some(public),
             ..Deps::new(store, Arc::new(pipeline), log)
         }
     }

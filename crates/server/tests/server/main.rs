@@ -7,6 +7,7 @@ mod chain;
 mod devices;
 mod doors;
 mod hostile;
+mod log;
 mod revocation;
 mod routes;
 mod trust;
