@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// A root document was published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PublishedRoot {
     /// Its number.
     pub version: u64,
@@ -15,6 +15,10 @@ pub struct PublishedRoot {
     /// where the keys of the revocation role were replaced: its entries have
     /// to be signed and published again.
     pub revocation_stands: bool,
+    /// Releases that are being rolled out and that devices refuse once they
+    /// hold it: it takes away who signed them, or demands more.
+    #[schema(value_type = Vec<String>)]
+    pub refused: Vec<ReleaseId>,
 }
 
 /// A revocation was published.

@@ -24,6 +24,14 @@ impl Chain {
         if named.unwrap_or(true) { Some(self.revocation_version()) } else { None }
     }
 
+    /// Whether a device of this product that holds the newest root document
+    /// and revocation, and nothing else, would install a release.
+    pub fn admits(&self, product: &Product, envelope: &[u8]) -> Result<(), Refusal> {
+        device::ask(product, self, Floors::default(), |device| {
+            firmseal_core::admit(envelope, device, &RustCrypto).map(drop)
+        })
+    }
+
     /// Whether a revocation names a release, by its manifest digest.
     pub fn revokes_release(&self, manifest: &Digest) -> bool {
         let named =

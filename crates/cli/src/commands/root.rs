@@ -77,6 +77,12 @@ impl Roots {
                              sign its entries again with `firmseal revoke renew`, or devices will not take them",
                         );
                     }
+                    for release in &published.refused {
+                        output.note(format_args!(
+                            "{release} is being rolled out, and devices that hold this document refuse it: \
+                             sign its artifacts again as a new release"
+                        ));
+                    }
                     output.value(&published, || {
                         Record::new()
                             .row("published", format_args!("root document {}", published.version))

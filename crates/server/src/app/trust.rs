@@ -48,7 +48,29 @@ impl App {
         let version = self.pipeline.publish_root(bytes, operator, self.clock.now()).await?;
         tracing::info!(version, operator, "root document published");
         let revocation_stands = self.pipeline.trust().revocation_stands();
-        Ok(PublishedRoot { version, revocation_stands })
+        let refused = self.refused_rollouts().await?;
+        Ok(PublishedRoot { version, revocation_stands, refused })
+    }
+
+    /// Releases of active rollouts that devices under the newest root
+    /// refuse. They are left alone: devices that are not there yet take
+    /// them, and a person may want just that.
+    async fn refused_rollouts(&self) -> Result<Vec<ReleaseId>, ApiError> {
+        let trust = self.pipeline.trust();
+        let mut refused = Vec::new();
+        for rollout in self.store.active_rollouts().await? {
+            if refused.contains(&rollout.release) {
+                continue;
+            }
+            let release = self.store.release(rollout.release).await?;
+            let product = self.store.product(&release.product).await?;
+            let envelope = self.store.read_all(&release.envelope, ENVELOPE_MAX as u64).await?;
+            if let Err(refusal) = trust.admits(&product, &envelope) {
+                tracing::warn!(release = %release.id, rollout = %rollout.id, %refusal, "devices under the new root refuse it");
+                refused.push(release.id);
+            }
+        }
+        Ok(refused)
     }
 
     /// Publishes a revocation. When this returns it is durable, rollouts of

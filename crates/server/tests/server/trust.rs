@@ -35,10 +35,13 @@ async fn a_published_root_is_in_force_without_a_restart_and_after_one() {
     let device = bench.device(&admin, "gateway").await;
     assert_eq!(device.client.device().poll(&poll_at(0)).await.unwrap().root_version, 1);
 
+    let release = bench.release(&admin, "gateway", "0.9.0", &firmware(5000, 9)).await;
+    bench.rollout(&admin, &release).await;
     let two = successor(&second(&bench), bench.root(), &[root_key(), next_root_key()]);
     for _ in 0..2 {
         let published = admin.operator().publish_root(Bytes::from(two.clone())).await.unwrap();
         assert_eq!(published.version, 2, "the same document again changes nothing");
+        assert_eq!(published.refused, [], "its signer is still there");
     }
     assert_eq!(device.client.device().poll(&poll_at(0)).await.unwrap().root_version, 2);
     // The third one takes the release key away; whoever posts it needs the
@@ -48,7 +51,8 @@ async fn a_published_root_is_in_force_without_a_restart_and_after_one() {
     let mut spec = RootSpec { version: 3, ..second(&bench) };
     spec.roles[1] = root_spec(&other).roles[1].clone();
     let three = successor(&spec, &two, &[next_root_key()]);
-    admin.operator().publish_root(Bytes::from(three.clone())).await.unwrap();
+    let published = admin.operator().publish_root(Bytes::from(three.clone())).await.unwrap();
+    assert_eq!(published.refused, [release.id], "what goes out was signed by a key that is gone");
 
     for restarted in [false, true] {
         if restarted {
