@@ -100,17 +100,6 @@ pub(super) fn add(cases: &mut Cases) {
             delegated(scene, |_| ()).device.knows.floor = NOW + 3601;
         },
     );
-    cases.refused(
-        211,
-        "stolen_delegated_key_after_expiry",
-        "a thief signs, and the log is honest about when",
-        |scene| {
-            scene.tell(|story| {
-                story.delegated = true;
-                story.witnesses = vec![(0, NOW + 3601), (1, NOW + 3601)];
-            });
-        },
-    );
     cases.refused(211, "delegation_expired_beyond_the_leeway", "a second more than the leeway", |scene| {
         let knows = &mut delegated(scene, |_| ()).device.knows;
         (knows.clock, knows.leeway) = (Some(NOW + 3600 + 301), 300);

@@ -30,6 +30,7 @@ pub fn all() -> Vec<Vector> {
     evidence::add(&mut cases);
     delegations::add(&mut cases);
     revocations::add(&mut cases);
+    cases.0.extend(super::attacks::all().flat_map(super::attacks::Attack::vectors));
     cases.0
 }
 
