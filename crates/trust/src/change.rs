@@ -25,6 +25,12 @@ impl Entry {
         products.sort();
         Entry { role: role.role as u64, products, name: name(role.role) }
     }
+
+    /// Whether it is for some products of what another entry of the same
+    /// role is for.
+    pub fn is_part_of(&self, general: &RoleSpec) -> bool {
+        self.role == general.role as u64 && !self.products.is_empty()
+    }
 }
 
 impl fmt::Display for Entry {
