@@ -126,7 +126,7 @@ impl<'a> Link<'a> {
     }
 
     /// Whether it covers a release.
-    fn covers(&self, facts: &Facts<'_>, root: &Root<'_>) -> Result<(), Refusal> {
+    fn covers(&self, release: &Covered<'_>, root: &Root<'_>) -> Result<(), Refusal> {
         const fn outside(what: &'static str) -> Result<(), Refusal> {
             Err(Refusal::DelegationScope(what))
         }
@@ -137,20 +137,40 @@ impl<'a> Link<'a> {
         if self.lineage != root.lineage() {
             return Err(Refusal::WrongLineage);
         }
-        if !self.products().any(|product| product == facts.product) {
+        if !self.products().any(|product| product == release.product) {
             return outside("the product");
         }
-        match (version::compare(facts.version, lowest), version::compare(facts.version, highest)) {
+        match (version::compare(release.version, lowest), version::compare(release.version, highest)) {
             (Some(low), Some(high)) if low.is_ge() && high.is_le() => {}
             _ => return outside("the version"),
         }
-        if facts.epoch > self.epoch {
+        if release.epoch > self.epoch {
             return outside("the security epoch");
         }
-        if facts.delegation != self.index {
+        if release.index != self.index {
             return outside("the delegation index");
         }
         Ok(())
+    }
+}
+
+/// What a delegation must cover of a release.
+#[derive(Clone, Copy, Debug)]
+pub struct Covered<'a> {
+    /// Product name.
+    pub product: &'a str,
+    /// Version.
+    pub version: &'a str,
+    /// Security epoch.
+    pub epoch: u64,
+    /// Delegation index; 0 without delegation.
+    pub index: u64,
+}
+
+impl<'a> From<&Facts<'a>> for Covered<'a> {
+    fn from(facts: &Facts<'a>) -> Covered<'a> {
+        let Facts { product, version, epoch, delegation, .. } = *facts;
+        Covered { product, version, epoch, index: delegation }
     }
 }
 
@@ -251,7 +271,7 @@ impl<'a> Chains<'a> {
     pub(crate) fn cover(
         &self,
         signed: &[KeyId],
-        facts: &Facts<'_>,
+        release: &Covered<'_>,
         root: &Root<'_>,
         moment: &Moment,
         crypto: &impl Crypto,
@@ -260,7 +280,7 @@ impl<'a> Chains<'a> {
             let mut reader = chain.links.clone();
             for _ in 0..chain.count {
                 let link = Link::decode(reader.bytes()?)?;
-                link.covers(facts, root)?;
+                link.covers(release, root)?;
                 moment.within(link.not_before, link.expiry)?;
             }
         }

@@ -135,7 +135,7 @@ fn release<'a>(
         (Purpose::Trial | Purpose::Boot, None) => Moment::unknown(),
         _ => Moment::of(born.as_ref().map(|born| &born.checkpoint), &device.trust.time),
     };
-    chains.cover(signed.ids(), &facts, root, &moment, crypto)?;
+    chains.cover(signed.ids(), &(&facts).into(), root, &moment, crypto)?;
     // An index says which delegation it was: without one there is none, or
     // the role's own keys could raise the floor and lock delegated ones out.
     if delegation.is_none() && facts.delegation != 0 {

@@ -8,7 +8,7 @@ use firmseal_core::crypto::{Crypto, RustCrypto};
 use pkcs1::RsaPublicKeyRef;
 use spki::der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef};
 use spki::der::pem::LineEnding;
-use spki::der::{Decode, Encode, EncodePem};
+use spki::der::{Decode, Document, Encode, EncodePem};
 use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 
 use crate::cbor::Writer;
@@ -16,6 +16,9 @@ use crate::cbor::Writer;
 /// Why bytes are not a public key that can be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
+    /// Not a public key in PEM.
+    #[error("not a public key in PEM (`-----BEGIN PUBLIC KEY-----`)")]
+    NotPem,
     /// Not a DER SubjectPublicKeyInfo.
     #[error("not a DER SubjectPublicKeyInfo")]
     Malformed,
@@ -102,6 +105,15 @@ impl PublicKey {
                 Self::from_rsa(key.modulus.as_bytes(), key.public_exponent.as_bytes())
             }
             other => unsupported(&format!("algorithm {other}")),
+        }
+    }
+
+    /// Reads a SubjectPublicKeyInfo as PEM (RFC 7468 §13), and nothing else
+    /// that PEM can hold: a private key is none.
+    pub fn from_pem(pem: &str) -> Result<PublicKey, KeyError> {
+        match Document::from_pem(pem) {
+            Ok(("PUBLIC KEY", info)) => PublicKey::from_spki(info.as_bytes()),
+            _ => Err(KeyError::NotPem),
         }
     }
 

@@ -7,6 +7,7 @@
 pub mod author;
 pub mod bundle;
 pub mod cbor;
+pub mod chain;
 pub mod delegation;
 pub mod evidence;
 pub mod ids;
@@ -19,6 +20,7 @@ pub mod tbs;
 pub mod tree;
 
 pub use author::{AuthorError, ComponentSpec, ReleaseSpec, UnsignedManifest, payload_uri};
+pub use chain::{ChainError, DelegationChain};
 pub use delegation::{Delegation, LinkSpec};
 pub use evidence::{Agreement, BirthProof, Checkpoint, Cosignature, Evidence, SignedStatement};
 pub use firmseal_core::{BlockSize, Digest, Environment, KeyId, StatementPurpose, limits};

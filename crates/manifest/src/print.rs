@@ -6,11 +6,17 @@
 //! error, not in a stack overflow.
 
 use std::fmt::{self, Write as _};
+use std::time::Duration;
 
 use minicbor::data::Type;
 use minicbor::{Decoder, decode};
 use serde::Serialize;
+use spki::der::DateTime;
 use uuid::Uuid;
+
+mod kinds;
+
+use kinds::Kind::{self, Plain, Severable, Wrapped};
 
 /// Deepest nesting that is printed, byte strings that hold CBOR included.
 const DEPTH_MAX: usize = 40;
@@ -70,133 +76,22 @@ impl fmt::Display for Printed {
 
 /// Prints an envelope.
 pub fn envelope(bytes: &[u8]) -> Result<Printed, PrintError> {
+    print(bytes, Kind::Envelope)
+}
+
+/// Prints a delegation as a file holds it: the links of one chain.
+pub fn delegation(bytes: &[u8]) -> Result<Printed, PrintError> {
+    print(bytes, Kind::List("link", &Wrapped(&Kind::Link)))
+}
+
+fn print(bytes: &[u8], kind: Kind) -> Result<Printed, PrintError> {
     let mut printer = Printer { open: vec![Vec::new()] };
     let mut decoder = Decoder::new(bytes);
-    printer.value(&mut decoder, Kind::Envelope, 0)?;
+    printer.value(&mut decoder, kind, 0)?;
     if decoder.position() != bytes.len() {
         return Err(PrintError::Malformed(decoder.position()));
     }
     Ok(Printed(printer.open.pop().unwrap_or_default()))
-}
-
-/// What a value is, and so how to print it and what is inside.
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    /// Whatever it is, in diagnostic notation.
-    Plain,
-    Envelope,
-    Wrapper,
-    Sign1,
-    Header,
-    Manifest,
-    Common,
-    Components,
-    Sequence,
-    Alternatives,
-    Parameters,
-    Digest,
-    Uuid,
-    Text,
-    Facts,
-    FactsComponents,
-    ComponentFacts,
-    Environment,
-    KeyId,
-    Algorithm,
-    /// A byte string whose content is CBOR of another kind.
-    Wrapped(&'static Kind),
-    /// A wrapped sequence, or its digest where it was severed.
-    Severable(&'static Kind),
-}
-
-use Kind::{Plain, Severable, Wrapped};
-
-const ENVELOPE: &[(i64, &str, Kind)] = &[
-    (1, "delegation", Plain),
-    (2, "authentication-wrapper", Wrapped(&Kind::Wrapper)),
-    (3, "manifest", Wrapped(&Kind::Manifest)),
-    (16, "payload-fetch", Wrapped(&Kind::Sequence)),
-    (20, "install", Wrapped(&Kind::Sequence)),
-    (23, "text", Wrapped(&Kind::Text)),
-];
-const MANIFEST: &[(i64, &str, Kind)] = &[
-    (1, "manifest-version", Plain),
-    (2, "sequence-number", Plain),
-    (3, "common", Wrapped(&Kind::Common)),
-    (4, "reference-uri", Plain),
-    (7, "validate", Wrapped(&Kind::Sequence)),
-    (8, "load", Wrapped(&Kind::Sequence)),
-    (9, "invoke", Wrapped(&Kind::Sequence)),
-    (16, "payload-fetch", Severable(&Kind::Sequence)),
-    (20, "install", Severable(&Kind::Sequence)),
-    (23, "text", Severable(&Kind::Text)),
-    (-257, "facts", Wrapped(&Kind::Facts)),
-];
-const COMMON: &[(i64, &str, Kind)] =
-    &[(2, "components", Kind::Components), (4, "shared-sequence", Wrapped(&Kind::Sequence))];
-const COMMANDS: &[(i64, &str, Kind)] = &[
-    (1, "condition-vendor-identifier", Plain),
-    (2, "condition-class-identifier", Plain),
-    (3, "condition-image-match", Plain),
-    (5, "condition-component-slot", Plain),
-    (6, "condition-check-content", Plain),
-    (12, "directive-set-component-index", Plain),
-    (14, "condition-abort", Plain),
-    (15, "directive-try-each", Kind::Alternatives),
-    (18, "directive-write", Plain),
-    (20, "directive-override-parameters", Kind::Parameters),
-    (21, "directive-fetch", Plain),
-    (22, "directive-copy", Plain),
-    (23, "directive-invoke", Plain),
-    (24, "condition-device-identifier", Plain),
-    (31, "directive-swap", Plain),
-    (32, "directive-run-sequence", Wrapped(&Kind::Sequence)),
-];
-const PARAMETERS: &[(i64, &str, Kind)] = &[
-    (1, "vendor-id", Kind::Uuid),
-    (2, "class-id", Kind::Uuid),
-    (3, "image-digest", Wrapped(&Kind::Digest)),
-    (5, "component-slot", Plain),
-    (12, "strict-order", Plain),
-    (13, "soft-failure", Plain),
-    (14, "image-size", Plain),
-    (18, "content", Plain),
-    (21, "uri", Plain),
-    (22, "source-component", Plain),
-    (23, "invoke-args", Plain),
-    (24, "device-id", Kind::Uuid),
-    (25, "fetch-args", Plain),
-];
-const HEADER: &[(i64, &str, Kind)] = &[(1, "algorithm", Kind::Algorithm), (4, "key id", Kind::KeyId)];
-const FACTS: &[(i64, &str, Kind)] = &[
-    (1, "profile", Plain),
-    (2, "environment", Kind::Environment),
-    (3, "vendor", Kind::Uuid),
-    (4, "class", Kind::Uuid),
-    (5, "product", Plain),
-    (6, "channel", Plain),
-    (7, "version", Plain),
-    (8, "security epoch", Plain),
-    (9, "delegation index", Plain),
-    (10, "components", Kind::FactsComponents),
-];
-const COMPONENT_FACTS: &[(i64, &str, Kind)] =
-    &[(1, "size", Plain), (2, "slot", Plain), (3, "block tree", Plain)];
-
-impl Kind {
-    fn members(self) -> &'static [(i64, &'static str, Kind)] {
-        match self {
-            Kind::Envelope => ENVELOPE,
-            Kind::Manifest => MANIFEST,
-            Kind::Common => COMMON,
-            Kind::Sequence => COMMANDS,
-            Kind::Parameters => PARAMETERS,
-            Kind::Header => HEADER,
-            Kind::Facts => FACTS,
-            Kind::ComponentFacts => COMPONENT_FACTS,
-            _ => &[],
-        }
-    }
 }
 
 struct Printer {
@@ -226,7 +121,7 @@ impl Printer {
                 self.value(&mut Decoder::new(bytes), *inner, depth)
             }
             (Severable(_), Type::Array) => self.value(d, Kind::Digest, depth),
-            (Kind::Envelope | Kind::Sign1, Type::Tag) => {
+            (Kind::Envelope | Kind::Sign1 | Kind::Link, Type::Tag) => {
                 d.tag()?;
                 // Tags nest like everything else.
                 self.value(d, kind, depth + 1)
@@ -242,11 +137,12 @@ impl Printer {
                 }
                 Ok(())
             }
-            (Kind::Sign1, Type::Array) => {
+            (Kind::Sign1 | Kind::Link, Type::Array) => {
                 d.array()?;
                 self.value(d, Wrapped(&Kind::Header), depth)?;
                 self.value(d, Kind::Header, depth)?;
-                self.member(d, "payload", Plain, depth)?;
+                let payload = if kind == Kind::Link { Wrapped(&Kind::Claims) } else { Plain };
+                self.member(d, "payload", payload, depth)?;
                 self.member(d, "signature", Plain, depth)
             }
             (Kind::Sequence, Type::Array) => {
@@ -257,17 +153,28 @@ impl Printer {
                 }
                 Ok(())
             }
-            (Kind::Alternatives, Type::Array) => {
+            (Kind::List(name, inner), Type::Array) => {
                 for index in 0..d.array()?.unwrap_or(0) {
-                    self.member(d, &format!("alternative {index}"), Wrapped(&Kind::Sequence), depth)?;
+                    self.member(d, &format!("{name} {index}"), *inner, depth)?;
                 }
                 Ok(())
             }
-            (Kind::FactsComponents, Type::Array) => {
-                for index in 0..d.array()?.unwrap_or(0) {
-                    self.member(d, &format!("component {index}"), Kind::ComponentFacts, depth)?;
+            (Kind::Tuple(places), Type::Array) => {
+                let mut places = places.iter();
+                for _ in 0..d.array()?.unwrap_or(0) {
+                    let (name, inner) = places.next().copied().unwrap_or(("unknown", Plain));
+                    self.member(d, name, inner, depth)?;
                 }
                 Ok(())
+            }
+            (Kind::Agreement, Type::Array) => {
+                d.array()?;
+                match d.u64()? {
+                    0 => self.member(d, "COSE", Wrapped(&Kind::Sign1), depth),
+                    1 => self.member(d, "SSH", Plain, depth),
+                    2 => self.member(d, "passkey", kinds::ASSERTION, depth),
+                    other => self.member(d, &format!("unknown {other}"), Plain, depth),
+                }
             }
             (_, Type::Map) if !kind.members().is_empty() => {
                 for _ in 0..d.map()?.unwrap_or(0) {
@@ -315,7 +222,8 @@ impl Printer {
             (Wrapped(Kind::Digest) | Severable(_), Type::Array) => false,
             (Wrapped(Kind::Digest), _) => false,
             (Wrapped(_) | Severable(_), Type::Bytes) => true,
-            (Kind::Parameters | Kind::Alternatives | Kind::ComponentFacts | Kind::FactsComponents, _) => true,
+            (Kind::List(..) | Kind::Tuple(_) | Kind::Agreement, Type::Array) => true,
+            (_, Type::Map) => !kind.members().is_empty(),
             _ => false,
         };
         if block {
@@ -363,12 +271,15 @@ impl Printer {
                     other => format!("COSE algorithm {other}"),
                 });
             }
-            (Kind::Environment, Type::U8) => {
-                return Ok(match d.u64()? {
-                    0 => "test".to_owned(),
-                    1 => "production".to_owned(),
-                    other => format!("unknown {other}"),
-                });
+            (Kind::Word(words), Type::U8) => {
+                let number = d.u64()?;
+                let word = usize::try_from(number).ok().and_then(|place| words.get(place));
+                return Ok(word.map_or_else(|| format!("unknown {number}"), |word| (*word).to_owned()));
+            }
+            (Kind::Moment, Type::U8 | Type::U16 | Type::U32 | Type::U64) => {
+                let seconds = d.u64()?;
+                let date = DateTime::from_unix_duration(Duration::from_secs(seconds));
+                return Ok(date.map_or_else(|_| seconds.to_string(), |date| format!("{date} ({seconds})")));
             }
             _ => {}
         }

@@ -8,14 +8,15 @@ use clap::Args;
 use firmseal_core::Envelope;
 use firmseal_core::limits::ENVELOPE_MAX;
 use firmseal_formats::Inspection;
-use firmseal_manifest::{bundle, print};
+use firmseal_manifest::chain::CHAIN_MAX;
+use firmseal_manifest::{DelegationChain, bundle, print};
 use serde_json::json;
 
 use crate::error::{CliError, Kind, Result, file};
 use crate::output::Output;
 use crate::record::Record;
 
-/// Show what a firmware file, envelope or bundle says of itself
+/// Show what a firmware file, envelope, bundle or delegation says of itself
 ///
 /// Nothing is verified: that is `firmseal verify`. The kind of file is told
 /// from its content.
@@ -23,6 +24,7 @@ use crate::record::Record;
 #[command(after_help = "Examples:
   firmseal inspect firmware.bin
   firmseal inspect release.suit
+  firmseal inspect ci.delegation
   firmseal inspect release.bundle --json")]
 pub struct Inspect {
     /// The file
@@ -60,6 +62,17 @@ impl Inspect {
             ));
             return envelope(&head.envelope, output).map_err(about);
         }
+        // An array of up to three byte strings: few files begin so, and none
+        // that is read as firmware is a delegation in whole.
+        if matches!(head[0], 0x81..=0x83) {
+            let mut bytes = Vec::new();
+            let read = (&mut input).take(CHAIN_MAX as u64 + 1).read_to_end(&mut bytes);
+            read.map_err(file(&self.file))?;
+            if let Ok(chain) = DelegationChain::decode(&bytes) {
+                return delegation(&bytes, &chain, output).map_err(about);
+            }
+            input.rewind().map_err(file(&self.file))?;
+        }
         let inspection = firmseal_formats::inspect(&input).map_err(|error| about(error.into()))?;
         output.value(&inspection, || firmware(&inspection))
     }
@@ -88,6 +101,18 @@ fn envelope(bytes: &[u8], output: &Output) -> Result {
     output.value(&value, || {
         format!("envelope of {} bytes, release {}\n{printed}", bytes.len(), decoded.manifest_digest())
     })
+}
+
+fn delegation(bytes: &[u8], chain: &DelegationChain, output: &Output) -> Result {
+    let printed = print::delegation(bytes).map_err(|error| CliError::new(Kind::Refused, error))?;
+    let key = chain.key().to_string();
+    let value = json!({
+        "kind": "delegation",
+        "key": key,
+        "index": chain.index(),
+        "links": printed,
+    });
+    output.value(&value, || format!("delegation {} to key {key}\n{printed}", chain.index()))
 }
 
 fn firmware(inspection: &Inspection) -> String {
