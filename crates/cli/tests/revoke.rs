@@ -179,4 +179,21 @@ fn keys_that_must_not_be_revoked_are_refused_before_one_is_used() {
     // A request for others to sign needs no key, and is no document yet.
     place.stdout(&format!("revoke key {stolen} -o request.cbor"));
     place.fails("revoke publish request.cbor", 3);
+    for line in ["revoke show request.cbor", "revoke show request.cbor --root place/trust/root.cbor"] {
+        let shown = place.stdout(line);
+        assert!(
+            shown.contains("not signed yet") && shown.contains(&format!("{stolen} (release)")),
+            "{shown}"
+        );
+    }
+    let written = place.stdout(&format!("revoke key {stolen} {KEYS} -o rev.cbor"));
+    assert!(written.contains("signed"), "{written}");
+    let shown = place.stdout("revoke show rev.cbor --root place/trust/root.cbor --profile none.toml");
+    assert!(shown.contains("under root document 1"), "{shown}");
+    let mut damaged = place.read("rev.cbor");
+    *damaged.last_mut().unwrap() ^= 1;
+    place.write("damaged.cbor", &damaged);
+    place.fails("revoke show damaged.cbor", 3);
+    place.fails("revoke show damaged.cbor --root place/trust/root.cbor", 3);
+    place.fails("revoke show place/trust/root.cbor", 3);
 }

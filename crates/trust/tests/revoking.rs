@@ -194,3 +194,29 @@ fn changes_read_like_a_difference() {
     }
     assert!(changes(&old, &old).is_empty());
 }
+
+#[test]
+fn a_request_is_read_to_its_last_byte_or_not_at_all() {
+    let world = world();
+    let document = world.root_document();
+    let root = Root::decode(&document).unwrap();
+    let mut spec = RevocationSpec::after(&root, None).unwrap();
+    spec.take_key(entry(stolen(&world), &[("log", 9)], &[Digest([1; 32])])).unwrap();
+    spec.take_release(Digest([7; 32]));
+    let request = spec.assemble().unsigned();
+    assert_eq!(RevocationSpec::of_unsigned(&request), Some(spec.clone()));
+    // Cut anywhere, or with anything changed, it is another request or none:
+    // never the same one.
+    for end in 0..request.len() {
+        assert_eq!(RevocationSpec::of_unsigned(&request[..end]), None, "{end}");
+    }
+    for at in 0..request.len() {
+        for bit in 0..8 {
+            let mut changed = request.clone();
+            changed[at] ^= 1 << bit;
+            assert_ne!(RevocationSpec::of_unsigned(&changed), Some(spec.clone()), "byte {at}, bit {bit}");
+        }
+    }
+    assert_eq!(RevocationSpec::of_unsigned(&[request.as_slice(), &[0]].concat()), None);
+    assert_eq!(RevocationSpec::of_unsigned(&vec![0x82; limits::REVOCATION_MAX + 1]), None);
+}

@@ -8,7 +8,7 @@ use firmseal_core::crypto::RustCrypto;
 use firmseal_core::limits::ROOT_MAX;
 use firmseal_manifest::Digest;
 use firmseal_trust::change::{changes, demands, of_products};
-use firmseal_trust::{RootSpec, revoke};
+use firmseal_trust::{RootError, RootSpec, revoke};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -45,7 +45,7 @@ pub enum Roots {
 ///
 /// Without a file, the server's newest one, its whole chain verified. A file
 /// is verified under its own root role, and under the one before it where
-/// that is given.
+/// that is given; one without signatures is shown as it would be signed.
 #[derive(Args)]
 #[command(after_help = "Examples:
   firmseal root show
@@ -160,16 +160,24 @@ impl Shown {
     fn of(document: &[u8], before: Option<&[u8]>) -> Result<Shown> {
         let root = Root::decode(document)?;
         let spec = RootSpec::of(&root)?;
-        let (verified, changes) = match before {
+        // What is handed to those who will sign it has no signature at all.
+        let unsigned = spec.assemble()?.unsigned().map_err(RootError::Key)? == document;
+        let before = before.map(Root::decode).transpose()?;
+        let verified = match &before {
+            _ if unsigned => "not signed yet: nobody vouches for it".to_owned(),
             None => {
                 root.verify(&RustCrypto)?;
-                ("by its own root role".to_owned(), None)
+                "by its own root role".to_owned()
             }
             Some(before) => {
-                let before = Root::decode(before)?;
                 before.successor(document, &RustCrypto)?;
-                let said = changes(&RootSpec::of(&before)?, &spec).iter().map(ToString::to_string).collect();
-                (format!("by its own root role and that of version {}", before.version()), Some(said))
+                format!("by its own root role and that of version {}", before.version())
+            }
+        };
+        let changes = match &before {
+            None => None,
+            Some(before) => {
+                Some(changes(&RootSpec::of(before)?, &spec).iter().map(ToString::to_string).collect())
             }
         };
         // What holds for products that no entry names, said or not.

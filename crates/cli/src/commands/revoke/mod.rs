@@ -50,13 +50,7 @@ pub enum Revoke {
         file: PathBuf,
     },
     /// Show a revocation: the server's newest, or one in a file
-    #[command(after_help = "Examples:
-  firmseal revoke show
-  firmseal revoke show rev.cbor --json")]
-    Show {
-        /// A signed document in a file
-        file: Option<PathBuf>,
-    },
+    Show(show::Show),
 }
 
 /// Write the revocation that takes releases away
@@ -109,7 +103,7 @@ impl Revoke {
                     })
                 })
             }
-            Revoke::Show { file } => show::run(file.as_deref(), profile, output),
+            Revoke::Show(show) => show.run(profile, output),
             Revoke::Key(key) => block_on(key.run(profile, output)),
             Revoke::Release(release) => block_on(release.run(profile, output)),
             Revoke::Renew(renew) => block_on(async {
