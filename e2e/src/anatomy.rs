@@ -118,7 +118,7 @@ impl Bundle {
     /// The same bundle with another envelope in it.
     pub fn with_envelope(&self, envelope: &[u8]) -> Vec<u8> {
         let head = bundle::read_head(&mut &self.bytes[..]).unwrap();
-        let mut out = bundle::BundleWriter::new(Vec::new(), &head.roots, envelope).unwrap();
+        let mut out = bundle::BundleWriter::begin(Vec::new(), &head.news, envelope).unwrap();
         for part in [&self.tree, &self.payload] {
             out.blob_head(part.len() as u64).unwrap();
             out.blob_piece(&self.bytes[part.clone()]).unwrap();

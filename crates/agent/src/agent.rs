@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use firmseal_api::client::Client;
 use firmseal_api::updates::Report;
-use tracing::{Instrument, info, info_span, warn};
+use firmseal_manifest::bundle::News;
+use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::boot_control::BootState;
 use crate::boot_stage::BootOutcome;
@@ -26,6 +27,7 @@ use crate::source::bundle::Bundle;
 use crate::state::State;
 use crate::status::Status;
 use crate::trial::Standing;
+use crate::walk::Reached;
 
 /// What a poll or an install came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -115,15 +117,38 @@ impl Agent {
         match self.state.standing()? {
             Standing::None => Ok(None),
             Standing::Pending => Ok(Some(Event::RebootNeeded)),
-            Standing::Running(_) => match self.deps.health.check().await {
-                Ok(()) => self.state.confirm().map(|()| Some(Event::Confirmed)),
-                Err(why) => {
-                    warn!("the image on trial is not healthy: {why}");
-                    self.state.revert()?;
-                    Ok(Some(Event::Reverted { why }))
+            Standing::Running(slot) => {
+                self.hear().await;
+                let verdict = match self.state.still_stands(slot) {
+                    Ok(()) => self.deps.health.check().await,
+                    Err(Error::Refused(refused)) => Err(refused.reason.to_string()),
+                    Err(err) => return Err(err),
+                };
+                match verdict {
+                    Ok(()) => self.state.confirm().map(|()| Some(Event::Confirmed)),
+                    Err(why) => {
+                        warn!("the image on trial is given up: {why}");
+                        self.state.revert()?;
+                        Ok(Some(Event::Reverted { why }))
+                    }
                 }
-            },
+            }
         }
+    }
+
+    /// Takes the owner's first root document, or the one that follows the
+    /// one held. From then on the owner's root is asked for consent as the
+    /// vendor's root and its own demand.
+    pub fn adopt_owner(&self, document: &[u8]) -> Result<(), Error> {
+        self.state.profile.trust.adopt_owner(document).map(drop)
+    }
+
+    /// Takes trust documents that somebody brought, each judged by what the
+    /// device holds. What is refused is reported and changes nothing.
+    pub fn learn(&self, news: &News) -> Result<(), Error> {
+        // What an earlier adoption left half done is finished first.
+        self.state.standing()?;
+        self.state.follow_bundle(news)
     }
 
     /// Settles a trial, asks the server once, and does what it offers.
@@ -135,14 +160,27 @@ impl Agent {
             }
             return Ok(event);
         }
-        let answer = self.poll().await?;
-        // What is offered is judged from wherever this leads.
-        if let Err(err) = self.follow(&answer).await {
-            warn!("trust documents wait: {err}");
-        }
-        let Some(offer) = answer.offer else {
-            return Ok(Event::Idle { poll_after: u64::from(answer.poll_after) });
+        let answer = match self.poll().await {
+            // The server is there and will not have it.
+            Err(err @ Error::Server(_)) if err.is_answer() => {
+                if let Err(why) = self.follow_unasked().await {
+                    debug!("no trust documents either: {why}");
+                }
+                return Err(err);
+            }
+            answer => answer?,
         };
+        let idle = Event::Idle { poll_after: u64::from(answer.poll_after) };
+        // What is offered is judged from wherever this leads.
+        match self.follow(&answer).await {
+            Ok(Reached::End) => {}
+            Ok(Reached::Underway) => {
+                info!("more root documents are to come; the offer waits for them");
+                return Ok(idle);
+            }
+            Err(err) => warn!("trust documents wait: {err}"),
+        }
+        let Some(offer) = answer.offer else { return Ok(idle) };
         let span = info_span!(
             "offer",
             release = %offer.release,

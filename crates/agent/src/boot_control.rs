@@ -94,6 +94,10 @@ pub struct BootState {
     /// The trial that failed last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<Failed>,
+    /// No slot could boot when the boot stage last looked: what the recovery
+    /// role signed may come in. Ends with the next boot.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stranded: bool,
 }
 
 impl BootState {
@@ -107,7 +111,8 @@ impl BootState {
 
     /// Whether only a reboot frees the slot that an install goes to.
     pub fn needs_reboot(&self) -> bool {
-        self.inactive() == self.active
+        // Where nothing boots, nothing runs either.
+        self.inactive() == self.active && !self.stranded
     }
 
     /// Whether the running image is on trial.
@@ -138,7 +143,8 @@ pub struct FileBootControl {
     record: Record,
 }
 
-const FRESH: BootState = BootState { active: Slot::A, confirmed: None, trial: None, failed: None };
+const FRESH: BootState =
+    BootState { active: Slot::A, confirmed: None, trial: None, failed: None, stranded: false };
 
 impl FileBootControl {
     /// The record `boot` in `dir`.
@@ -177,8 +183,14 @@ impl FileBootControl {
     pub(crate) fn booted(&self, slot: Slot) -> Result<(), Error> {
         let before = self.active()?;
         let trial = before.trial.map(|trial| Trial { booted: trial.booted || trial.slot == slot, ..trial });
-        let after = BootState { active: slot, trial, ..before };
+        let after = BootState { active: slot, trial, stranded: false, ..before };
         if after == before { Ok(()) } else { self.write(&after) }
+    }
+
+    /// Notes that no slot may boot.
+    pub(crate) fn strand(&self) -> Result<(), Error> {
+        let state = self.active()?;
+        if state.stranded { Ok(()) } else { self.write(&BootState { stranded: true, ..state }) }
     }
 
     fn write(&self, state: &BootState) -> Result<(), Error> {

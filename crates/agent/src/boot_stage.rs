@@ -8,9 +8,10 @@
 
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{Image, Refusal, consider};
+use tracing::error;
 
 use crate::boot_control::{BootControl, FileBootControl, Slot};
-use crate::device::Profile;
+use crate::device::{Profile, Stand};
 use crate::error::{Error, Reason};
 use crate::files::Files;
 use crate::floors::{Counters, Floors};
@@ -73,6 +74,9 @@ impl BootStage<'_> {
                 Err(why) => refused.push((slot, why.to_string())),
             }
         }
+        // From here on a recovery image may come in, until something boots.
+        self.control.strand()?;
+        error!("no slot may boot: this device is stranded, and takes a recovery image");
         let all: Vec<String> = refused.iter().map(|(slot, why)| format!("slot {slot}: {why}")).collect();
         Err(Error::NothingBootable(all.join("; ")))
     }
@@ -96,8 +100,11 @@ impl BootStage<'_> {
         floors: &Floors,
     ) -> Result<Result<BootOutcome, Why>, Error> {
         let Some(kept) = (self.release)(slot)? else { return Ok(Err(Why::Empty)) };
-        let admitted_under = (image == Image::Confirmed).then_some(&kept.root[..]);
-        self.profile.under(admitted_under, floors, slot, |device| {
+        let under = (image == Image::Confirmed).then(|| kept.under());
+        // A recovery image boots as one. That it was admitted as such is its
+        // record's word; that the recovery role signed it core sees anew.
+        let stand = Stand { floors, slot, under, stranded: kept.head.recovery };
+        self.profile.with_device(stand, |device| {
             let decide = || -> Result<Result<BootOutcome, Refusal>, Error> {
                 // Sizes are taken from a manifest whose signatures hold, and
                 // no more is hashed than a slot has: work is bounded before

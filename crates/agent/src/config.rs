@@ -68,6 +68,9 @@ pub struct Config {
     /// cut can cost.
     #[serde(default = "default_sync")]
     pub sync_bytes: u64,
+    /// A file that says `1` while somebody stands in front of the device and
+    /// asks for recovery: a GPIO line's value, or what the bootloader makes.
+    pub presence: Option<PathBuf>,
     /// The device has no clock: dates of the server's certificate are not
     /// looked at.
     #[serde(default)]
@@ -220,6 +223,7 @@ impl Config {
         let mut config: Config = toml::from_str(&text).map_err(|err| fail(err.to_string()))?;
         let base = path.parent().unwrap_or(Path::new(""));
         config.state = base.join(&config.state);
+        config.presence = config.presence.map(|path| base.join(path));
         for slot in config.components.iter_mut().flat_map(|component| &mut component.slots) {
             *slot = base.join(&slot);
         }

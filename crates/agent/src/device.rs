@@ -11,7 +11,21 @@ use crate::config::Config;
 use crate::deps::Deps;
 use crate::error::Error;
 use crate::floors::Floors;
-use crate::trust::{Policy, TrustStore};
+use crate::trust::{AdmittedUnder, Policy, TrustStore};
+
+/// Where a device stands when it decides about an image.
+#[derive(Clone, Copy)]
+pub(crate) struct Stand<'a> {
+    pub(crate) floors: &'a Floors,
+    /// The slot that is installed, tried or booted.
+    pub(crate) slot: Slot,
+    /// The root documents that admitted what is in the slot, where it is
+    /// confirmed: keys come and go, and it goes on booting. Otherwise the
+    /// newest count.
+    pub(crate) under: Option<AdmittedUnder<'a>>,
+    /// Whether the recovery role may sign.
+    pub(crate) stranded: bool,
+}
 
 /// What does not change while the agent runs.
 pub(crate) struct Profile {
@@ -41,26 +55,13 @@ impl Profile {
         }
     }
 
-    /// Shows `look` the device as it is when `slot` is installed or tried.
+    /// Shows `look` the device as it stands.
     pub(crate) fn with_device<T>(
         &self,
-        floors: &Floors,
-        slot: Slot,
+        stand: Stand<'_>,
         look: impl FnOnce(&Device<'_>) -> T,
     ) -> Result<T, Error> {
-        self.under(None, floors, slot, look)
-    }
-
-    /// The same under the root document that admitted what is in the slot,
-    /// for an image that is confirmed: keys come and go, and it goes on
-    /// booting.
-    pub(crate) fn under<T>(
-        &self,
-        root: Option<&[u8]>,
-        floors: &Floors,
-        slot: Slot,
-        look: impl FnOnce(&Device<'_>) -> T,
-    ) -> Result<T, Error> {
+        let Stand { floors, slot, under, stranded } = stand;
         let ids: Vec<[&[u8]; 1]> =
             self.config.components.iter().map(|component| [component.name.as_bytes()]).collect();
         let components: Vec<Component<'_>> = self
@@ -76,10 +77,10 @@ impl Profile {
             })
             .collect();
         let product = self.config.product.as_str();
-        self.trust.now().show(root, product, self.policy(), |trust| {
+        self.trust.now().show(under, product, self.policy(), |trust| {
             look(&Device {
                 trust,
-                stranded: false,
+                stranded,
                 product,
                 vendor: self.config.vendor.as_bytes(),
                 class: self.config.class.as_bytes(),

@@ -236,6 +236,11 @@ impl Error {
         }
     }
 
+    /// Whether a server has answered, and the answer was no.
+    pub(crate) fn is_answer(&self) -> bool {
+        matches!(self, Error::Server(err) if err.status().is_some())
+    }
+
     /// What to do next, where that helps.
     pub fn hint(&self) -> Option<&str> {
         match self {

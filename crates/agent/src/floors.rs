@@ -77,10 +77,7 @@ impl FileCounters {
         }
         let bytes = serde_json::to_vec(&after)
             .map_err(|err| Error::Corrupt { what: "floors", why: err.to_string() })?;
-        // Into both copies: a copy that rots must not bring a lower floor
-        // back.
-        self.record.write(&bytes)?;
-        self.record.write(&bytes)
+        self.record.write_twice(&bytes)
     }
 }
 

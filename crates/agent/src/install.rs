@@ -8,10 +8,11 @@ use firmseal_api::updates::Phase;
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::limits::COMPONENTS_MAX;
 use firmseal_core::{Action, Admitted, Device, Outcome, Refusal, Streamed, admit};
-use tracing::info;
+use tracing::{error, info};
 use uuid::Uuid;
 
 use crate::boot_control::Slot;
+use crate::device::Stand;
 use crate::error::{Error, Reason, Refused};
 use crate::feed::{Feed, Meter};
 use crate::fetch::{Counts, Fetched, buffers, fetch};
@@ -22,6 +23,9 @@ use crate::reports::Event;
 use crate::slot::{Extent, InactiveSlot, Syncing};
 use crate::source::{Blob, Kind, Source, payload_digest};
 use crate::state::State;
+
+/// What is logged and reported of a recovery image.
+const RECOVERY: &str = "a recovery image is installed, without log, approvals and floors";
 
 /// An image that is installed and waits for its trial boot.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -87,7 +91,9 @@ impl State {
         self.reports.has_room()?;
         let slot = boot.inactive();
         self.journal.reload();
-        self.profile.with_device(&self.counters.floors()?, slot, |device| {
+        let floors = self.counters.floors()?;
+        let stand = Stand { floors: &floors, slot, under: None, stranded: self.stranded(&boot) };
+        let (kept, counts) = self.profile.with_device(stand, |device| -> Result<_, Error> {
             let admitted = admit(envelope, device, &RustCrypto)?;
             if admitted.components().count() != device.components.len() {
                 return Err(Error::Refused(Refused { reason: Reason::Partial, evidence: None }));
@@ -115,8 +121,16 @@ impl State {
                 }
                 counts => counts?,
             };
-            self.activate(&kept, counts)
-        })?
+            Ok((kept, counts))
+        })??;
+        // A word against it may have come while it was downloaded.
+        let still =
+            self.profile.with_device(stand, |device| admit(envelope, device, &RustCrypto).map(drop))?;
+        if let Err(refusal) = still {
+            self.journal.end()?;
+            return Err(refusal.into());
+        }
+        self.activate(&kept, counts)
     }
 
     /// Takes up the install of this manifest, or begins one. The envelope
@@ -130,8 +144,10 @@ impl State {
         slot: Slot,
     ) -> Result<Kept, Error> {
         let manifest = admitted.manifest_digest().to_string();
+        let recovery = admitted.is_recovery();
+        let same = |head: &Head| head.manifest == manifest && head.slot == slot && head.recovery == recovery;
         let kept = match self.journal.current()? {
-            Some(kept) if kept.head.manifest == manifest && kept.head.slot == slot => kept,
+            Some(kept) if same(&kept.head) => kept,
             _ => {
                 let head = Head {
                     install: Uuid::new_v4(),
@@ -140,13 +156,17 @@ impl State {
                     sequence: admitted.sequence(),
                     manifest,
                     origin: origin.clone(),
+                    recovery,
                 };
-                let kept = Kept { head, root: Vec::new(), envelope: envelope.to_vec() };
+                let kept = Kept { head, root: Vec::new(), owner: Vec::new(), envelope: envelope.to_vec() };
                 self.journal.begin(&kept)?;
                 kept
             }
         };
         info!(slot = %slot, version = kept.head.version, manifest = kept.head.manifest, "admitted");
+        if recovery {
+            error!(version = kept.head.version, "RECOVERY: {RECOVERY}");
+        }
         self.reports.keep(Event::of(&kept.head, Phase::Downloading, self.now()))?;
         Ok(kept)
     }
@@ -279,10 +299,13 @@ impl State {
     fn activate(&self, kept: &Kept, counts: Counts) -> Result<Installed, Error> {
         let head = &kept.head;
         // Admitted in this very run: also where an earlier one began.
-        let root = self.profile.trust.now().root.clone();
-        self.shelf(head.slot).write(&Kept { root, ..kept.clone() })?;
+        let trusted = self.profile.trust.now();
+        let root = trusted.root.newest.clone();
+        let owner = trusted.owner.document().unwrap_or_default().to_vec();
+        self.shelf(head.slot).write(&Kept { root, owner, ..kept.clone() })?;
         self.control.set_trial(head.slot, self.profile.config.tries)?;
-        self.reports.keep(Event { counts, ..Event::of(head, Phase::Installed, self.now()) })?;
+        let message = head.recovery.then(|| RECOVERY.to_owned());
+        self.reports.keep(Event { counts, message, ..Event::of(head, Phase::Installed, self.now()) })?;
         Ok(Installed {
             slot: head.slot,
             version: head.version.clone(),

@@ -96,6 +96,13 @@ impl Record {
         write().map_err(|err| Error::storage(&self.copies[target], err))
     }
 
+    /// The same into both copies: one that rots must not bring an earlier
+    /// value back.
+    pub(crate) fn write_twice(&self, value: &[u8]) -> Result<(), Error> {
+        self.write(value)?;
+        self.write(value)
+    }
+
     /// Forgets the value. The older copy goes first: a cut in between must
     /// not bring an earlier value back.
     pub(crate) fn clear(&self) -> Result<(), Error> {

@@ -13,6 +13,7 @@ use crate::boot_control::Slot;
 use crate::error::Error;
 use crate::files::Files;
 use crate::record::Record;
+use crate::trust::AdmittedUnder;
 
 /// Where a release came from: carried into every report and log line.
 /// Nothing is decided by it.
@@ -72,11 +73,19 @@ pub(crate) fn clip(text: &str, max: usize) -> String {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Kept {
     pub(crate) head: Head,
-    /// The root document under which it was admitted. Later ones may leave
-    /// out who signed it: that ends what can be installed, and must not end
-    /// what boots.
+    /// The root document under which it was admitted.
     pub(crate) root: Vec<u8>,
+    /// The owner's root document then; empty without an owner.
+    pub(crate) owner: Vec<u8>,
     pub(crate) envelope: Vec<u8>,
+}
+
+impl Kept {
+    /// The root documents that admitted it.
+    pub(crate) fn under(&self) -> AdmittedUnder<'_> {
+        let owner = (!self.owner.is_empty()).then_some(&self.owner[..]);
+        AdmittedUnder { root: &self.root, owner }
+    }
 }
 
 /// What is known about it besides the envelope.
@@ -91,6 +100,9 @@ pub(crate) struct Head {
     /// Digest of the manifest, in hexadecimal.
     pub(crate) manifest: String,
     pub(crate) origin: Origin,
+    /// It came in by the recovery role: it moves no floor.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) recovery: bool,
 }
 
 /// A record that holds a release.
@@ -115,16 +127,18 @@ impl Shelf {
         let Some(bytes) = self.record.read()? else { return Ok(None) };
         let short = || corrupt("it is cut short".to_owned());
         let (head, rest) = split(&bytes).ok_or_else(short)?;
-        let (root, envelope) = split(rest).ok_or_else(short)?;
+        let (root, rest) = split(rest).ok_or_else(short)?;
+        let (owner, envelope) = split(rest).ok_or_else(short)?;
         let head = serde_json::from_slice(head).map_err(|err| corrupt(err.to_string()))?;
-        Ok(Some(Kept { head, root: root.to_vec(), envelope: envelope.to_vec() }))
+        let (root, owner, envelope) = (root.to_vec(), owner.to_vec(), envelope.to_vec());
+        Ok(Some(Kept { head, root, owner, envelope }))
     }
 
     pub(crate) fn write(&self, kept: &Kept) -> Result<(), Error> {
         let head = serde_json::to_vec(&kept.head)
             .map_err(|err| Error::Corrupt { what: "a kept release", why: err.to_string() })?;
         let mut bytes = Vec::new();
-        for part in [&head, &kept.root] {
+        for part in [&head, &kept.root, &kept.owner] {
             bytes.extend((part.len() as u32).to_le_bytes());
             bytes.extend(part);
         }

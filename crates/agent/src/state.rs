@@ -9,7 +9,7 @@ use firmseal_core::crypto::{Crypto, RustCrypto};
 use tracing::warn;
 use uuid::Uuid;
 
-use crate::boot_control::{BootControl, FileBootControl, Slot};
+use crate::boot_control::{BootControl, BootState, FileBootControl, Slot};
 use crate::boot_stage::{BootOutcome, BootStage};
 use crate::clock::Clock;
 use crate::config::{Config, OnRefusal};
@@ -21,6 +21,7 @@ use crate::files::Files;
 use crate::floors::{Counters, FileCounters};
 use crate::identity::Identity;
 use crate::journal::Journal;
+use crate::presence;
 use crate::quarantine::Quarantine;
 use crate::release::{Origin, Shelf};
 use crate::reports::{Event, Reports};
@@ -62,6 +63,13 @@ impl State {
 
     pub(crate) fn now(&self) -> Option<u64> {
         self.clock.now()
+    }
+
+    /// Whether what the recovery role signed may come in: nothing boots, or
+    /// somebody stands in front of the device and says so.
+    pub(crate) fn stranded(&self, boot: &BootState) -> bool {
+        let presence = &self.profile.config.presence;
+        boot.stranded || presence.as_deref().is_some_and(|path| presence::is_shown(&*self.files, path))
     }
 
     /// The release that was installed into a slot last.

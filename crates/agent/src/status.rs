@@ -28,6 +28,19 @@ pub struct Status {
     pub reports: usize,
     /// Version of the root document.
     pub root_version: u64,
+    /// A later root document is kept and cannot be used: it has rotted, or
+    /// somebody changed it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub root_broken: bool,
+    /// Version of the owner's root document; absent without an owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_root_version: Option<u64>,
+    /// The newest freshness document that the root vouches for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freshness: Option<News>,
+    /// What the recovery role signed may come in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stranded: bool,
     /// Version of the newest revocation; 0 without one.
     pub revocation_version: u64,
     /// The highest time that witnesses have vouched for, in seconds since
@@ -36,6 +49,18 @@ pub struct Status {
     /// End of the certificate's validity, in seconds since 1970; absent
     /// for a device that is not enrolled with a server.
     pub certificate_expires_at: Option<u64>,
+}
+
+/// News of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct News {
+    /// The latest time that a counted witness states, in seconds since 1970.
+    pub at: u64,
+    /// How long ago that is by the device's clock, in seconds; absent
+    /// without a clock.
+    pub age: Option<u64>,
+    /// The newest revocation that the log knew of.
+    pub revocation: u64,
 }
 
 /// A release in a slot.
@@ -75,14 +100,27 @@ impl Status {
         }
         let certificate = identity.certificate()?;
         let trusted = state.profile.trust.now();
+        let clock = state.now().map(|millis| millis / 1000);
+        let freshness = trusted.freshness(state.profile.config.product.as_str(), |news| {
+            news.map(|news| News {
+                at: news.checkpoint.latest,
+                age: clock.map(|clock| clock.saturating_sub(news.checkpoint.latest)),
+                revocation: news.revocation,
+            })
+        })?;
+        let boot = state.control.active()?;
         Ok(Status {
             product: state.profile.config.product.to_string(),
-            boot: state.control.active()?,
+            stranded: state.stranded(&boot),
+            boot,
             floors: state.counters.floors()?,
             slots,
             install: state.journal.current()?.map(|kept| kept.head.into()),
             reports: state.reports.pending()?.len(),
             root_version: trusted.root()?.version(),
+            root_broken: trusted.root.broken,
+            owner_root_version: trusted.owner_version()?,
+            freshness,
             revocation_version: trusted.revocation_version()?,
             time_floor: trusted.floor(),
             certificate_expires_at: match certificate {

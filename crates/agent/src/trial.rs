@@ -9,6 +9,7 @@ use firmseal_core::{Image, consider};
 use tracing::{info, warn};
 
 use crate::boot_control::Slot;
+use crate::device::Stand;
 use crate::error::Error;
 use crate::release::Kept;
 use crate::reports::Event;
@@ -48,8 +49,23 @@ impl State {
     /// a confirmed image above the floors, which boots, and [`Self::tidy`]
     /// raises them before anything else is admitted.
     pub(crate) fn confirm(&self) -> Result<(), Error> {
+        let boot = self.control.active()?;
+        if boot.on_trial() {
+            self.still_stands(boot.active)?;
+        }
         self.control.confirm()?;
         self.tidy()
+    }
+
+    /// Whether core still lets the image on trial run: it may have been
+    /// revoked since, or its keys rotated away.
+    pub(crate) fn still_stands(&self, slot: Slot) -> Result<(), Error> {
+        let Some(kept) = self.shelf(slot).read()? else { return Ok(()) };
+        let floors = self.counters.floors()?;
+        let stand = Stand { floors: &floors, slot, under: None, stranded: kept.head.recovery };
+        self.profile.with_device(stand, |device| {
+            consider(&kept.envelope, device, Image::Trial, &RustCrypto).map(drop).map_err(Error::from)
+        })?
     }
 
     /// Ends the trial and reports it.
@@ -110,8 +126,13 @@ impl State {
     /// image still boots (at boot an equal value is enough).
     fn raise_floors(&self, slot: Slot, kept: &Kept) -> Result<(), Error> {
         let floors = self.counters.floors()?;
-        self.profile.under(Some(&kept.root), &floors, slot, |device| {
+        let under = Some(kept.under());
+        let stand = Stand { floors: &floors, slot, under, stranded: kept.head.recovery };
+        self.profile.with_device(stand, |device| {
             let image = consider(&kept.envelope, device, Image::Confirmed, &RustCrypto)?;
+            if image.is_recovery() {
+                return Ok(());
+            }
             if let Some(time) = image.vouched_time() {
                 self.profile.trust.vouch(time)?;
             }

@@ -7,98 +7,14 @@ mod common;
 use std::path::Path;
 use std::sync::Arc;
 
+use common::roots::*;
 use common::sim::SimFiles;
 use common::*;
 use firmseal_agent::files::{Access, Files};
 use firmseal_agent::{Agent, Config, Deps, Enrolment, Error, Event, enrol};
-use firmseal_core::{Environment, Refusal, Root};
-use firmseal_manifest::bundle::BundleWriter;
-use firmseal_manifest::{Digest, PublicKey, Signature};
-use firmseal_trust::{DemandsSpec, Holder, RevocationSpec, RevokedKey, Role, RoleSpec, RootSpec};
-
-/// The key that signs releases under each root, and the key of the role root.
-fn release_key(version: u64) -> u8 {
-    20 + version as u8
-}
-
-fn root_key(version: u64) -> Key {
-    Key::new(40 + version as u8)
-}
-
-/// A root document; every version has new keys for everything.
-struct Link {
-    version: u64,
-    lineage: u8,
-    environment: Environment,
-    reset: Option<u64>,
-    /// Whether the role before it signs as well.
-    linked: bool,
-}
-
-impl Link {
-    fn new(version: u64) -> Link {
-        Link { version, lineage: 7, environment: Environment::Test, reset: None, linked: true }
-    }
-
-    fn make(&self) -> Vec<u8> {
-        let role = |role, key: &Key| RoleSpec {
-            role,
-            threshold: 1,
-            holders: vec![Holder { name: "tester".to_owned(), keys: vec![key.public.clone()] }],
-            products: vec![],
-        };
-        let own = root_key(self.version);
-        let spec = RootSpec {
-            version: self.version,
-            lineage: [self.lineage; 16],
-            environment: self.environment,
-            roles: vec![
-                role(Role::Root, &own),
-                role(Role::Release, &Key::new(release_key(self.version))),
-                role(Role::Revocation, &revoker(self.version)),
-            ],
-            minimum_epoch: 0,
-            demands: vec![DemandsSpec::NOTHING],
-            closed_logs: vec![],
-            sequence_resets: self.reset.map(|to| ("gateway".parse().unwrap(), to)).into_iter().collect(),
-        };
-        let unsigned = spec.assemble().unwrap();
-        let sign = |key: &Key| -> (PublicKey, Signature) {
-            (key.public.clone(), key.sign(&unsigned.to_be_signed(&key.public).unwrap()))
-        };
-        let mut signatures = vec![sign(&own)];
-        if self.linked && self.version > 1 {
-            signatures.push(sign(&root_key(self.version - 1)));
-        }
-        let signatures: Vec<_> = signatures.iter().map(|(key, signature)| (key, signature.clone())).collect();
-        unsigned.seal(&signatures).unwrap()
-    }
-}
-
-fn chain(to: u64) -> Vec<Vec<u8>> {
-    (1..=to).map(|version| Link::new(version).make()).collect()
-}
-
-fn revoker(version: u64) -> Key {
-    Key::new(60 + version as u8)
-}
-
-fn revocation(root: u64, version: u64, manifests: &[Digest], keys: &[u8]) -> Vec<u8> {
-    let spec = RevocationSpec {
-        version,
-        lineage: [7; 16],
-        environment: Environment::Test,
-        keys: keys
-            .iter()
-            .map(|seed| RevokedKey { key: Key::new(*seed).public.id(), last_good: vec![], allowed: vec![] })
-            .collect(),
-        releases: manifests.to_vec(),
-    };
-    let (key, unsigned) = (revoker(root), spec.assemble());
-    let signature = key.sign(&unsigned.to_be_signed(&key.public).unwrap());
-    let under = Link::new(root).make();
-    unsigned.seal(&Root::decode(&under).unwrap(), &[(&key.public, signature)]).unwrap()
-}
+use firmseal_core::{Environment, Refusal};
+use firmseal_manifest::Digest;
+use firmseal_manifest::bundle::{BundleWriter, News};
 
 struct Bench {
     files: SimFiles,
@@ -131,7 +47,9 @@ fn release(sequence: u64, root: u64) -> Release {
 }
 
 fn stick(bench: &Bench, roots: &[Vec<u8>], revocation: &[u8], release: &Release) {
-    let mut writer = BundleWriter::with_news(Vec::new(), roots, revocation, &[], &release.envelope).unwrap();
+    let revocation = (!revocation.is_empty()).then(|| revocation.to_vec());
+    let news = News { roots: roots.to_vec(), revocation, freshness: None };
+    let mut writer = BundleWriter::begin(Vec::new(), &news, &release.envelope).unwrap();
     for (payload, tree) in release.payloads.iter().zip(&release.trees) {
         for blob in [&tree.hash_blocks, payload] {
             writer.blob_head(blob.len() as u64).unwrap();
@@ -334,11 +252,13 @@ async fn a_rotten_record_is_forgotten_and_walked_again() {
     let bench = Bench::new().await;
     stick(&bench, &chain(3), &[], &release(1, 3));
     take(&bench.agent()).await.unwrap();
-    for name in ["trust-root.0", "trust-root.1"] {
-        bench.files.tamper(&Path::new("/sim/state").join(name), |bytes| bytes[30] ^= 1);
-    }
+    let rot = |name: &str| bench.files.tamper(&Path::new("/sim/state").join(name), |bytes| bytes[30] ^= 1);
+    rot("trust-root-2.0");
+    assert_eq!(bench.agent().status().unwrap().root_version, 3, "the other copy is there");
+    rot("trust-root-2.1");
     let agent = bench.agent();
     assert_eq!(agent.status().unwrap().root_version, 1, "back at the anchor");
+    assert_eq!(agent.boot_stage().unwrap().version, "1.0.0", "and it boots");
     stick(&bench, &chain(3), &[], &release(2, 3));
     take(&agent).await.unwrap();
     assert_eq!(agent.status().unwrap().root_version, 3);

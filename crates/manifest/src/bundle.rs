@@ -1,11 +1,13 @@
 //! Bundles: a release in one file, for devices without a network.
 //!
-//! A CBOR sequence (RFC 8742): the text `firmseal-bundle-1`, an array of
-//! root documents, the newest revocation and news of the log (each empty
-//! where there is none), the envelope, then for each component of the
-//! manifest, in its order, the hash blocks and the payload, each a byte
-//! string. The lengths in a bundle are the carrier's word and count for
-//! nothing: the reader compares them with the facts of the admitted release.
+//! A CBOR sequence (RFC 8742): the text `firmseal-bundle-2`, an array of
+//! root documents, the newest revocation and freshness documents (empty
+//! byte strings where there are none), the envelope, then for each component
+//! of the manifest, in its order, the hash blocks and the payload, each a
+//! byte string. Bundles of the first form, `firmseal-bundle-1`, lack the two
+//! documents and are read as well. The lengths in a bundle are the carrier's
+//! word and count for nothing: the reader compares them with the facts of
+//! the admitted release.
 
 use std::io::{self, Read, Write};
 
@@ -13,10 +15,33 @@ use firmseal_core::limits::{ENVELOPE_MAX, FRESHNESS_MAX, REVOCATION_MAX, ROOT_MA
 
 use crate::cbor::Writer;
 
-/// The first item of every bundle.
-pub const MAGIC: &str = "firmseal-bundle-1";
-/// Root documents that one bundle may carry.
-pub const ROOTS_MAX: u64 = 64;
+/// The first item of every bundle that is written.
+pub const MAGIC: &str = "firmseal-bundle-2";
+/// The first item of bundles of the first form.
+pub const MAGIC_1: &str = "firmseal-bundle-1";
+/// Root documents that one bundle may carry: a device that missed hundreds
+/// walks them all.
+pub const ROOTS_MAX: u64 = 1024;
+/// Bytes that all of them together may have.
+pub const ROOTS_BYTES_MAX: usize = 8 << 20;
+
+/// Whether a file that begins with these bytes is a bundle.
+pub fn is_bundle(beginning: &[u8]) -> bool {
+    let text = |magic: &str| beginning.get(1..).is_some_and(|rest| rest.starts_with(magic.as_bytes()));
+    text(MAGIC) || text(MAGIC_1)
+}
+
+/// What a device should learn before it looks at the release. Unverified:
+/// each document is judged by the device's own root.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct News {
+    /// Root documents, oldest first; of one lineage or of several.
+    pub roots: Vec<Vec<u8>>,
+    /// The newest revocation document.
+    pub revocation: Option<Vec<u8>>,
+    /// The newest freshness document.
+    pub freshness: Option<Vec<u8>>,
+}
 
 /// Writes a bundle item by item.
 pub struct BundleWriter<W> {
@@ -31,22 +56,35 @@ impl<W: Write> BundleWriter<W> {
         BundleWriter::with_news(out, roots, &[], &[], envelope)
     }
 
-    /// The same with the newest revocation and news of the log, where they
-    /// are not empty: a device that has been offline for years needs no
-    /// more.
+    /// The same with the newest revocation and freshness documents, where
+    /// they are not empty.
     pub fn with_news(
-        mut out: W,
+        out: W,
         roots: &[Vec<u8>],
         revocation: &[u8],
         freshness: &[u8],
         envelope: &[u8],
     ) -> io::Result<BundleWriter<W>> {
+        let some = |document: &[u8]| (!document.is_empty()).then(|| document.to_vec());
+        let news = News { roots: roots.to_vec(), revocation: some(revocation), freshness: some(freshness) };
+        BundleWriter::begin(out, &news, envelope)
+    }
+
+    /// Writes the head: everything a device should learn, and the envelope.
+    pub fn begin(mut out: W, news: &News, envelope: &[u8]) -> io::Result<BundleWriter<W>> {
+        let News { roots, revocation, freshness } = news;
+        let bytes: usize = roots.iter().map(Vec::len).sum();
+        if roots.len() as u64 > ROOTS_MAX || bytes > ROOTS_BYTES_MAX {
+            return Err(invalid("more root documents than a bundle carries"));
+        }
         let mut head = Writer::new();
         head.text(MAGIC).array(roots.len());
         for root in roots {
             head.bytes(root);
         }
-        head.bytes(revocation).bytes(freshness).bytes(envelope);
+        head.bytes(revocation.as_deref().unwrap_or_default());
+        head.bytes(freshness.as_deref().unwrap_or_default());
+        head.bytes(envelope);
         out.write_all(&head.finish())?;
         Ok(BundleWriter { out, missing: 0 })
     }
@@ -85,12 +123,8 @@ impl<W: Write> BundleWriter<W> {
 /// The head of a bundle.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BundleHead {
-    /// Root documents, oldest first.
-    pub roots: Vec<Vec<u8>>,
-    /// The newest revocation.
-    pub revocation: Option<Vec<u8>>,
-    /// News of the log.
-    pub freshness: Option<Vec<u8>>,
+    /// What a device should learn first. Unverified.
+    pub news: News,
     /// The envelope. Unverified.
     pub envelope: Vec<u8>,
     /// Where the first blob's head begins.
@@ -102,27 +136,45 @@ pub struct BundleHead {
 pub fn read_head(input: &mut impl Read) -> io::Result<BundleHead> {
     let mut input = Counting { input, offset: 0 };
     let (major, len) = read_item(&mut input)?;
-    if major != 3 || len != MAGIC.len() as u64 || read_exact(&mut input, MAGIC.len())? != MAGIC.as_bytes() {
+    let magic = match (major, len as usize) {
+        (3, len) if len == MAGIC.len() => read_exact(&mut input, len)?,
+        _ => Vec::new(),
+    };
+    let first_form = magic == MAGIC_1.as_bytes();
+    if !first_form && magic != MAGIC.as_bytes() {
         return Err(invalid("not a firmseal bundle"));
     }
-    let (major, count) = read_item(&mut input)?;
+    let mut news = News { roots: read_roots(&mut input)?, ..News::default() };
+    if !first_form {
+        news.revocation = read_document(&mut input, REVOCATION_MAX, "revocation document")?;
+        news.freshness = read_document(&mut input, FRESHNESS_MAX, "freshness document")?;
+    }
+    let len = blob_head(&mut input, ENVELOPE_MAX as u64, "envelope")?;
+    let envelope = read_exact(&mut input, len as usize)?;
+    Ok(BundleHead { news, envelope, offset: input.offset })
+}
+
+fn read_roots(input: &mut impl Read) -> io::Result<Vec<Vec<u8>>> {
+    let (major, count) = read_item(input)?;
     if major != 4 || count > ROOTS_MAX {
         return Err(invalid("a bundle's second item is an array of root documents"));
     }
-    let mut roots = Vec::new();
+    let (mut roots, mut bytes) = (Vec::new(), 0);
     for _ in 0..count {
-        let len = blob_head(&mut input, ROOT_MAX as u64, "root document")?;
-        roots.push(read_exact(&mut input, len as usize)?);
+        let len = blob_head(input, ROOT_MAX as u64, "root document")? as usize;
+        bytes += len;
+        if bytes > ROOTS_BYTES_MAX {
+            return Err(invalid("more root documents than a bundle carries"));
+        }
+        roots.push(read_exact(input, len)?);
     }
-    let mut document = |max: usize, what| {
-        let len = blob_head(&mut input, max as u64, what)?;
-        read_exact(&mut input, len as usize)
-    };
-    let some = |bytes: Vec<u8>| (!bytes.is_empty()).then_some(bytes);
-    let revocation = some(document(REVOCATION_MAX, "revocation")?);
-    let freshness = some(document(FRESHNESS_MAX, "freshness document")?);
-    let envelope = document(ENVELOPE_MAX, "envelope")?;
-    Ok(BundleHead { roots, revocation, freshness, envelope, offset: input.offset })
+    Ok(roots)
+}
+
+/// A document, or none where its place is empty.
+fn read_document(input: &mut impl Read, max: usize, what: &str) -> io::Result<Option<Vec<u8>>> {
+    let len = blob_head(input, max as u64, what)? as usize;
+    if len == 0 { Ok(None) } else { read_exact(input, len).map(Some) }
 }
 
 /// Reads the head of a blob, which must announce exactly `expected` bytes.

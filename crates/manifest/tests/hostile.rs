@@ -47,11 +47,13 @@ fn a_bundle_that_announces_much_allocates_little() {
         &[0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff][..],
         &[0x81, 0x5b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
         &[0x80, 0x5b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
-        &[0x80, 0x40, 0x40, 0x5b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
-        &[0x80, 0x40, 0x40, 0x58, 0x01, 0x00],
         &[0x80, 0x58, 0x01, 0x00],
         &[0x9f, 0xff],
         &[0xa0],
+        &[0x80, 0x40, 0x59, 0xff, 0xff],
+        &[0x80, 0x40, 0x40, 0x5b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+        &[0x80, 0x40, 0x40, 0x58, 0x01, 0x00],
+        &[0x80, 0x59, 0xff, 0xff],
     ] {
         assert!(bundle::read_head(&mut &[&magic[..], rest].concat()[..]).is_err(), "{rest:x?}");
     }
@@ -60,4 +62,28 @@ fn a_bundle_that_announces_much_allocates_little() {
         bundle::read_blob_head(&mut &[0x5b, 0, 0, 0, 1, 0, 0, 0, 0][..], 0).is_err(),
         "truncated to 32 bits"
     );
+}
+
+#[test]
+fn bundles_of_both_forms_are_read() {
+    use bundle::{BundleWriter, News, read_head};
+    let news = News { roots: vec![vec![1; 9], vec![2; 40]], revocation: Some(vec![3; 300]), freshness: None };
+    let written = BundleWriter::begin(Vec::new(), &news, b"envelope").unwrap().finish().unwrap();
+    let head = read_head(&mut &written[..]).unwrap();
+    assert_eq!((&head.news, &head.envelope[..]), (&news, &b"envelope"[..]));
+    assert_eq!(head.offset as usize, written.len());
+    assert!(bundle::is_bundle(&written));
+    for len in 0..written.len() {
+        assert!(read_head(&mut &written[..len]).is_err(), "{len} bytes");
+    }
+    let first = [&[0x71][..], bundle::MAGIC_1.as_bytes(), &[0x81, 0x41, 7, 0x42, 8, 9]].concat();
+    let head = read_head(&mut &first[..]).unwrap();
+    assert_eq!(head.news, News { roots: vec![vec![7]], ..News::default() });
+    assert_eq!(head.envelope, [8, 9]);
+    assert!(bundle::is_bundle(&first));
+
+    let many = News { roots: vec![vec![]; 1025], ..News::default() };
+    assert!(BundleWriter::begin(Vec::new(), &many, b"").is_err());
+    let large = News { roots: vec![vec![0; 32 * 1024]; 257], ..News::default() };
+    assert!(BundleWriter::begin(Vec::new(), &large, b"").is_err());
 }

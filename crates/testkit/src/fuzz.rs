@@ -117,17 +117,13 @@ pub fn seeds() -> Vec<Vec<u8>> {
     }
     // A bundle: a CBOR sequence, as the trust protocol describes it.
     let envelope = Craft::of(&Scene::default().assembled()).seal(&[]);
-    seeds.push(
-        [
-            item::text(firmseal_manifest::bundle::MAGIC),
-            item::array(&[item::bytes(&seeds[0])]),
-            item::bytes(b""),
-            item::bytes(b""),
-            item::bytes(&envelope),
-            item::bytes(b"abc"),
-        ]
-        .concat(),
-    );
+    let roots = item::array(&[item::bytes(&seeds[0])]);
+    let (first, second) = (firmseal_manifest::bundle::MAGIC_1, firmseal_manifest::bundle::MAGIC);
+    let documents = [item::bytes(b"revocation"), item::bytes(b"")].concat();
+    for (magic, documents) in [(first, vec![]), (second, documents)] {
+        let head = [item::text(magic), roots.clone(), documents, item::bytes(&envelope)];
+        seeds.push([head.concat(), item::bytes(b"abc")].concat());
+    }
     seeds
 }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use firmseal_agent::files::OsFiles;
-use firmseal_agent::{Agent, BootControl, Config, Deps, Error, FileBootControl, Reason, exit};
+use firmseal_agent::{Agent, BootControl, Config, Deps, Error, FileBootControl, Reason, confine, exit};
 use firmseal_core::{Environment, Root};
 use firmseal_manifest::bundle::read_head;
 
@@ -43,6 +43,10 @@ struct Unverified {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Err(err) = confine() {
+        eprintln!("error: {err}");
+        return ExitCode::from(err.exit_code());
+    }
     eprintln!(
         "WARNING: this is the development build of the agent. It installs images that fail verification."
     );

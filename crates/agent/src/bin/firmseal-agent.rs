@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use firmseal_agent::{
-    Agent, BootOutcome, Config, Deps, Enrolment, Error, Event, Installed, Reason, Refused, ServerEnrolment,
-    Status, enrol,
+    Agent, BootOutcome, Config, Deps, Enrolment, Error, Event, Installed, News, Reason, Refused,
+    ServerEnrolment, Status, confine, enrol,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -74,6 +74,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// The owner's own root, beside the vendor's.
+    #[command(subcommand)]
+    Owner(Owner),
     /// The boot stage for slots that are files: counts a try, verifies, and
     /// prints the slot to be run.
     #[command(after_help = "Example: slot=$(firmseal-agent boot)")]
@@ -91,8 +94,23 @@ enum Command {
     Revert,
 }
 
+#[derive(Subcommand)]
+enum Owner {
+    /// Takes the owner's first root document, or the ones that follow.
+    #[command(after_help = "Example: firmseal-agent owner adopt owner-1.cbor owner-2.cbor")]
+    Adopt {
+        /// Root documents, oldest first.
+        #[arg(required = true)]
+        documents: Vec<PathBuf>,
+    },
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Err(err) = confine() {
+        eprintln!("error: {err}");
+        return ExitCode::from(err.exit_code());
+    }
     let filter = EnvFilter::try_from_env("FIRMSEAL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if arguments.log_json {
@@ -145,6 +163,15 @@ async fn execute(arguments: Arguments) -> Result<(), Error> {
             Ok(())
         }
         Command::Status { json } => print_status(&Status::read(config, &deps)?, json),
+        Command::Owner(Owner::Adopt { documents }) => {
+            let agent = agent()?;
+            for path in &documents {
+                agent.adopt_owner(&read(path)?)?;
+            }
+            let version = agent.status()?.owner_root_version;
+            println!("the owner's root document {} is in force", version.unwrap_or_default());
+            Ok(())
+        }
         Command::Boot => {
             let BootOutcome { slot, trial, version, refused, .. } = agent()?.boot_stage()?;
             for (slot, why) in refused {
@@ -223,12 +250,23 @@ fn print_status(status: &Status, json: bool) -> Result<(), Error> {
         println!("installing   {} into slot {}", install.version, install.slot);
     }
     println!("epoch        {}", floors.epoch);
-    println!("root         version {}", status.root_version);
+    let broken = if status.root_broken { "; a later one is kept and cannot be used" } else { "" };
+    println!("root         version {}{broken}", status.root_version);
+    if let Some(version) = status.owner_root_version {
+        println!("owner        root version {version}");
+    }
     if status.revocation_version > 0 {
         println!("revocation   version {}", status.revocation_version);
     }
     if status.time_floor > 0 {
         println!("time floor   {} s after 1970", status.time_floor);
+    }
+    if let Some(News { at, age, .. }) = status.freshness {
+        let age = age.map_or_else(|| format!("at {at} s after 1970"), |age| format!("{age} s old"));
+        println!("freshness    {age}");
+    }
+    if status.stranded {
+        println!("stranded     a recovery image may come in");
     }
     println!("reports      {reports} waiting");
     if let Some(seconds) = certificate_expires_at {

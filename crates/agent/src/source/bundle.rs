@@ -6,19 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use firmseal_core::Admitted;
-use firmseal_manifest::bundle::{BundleHead, read_blob_head, read_head};
+use firmseal_manifest::bundle::{BundleHead, News, read_blob_head, read_head};
 
 use super::{Blob, Kind, Reading, Source};
 use crate::error::Error;
 use crate::files::{Access, File, Files};
-
-/// Trust documents that a bundle brings. None of them is trusted yet.
-#[derive(Default)]
-pub(crate) struct News {
-    pub(crate) roots: Vec<Vec<u8>>,
-    pub(crate) revocation: Option<Vec<u8>>,
-    pub(crate) freshness: Option<Vec<u8>>,
-}
 
 /// An open bundle, read up to its envelope.
 pub(crate) struct Bundle {
@@ -26,6 +18,7 @@ pub(crate) struct Bundle {
     path: PathBuf,
     /// The envelope, in memory: the file may change.
     pub(crate) envelope: Vec<u8>,
+    /// Trust documents that it brings. None of them is trusted yet.
     pub(crate) news: News,
     offset: u64,
 }
@@ -35,8 +28,7 @@ impl Bundle {
         let mut input = Reading { file: open(&*files, path)?, offset: 0 };
         let head = read_head(&mut input)
             .map_err(|err| Error::Bundle { path: path.to_owned(), why: err.to_string() })?;
-        let BundleHead { roots, revocation, freshness, envelope, offset } = head;
-        let news = News { roots, revocation, freshness };
+        let BundleHead { news, envelope, offset } = head;
         Ok(Bundle { files, path: path.to_owned(), envelope, news, offset })
     }
 

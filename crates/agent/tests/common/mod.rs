@@ -2,6 +2,8 @@
 //! file system that loses power.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, missing_docs, unreachable_pub)]
 
+pub mod roots;
+pub mod server;
 pub mod sim;
 
 use std::collections::HashMap;
@@ -108,6 +110,8 @@ pub struct Recipe {
     pub slot: Option<u64>,
     pub block: BlockSize,
     pub signer: u8,
+    /// A second signer.
+    pub cosigner: Option<u8>,
     /// Image digests that are said in place of the true ones.
     pub digests: Vec<firmseal_core::Digest>,
 }
@@ -125,6 +129,7 @@ impl Recipe {
             slot: None,
             block: BlockSize::B4096,
             signer: 2,
+            cosigner: None,
             digests: Vec::new(),
         }
     }
@@ -161,10 +166,11 @@ impl Recipe {
                 .collect(),
             description: Some("a release for tests".to_owned()),
         };
-        let key = Key::new(self.signer);
+        let keys: Vec<Key> = [self.signer].into_iter().chain(self.cosigner).map(Key::new).collect();
         let manifest = spec.assemble().unwrap();
-        let signature = key.sign(&manifest.to_be_signed(&key.public).unwrap());
-        let envelope = manifest.seal(&[(&key.public, signature)]).unwrap();
+        let sign = |key: &Key| key.sign(&manifest.to_be_signed(&key.public).unwrap());
+        let signatures: Vec<_> = keys.iter().map(|key| (&key.public, sign(key))).collect();
+        let envelope = manifest.seal(&signatures).unwrap();
         Release {
             envelope,
             payloads: self.components.iter().map(|(_, payload)| payload.clone()).collect(),

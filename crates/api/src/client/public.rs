@@ -36,6 +36,11 @@ impl PublicClient<'_> {
         self.0.document("/v1/revocation").await
     }
 
+    /// The newest freshness document; not found where there is none.
+    pub async fn freshness(&self) -> Result<Bytes, ClientError> {
+        self.0.document("/v1/freshness").await
+    }
+
     /// A version of the root document.
     pub async fn root(&self, version: u64) -> Result<Bytes, ClientError> {
         self.0.document(&format!("/v1/roots/{version}")).await

@@ -3,6 +3,7 @@
 use std::io::BufWriter;
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use clap::Args;
 use firmseal_api::client::{Client, ClientError};
 use firmseal_api::signing::{Payload, Release};
@@ -11,7 +12,7 @@ use firmseal_core::limits::ROOT_MAX;
 use firmseal_core::{BlockSize, Tree};
 use firmseal_manifest::ReleaseId;
 use firmseal_manifest::TreeBuilder;
-use firmseal_manifest::bundle::{BundleWriter, ROOTS_MAX};
+use firmseal_manifest::bundle::{BundleWriter, News, ROOTS_MAX};
 use http::StatusCode;
 use serde_json::json;
 
@@ -25,10 +26,11 @@ use crate::units::Size;
 
 /// Write a release into one file, for devices without a network
 ///
-/// The bundle carries root documents, the newest revocation, the envelope
-/// and all payloads. Every
-/// byte is checked against the record of the release on its way; whether a
-/// device will accept it is what `firmseal verify` says.
+/// The bundle carries every root document from the first one on, the newest
+/// revocation and freshness documents, the envelope and all payloads: a
+/// device that missed everything comes back by this one file. Every byte of
+/// a payload is checked against the record of the release on its way;
+/// whether a device will accept it is what `firmseal verify` says.
 #[derive(Args)]
 #[command(after_help = "Examples:
   firmseal release export rel-0197c0de-0000-7000-8000-000000000001 -o gateway.bundle
@@ -43,19 +45,21 @@ pub struct Export {
     /// Root documents to put in, oldest first; the server's if left out
     #[arg(long, value_name = "FILE")]
     root: Vec<PathBuf>,
+    /// Root documents of the devices' owner to put in besides, oldest first
+    #[arg(long, value_name = "FILE")]
+    owner_root: Vec<PathBuf>,
 }
 
 impl Export {
     /// Runs the command.
     pub async fn run(self, client: &Client, output: &Output) -> Result {
         let (release, envelope) = fetch_envelope(client, self.release).await?;
-        let roots = self.roots(client).await?;
+        let news = self.news(client).await?;
         let trees = trees(client, &release).await?;
         let total = trees.iter().map(|tree| tree.hash_bytes() + tree.size()).sum();
         let new = NewFile::create(&self.output, newfile::PUBLIC)?;
-        let revocation = revocation(client).await?;
-        let mut writer = BundleWriter::with_news(BufWriter::new(new), &roots, &revocation, &[], &envelope)
-            .map_err(file(&self.output))?;
+        let mut writer =
+            BundleWriter::begin(BufWriter::new(new), &news, &envelope).map_err(file(&self.output))?;
         let mut bar = Bar { progress: Progress::bytes(output, "exporting", total), done: 0 };
         for (payload, tree) in release.components.iter().zip(&trees) {
             self.component(client, payload, tree, &mut writer, &mut bar).await?;
@@ -68,33 +72,33 @@ impl Export {
             "bundle": self.output,
             "size": size,
             "release": release.id,
-            "root_documents": roots.len(),
+            "root_documents": news.roots.len(),
+            "revocation": news.revocation.is_some(),
+            "freshness": news.freshness.is_some(),
         });
         output.value(&value, || {
             format!("{}: {} {} in {}\n", self.output.display(), release.product, release.version, Size(size))
         })
     }
 
+    /// What a device may have missed.
+    async fn news(&self, client: &Client) -> Result<News> {
+        let operator = client.operator();
+        let mut roots = self.roots(client).await?;
+        roots.extend(documents(&self.owner_root)?);
+        Ok(News { roots, revocation: if_any(operator.revocation().await)?, freshness: None })
+    }
+
     /// The chain of root documents, for devices that trust an older one.
     async fn roots(&self, client: &Client) -> Result<Vec<Vec<u8>>> {
         if !self.root.is_empty() {
-            let read = |path: &PathBuf| {
-                let document = std::fs::read(path).map_err(file(path))?;
-                if document.len() > ROOT_MAX {
-                    return Err(
-                        CliError::new(Kind::Usage, "is too long for a root document").about(path.display())
-                    );
-                }
-                Ok(document)
-            };
-            return self.root.iter().map(read).collect();
+            return documents(&self.root);
         }
         let mut roots = Vec::new();
         for version in 1..=ROOTS_MAX {
-            match client.operator().root(version).await {
-                Ok(document) => roots.push(document.to_vec()),
-                Err(error) if version > 1 && error.status() == Some(StatusCode::NOT_FOUND) => break,
-                Err(error) => return Err(error.into()),
+            match if_any(client.operator().root(version).await)? {
+                Some(document) => roots.push(document),
+                None => break,
             }
         }
         Ok(roots)
@@ -140,11 +144,16 @@ impl Export {
     }
 }
 
-/// The newest revocation; empty where there is none.
-async fn revocation(client: &Client) -> std::result::Result<Vec<u8>, CliError> {
-    match client.operator().revocation().await {
-        Ok(document) => Ok(document.to_vec()),
-        Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => Ok(Vec::new()),
+/// Root documents from files.
+fn documents(files: &[PathBuf]) -> Result<Vec<Vec<u8>>> {
+    files.iter().map(|path| Ok(crate::trust::read(path, ROOT_MAX)?.to_vec())).collect()
+}
+
+/// A document that a server may not have.
+fn if_any(answer: std::result::Result<Bytes, ClientError>) -> Result<Option<Vec<u8>>> {
+    match answer {
+        Ok(document) => Ok(Some(document.to_vec())),
+        Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

@@ -47,7 +47,7 @@ impl Import {
     pub async fn run(self, client: &Client, output: &Output) -> Result {
         let mut input = BufReader::new(File::open(&self.file).map_err(file(&self.file))?);
         let mut magic = [0; 1 + bundle::MAGIC.len()];
-        let is_bundle = input.read_exact(&mut magic).is_ok() && magic[1..] == *bundle::MAGIC.as_bytes();
+        let is_bundle = input.read_exact(&mut magic).is_ok() && bundle::is_bundle(&magic);
         input.rewind().map_err(file(&self.file))?;
         let envelope = if is_bundle {
             if !self.payload.is_empty() {

@@ -52,12 +52,12 @@ impl Inspect {
             input.take(ENVELOPE_MAX as u64 + 1).read_to_end(&mut bytes).map_err(file(&self.file))?;
             return envelope(&bytes, output).map_err(about);
         }
-        if head.get(1..).is_some_and(|rest| rest.starts_with(bundle::MAGIC.as_bytes())) {
+        if bundle::is_bundle(head) {
             let head =
                 bundle::read_head(&mut input).map_err(|error| about(CliError::new(Kind::Refused, error)))?;
             output.note(format_args!(
                 "bundle with {} root documents, an envelope and its payloads from byte {}",
-                head.roots.len(),
+                head.news.roots.len(),
                 head.offset
             ));
             return envelope(&head.envelope, output).map_err(about);

@@ -221,7 +221,7 @@ impl Verify {
     fn open(&self) -> Result<(Vec<u8>, Payloads)> {
         let mut input = BufReader::new(File::open(&self.file).map_err(file(&self.file))?);
         let mut magic = [0; 1 + bundle::MAGIC.len()];
-        let is_bundle = input.read_exact(&mut magic).is_ok() && magic[1..] == *bundle::MAGIC.as_bytes();
+        let is_bundle = input.read_exact(&mut magic).is_ok() && bundle::is_bundle(&magic);
         input.rewind().map_err(file(&self.file))?;
         if !is_bundle && !magic.starts_with(&[0xd8, 0x6b]) {
             return Err(CliError::new(Kind::Refused, "neither an envelope nor a bundle")
