@@ -127,7 +127,7 @@ fn qemu(kernel: PathBuf) -> Result<String, Error> {
     // Debian's essential set, and ends QEMU with 124.
     let mut command = Command::new("timeout");
     command
-        .arg("300")
+        .arg("900")
         .arg(program)
         .args(["-M", "mps2-an385", "-nographic", "-monitor", "none", "-serial", "none"])
         .args(["-icount", "shift=4", "-semihosting-config", "enable=on,target=native"])

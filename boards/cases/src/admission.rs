@@ -178,12 +178,18 @@ fn bare(case: &Case<'_>, device: &Device<'_>, probe: &mut impl Probe, report: &m
     report.result(format_args!("bare:{}", case.name), u16::from(!valid), cost);
 }
 
+/// Verifications that one admission may take, and bytes that one may cover:
+/// a delegation, a log, its witnesses, approvers and a signer fit with room
+/// to spare.
+const CALLS: usize = 16;
+const MESSAGE: usize = 768;
+
 /// A signature verification that `admit` asked for.
 #[derive(Clone, Copy)]
 struct Call {
     key: [u8; 64],
     p256: bool,
-    message: [u8; 160],
+    message: [u8; MESSAGE],
     length: usize,
     signature: [u8; 64],
 }
@@ -204,7 +210,7 @@ impl Call {
 /// key, is a cost of `admit`.
 #[derive(Default)]
 struct Recorder {
-    calls: RefCell<[Option<Call>; 4]>,
+    calls: RefCell<[Option<Call>; CALLS]>,
 }
 
 impl Crypto for Recorder {
@@ -218,7 +224,7 @@ impl Crypto for Recorder {
         let mut call = Call {
             key: [0; 64],
             p256: false,
-            message: [0; 160],
+            message: [0; MESSAGE],
             length: message.len(),
             signature: signature.try_into().map_err(|_| BadSignature)?,
         };

@@ -336,9 +336,8 @@ impl TrustStore {
     /// Takes later news of the log, and lets the time floor rise to it. News
     /// that knows of fewer revocations is refused: somebody goes back.
     ///
-    /// Whether news is later, no single witness decides: one that lies about
-    /// the future would make all honest news look old, and so it takes both
-    /// the earliest and the latest time to be no later.
+    /// News is as old as the earliest of its witnesses says: one that lies
+    /// about the future would make all honest news look old.
     pub(crate) fn adopt_freshness(&self, document: &[u8], product: &str) -> Result<Brought, Error> {
         let _one = self.writing();
         let held = self.now();
@@ -348,7 +347,7 @@ impl TrustStore {
             let Some(before) = before else { return Ok(false) };
             let (new, old) = (&offered.checkpoint, &before.checkpoint);
             let smaller = new.origin == old.origin && new.size < old.size;
-            if smaller || (new.latest <= old.latest && new.earliest <= old.earliest) {
+            if smaller || new.earliest <= old.earliest {
                 return Ok(true);
             }
             if offered.revocation < before.revocation {

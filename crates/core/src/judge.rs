@@ -222,8 +222,10 @@ fn check_revoked(
     }
     let Some(max_age) = device.trust.max_age.filter(|_| !device.stranded) else { return Ok(()) };
     let Time { clock, floor, leeway } = device.trust.time;
-    let latest = device.trust.freshness.map(|freshness| freshness.checkpoint.latest).ok_or(Refusal::Stale)?;
+    // The earliest of the quorum: were it the latest, one witness whose clock
+    // is ahead could make old news look young for as long as it likes.
+    let seen = device.trust.freshness.map(|freshness| freshness.checkpoint.earliest).ok_or(Refusal::Stale)?;
     // A maximum age needs a clock; without one only going back is refused.
     let oldest = clock.map_or(floor, |clock| clock.saturating_sub(max_age).max(floor));
-    if latest.saturating_add(leeway) < oldest { Err(Refusal::Stale) } else { Ok(()) }
+    if seen.saturating_add(leeway) < oldest { Err(Refusal::Stale) } else { Ok(()) }
 }

@@ -92,6 +92,9 @@ pub struct Story {
     pub consent: fn(&mut Statement),
     /// The Intent, before it is logged.
     pub intent: fn(&mut Intent),
+    /// Levels of a full tree with the Intent in it; without them the log
+    /// has seven entries.
+    pub levels: Option<u8>,
     /// The witnesses that cosign, and when.
     pub witnesses: Vec<(usize, u64)>,
     /// The proof, after everybody has signed.
@@ -113,6 +116,7 @@ impl Default for Story {
             owned: false,
             consent: |_| (),
             intent: |_| (),
+            levels: None,
             witnesses: vec![(0, NOW), (1, NOW + 2)],
             proof: |_| (),
             evidence: |_| (),
@@ -191,7 +195,10 @@ impl Story {
             let signatures = vec![agree(&consent, &owner())];
             statements.push(SignedStatement { statement: consent, signatures });
         }
-        let mut proof = prove(&intent, &self.witnesses);
+        let mut proof = match self.levels {
+            Some(levels) => prove_deep(&intent, levels, &self.witnesses),
+            None => prove(&intent, &self.witnesses),
+        };
         (self.proof)(&mut proof);
         let mut evidence = Evidence { intent: Some(intent), statements, proof: Some(proof) };
         (self.evidence)(&mut evidence);
@@ -283,6 +290,21 @@ fn prove(intent: &Intent, witnesses: &[(usize, u64)]) -> BirthProof {
     leaves[5] = leaf_hash(&intent.encode());
     let checkpoint = cosigned(ORIGIN, leaves.len() as u64, root_hash(&leaves), &log_key(), witnesses);
     BirthProof { checkpoint, index: 5, path: path(&leaves, 5) }
+}
+
+/// Logs an Intent somewhere in a full tree of so many levels, of which only
+/// the path is made: what its siblings stand for, nobody sees.
+fn prove_deep(intent: &Intent, levels: u8, witnesses: &[(usize, u64)]) -> BirthProof {
+    let size = 1u64 << levels;
+    let index = size * 2 / 3;
+    let siblings: Vec<Digest> = (0..levels).map(|level| leaf_hash(&[level])).collect();
+    let mut node = leaf_hash(&intent.encode());
+    for (level, sibling) in siblings.iter().enumerate() {
+        let (left, right) = if index >> level & 1 == 1 { (sibling, &node) } else { (&node, sibling) };
+        node = hash(&[&[1], left.as_bytes(), right.as_bytes()]);
+    }
+    let checkpoint = cosigned(ORIGIN, size, node, &log_key(), witnesses);
+    BirthProof { checkpoint, index, path: siblings }
 }
 
 /// A checkpoint that the log signs and these witnesses cosign.

@@ -73,3 +73,18 @@ fn every_test_that_is_named_exists() {
         }
     }
 }
+
+/// The agent's own tests of attacks are named after them, and all stand in
+/// the table.
+#[test]
+fn every_attack_on_the_agent_has_its_row() {
+    let text = fs::read_to_string(repository().join("crates/agent/tests/attacks.rs")).unwrap();
+    let tests: Vec<&str> =
+        text.split("#[tokio::test]\nasync fn ").skip(1).map(|rest| rest.split_once('(').unwrap().0).collect();
+    assert!(!tests.is_empty());
+    for test in tests {
+        let listed = |name: &str| name.strip_prefix("agent: ") == Some(test);
+        let row = all().find(|attack| attack.tests.iter().any(|name| listed(name)));
+        assert!(row.is_some_and(|attack| test.starts_with(attack.name)), "{test}");
+    }
+}

@@ -23,7 +23,10 @@ pub(super) const ATTACKS: &[Attack] = &[
             soon: "before a byte is fetched; when the log is read next; after `max_age` for what is withheld",
         },
         remains: "under a root without approvals it signs what installs, and the log says so for ever",
-        tests: &["server: a_stolen_key_signs_nothing_here_any_more_and_takes_its_releases_along"],
+        tests: &[
+            "server: a_stolen_key_signs_nothing_here_any_more_and_takes_its_releases_along",
+            "agent: stolen_server_signs_nothing_that_installs",
+        ],
         cases: stolen_server,
     },
     Attack {
@@ -43,12 +46,12 @@ pub(super) const ATTACKS: &[Attack] = &[
         list: List::Own,
         thief: "one witness of the two that must cosign, and the log's key",
         outcome: Outcome::Prevented {
-            by: "the device: it counts witnesses, tests expiry against the latest of them and lets its time floor \
-                 rise to the earliest",
+            by: "the device: it counts witnesses, tests expiry against the latest of them and the age of news against \
+                 the earliest, to which its time floor rises",
             when: "before a byte of payload is fetched, and again at every boot",
         },
         remains: "one that turns its clock ahead makes delegations and approvals look expired: leave it out, or revoke it",
-        tests: &["tlog: a_quorum_counts_witnesses"],
+        tests: &["tlog: a_quorum_counts_witnesses", "agent: dishonest_witness_makes_nothing_young"],
         cases: dishonest_witness,
     },
     Attack {
@@ -160,6 +163,16 @@ fn dishonest_witness(tries: &mut Tries<'_>) {
             story.witnesses = vec![(0, NOW), (1, NOW + 100 * 365 * DAY)];
         });
     });
+    tries.install(
+        Err(712),
+        "makes_old_news_young",
+        "news of eight days ago, and one clock years ahead",
+        |scene| {
+            scene.tell(|_| ()).device.knows.max_age = Some(7 * DAY);
+            scene.device.knows.freshness = Some(story::freshness(0, &[(0, NOW), (1, NOW + 1000 * DAY)]));
+            scene.device.knows.clock = Some(NOW + 8 * DAY);
+        },
+    );
     tries.install(Ok(()), "ok_left_out", "the same with the other two witnesses", |scene| {
         scene.tell(|story| {
             story.delegated = true;

@@ -47,6 +47,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         tests: &[
             "agent: a_carrier_that_ends_early_or_never_is_no_danger",
             "agent: a_server_that_lies_about_lengths_gets_nowhere",
+            "agent: endless_data_ends_at_the_signed_size",
         ],
         cases: endless_data,
     },
@@ -88,7 +89,7 @@ pub(super) const ATTACKS: &[Attack] = &[
             soon: "after `max_age`",
         },
         remains: "a device without a clock notices only that time goes back; one without `max_age` notices nothing",
-        tests: &[],
+        tests: &["agent: indefinite_freeze_is_noticed_after_a_week"],
         cases: indefinite_freeze,
     },
     Attack {
@@ -97,7 +98,11 @@ pub(super) const ATTACKS: &[Attack] = &[
         thief: "a mirror, a bundle or a stick",
         outcome: DEVICE,
         remains: "it can keep its own copy to itself; any other carrier serves as well",
-        tests: &["agent: a_bundle_installs_with_no_network", "agent: another_server_is_not_believed"],
+        tests: &[
+            "agent: a_bundle_installs_with_no_network",
+            "agent: another_server_is_not_believed",
+            "agent: malicious_mirror_prevents_no_update",
+        ],
         cases: malicious_mirror,
     },
     Attack {

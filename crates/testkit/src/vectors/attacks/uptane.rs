@@ -31,7 +31,10 @@ pub(super) const ATTACKS: &[Attack] = &[
             soon: "at the next poll that is missed, and after `max_age`",
         },
         remains: "the device stays on what it runs",
-        tests: &["agent: reports_wait_while_the_server_is_gone_and_find_its_new_address"],
+        tests: &[
+            "agent: reports_wait_while_the_server_is_gone_and_find_its_new_address",
+            "agent: drop_request_stops_no_boot_and_no_bundle",
+        ],
         cases: drop_request,
     },
     Attack {
@@ -41,10 +44,13 @@ pub(super) const ATTACKS: &[Attack] = &[
         outcome: Outcome::Bounded {
             bound: "a carrier below `minimum_rate` is left; what was checked is kept, and the install goes on there",
             by: "the device",
-            soon: "once the rate has been too low for the time that `minimum_rate` is measured over",
+            soon: "at the end of the first minute below it",
         },
         remains: "where every carrier is slow, as a dropped request",
-        tests: &["agent: an_interrupted_download_goes_on_where_it_stopped"],
+        tests: &[
+            "agent: an_interrupted_download_goes_on_where_it_stopped",
+            "agent: a_carrier_that_drips_is_left",
+        ],
         cases: slow_retrieval,
     },
     Attack {

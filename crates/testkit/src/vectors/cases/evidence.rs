@@ -39,6 +39,17 @@ fn accepted(cases: &mut Cases) {
             scene.world.root.demands = vec![DemandsSpec::NOTHING];
         },
     );
+    cases.ok(
+        "ok_full_verification",
+        "a delegated key, two of three approvers, a log of 1,048,576 entries and two of three witnesses",
+        |scene| {
+            scene.tell(|story| {
+                story.demands.delegation = true;
+                story.delegated = true;
+                story.levels = Some(20);
+            });
+        },
+    );
     cases.ok("ok_three_approvers", "all three approvers agree where two must", |scene| {
         scene.tell(|story| story.approvers = vec![2, 0, 1]);
     });
