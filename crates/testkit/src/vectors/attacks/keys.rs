@@ -77,7 +77,10 @@ pub(super) const ATTACKS: &[Attack] = &[
             soon: "at the first install that is refused",
         },
         remains: "it can stop updates, not put anything on a device",
-        tests: &["server: revocations_only_subtract"],
+        tests: &[
+            "server: revocations_only_subtract",
+            "agent: a_new_revocation_role_has_the_last_word_over_a_stolen_one",
+        ],
         cases: stolen_revocation_key,
     },
     Attack {

@@ -28,6 +28,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         tests: &[
             "agent: replay_of_an_old_root",
             "agent: what_does_not_follow_changes_nothing_and_is_reported",
+            "agent: a_server_that_lies_about_roots_moves_nothing_and_keeps_nobody",
         ],
         cases: replay_of_an_old_root,
     },

@@ -51,7 +51,11 @@ pub(super) const ATTACKS: &[Attack] = &[
             when: "before a byte of payload is fetched, and again at every boot",
         },
         remains: "one that turns its clock ahead makes delegations and approvals look expired: leave it out, or revoke it",
-        tests: &["tlog: a_quorum_counts_witnesses", "agent: dishonest_witness_makes_nothing_young"],
+        tests: &[
+            "tlog: a_quorum_counts_witnesses",
+            "agent: dishonest_witness_makes_nothing_young",
+            "agent: one_witness_cannot_end_the_news",
+        ],
         cases: dishonest_witness,
     },
     Attack {
@@ -65,7 +69,7 @@ pub(super) const ATTACKS: &[Attack] = &[
             soon: "at the first install",
         },
         remains: "a clock that is turned back makes old news look young, down to the time floor",
-        tests: &[],
+        tests: &["agent: news_is_fetched_where_it_is_demanded_and_clocks_may_lie"],
         cases: wrong_clock,
     },
 ];

@@ -120,7 +120,10 @@ pub(super) const ATTACKS: &[Attack] = &[
         thief: "every server and mirror, and every release that was ever signed",
         outcome: DEVICE,
         remains: "whoever writes a device's disk can lower floors that are files: use a hardware counter",
-        tests: &["agent: what_the_facts_forbid_is_refused_before_a_byte_is_fetched"],
+        tests: &[
+            "agent: what_the_facts_forbid_is_refused_before_a_byte_is_fetched",
+            "agent: a_revocation_stops_an_offer_and_never_goes_back",
+        ],
         cases: rollback,
     },
     Attack {
