@@ -89,6 +89,7 @@ impl State {
             return Err(Error::SlotRuns(boot.active));
         }
         self.reports.has_room()?;
+        self.profile.trust.now().has_its_owner()?;
         let slot = boot.inactive();
         self.journal.reload();
         let floors = self.counters.floors()?;

@@ -91,6 +91,17 @@ impl Trusted {
         Root::decode(&self.root.newest).map_err(Error::Anchor)
     }
 
+    /// Whether nobody is missing who may have a say.
+    pub(crate) fn has_its_owner(&self) -> Result<(), Error> {
+        match self.owner {
+            Owner::None | Owner::Held(_) => Ok(()),
+            Owner::Lost => Err(Error::Corrupt {
+                what: "the owner's root document",
+                why: "no copy can be read; adopt it again".to_owned(),
+            }),
+        }
+    }
+
     /// Version of the owner's root document, if there is one.
     pub(crate) fn owner_version(&self) -> Result<Option<u64>, Error> {
         let owner = self.owner.document().map(Root::decode).transpose().map_err(Error::Anchor)?;
