@@ -143,8 +143,9 @@ pub enum Error {
     /// There is no trial to confirm or to end.
     #[error("no image is on trial")]
     NoTrial,
-    /// The health command did not succeed; the trial was ended.
-    #[error("the health command failed: {0}")]
+    /// The health command did not succeed, or the image does not count any
+    /// more; the trial was ended.
+    #[error("the image on trial was given up: {0}")]
     Unhealthy(String),
     /// No slot holds an image that may boot.
     #[error("no slot may boot: {0}")]
