@@ -54,7 +54,8 @@ pub struct Status {
 /// News of the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct News {
-    /// The latest time that a counted witness states, in seconds since 1970.
+    /// The earliest time that a counted witness states, in seconds since
+    /// 1970: what its age is counted from.
     pub at: u64,
     /// How long ago that is by the device's clock, in seconds; absent
     /// without a clock.
@@ -103,8 +104,8 @@ impl Status {
         let clock = state.now().map(|millis| millis / 1000);
         let freshness = trusted.freshness(state.profile.config.product.as_str(), |news| {
             news.map(|news| News {
-                at: news.checkpoint.latest,
-                age: clock.map(|clock| clock.saturating_sub(news.checkpoint.latest)),
+                at: news.checkpoint.earliest,
+                age: clock.map(|clock| clock.saturating_sub(news.checkpoint.earliest)),
                 revocation: news.revocation,
             })
         })?;
