@@ -1,7 +1,8 @@
 //! The state of a device: everything durable, behind one door.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use firmseal_api::updates::Phase;
 use firmseal_core::Digest;
@@ -36,6 +37,8 @@ pub(crate) struct State {
     pub(crate) journal: Arc<Journal>,
     pub(crate) reports: Reports,
     quarantine: Quarantine,
+    /// The trust document of each kind that was refused last.
+    pub(crate) refused: Mutex<BTreeMap<&'static str, Uuid>>,
     clock: Arc<dyn Clock>,
     dir: PathBuf,
 }
@@ -53,6 +56,7 @@ impl State {
             counters: deps.counters.clone().unwrap_or_else(counters),
             journal: Arc::new(Journal::new(files.clone(), &dir)),
             reports: Reports::new(files.clone(), &dir, server.then_some(config.reports_max)),
+            refused: Mutex::default(),
             quarantine: Quarantine::new(files.clone(), &dir, config.quarantine.cases),
             profile: Profile::new(anchor, config, deps)?,
             files,

@@ -6,6 +6,7 @@
 //! carrier that holds a document back could as well not speak of it.
 
 use std::future::Future;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -196,10 +197,10 @@ impl State {
     }
 
     /// Takes one document; whether it may go on behind it. A refusal is
-    /// reported, once for the same document.
+    /// reported, and not again while a server brings the same with each poll.
     pub(crate) fn take(
         &self,
-        what: &str,
+        what: &'static str,
         document: &[u8],
         adopt: impl FnOnce(&State) -> Result<Brought, Error>,
     ) -> Result<bool, Error> {
@@ -212,6 +213,11 @@ impl State {
         warn!(code, "{what} refused: {}", refused.reason);
         const NAMESPACE: Uuid = Uuid::from_u128(0x51c7_0f0e_2b35_4d0a_8f0b_6a92_04c1_77de);
         let id = Uuid::new_v5(&NAMESPACE, RustCrypto.digest(document).as_bytes());
+        let mut told = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.insert(what, id) == Some(id) {
+            return Ok(false);
+        }
+        drop(told);
         self.reports.keep(Event {
             id,
             origin: &Origin::default(),

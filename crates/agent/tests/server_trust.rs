@@ -182,9 +182,16 @@ async fn a_revocation_stops_an_offer_and_never_goes_back() {
     // An older one, one of another root, and noise: none is taken.
     for document in [revocation(1, 1, &[], &[]), revocation(2, 3, &[], &[]), noise(3000, 1)] {
         bench.serve(|trust| trust.revocation = Some((9, document)));
-        assert!(matches!(poll(&agent).await, Event::Refused { code: 710, .. }));
-        assert_eq!(agent.status().unwrap().revocation_version, 2);
+        for _ in 0..3 {
+            assert!(matches!(poll(&agent).await, Event::Refused { code: 710, .. }));
+            assert_eq!(agent.status().unwrap().revocation_version, 2);
+        }
     }
+    let seen = std::mem::take(&mut bench.server.seen.lock().unwrap().reports);
+    let told = |report: &&firmseal_api::updates::Report| {
+        report.message.as_ref().is_some_and(|message| message.starts_with("revocation: "))
+    };
+    assert_eq!(seen.iter().filter(told).count(), 2, "each that was refused is told once");
     bench.offer(good);
     assert!(matches!(poll(&agent).await, Event::Installed(_)));
 }

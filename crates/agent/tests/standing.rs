@@ -15,7 +15,7 @@ use firmseal_agent::{Agent, Config, Deps, Enrolment, Error, Slot, enrol};
 use firmseal_core::{Environment, Refusal};
 use firmseal_manifest::bundle::News;
 use firmseal_testkit::TestKey;
-use firmseal_testkit::story::{OWNER, owner};
+use firmseal_testkit::story::{NOW, OWNER, freshness, owner};
 use firmseal_trust::{Demands, DemandsSpec, Holder, Role, RoleSpec, RootSpec};
 
 struct Bench {
@@ -171,6 +171,34 @@ async fn a_cut_while_an_owner_is_adopted_leaves_one_of_both() {
             if !was_cut {
                 break;
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cut_while_news_is_taken_lets_no_floor_fall() {
+    let mut first = Bench::new().await;
+    first.config.max_age = Some(3600);
+    let news = |at: u64| News { freshness: Some(freshness(0, &[(0, at), (1, at + 1)])), ..News::default() };
+    first.agent().learn(&news(NOW)).unwrap();
+    for cut in 1.. {
+        let bench = first.fork();
+        let agent = bench.agent();
+        bench.files.cut_after(cut);
+        let taken = agent.learn(&news(NOW + 100));
+        drop(agent);
+        let was_cut = bench.files.was_cut();
+        bench.files.restart(cut.wrapping_mul(0x9e37_79b9));
+        let agent = bench.agent();
+        let status = agent.status().unwrap();
+        let at = status.freshness.unwrap().at;
+        assert!([NOW, NOW + 100].contains(&at) && [NOW, NOW + 100].contains(&status.time_floor), "cut {cut}");
+        assert!(taken.is_err() || (at, status.time_floor) == (NOW + 100, NOW + 100), "cut {cut}");
+        // The next brings both up.
+        agent.learn(&news(NOW + 200)).unwrap();
+        assert_eq!(agent.status().unwrap().time_floor, NOW + 200);
+        if !was_cut {
+            break;
         }
     }
 }
