@@ -13,6 +13,7 @@ pub mod evidence;
 pub mod ids;
 pub mod intent;
 pub mod key;
+mod leaf;
 pub mod print;
 pub mod sign1;
 pub mod statement;

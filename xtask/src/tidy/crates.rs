@@ -16,7 +16,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("words", &["manifest"]),
     ("pure", &["boot", "bootsim", "fleet", "formats", "tlog", "trust"]),
     ("service", &["api", "keys", "sign", "store"]),
-    ("rim", &["agent", "keys-pkcs11", "server", "station", "store-cloud", "store-local", "witness"]),
+    (
+        "rim",
+        &["agent", "keys-pkcs11", "monitor", "server", "station", "store-cloud", "store-local", "witness"],
+    ),
     ("bins", &["cli", "testkit", "e2e"]),
 ];
 

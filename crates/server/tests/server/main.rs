@@ -8,6 +8,7 @@ mod devices;
 mod doors;
 mod hostile;
 mod log;
+mod monitor;
 mod revocation;
 mod routes;
 mod trust;

@@ -1,0 +1,86 @@
+//! Findings: what is wrong, in a word that does not change.
+
+use serde::Serialize;
+
+/// What kind of thing is wrong.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The log shows another history than it showed before.
+    SplitView,
+    /// The log shows less than it showed before.
+    Rollback,
+    /// The log's own key did not sign the checkpoint.
+    BadSignature,
+    /// A cosignature of a known witness does not verify.
+    BadCosignature,
+    /// Too few witnesses have cosigned.
+    NoQuorum,
+    /// The newest cosignatures are old: somebody shows yesterday's log.
+    Stale,
+    /// The log does not hold what its checkpoint says.
+    Incomplete,
+    /// An entry that is no intent.
+    Unreadable,
+    /// A signature was announced, and no release came of it.
+    Unreleased,
+    /// A release without its entry in the log.
+    Unlogged,
+    /// A release without the approvals that the root demands.
+    Unapproved,
+    /// A device says that it runs what no release is.
+    UnknownImage,
+}
+
+impl Kind {
+    /// Every kind, as metrics name them.
+    pub const ALL: [Kind; 12] = [
+        Kind::SplitView,
+        Kind::Rollback,
+        Kind::BadSignature,
+        Kind::BadCosignature,
+        Kind::NoQuorum,
+        Kind::Stale,
+        Kind::Incomplete,
+        Kind::Unreadable,
+        Kind::Unreleased,
+        Kind::Unlogged,
+        Kind::Unapproved,
+        Kind::UnknownImage,
+    ];
+
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::SplitView => "split_view",
+            Kind::Rollback => "rollback",
+            Kind::BadSignature => "bad_signature",
+            Kind::BadCosignature => "bad_cosignature",
+            Kind::NoQuorum => "no_quorum",
+            Kind::Stale => "stale",
+            Kind::Incomplete => "incomplete",
+            Kind::Unreadable => "unreadable",
+            Kind::Unreleased => "unreleased",
+            Kind::Unlogged => "unlogged",
+            Kind::Unapproved => "unapproved",
+            Kind::UnknownImage => "unknown_image",
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+pub struct Finding {
+    /// What kind of thing.
+    pub kind: Kind,
+    /// What it is about: an index, a release, a device, a size.
+    pub about: String,
+    /// What was seen.
+    pub detail: String,
+}
+
+impl Finding {
+    pub(crate) fn new(kind: Kind, about: impl ToString, detail: impl ToString) -> Finding {
+        Finding { kind, about: about.to_string(), detail: detail.to_string() }
+    }
+}

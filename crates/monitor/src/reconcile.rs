@@ -1,0 +1,107 @@
+//! Comparing the log with the registry. Pure: values in, findings out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use firmseal_manifest::{Digest, Purpose};
+
+use crate::finding::{Finding, Kind};
+use crate::memory::Known;
+
+/// What the registry says.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Registry {
+    /// Its releases, in any state.
+    pub releases: Vec<Registered>,
+    /// Its devices that said what they run.
+    pub devices: Vec<Installed>,
+}
+
+/// A release.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Registered {
+    /// Its id.
+    pub id: String,
+    /// Its product.
+    pub product: String,
+    /// Its sequence number.
+    pub sequence: u64,
+    /// Its version.
+    pub version: String,
+    /// The digest of its manifest: the subject of its intent.
+    pub manifest: Digest,
+    /// Where it says that its intent stands.
+    pub log_index: u64,
+    /// When it was made, in seconds since 1970.
+    pub created: u64,
+    /// Why the root in force does not find enough approvals on it; `None`
+    /// where it does, or was not asked.
+    pub unapproved: Option<String>,
+}
+
+/// What a device says that it runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Installed {
+    /// Its id.
+    pub id: String,
+    /// Its product.
+    pub product: String,
+    /// The sequence number; 0 is what the factory put there.
+    pub sequence: u64,
+    /// The version.
+    pub version: String,
+}
+
+/// Compares. What is younger than `grace` seconds may still be under way.
+pub fn reconcile(entries: &[Known], registry: &Registry, now: u64, grace: u64) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let due = |since: u64| since.saturating_add(grace) < now;
+    let manifests: BTreeSet<Digest> = registry.releases.iter().map(|release| release.manifest).collect();
+    // Several keys that sign one manifest have an entry each: it is one
+    // signing that is missing its release, not several.
+    let mut missing: BTreeMap<Digest, u64> = BTreeMap::new();
+    for (known, index) in entries.iter().zip(0u64..) {
+        let Some(intent) = &known.intent else { continue };
+        let lost = intent.purpose == Purpose::Release && !manifests.contains(&intent.subject);
+        if lost && due(known.seen) {
+            missing.entry(intent.subject).or_insert(index);
+        }
+    }
+    for (manifest, index) in missing {
+        let detail = format!("a signature over manifest {manifest} was announced, and no release has it");
+        findings.push(Finding::new(Kind::Unreleased, index, detail));
+    }
+    let mut logged = BTreeMap::new();
+    for release in &registry.releases {
+        let entry = usize::try_from(release.log_index).ok().and_then(|index| entries.get(index));
+        let fits = entry
+            .and_then(|known| known.intent.as_ref())
+            .is_some_and(|intent| intent.purpose == Purpose::Release && intent.subject == release.manifest);
+        if !fits && (entry.is_some() || due(release.created)) {
+            let detail = match entry {
+                Some(_) => format!("entry {} of the log is about something else", release.log_index),
+                None => format!("the log has no entry {}", release.log_index),
+            };
+            findings.push(Finding::new(Kind::Unlogged, &release.id, detail));
+        }
+        if let Some(why) = &release.unapproved {
+            findings.push(Finding::new(Kind::Unapproved, &release.id, why));
+        }
+        let image = (release.product.as_str(), release.sequence, release.version.as_str());
+        *logged.entry(image).or_insert(false) |= fits || entry.is_none();
+    }
+    for device in &registry.devices {
+        if device.sequence == 0 {
+            continue;
+        }
+        let image = (device.product.as_str(), device.sequence, device.version.as_str());
+        let detail = match logged.get(&image) {
+            Some(true) => continue,
+            Some(false) => "the release that it says it runs is not logged",
+            None => "no release is what it says it runs",
+        };
+        let detail =
+            format!("{} {} (sequence {}): {detail}", device.product, device.version, device.sequence);
+        findings.push(Finding::new(Kind::UnknownImage, &device.id, detail));
+    }
+    findings
+}

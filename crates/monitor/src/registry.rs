@@ -1,0 +1,139 @@
+//! What the registry says, fetched as an operator who may look.
+
+use firmseal_api::client::Client;
+use firmseal_api::encoding::{PAGE_MAX, PageQuery};
+use firmseal_api::registry::Product;
+use firmseal_api::signing::Release;
+use firmseal_core::crypto::RustCrypto;
+use firmseal_core::{Component, Device, Refusal, Root, Trust};
+
+use crate::error::MonitorError;
+use crate::reconcile::{Installed, Registered, Registry};
+
+/// Longest chain of root documents that is walked.
+const ROOTS_MAX: u64 = 1024;
+
+/// Fetches releases and devices. With a root document to start from, every
+/// release is asked whether the newest root behind it finds its approvals.
+pub async fn fetch(client: &Client, anchor: Option<&[u8]>) -> Result<Registry, MonitorError> {
+    let operator = client.operator();
+    let root = match anchor {
+        Some(anchor) => Some(newest(client, anchor).await?),
+        None => None,
+    };
+    let mut registry = Registry::default();
+    let mut products: Vec<Product> = Vec::new();
+    let mut page = first();
+    loop {
+        let found = operator.releases(None, &page).await?;
+        for release in found.items {
+            let unapproved = match &root {
+                Some(root) => unapproved(client, root, &mut products, &release).await?,
+                None => None,
+            };
+            registry.releases.push(Registered {
+                id: release.id.to_string(),
+                product: release.product.to_string(),
+                sequence: release.sequence,
+                version: release.version.to_string(),
+                manifest: release.manifest.0,
+                log_index: release.log_index,
+                created: release.created.millis() / 1000,
+                unapproved,
+            });
+        }
+        match found.next {
+            Some(next) => page.after = Some(next),
+            None => break,
+        }
+    }
+    let mut page = first();
+    loop {
+        let found = operator.devices(None, &page).await?;
+        for device in found.items {
+            let Some(running) = device.running else { continue };
+            registry.devices.push(Installed {
+                id: device.id.to_string(),
+                product: device.product.to_string(),
+                sequence: running.sequence,
+                version: running.version.to_string(),
+            });
+        }
+        match found.next {
+            Some(next) => page.after = Some(next),
+            None => break,
+        }
+    }
+    Ok(registry)
+}
+
+fn first() -> PageQuery {
+    PageQuery { after: None, limit: Some(PAGE_MAX - 1) }
+}
+
+/// The newest root document, each one verified under the one before it.
+async fn newest(client: &Client, anchor: &[u8]) -> Result<Vec<u8>, MonitorError> {
+    let refused = |version: u64| move |refusal| MonitorError::Root { version, refusal };
+    let mut bytes = anchor.to_vec();
+    for _ in 0..ROOTS_MAX {
+        let root = Root::decode(&bytes).map_err(refused(0))?;
+        let next = root.version().saturating_add(1);
+        let found = match client.operator().root(next).await {
+            Err(error) if error.status().is_some_and(|status| status.as_u16() == 404) => break,
+            found => found?,
+        };
+        root.successor(&found, &RustCrypto).map_err(refused(next))?;
+        bytes = found.to_vec();
+    }
+    Ok(bytes)
+}
+
+/// Asks core, as the product's newest device, about one release.
+async fn unapproved(
+    client: &Client,
+    root: &[u8],
+    products: &mut Vec<Product>,
+    release: &Release,
+) -> Result<Option<String>, MonitorError> {
+    let root = Root::decode(root).map_err(|refusal| MonitorError::Root { version: 0, refusal })?;
+    if !root.demands(release.product.as_str()).approvals {
+        return Ok(None);
+    }
+    let known = products.iter().find(|product| product.id == release.product).cloned();
+    let product = match known {
+        Some(product) => product,
+        None => {
+            let product = client.operator().product(&release.product).await?;
+            products.push(product.clone());
+            product
+        }
+    };
+    let envelope = client.operator().envelope(release.id).await?;
+    let ids: Vec<[&[u8]; 1]> = product.components.iter().map(|part| [part.name.as_bytes()]).collect();
+    let sequence = release.sequence.saturating_sub(1);
+    let component = |(part, id): (&firmseal_api::registry::Component, _)| Component {
+        id,
+        slot: 0,
+        capacity: part.capacity,
+        sequence,
+    };
+    let components: Vec<Component<'_>> =
+        product.components.iter().zip(ids.iter().map(|id| id.as_slice())).map(component).collect();
+    let device = Device {
+        trust: Trust::anchored(&root),
+        stranded: false,
+        product: product.id.as_str(),
+        vendor: product.vendor.as_bytes(),
+        class: product.class.as_bytes(),
+        id: None,
+        epoch: release.epoch,
+        delegation: 0,
+        components: &components,
+    };
+    // What else a root of today has against a release of before is not
+    // asked here: keys rotate, approvals stay.
+    Ok(match firmseal_core::admit(&envelope, &device, &RustCrypto) {
+        Err(refusal @ Refusal::ApprovalsMissing { .. }) => Some(refusal.to_string()),
+        _ => None,
+    })
+}
