@@ -8,7 +8,7 @@ use clap::Args;
 use firmseal_api::client::{Client, ClientError};
 use firmseal_api::signing::{Payload, Release};
 use firmseal_core::crypto::{Crypto, RustCrypto};
-use firmseal_core::limits::ROOT_MAX;
+use firmseal_core::limits::{FRESHNESS_MAX, ROOT_MAX};
 use firmseal_core::{BlockSize, Tree};
 use firmseal_manifest::ReleaseId;
 use firmseal_manifest::TreeBuilder;
@@ -27,10 +27,10 @@ use crate::units::Size;
 /// Write a release into one file, for devices without a network
 ///
 /// The bundle carries every root document from the first one on, the newest
-/// revocation and freshness documents, the envelope and all payloads: a
-/// device that missed everything comes back by this one file. Every byte of
-/// a payload is checked against the record of the release on its way;
-/// whether a device will accept it is what `firmseal verify` says.
+/// revocation, the envelope and all payloads: a device that missed everything
+/// comes back by this one file. Every byte of a payload is checked against
+/// the record of the release on its way; whether a device will accept it is
+/// what `firmseal verify` says.
 #[derive(Args)]
 #[command(after_help = "Examples:
   firmseal release export rel-0197c0de-0000-7000-8000-000000000001 -o gateway.bundle
@@ -48,6 +48,10 @@ pub struct Export {
     /// Root documents of the devices' owner to put in besides, oldest first
     #[arg(long, value_name = "FILE")]
     owner_root: Vec<PathBuf>,
+    /// The newest freshness document to put in, which the public listener
+    /// has under `/v1/freshness`; for devices that ask for recent news
+    #[arg(long, value_name = "FILE")]
+    freshness: Option<PathBuf>,
 }
 
 impl Export {
@@ -86,7 +90,11 @@ impl Export {
         let operator = client.operator();
         let mut roots = self.roots(client).await?;
         roots.extend(documents(&self.owner_root)?);
-        Ok(News { roots, revocation: if_any(operator.revocation().await)?, freshness: None })
+        let freshness = match &self.freshness {
+            Some(path) => Some(crate::trust::read(path, FRESHNESS_MAX)?.to_vec()),
+            None => None,
+        };
+        Ok(News { roots, revocation: if_any(operator.revocation().await)?, freshness })
     }
 
     /// The chain of root documents, for devices that trust an older one.
