@@ -13,6 +13,7 @@ pub mod enrolment;
 pub mod fleet;
 pub mod problem;
 pub mod registry;
+pub mod requests;
 pub mod signing;
 pub mod trust;
 pub mod updates;

@@ -73,8 +73,9 @@ enum Member<'a> {
 
 impl<'a> Manifest<'a> {
     /// Decodes a manifest and resolves its severed members against the
-    /// envelope.
-    fn decode(envelope: &Envelope<'a>, crypto: &impl Crypto) -> Result<Manifest<'a>, Refusal> {
+    /// envelope. Nothing in it is trusted: this is for people who are asked
+    /// to sign it. [`authenticate`] is for everybody else.
+    pub fn decode(envelope: &Envelope<'a>, crypto: &impl Crypto) -> Result<Manifest<'a>, Refusal> {
         let mut reader = Reader::new(envelope.manifest().content);
         let mut keys = reader.map()?;
         let mut manifest = Manifest {

@@ -136,7 +136,7 @@ impl<'a> RoleEntry<'a> {
     }
 
     /// The name of a holder.
-    pub(crate) fn holder(&self, index: usize) -> Option<&'a str> {
+    pub fn holder(&self, index: usize) -> Option<&'a str> {
         self.holders().nth(index)
     }
 

@@ -15,6 +15,7 @@ pub mod product;
 pub mod release;
 pub mod report;
 pub mod rollout;
+pub mod signing_request;
 pub mod time;
 
 pub use artifact::Artifact;
@@ -26,6 +27,7 @@ pub use product::{BlockSize, ComponentSpec, Environment, Product};
 pub use release::{Release, ReleaseComponent, ReleaseState};
 pub use report::{Phase, Report, ReportId};
 pub use rollout::{Cohort, Rollout, RolloutState};
+pub use signing_request::{Approval, ApprovalSignature, RequestState, SigningRequest};
 pub use time::Time;
 
 /// Why a value is not what the fleet can work with. The person who wrote it

@@ -104,10 +104,7 @@ impl Evidence {
         if !self.statements.is_empty() {
             out.uint(2).array(self.statements.len());
             for signed in &self.statements {
-                out.array(2).bytes(&signed.statement.encode()).array(signed.signatures.len());
-                for agreement in &signed.signatures {
-                    agreement.encode(&mut out)?;
-                }
+                signed.write(&mut out)?;
             }
         }
         if let Some(proof) = &self.proof {
@@ -119,6 +116,20 @@ impl Evidence {
             }
         }
         Ok(out.finish())
+    }
+}
+
+impl SignedStatement {
+    /// The Statement with its signatures, as an envelope carries them.
+    pub fn encode(&self) -> Result<Vec<u8>, KeyError> {
+        let mut out = Writer::new();
+        self.write(&mut out)?;
+        Ok(out.finish())
+    }
+
+    fn write(&self, out: &mut Writer) -> Result<(), KeyError> {
+        out.array(2).bytes(&self.statement.encode()).array(self.signatures.len());
+        self.signatures.iter().try_for_each(|agreement| agreement.encode(out))
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Purpose {
     Delegation = 3,
     /// A revocation document; the subject is the digest of its body.
     Revocation = 4,
+    /// A Statement, in the log of whoever agrees; the subject is its digest.
+    Statement = 5,
 }
 
 /// One intended use of keys.
@@ -104,6 +106,7 @@ impl Intent {
             Purpose::Root => cose(Context::Root),
             Purpose::Release => cose(Context::Manifest),
             Purpose::Revocation => cose(Context::Revocation),
+            Purpose::Statement => cose(Context::Statement),
             Purpose::Artifact => tbs.fingerprint() == self.subject,
             // The claims travel beside the signature, not their digest.
             Purpose::Delegation => delegation::is_over(key, &self.subject, tbs),

@@ -7,6 +7,7 @@ use firmseal_api::access::{OperatorToken, Role as ApiRole};
 use firmseal_api::enrolment::TokenRecord;
 use firmseal_api::fleet as api;
 use firmseal_api::registry;
+use firmseal_api::requests;
 use firmseal_api::signing::{Payload, Release as ApiRelease, ReleaseState as ApiReleaseState};
 use firmseal_api::updates;
 use firmseal_api::updates::{Phase as ApiPhase, Report as ApiReport, TEXT_MAX};
@@ -279,6 +280,73 @@ pub(crate) fn upload_out(upload: firmseal_store::Upload) -> registry::Upload {
     }
 }
 
+fn payload_out(component: fleet::ReleaseComponent) -> Payload {
+    Payload {
+        component: component.name,
+        artifact: component.artifact,
+        payload: ArtifactId(component.payload),
+        size: component.size,
+        tree_root: ArtifactId(component.tree_root),
+        uri: format!("payloads/{}", component.payload),
+        tree: format!("payloads/{}.tree", component.payload),
+    }
+}
+
+pub(crate) fn request_state_in(state: requests::RequestState) -> fleet::RequestState {
+    match state {
+        requests::RequestState::Waiting => fleet::RequestState::Waiting,
+        requests::RequestState::Signed => fleet::RequestState::Signed,
+        requests::RequestState::Cancelled => fleet::RequestState::Cancelled,
+        requests::RequestState::Superseded => fleet::RequestState::Superseded,
+        requests::RequestState::Expired => fleet::RequestState::Expired,
+    }
+}
+
+pub(crate) fn request_out(
+    request: fleet::SigningRequest,
+    approvals: Vec<fleet::Approval>,
+    missing: usize,
+) -> requests::SigningRequest {
+    requests::SigningRequest {
+        id: request.id,
+        product: request.product,
+        channel: request.channel,
+        version: request.version,
+        sequence: request.sequence,
+        epoch: request.epoch,
+        components: request.components.into_iter().map(payload_out).collect(),
+        manifest: ArtifactId(request.manifest),
+        previous: request.previous.map(ArtifactId),
+        header: ArtifactId(request.header),
+        difference: ArtifactId(request.difference),
+        policy: ArtifactId(request.policy),
+        signers: request.signers.into_iter().map(ArtifactId).collect(),
+        requester: request.requester,
+        requester_id: ArtifactId(request.requester_id),
+        build: request.build,
+        commit: request.commit,
+        expiry: request.expiry,
+        state: match request.state {
+            fleet::RequestState::Waiting => requests::RequestState::Waiting,
+            fleet::RequestState::Signed => requests::RequestState::Signed,
+            fleet::RequestState::Cancelled => requests::RequestState::Cancelled,
+            fleet::RequestState::Superseded => requests::RequestState::Superseded,
+            fleet::RequestState::Expired => requests::RequestState::Expired,
+        },
+        approvals: approvals
+            .into_iter()
+            .map(|approval| requests::Approval {
+                holder: approval.holder,
+                key: ArtifactId(approval.key),
+                brought_by: approval.brought_by,
+                created: approval.created,
+            })
+            .collect(),
+        missing: u32::try_from(missing).unwrap_or(u32::MAX),
+        created: request.created,
+    }
+}
+
 pub(crate) fn release_out(release: fleet::Release) -> ApiRelease {
     ApiRelease {
         id: release.id,
@@ -289,19 +357,7 @@ pub(crate) fn release_out(release: fleet::Release) -> ApiRelease {
         epoch: release.epoch,
         manifest: ArtifactId(release.manifest),
         envelope: ArtifactId(release.envelope),
-        components: release
-            .components
-            .into_iter()
-            .map(|component| Payload {
-                component: component.name,
-                artifact: component.artifact,
-                payload: ArtifactId(component.payload),
-                size: component.size,
-                tree_root: ArtifactId(component.tree_root),
-                uri: format!("payloads/{}", component.payload),
-                tree: format!("payloads/{}.tree", component.payload),
-            })
-            .collect(),
+        components: release.components.into_iter().map(payload_out).collect(),
         log_index: release.log_index,
         build: release.build,
         commit: release.commit,

@@ -12,7 +12,7 @@ use firmseal_fleet::product::{self, ComponentSpec};
 use firmseal_fleet::{Product, ReleaseComponent};
 use firmseal_formats::{Format, Inspection, Plan, Unsigned, Wanted};
 use firmseal_keys::{DynSigner, Logged, Signer};
-use firmseal_manifest::{ArtifactId, Digest, Intent, PayloadTree, Purpose, author};
+use firmseal_manifest::{ArtifactId, Digest, Intent, PayloadTree, Purpose};
 
 use crate::error::PipelineError;
 use crate::gate;
@@ -34,7 +34,8 @@ pub(crate) struct Examined {
 /// A component on its way: its payload is in the store.
 pub(crate) struct Prepared {
     pub(crate) record: ReleaseComponent,
-    pub(crate) spec: author::ComponentSpec,
+    /// Digest of what the format's parser read of it.
+    pub(crate) header: Digest,
     /// The leaf of the image's own signing, where there was one.
     pub(crate) leaf: Option<Digest>,
 }
@@ -137,14 +138,7 @@ impl Pipeline {
                 tree_root: *tree.root(),
                 hash_blocks,
             },
-            spec: author::ComponentSpec {
-                name: component.name.clone(),
-                size: tree.size(),
-                digest,
-                slot: None,
-                block,
-                tree_root: *tree.root(),
-            },
+            header: inspection.digest(),
             leaf,
         })
     }

@@ -10,6 +10,7 @@ use firmseal_store::StoreError;
 
 use crate::gate::GateRefusal;
 use crate::proofs::ProofError;
+use crate::waiting::ApprovalError;
 
 /// Why an order did not become a release, and who can do something about it.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,15 @@ pub enum PipelineError {
     /// The intent is logged and not witnessed, so nothing was signed.
     #[error(transparent)]
     Proof(#[from] ProofError),
+    /// An approval that is not taken, or a request that waits no more.
+    #[error(transparent)]
+    Approval(#[from] ApprovalError),
+    /// Another release came first.
+    #[error("{0} came first: devices would refuse this release; order it again")]
+    Superseded(String),
+    /// The root document in force cannot be read back.
+    #[error("the root document in force: {0}")]
+    Root(String),
     /// The same request is being carried out.
     #[error("signing request {0} is being carried out; ask again for its result")]
     InFlight(RequestId),

@@ -5,13 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use firmseal_core::crypto::RustCrypto;
+use firmseal_core::limits::ENVELOPE_MAX;
 use firmseal_fleet::product;
-use firmseal_fleet::{Product, Release, ReleaseState, Time};
-use firmseal_keys::{DynLog, DynSigner};
-use firmseal_manifest::{AuthorError, Environment, ProductId, ReleaseId, ReleaseSpec, RequestId};
-use firmseal_store::{Begin, Claim, NewRequest, Reservation, Store, StoreError};
+use firmseal_fleet::{Product, Release, ReleaseState, RequestState, SigningRequest, Time};
+use firmseal_keys::{DynLog, DynSigner, Signer};
+use firmseal_manifest::{
+    AuthorError, Digest, Environment, ProductId, ReleaseId, ReleaseSpec, RequestId, SignedStatement, author,
+};
+use firmseal_store::{Begin, Claim, NewRequest, Page, Reservation, Store, StoreError};
 
-use crate::component::Prepared;
+use crate::component::{Prepared, block};
 use crate::device::{self, Floors};
 use crate::error::PipelineError;
 use crate::gate::{self, GateRefusal};
@@ -19,12 +22,16 @@ use crate::keys::Keys;
 use crate::order::Order;
 use crate::proofs::Proofs;
 use crate::request_key::RequestKey;
-use crate::sealing::Grounds;
+use crate::review::{self, Difference, Side};
 use crate::trust::Live;
+use crate::waiting::requester_id;
 
 /// How long a request stays claimed when its worker is never heard of
 /// again. Long enough for the largest artifact, short enough for a person.
 const LEASE: Duration = Duration::from_secs(15 * 60);
+
+/// How long people have to agree.
+const APPROVED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The one way from an order to a release.
 pub struct Pipeline {
@@ -41,6 +48,26 @@ pub struct Pipeline {
 }
 
 /// What an order came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ordered {
+    /// A release.
+    Signed(Box<Signed>),
+    /// A request that waits for approvals, or has been closed without a
+    /// release.
+    Waiting(Box<SigningRequest>),
+}
+
+impl Ordered {
+    /// The release, if it is one already.
+    pub fn signed(self) -> Option<Signed> {
+        match self {
+            Ordered::Signed(signed) => Some(*signed),
+            Ordered::Waiting(_) => None,
+        }
+    }
+}
+
+/// A release, and whether it is new.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Signed {
     /// The release.
@@ -105,18 +132,14 @@ impl Pipeline {
         keys.flat_map(Keys::signers)
     }
 
-    /// Carries out an order, once however often it is sent. On return the
-    /// release is durable, verified, and may be rolled out.
-    pub async fn release(&self, order: &Order, now: Time) -> Result<Signed, PipelineError> {
-        let fingerprint = order.fingerprint();
-        let key = match &order.key {
-            Some(key) => RequestKey::Chosen { requester: &order.requester.name, key },
-            None => RequestKey::Order(fingerprint),
-        };
+    /// Carries out an order, once however often it is sent. A release is
+    /// durable on return, verified, and may be rolled out; where the root
+    /// document demands approvals, what is durable is the request for them.
+    pub async fn release(&self, order: &Order, now: Time) -> Result<Ordered, PipelineError> {
         let request = NewRequest {
             id: RequestId::new(),
-            key: key.stored(),
-            fingerprint,
+            key: request_key(order).stored(),
+            fingerprint: order.fingerprint(),
             requester: order.requester.name.clone(),
             now,
             lease: LEASE,
@@ -128,44 +151,64 @@ impl Pipeline {
                 let release = release.ok_or_else(|| {
                     StoreError::not_found(format!("release of signing request {}", finished.request))
                 })?;
-                return Ok(Signed { release, stored: true });
+                return Ok(Ordered::Signed(Box::new(Signed { release, stored: true })));
             }
             Begin::InFlight { request, .. } => return Err(PipelineError::InFlight(request)),
             Begin::Conflict { request } => return Err(PipelineError::KeyReused(request)),
         };
-        match self.carry_out(order, &claim, now).await {
-            Ok(release) => Ok(Signed { release, stored: false }),
-            Err(error) => {
-                // The error is what the caller needs to know; a claim that
-                // cannot be given back runs out by itself.
-                let _ = self.store.abandon(&claim).await;
-                Err(error)
-            }
+        let ordered = self.carry_out(order, &claim, now).await;
+        if !matches!(ordered, Ok(Ordered::Signed(_))) {
+            // While people think, nobody holds it. After an error, the error
+            // is what the caller needs to know; a claim that cannot be given
+            // back runs out by itself.
+            let _ = self.store.abandon(&claim).await;
+        }
+        ordered
+    }
+
+    /// One order of a product at a time: whoever locks this has the turn.
+    pub(crate) fn turn(&self, product: &ProductId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.entry(product.clone()).or_default().clone()
+    }
+
+    /// The claim that a waiting request is carried out under.
+    pub(crate) fn claimed(&self, request: &SigningRequest, now: Time) -> NewRequest {
+        NewRequest {
+            id: request.id,
+            key: request.key.clone(),
+            fingerprint: request.fingerprint,
+            requester: request.requester.clone(),
+            now,
+            lease: LEASE,
         }
     }
 
-    async fn carry_out(&self, order: &Order, claim: &Claim, now: Time) -> Result<Release, PipelineError> {
-        let turn = {
-            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-            turns.entry(order.product.clone()).or_default().clone()
-        };
+    async fn carry_out(&self, order: &Order, claim: &Claim, now: Time) -> Result<Ordered, PipelineError> {
+        let turn = self.turn(&order.product);
         let _turn = turn.lock().await;
+        // The same order again, while people think or after they decided.
+        if let Some(request) = self.store.signing_request(claim.request).await? {
+            return Ok(Ordered::Waiting(Box::new(request)));
+        }
 
         let product = self.store.product(&order.product).await?;
         let latest = self.store.latest_release(&order.product).await?;
-        let sequence = gate::check_order(order, &product, latest.as_ref())?;
-        let keys = self.keys(&order.product);
-        if keys.release.is_empty() {
-            return Err(PipelineError::NoReleaseKey(order.product.to_string()));
-        }
-        keys.check(&product)?;
-        self.check_revoked(keys)?;
+        let mut sequence = gate::check_order(order, &product, latest.as_ref())?;
+        let keys = self.usable_keys(&product)?;
         let demands = self.demands(&order.product)?;
 
         let known = self.store.release_of_version(&order.product, &order.channel, &order.version).await?;
+        let waiting = self.store.signing_requests(Some(RequestState::Waiting), Page::first(1000)).await?;
+        let mut waiting = waiting.into_iter().filter(|request| request.product == order.product).peekable();
         if known.is_some() {
             let (version, channel) = (order.version.to_string(), order.channel.to_string());
             return Err(GateRefusal::VersionExists { version, channel }.into());
+        }
+        if order.sequence.is_none() && waiting.peek().is_some() {
+            // Numbers of requests that wait are not given out again.
+            let last = waiting.map(|request| request.sequence).fold(0, u64::max);
+            sequence = sequence.max(last.saturating_add(1));
         }
         // Every component passes the gate before any key signs anything.
         let mut examined = Vec::with_capacity(order.components.len());
@@ -179,43 +222,150 @@ impl Pipeline {
         // product through another pipeline, in a process of their own: the
         // store lets one of us at it. The other has used no key, and comes
         // again when the number is known to be free or taken.
-        let reservation = Reservation {
-            product: order.product.clone(),
-            channel: order.channel.clone(),
-            version: order.version.clone(),
-            sequence,
-        };
-        self.store.reserve(claim, reservation, now).await?;
+        self.store.reserve(claim, reservation(order, sequence), now).await?;
         let mut prepared = Vec::with_capacity(examined.len());
         for (examined, component) in examined.into_iter().zip(&product.components) {
             prepared.push(self.prepare(order, &product, component, examined, keys).await?);
         }
-        let manifest = spec(order, &product, sequence, &prepared).assemble()?;
-        let leaves = prepared.iter().filter_map(|component| component.leaf).collect();
-        let grounds = Grounds { leaves, statements: vec![] };
-        let (envelope, log_index) = self.seal(order, demands, &manifest, grounds, keys).await?;
+        let place = Place { product: &product, latest: latest.as_ref(), sequence };
+        let request = self.draft(order, claim, place, prepared, now).await?;
+        if demands.approvals {
+            self.store.insert_signing_request(request.clone()).await?;
+            return Ok(Ordered::Waiting(Box::new(request)));
+        }
+        let release = self.complete(&request, claim, Vec::new(), now).await?;
+        Ok(Ordered::Signed(Box::new(Signed { release, stored: false })))
+    }
 
-        // A device just below this release must accept it; the answer comes
-        // from the same code that devices run.
-        let floors = Floors { sequence: sequence - 1, epoch: latest.map_or(0, |release| release.epoch) };
-        device::ask(&product, &self.trust(), floors, |device| {
-            firmseal_core::admit(&envelope, device, &RustCrypto).map(|_| ())
-        })?;
-        let release = Release {
-            id: ReleaseId::new(),
+    /// The keys that sign for a product, if they may.
+    fn usable_keys(&self, product: &Product) -> Result<&Keys, PipelineError> {
+        let keys = self.keys(&product.id);
+        if keys.release.is_empty() {
+            return Err(PipelineError::NoReleaseKey(product.id.to_string()));
+        }
+        keys.check(product)?;
+        self.check_revoked(keys)?;
+        Ok(keys)
+    }
+
+    /// The release without signatures, and what people would have to see.
+    async fn draft(
+        &self,
+        order: &Order,
+        claim: &Claim,
+        place: Place<'_>,
+        prepared: Vec<Prepared>,
+        now: Time,
+    ) -> Result<SigningRequest, PipelineError> {
+        let Place { product, latest, sequence } = place;
+        let keys = self.usable_keys(product)?;
+        let headers: Vec<_> =
+            prepared.iter().map(|component| (component.record.name.clone(), component.header)).collect();
+        let leaves = prepared.iter().filter_map(|component| component.leaf).collect();
+        let components: Vec<_> = prepared.into_iter().map(|component| component.record).collect();
+        let mut signers: Vec<_> = keys.release.iter().map(|signer| signer.public_key().id().0).collect();
+        signers.sort();
+        let mut request = SigningRequest {
+            id: claim.request,
+            key: request_key(order).stored(),
+            fingerprint: order.fingerprint(),
             product: order.product.clone(),
             channel: order.channel.clone(),
             version: order.version.clone(),
             sequence,
             epoch: order.epoch,
-            components: prepared.into_iter().map(|component| component.record).collect(),
+            components,
+            leaves,
+            manifest: Digest([0; 32]),
+            unsigned: Digest([0; 32]),
+            previous: latest.map(|release| release.manifest),
+            header: review::header(&headers),
+            difference: Digest([0; 32]),
+            policy: gate::policy(),
+            signers,
+            requester: order.requester.name.clone(),
+            requester_id: requester_id(&order.requester.name),
+            build: order.build.clone(),
+            commit: order.commit.clone(),
+            expiry: now.plus(APPROVED_FOR).millis() / 1000,
+            state: RequestState::Waiting,
+            created: now,
+        };
+        let manifest = spec(&request, product).assemble()?;
+        let unsigned = manifest.seal(&[])?;
+        let before = match latest {
+            Some(release) => {
+                Some(Side::read(&self.store.read_all(&release.envelope, ENVELOPE_MAX as u64).await?)?)
+            }
+            None => None,
+        };
+        request.manifest = manifest.digest();
+        request.difference = Difference { before, after: Side::read(&unsigned)? }.digest();
+        request.unsigned = self.store.put_bytes(unsigned.into()).await?;
+        Ok(request)
+    }
+
+    /// Signs a release, verifies it as a device would, and puts it into the
+    /// registry. Whoever calls has the product's turn.
+    pub(crate) async fn complete(
+        &self,
+        request: &SigningRequest,
+        claim: &Claim,
+        statements: Vec<SignedStatement>,
+        now: Time,
+    ) -> Result<Release, PipelineError> {
+        let product = self.store.product(&request.product).await?;
+        let latest = self.store.latest_release(&request.product).await?;
+        if let Some(later) = latest.as_ref().filter(|latest| latest.sequence >= request.sequence) {
+            return Err(PipelineError::Superseded(format!("release {} ({})", later.id, later.version)));
+        }
+        let same =
+            self.store.release_of_version(&request.product, &request.channel, &request.version).await?;
+        if let Some(same) = same {
+            return Err(PipelineError::Superseded(format!("release {} ({})", same.id, same.version)));
+        }
+        let keys = self.usable_keys(&product)?;
+        let demands = self.demands(&request.product)?;
+        if let Some(proofs) = self.proofs() {
+            proofs.stand().await?;
+        }
+        let reservation = Reservation {
+            product: request.product.clone(),
+            channel: request.channel.clone(),
+            version: request.version.clone(),
+            sequence: request.sequence,
+        };
+        self.store.reserve(claim, reservation, now).await?;
+        let manifest = spec(request, &product).assemble()?;
+        if manifest.digest() != request.manifest {
+            // A program that assembles otherwise than the one that asked for
+            // approvals: what people agreed to is not what would be signed.
+            return Err(PipelineError::ReadBack(request.product.to_string()));
+        }
+        let (envelope, log_index) = self.seal(request, demands, &manifest, statements, keys).await?;
+
+        // A device just below this release must accept it; the answer comes
+        // from the same code that devices run.
+        let floors =
+            Floors { sequence: request.sequence - 1, epoch: latest.map_or(0, |release| release.epoch) };
+        device::ask(&product, &self.trust(), floors, |device| {
+            firmseal_core::admit(&envelope, device, &RustCrypto).map(|_| ())
+        })?;
+        let release = Release {
+            id: ReleaseId::new(),
+            product: request.product.clone(),
+            channel: request.channel.clone(),
+            version: request.version.clone(),
+            sequence: request.sequence,
+            epoch: request.epoch,
+            components: request.components.clone(),
             manifest: manifest.digest(),
             envelope: self.store.put_bytes(envelope.into()).await?,
             state: ReleaseState::Verified,
-            build: order.build.clone(),
-            commit: order.commit.clone(),
+            build: request.build.clone(),
+            commit: request.commit.clone(),
             request: claim.request,
-            requester: order.requester.name.clone(),
+            requester: request.requester.clone(),
             log_index,
             created: now,
         };
@@ -225,7 +375,33 @@ impl Pipeline {
     }
 }
 
-fn spec(order: &Order, product: &Product, sequence: u64, components: &[Prepared]) -> ReleaseSpec {
+/// Where a release will stand.
+struct Place<'a> {
+    product: &'a Product,
+    /// The release before.
+    latest: Option<&'a Release>,
+    sequence: u64,
+}
+
+/// What makes an order the same order.
+fn request_key(order: &Order) -> RequestKey<'_> {
+    match &order.key {
+        Some(key) => RequestKey::Chosen { requester: &order.requester.name, key },
+        None => RequestKey::Order(order.fingerprint()),
+    }
+}
+
+fn reservation(order: &Order, sequence: u64) -> Reservation {
+    Reservation {
+        product: order.product.clone(),
+        channel: order.channel.clone(),
+        version: order.version.clone(),
+        sequence,
+    }
+}
+
+fn spec(request: &SigningRequest, product: &Product) -> ReleaseSpec {
+    let components = request.components.iter().zip(&product.components);
     ReleaseSpec {
         environment: match product.environment {
             product::Environment::Test => Environment::Test,
@@ -233,14 +409,23 @@ fn spec(order: &Order, product: &Product, sequence: u64, components: &[Prepared]
         },
         vendor: product.vendor,
         class: product.class,
-        product: order.product.clone(),
-        channel: order.channel.clone(),
-        version: order.version.clone(),
-        sequence,
-        epoch: order.epoch,
+        product: request.product.clone(),
+        channel: request.channel.clone(),
+        version: request.version.clone(),
+        sequence: request.sequence,
+        epoch: request.epoch,
         delegation: 0,
         rollback_of: None,
-        components: components.iter().map(|component| component.spec.clone()).collect(),
+        components: components
+            .map(|(record, component)| author::ComponentSpec {
+                name: record.name.clone(),
+                size: record.size,
+                digest: record.payload,
+                slot: None,
+                block: block(component.block_size),
+                tree_root: record.tree_root,
+            })
+            .collect(),
         description: None,
     }
 }

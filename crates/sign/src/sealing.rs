@@ -1,25 +1,15 @@
 //! Sealing: from a manifest to an envelope that devices accept.
 
 use firmseal_core::{Demands, Root};
+use firmseal_fleet::SigningRequest;
 use firmseal_keys::{DynSigner, Logged, SignError, Signer};
 use firmseal_manifest::{
-    Digest, Evidence, Intent, ProductId, PublicKey, Purpose, Signature, SignedStatement, Tbs,
-    UnsignedManifest,
+    Evidence, Intent, ProductId, PublicKey, Purpose, Signature, SignedStatement, Tbs, UnsignedManifest,
 };
 
 use crate::error::PipelineError;
-use crate::gate;
 use crate::keys::Keys;
-use crate::order::Order;
 use crate::pipeline::Pipeline;
-
-/// What a manifest is sealed with, beside the keys.
-pub(crate) struct Grounds {
-    /// The leaves of the images' own signings.
-    pub(crate) leaves: Vec<Digest>,
-    /// What people agreed to.
-    pub(crate) statements: Vec<SignedStatement>,
-}
 
 impl Pipeline {
     /// What the root in force demands of a product's releases. What cannot
@@ -37,26 +27,25 @@ impl Pipeline {
     /// the manifest with every release key.
     pub(crate) async fn seal(
         &self,
-        order: &Order,
+        request: &SigningRequest,
         demands: Demands,
         manifest: &UnsignedManifest,
-        grounds: Grounds,
+        statements: Vec<SignedStatement>,
         keys: &Keys,
     ) -> Result<(Vec<u8>, u64), PipelineError> {
         let mut ids: Vec<_> = keys.release.iter().map(|signer| signer.public_key().id()).collect();
         ids.sort();
-        let mut statements: Vec<_> =
-            grounds.statements.iter().map(|signed| signed.statement.digest()).collect();
-        statements.sort();
+        let mut agreed: Vec<_> = statements.iter().map(|signed| signed.statement.digest()).collect();
+        agreed.sort();
         let intent = Intent {
             purpose: Purpose::Release,
             subject: manifest.digest(),
             keys: ids,
             delegation: None,
-            statements,
-            requester: order.requester.credential,
-            policy: gate::policy(),
-            context: grounds.leaves,
+            statements: agreed,
+            requester: request.requester_id,
+            policy: request.policy,
+            context: request.leaves.clone(),
         };
         // Every use of a key has an entry of its own.
         let mut tokens = Vec::with_capacity(keys.release.len());
@@ -78,7 +67,7 @@ impl Pipeline {
         }
         let evidence = (demands.proof || demands.approvals || demands.owner).then_some(Evidence {
             intent: Some(intent),
-            statements: grounds.statements,
+            statements,
             proof,
         });
         Ok((manifest.seal_with(&signatures, None, evidence.as_ref())?, index))

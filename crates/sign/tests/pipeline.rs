@@ -10,7 +10,8 @@ use firmseal_fleet::{Product, Time};
 use firmseal_keys::{FileKey, Logged, Secret, SignError, Signer};
 use firmseal_manifest::{ArtifactId, Digest, Intent, KeyAlgorithm, PublicKey, Signature, Tbs};
 use firmseal_sign::{
-    GateRefusal, Keys, Order, OrderedComponent, Pipeline, PipelineError, Requester, Signed, verify_release,
+    GateRefusal, Keys, Order, Ordered, OrderedComponent, Pipeline, PipelineError, Requester, Signed,
+    verify_release,
 };
 use firmseal_store::{Blobs, Registry, Store, StoreError};
 use firmseal_store_local::LocalStore;
@@ -122,7 +123,10 @@ impl Bench {
     }
 
     async fn sign(&self, order: &Order) -> Result<Signed, PipelineError> {
-        self.pipeline.release(order, Time::EPOCH).await
+        match self.pipeline.release(order, Time::EPOCH).await? {
+            Ordered::Signed(signed) => Ok(*signed),
+            Ordered::Waiting(request) => panic!("{request:?}"),
+        }
     }
 }
 
@@ -288,12 +292,12 @@ async fn of_two_pipelines_with_one_sequence_number_one_uses_a_key() {
     assert_eq!(bench.store.intents().len(), entries, "and logged nothing");
 
     slow.leave.add_permits(1);
-    assert_eq!(signing.await.unwrap().unwrap().release.sequence, 7);
+    assert_eq!(signing.await.unwrap().unwrap().signed().unwrap().release.sequence, 7);
     let refused = two.release(&second, Time::EPOCH).await;
     assert!(matches!(refused, Err(PipelineError::Gate(GateRefusal::Sequence { .. }))), "{refused:?}");
     slow.leave.add_permits(1);
     second.sequence = Some(8);
-    assert_eq!(two.release(&second, Time::EPOCH).await.unwrap().release.sequence, 8);
+    assert_eq!(two.release(&second, Time::EPOCH).await.unwrap().signed().unwrap().release.sequence, 8);
 }
 
 #[tokio::test]

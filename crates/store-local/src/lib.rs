@@ -30,6 +30,7 @@ mod reports;
 mod requests;
 mod rollouts;
 mod schema;
+mod signing_requests;
 mod sums;
 mod trust;
 mod uploads;

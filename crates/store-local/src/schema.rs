@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0002_equipment.sql"),
     include_str!("../migrations/0003_bounds.sql"),
     include_str!("../migrations/0004_trust.sql"),
+    include_str!("../migrations/0005_signing_requests.sql"),
 ];
 
 /// What this program's databases say they are: `FSLS`.

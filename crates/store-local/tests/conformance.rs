@@ -58,4 +58,4 @@ macro_rules! groups {
     };
 }
 
-groups!(blobs, uploads, registry, requests, devices, reports, rollouts, operators, trust);
+groups!(blobs, uploads, registry, requests, devices, reports, rollouts, operators, signing_requests, trust);

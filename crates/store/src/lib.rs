@@ -27,6 +27,7 @@ pub mod operators;
 pub mod page;
 pub mod registry;
 pub mod requests;
+pub mod signing_requests;
 pub mod trust;
 pub mod uploads;
 
@@ -37,10 +38,17 @@ pub use operators::Operators;
 pub use page::Page;
 pub use registry::Registry;
 pub use requests::{Begin, Claim, Finished, NewRequest, Requests, Reservation};
+pub use signing_requests::SigningRequests;
 pub use trust::{TrustDocument, TrustDocuments, TrustKind};
 pub use uploads::{NewUpload, Upload, Uploads};
 
 /// Everything that the server keeps.
-pub trait Store: Blobs + Uploads + Registry + Requests + Fleet + Operators + TrustDocuments {}
+pub trait Store:
+    Blobs + Uploads + Registry + Requests + Fleet + Operators + SigningRequests + TrustDocuments
+{
+}
 
-impl<T: Blobs + Uploads + Registry + Requests + Fleet + Operators + TrustDocuments + ?Sized> Store for T {}
+impl<T: Blobs + Uploads + Registry + Requests + Fleet + Operators + SigningRequests + TrustDocuments + ?Sized>
+    Store for T
+{
+}

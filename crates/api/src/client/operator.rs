@@ -1,8 +1,8 @@
 //! What operators call.
 
 use bytes::Bytes;
-use firmseal_manifest::{ArtifactId, DeviceId, ProductId, ReleaseId, RolloutId, UploadId};
-use http::{HeaderMap, HeaderValue, Method, header};
+use firmseal_manifest::{ArtifactId, DeviceId, ProductId, ReleaseId, RequestId, RolloutId, UploadId};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use uuid::Uuid;
 
 use super::{Client, ClientError, escape, paged};
@@ -11,6 +11,7 @@ use crate::encoding::{Page, PageQuery};
 use crate::enrolment::{CreateToken, Token, TokenRecord};
 use crate::fleet::{CreateRollout, Device, DeviceReport, Outcome, Rollout};
 use crate::registry::{Artifact, CreateUpload, Product, Upload};
+use crate::requests::{Approve, Ordered, RequestState, SigningRequest};
 use crate::signing::{CreateRelease, Release};
 use crate::trust::{PublishedRevocation, PublishedRoot};
 use crate::{BYTES_TYPE, ENVELOPE_TYPE, IDEMPOTENCY_KEY, ROOT_TYPE, UPLOAD_OFFSET};
@@ -76,12 +77,60 @@ impl OperatorClient<'_> {
         &self,
         idempotency_key: &str,
         release: &CreateRelease,
-    ) -> Result<Release, ClientError> {
+    ) -> Result<Ordered, ClientError> {
         let mut headers = HeaderMap::new();
         let key = HeaderValue::try_from(idempotency_key)
             .map_err(|_| ClientError::Address("idempotency key".to_owned(), "use printable ASCII"))?;
         headers.insert(IDEMPOTENCY_KEY, key);
-        self.0.call_with(Method::POST, "/v1/releases", headers, Some(release)).await
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let unread = |err: serde_json::Error| ClientError::Answer(err.to_string());
+        let body = serde_json::to_vec(release).map_err(unread)?;
+        let answer = self.0.send(Method::POST, "/v1/releases", headers, body.into()).await?;
+        let waits = answer.status() == StatusCode::ACCEPTED;
+        let bytes = self.0.read(answer, super::JSON_MAX).await?;
+        match waits {
+            true => serde_json::from_slice(&bytes).map(Ordered::Request).map_err(unread),
+            false => serde_json::from_slice(&bytes).map(Ordered::Release).map_err(unread),
+        }
+    }
+
+    /// Signing requests, newest first: in a state, or all.
+    pub async fn signing_requests(
+        &self,
+        state: Option<RequestState>,
+        page: &PageQuery,
+    ) -> Result<Page<SigningRequest>, ClientError> {
+        let state = state.and_then(|state| serde_json::to_value(state).ok());
+        let path = match state.as_ref().and_then(|state| state.as_str()) {
+            Some(state) => format!("/v1/requests?state={state}"),
+            None => "/v1/requests".to_owned(),
+        };
+        self.0.get(&paged(&path, page)).await
+    }
+
+    /// One signing request.
+    pub async fn signing_request(&self, id: RequestId) -> Result<SigningRequest, ClientError> {
+        self.0.get(&format!("/v1/requests/{id}")).await
+    }
+
+    /// The envelope that a request is about, without signatures.
+    pub async fn unsigned_envelope(&self, id: RequestId) -> Result<Bytes, ClientError> {
+        self.0.document(&format!("/v1/requests/{id}/envelope")).await
+    }
+
+    /// Agrees to a signing request.
+    pub async fn approve(&self, id: RequestId, approve: &Approve) -> Result<SigningRequest, ClientError> {
+        self.0.call(Method::POST, &format!("/v1/requests/{id}/approvals"), Some(approve)).await
+    }
+
+    /// Takes back the approvals that this operator brought.
+    pub async fn withdraw_approvals(&self, id: RequestId) -> Result<SigningRequest, ClientError> {
+        self.0.call(Method::POST, &format!("/v1/requests/{id}/approvals/withdraw"), None::<&()>).await
+    }
+
+    /// Takes a signing request back.
+    pub async fn cancel_request(&self, id: RequestId) -> Result<SigningRequest, ClientError> {
+        self.0.call(Method::POST, &format!("/v1/requests/{id}/cancel"), None::<&()>).await
     }
 
     /// Stores a release that was signed offline. The envelope does not say

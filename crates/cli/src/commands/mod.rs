@@ -1,5 +1,6 @@
 //! The subcommands: one file each.
 
+mod approve;
 mod artifact;
 mod completions;
 mod demo;
@@ -17,6 +18,7 @@ mod man;
 mod order;
 mod product;
 mod release;
+mod request;
 mod revoke;
 mod rollout;
 mod root;
@@ -64,6 +66,11 @@ pub enum Command {
     /// Make, show, export and withdraw releases
     #[command(subcommand)]
     Release(release::Releases),
+    /// List, show and take back signing requests that wait for approvals
+    #[command(subcommand)]
+    Request(request::Requests),
+    /// Agree to a release that waits, after looking at its bytes
+    Approve(approve::Approve),
     /// Enrol, list, show and revoke devices
     #[command(subcommand)]
     Device(device::Devices),
@@ -111,6 +118,8 @@ pub fn run(command: Command, profile: Option<&Path>, output: &Output) -> Result 
         Command::Product(command) => command.run(profile, output),
         Command::Artifact(command) => command.run(profile, output),
         Command::Release(command) => command.run(profile, output),
+        Command::Request(command) => command.run(profile, output),
+        Command::Approve(command) => block_on(command.run(profile, output)),
         Command::Device(command) => command.run(profile, output),
         Command::Rollout(command) => command.run(profile, output),
         Command::Root(command) => command.run(profile, output),

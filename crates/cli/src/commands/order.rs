@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use firmseal_api::client::Client;
+use firmseal_api::requests::Ordered;
 use firmseal_api::signing::{CreateRelease, Release, ReleaseComponent, ReleaseState};
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_manifest::{ArtifactId, ChannelName, ProductId};
@@ -132,7 +133,16 @@ impl Order {
             None => derived_key(&wish)?,
         };
         output.note(format_args!("idempotency key {key}"));
-        let release = client.operator().create_release(&key, &wish).await?;
+        let release = match client.operator().create_release(&key, &wish).await? {
+            Ordered::Release(release) => *release,
+            Ordered::Request(request) => {
+                output.note(format_args!(
+                    "{} more people have to agree: firmseal approve {}",
+                    request.missing, request.id
+                ));
+                return output.value(&request, || super::request::print(&request).print());
+            }
+        };
         let gone = match release.state {
             ReleaseState::Withdrawn => Some("withdrawn"),
             ReleaseState::Revoked => Some("revoked"),

@@ -13,7 +13,7 @@ use firmseal_fleet::{Artifact, Product, Release, Time};
 use firmseal_formats::Parameters;
 use firmseal_manifest::bundle::{self, BundleWriter};
 use firmseal_manifest::{ArtifactId, ChannelName, Digest, ProductId};
-use firmseal_sign::{Chain, Order, OrderedComponent, Requester, Signed};
+use firmseal_sign::{Chain, Order, Ordered, OrderedComponent, Requester, Signed};
 use firmseal_store::{BlobStream, Blobs, Registry, StoreError};
 use firmseal_store_local::LocalStore;
 use futures_util::StreamExt;
@@ -154,7 +154,15 @@ impl Sign {
             build: self.build.clone(),
             commit: self.commit.clone(),
         };
-        let signed = pipeline.release(&order, now).await?;
+        let signed = match pipeline.release(&order, now).await? {
+            Ordered::Signed(signed) => *signed,
+            Ordered::Waiting(request) => {
+                let what =
+                    format!("the root document demands approvals: signing request {} waits", request.id);
+                return Err(CliError::new(Kind::Refused, what)
+                    .hint("start the server of this place, have it approved with `firmseal approve`, and run this again"));
+            }
+        };
         let written = write_bundle(&store, &pipeline.trust(), &signed.release, new).await;
         written.map_err(|error| error.about(self.output.display()))?;
         Ok(signed)

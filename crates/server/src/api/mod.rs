@@ -9,6 +9,7 @@ pub(crate) mod operators;
 pub(crate) mod public;
 pub(crate) mod registry;
 pub(crate) mod releases;
+pub(crate) mod requests;
 pub(crate) mod trust;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub(crate) fn documented(serves: Serves) -> OpenApiRouter<Arc<App>> {
         Serves::Operator => OpenApiRouter::new()
             .merge(registry::routes())
             .merge(releases::routes())
+            .merge(requests::routes())
             .merge(fleet::routes())
             .merge(operators::routes())
             .merge(trust::operator_routes())

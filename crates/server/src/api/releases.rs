@@ -5,13 +5,14 @@ use std::sync::Arc;
 use axum::Json as Answer;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use firmseal_api::encoding::PageQuery;
+use firmseal_api::requests::SigningRequest;
 use firmseal_api::signing::{CreateRelease, Release};
 use firmseal_api::{ENVELOPE_TYPE, IDEMPOTENCY_KEY, Page, Problem};
 use firmseal_manifest::{ProductId, ReleaseId};
-use firmseal_sign::Requester;
-use http::HeaderMap;
+use firmseal_sign::{Ordered, Requester};
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -67,17 +68,19 @@ struct Imported {
 }
 
 /// Signs artifacts into a release. The same key with the same request
-/// answers with the same stored release.
+/// answers with the same stored release. Where people have to agree first,
+/// the answer is 202 and the request that waits for them.
 #[utoipa::path(post, path = "/v1/releases", tag = "signing", request_body = CreateRelease,
     params(("idempotency-key" = String, Header)),
-    responses((status = 200, body = Release), (status = "default", body = Problem, content_type = "application/problem+json")),
+    responses((status = 200, body = Release), (status = 202, body = SigningRequest),
+        (status = "default", body = Problem, content_type = "application/problem+json")),
     security(("operator" = ["engineer"])))]
 async fn create_release(
     State(app): State<Arc<App>>,
     operator: Operator<Engineer>,
     headers: HeaderMap,
     Json(wish): Json<CreateRelease>,
-) -> Result<Answer<Release>, ApiError> {
+) -> Result<Response, ApiError> {
     let key = headers.get(IDEMPOTENCY_KEY).and_then(|value| value.to_str().ok());
     let key = key.ok_or_else(|| {
         ApiError::Malformed(
@@ -85,8 +88,14 @@ async fn create_release(
         )
     })?;
     let key = key.to_owned();
-    let work = async move { app.create_release(requester(operator), &key, wish).await };
-    Ok(Answer(wire::release_out(detached(work).await?)))
+    let (requester, own) = (requester(operator), app.clone());
+    let work = async move { own.create_release(requester, &key, wish).await };
+    Ok(match detached(work).await? {
+        Ordered::Signed(signed) => Answer(wire::release_out(signed.release)).into_response(),
+        Ordered::Waiting(request) => {
+            (StatusCode::ACCEPTED, Answer(app.request_out(*request).await?)).into_response()
+        }
+    })
 }
 
 /// Takes in an envelope that was signed offline; its payloads are uploaded

@@ -12,6 +12,7 @@ pub(crate) mod presence;
 pub(crate) mod readiness;
 pub(crate) mod registry;
 pub(crate) mod releases;
+pub(crate) mod requests;
 pub(crate) mod rollouts;
 pub(crate) mod trust;
 pub(crate) mod updates;

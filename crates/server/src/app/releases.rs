@@ -8,7 +8,8 @@ use firmseal_fleet::{Release, ReleaseState, Time};
 use firmseal_keys::Logged;
 use firmseal_manifest::{ChannelName, Digest, Intent, ProductId, Purpose, ReleaseId, RequestId};
 use firmseal_sign::{
-    GateRefusal, Order, OrderedComponent, PipelineError, RequestKey, Requester, verify_release,
+    ApprovalError, GateRefusal, Order, Ordered, OrderedComponent, PipelineError, RequestKey, Requester,
+    verify_release,
 };
 use firmseal_store::{Begin, Claim, NewRequest, Reservation};
 
@@ -48,6 +49,14 @@ impl From<PipelineError> for ApiError {
             PipelineError::Gate(_) => {
                 ApiError::Refused { why, hint: hint("change the order or the artifact; nothing was signed") }
             }
+            PipelineError::Approval(ApprovalError::Unknown(_)) => ApiError::NotFound(why),
+            PipelineError::Approval(ApprovalError::Closed(..)) | PipelineError::Superseded(_) => {
+                ApiError::Conflict(why)
+            }
+            PipelineError::Approval(_) => ApiError::Refused {
+                why,
+                hint: hint("`firmseal root show` names the approvers and their keys"),
+            },
             PipelineError::Format { .. }
             | PipelineError::PayloadDiffers(_)
             | PipelineError::Refused(_)
@@ -67,9 +76,10 @@ impl From<PipelineError> for ApiError {
                 tracing::error!(why, "no signature");
                 ApiError::Busy("the key is out of reach".to_owned())
             }
-            PipelineError::Key(_) | PipelineError::ReadBack(_) | PipelineError::Spool(_) => {
-                ApiError::Internal(why)
-            }
+            PipelineError::Key(_)
+            | PipelineError::ReadBack(_)
+            | PipelineError::Root(_)
+            | PipelineError::Spool(_) => ApiError::Internal(why),
         }
     }
 }
@@ -81,7 +91,7 @@ impl App {
         requester: Requester,
         key: &str,
         wish: CreateRelease,
-    ) -> Result<Release, ApiError> {
+    ) -> Result<Ordered, ApiError> {
         check_text("the idempotency key", key, 1, KEY_MAX)?;
         check_text("build", &wish.build, 0, TEXT_MAX)?;
         check_text("commit", &wish.commit, 0, TEXT_MAX)?;
@@ -110,27 +120,40 @@ impl App {
             commit: wish.commit,
         };
         let began = Instant::now();
-        let signed = self.pipeline.release(&order, self.clock.now()).await;
-        let outcome = match &signed {
-            Ok(signed) if signed.stored => "stored",
-            Ok(_) => "signed",
+        let ordered = self.pipeline.release(&order, self.clock.now()).await;
+        let outcome = match &ordered {
+            Ok(Ordered::Signed(signed)) if signed.stored => "stored",
+            Ok(Ordered::Signed(_)) => "signed",
+            Ok(Ordered::Waiting(_)) => "waiting",
             Err(err) if err.is_refusal() => "refused",
             Err(_) => "failed",
         };
         self.metrics.signing.get_or_create(&Outcome { outcome }).inc();
-        if let Err(PipelineError::Refused(_)) = &signed {
+        if let Err(PipelineError::Refused(_)) = &ordered {
             self.count_verification("refused");
         }
-        let signed = signed?;
-        if !signed.stored {
-            self.metrics.signing_seconds.observe(began.elapsed().as_secs_f64());
-            self.count_verification("verified");
+        let ordered = ordered?;
+        match &ordered {
+            Ordered::Signed(signed) => {
+                if !signed.stored {
+                    self.metrics.signing_seconds.observe(began.elapsed().as_secs_f64());
+                    self.count_verification("verified");
+                }
+                self.published(&signed.release, &order.requester.name, "release signed");
+            }
+            Ordered::Waiting(request) => tracing::info!(
+                request = %request.id,
+                product = %request.product,
+                version = %request.version,
+                manifest = %request.manifest,
+                operator = order.requester.name,
+                "approvals are asked for"
+            ),
         }
-        self.published(&signed.release, &order.requester.name, "release signed");
-        Ok(signed.release)
+        Ok(ordered)
     }
 
-    fn published(&self, release: &Release, operator: &str, what: &str) {
+    pub(crate) fn published(&self, release: &Release, operator: &str, what: &str) {
         tracing::info!(
             release = %release.id,
             product = %release.product,

@@ -280,6 +280,8 @@ impl Bench {
             .create_release(&format!("key-{version}"), &order(product, version, artifact))
             .await
             .unwrap()
+            .release()
+            .unwrap()
     }
 
     /// A release that every device of its product is offered.

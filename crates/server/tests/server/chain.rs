@@ -202,8 +202,8 @@ async fn the_same_signing_request_gets_the_same_release() {
     admin.operator().create_product(&product("gateway")).await.unwrap();
     let artifact = bench.upload(&admin, &firmware(9000, 3)).await;
     let wish = order("gateway", "1.0.0", artifact);
-    let first = admin.operator().create_release("one", &wish).await.unwrap();
-    assert_eq!(admin.operator().create_release("one", &wish).await.unwrap(), first);
+    let first = admin.operator().create_release("one", &wish).await.unwrap().release().unwrap();
+    assert_eq!(admin.operator().create_release("one", &wish).await.unwrap().release(), Some(first.clone()));
     let other = order("gateway", "2.0.0", artifact);
     let reused = admin.operator().create_release("one", &other).await.unwrap_err();
     assert_eq!(reused.status(), Some(StatusCode::CONFLICT), "{reused}");

@@ -262,7 +262,7 @@ async fn no_key_is_used_before_the_witnesses_have_seen_why() {
     panel.start(1).await;
     let signed = loop {
         match admin.operator().create_release("key-2", &wish).await {
-            Ok(release) => break release,
+            Ok(ordered) => break ordered.release().unwrap(),
             Err(err) => assert_eq!(err.status(), Some(StatusCode::SERVICE_UNAVAILABLE), "{err}"),
         }
     };

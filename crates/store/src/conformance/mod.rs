@@ -15,6 +15,7 @@ pub mod reports;
 pub mod requests;
 pub mod rollouts;
 pub mod samples;
+pub mod signing_requests;
 pub mod trust;
 pub mod uploads;
 
@@ -45,6 +46,7 @@ pub async fn all(engine: &dyn Engine) {
     reports::all(engine).await;
     rollouts::all(engine).await;
     operators::all(engine).await;
+    signing_requests::all(engine).await;
     trust::all(engine).await;
 }
 

@@ -15,6 +15,7 @@ use clap::Args;
 use firmseal_api::encoding::{PAGE_MAX, PageQuery};
 use firmseal_api::fleet::{Cohort, CreateRollout};
 use firmseal_api::registry::{Component, CreateUpload, Environment, Product};
+use firmseal_api::requests::Ordered;
 use firmseal_api::signing::{CreateRelease, Release, ReleaseComponent};
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_manifest::{ArtifactId, DeviceId, ProductId, RolloutId};
@@ -269,7 +270,12 @@ impl Session {
             commit: "0123456789abcdef".to_owned(),
             parameters: Default::default(),
         };
-        Ok(self.client.operator().create_release(&format!("demo-{version}"), &order).await?)
+        match self.client.operator().create_release(&format!("demo-{version}"), &order).await? {
+            Ordered::Release(release) => Ok(*release),
+            Ordered::Request(request) => {
+                Err(CliError::new(Kind::Unexpected, format_args!("signing request {} waits", request.id)))
+            }
+        }
     }
 
     pub(super) async fn roll_out(&self, release: &Release) -> Result<RolloutId> {

@@ -1,0 +1,112 @@
+//! `firmseal request`: releases that wait for people.
+
+use std::path::Path;
+
+use clap::Subcommand;
+use firmseal_api::encoding::PageQuery;
+use firmseal_api::requests::{RequestState, SigningRequest};
+use firmseal_manifest::RequestId;
+
+use super::block_on;
+use crate::error::Result;
+use crate::output::Output;
+use crate::profile::Profile;
+use crate::record::Record;
+
+/// List, show and take back signing requests that wait for approvals
+#[derive(Subcommand)]
+#[command(after_help = "Examples:
+  firmseal request list
+  firmseal request show req-0197c0de-0000-7000-8000-000000000001
+  firmseal approve req-0197c0de-0000-7000-8000-000000000001 --ssh ~/.ssh/id_ed25519_sk.pub")]
+pub enum Requests {
+    /// List signing requests, newest first; those that wait, unless told
+    #[command(after_help = "Example:
+  firmseal request list --all")]
+    List {
+        /// Those that were closed, too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show a signing request, who agreed to it, and who is missing
+    #[command(after_help = "Example:
+  firmseal request show req-0197c0de-0000-7000-8000-000000000001")]
+    Show {
+        /// The request
+        request: RequestId,
+    },
+    /// Take back the approvals that you brought, while the request waits
+    #[command(after_help = "Example:
+  firmseal request withdraw req-0197c0de-0000-7000-8000-000000000001")]
+    Withdraw {
+        /// The request
+        request: RequestId,
+    },
+    /// Take a signing request back before it is signed
+    #[command(after_help = "Example:
+  firmseal request cancel req-0197c0de-0000-7000-8000-000000000001")]
+    Cancel {
+        /// The request
+        request: RequestId,
+    },
+}
+
+impl Requests {
+    /// Runs the subcommand.
+    pub fn run(self, profile: Option<&Path>, output: &Output) -> Result {
+        let client = Profile::read(profile)?.client()?;
+        block_on(async {
+            let operator = client.operator();
+            let request = match self {
+                Requests::List { all } => {
+                    let state = (!all).then_some(RequestState::Waiting);
+                    let mut requests = Vec::new();
+                    let mut page = PageQuery::default();
+                    loop {
+                        let answer = operator.signing_requests(state, &page).await?;
+                        requests.extend(answer.items);
+                        let Some(next) = answer.next else { break };
+                        page.after = Some(next);
+                    }
+                    let headings =
+                        ["REQUEST", "PRODUCT", "VERSION", "SEQUENCE", "STATE", "MISSING", "REQUESTER"];
+                    return output.table(&requests, &headings, |request| {
+                        vec![
+                            request.id.to_string(),
+                            request.product.to_string(),
+                            request.version.to_string(),
+                            request.sequence.to_string(),
+                            format!("{:?}", request.state).to_lowercase(),
+                            request.missing.to_string(),
+                            request.requester.clone(),
+                        ]
+                    });
+                }
+                Requests::Show { request } => operator.signing_request(request).await?,
+                Requests::Withdraw { request } => operator.withdraw_approvals(request).await?,
+                Requests::Cancel { request } => operator.cancel_request(request).await?,
+            };
+            output.value(&request, || print(&request).print())
+        })
+    }
+}
+
+/// A signing request as people read it.
+pub(super) fn print(request: &SigningRequest) -> Record {
+    let mut record = Record::new()
+        .row("request", request.id)
+        .row("product", &request.product)
+        .row("version", format_args!("{} on {}", request.version, request.channel))
+        .row("sequence", request.sequence)
+        .row("epoch", request.epoch)
+        .row("manifest", request.manifest)
+        .row("requester", &request.requester)
+        .row("state", format!("{:?}", request.state).to_lowercase());
+    for approval in &request.approvals {
+        record = record.row("agreed", format_args!("{} with key {}", approval.holder, approval.key));
+    }
+    if request.state == RequestState::Waiting {
+        record = record.row("missing", request.missing);
+    }
+    record
+}

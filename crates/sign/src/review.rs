@@ -1,0 +1,181 @@
+//! The review: what somebody has to see before agreeing to a release.
+//!
+//! Pure. The pipeline makes it from what it is about to sign, and an
+//! approver's own program from the bytes that it fetched: where both come to
+//! the same digests, the server has shown what it will sign.
+
+use firmseal_core::crypto::{Crypto, RustCrypto};
+use firmseal_core::{Digest, Envelope, Environment, KeyId, Manifest, Refusal, Root, StatementPurpose};
+use firmseal_fleet::SigningRequest;
+use firmseal_formats::{FormatError, Inspection, Source};
+use firmseal_manifest::Statement;
+use firmseal_manifest::cbor::Writer;
+
+use crate::component::detected;
+
+/// What a manifest says of a release.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Side {
+    /// SHA-256 of the manifest.
+    pub manifest: Digest,
+    /// Test or production.
+    pub environment: Environment,
+    /// Product name.
+    pub product: String,
+    /// Channel name.
+    pub channel: String,
+    /// Version, for people.
+    pub version: String,
+    /// Sequence number.
+    pub sequence: u64,
+    /// Security epoch.
+    pub epoch: u64,
+    /// The payloads.
+    pub components: Vec<Part>,
+}
+
+/// What a manifest says of one payload.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Part {
+    /// The component's name.
+    pub name: String,
+    /// Bytes as installed.
+    pub size: u64,
+    /// Root of the block tree over them.
+    pub tree_root: Digest,
+}
+
+impl Side {
+    /// Reads an envelope, signed or not. The digest of the manifest is
+    /// computed, not believed.
+    pub fn read(envelope: &[u8]) -> Result<Side, Refusal> {
+        let envelope = Envelope::decode(envelope)?;
+        let manifest = Manifest::decode(&envelope, &RustCrypto)?;
+        let facts = manifest.facts().ok_or(Refusal::FactsMissing)?;
+        let components = manifest
+            .components()
+            .zip(facts.components())
+            .map(|(id, facts)| Part {
+                name: id
+                    .parts()
+                    .iter()
+                    .map(|part| String::from_utf8_lossy(part))
+                    .collect::<Vec<_>>()
+                    .join("/"),
+                size: facts.tree.size(),
+                tree_root: *facts.tree.root(),
+            })
+            .collect();
+        Ok(Side {
+            manifest: RustCrypto.digest(envelope.manifest().wrapped),
+            environment: facts.environment,
+            product: facts.product.to_owned(),
+            channel: facts.channel.to_owned(),
+            version: facts.version.to_owned(),
+            sequence: manifest.sequence,
+            epoch: facts.epoch,
+            components,
+        })
+    }
+
+    fn write(&self, out: &mut Writer) {
+        out.array(6).bytes(self.manifest.as_bytes()).text(&self.channel).text(&self.version);
+        out.uint(self.sequence).uint(self.epoch).array(self.components.len());
+        for part in &self.components {
+            out.array(3).text(&part.name).uint(part.size).bytes(part.tree_root.as_bytes());
+        }
+    }
+}
+
+/// A release beside the one before it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Difference {
+    /// The release before, if there is one.
+    pub before: Option<Side>,
+    /// The release that is to be signed.
+    pub after: Side,
+}
+
+impl Difference {
+    /// What a Statement names: SHA-256 over `[before or null, after]` in
+    /// deterministic CBOR.
+    pub fn digest(&self) -> Digest {
+        let mut out = Writer::new();
+        out.array(2);
+        match &self.before {
+            Some(before) => before.write(&mut out),
+            None => {
+                out.null();
+            }
+        }
+        self.after.write(&mut out);
+        RustCrypto.digest(&out.finish())
+    }
+
+    /// The same in words, a line for each thing that changes.
+    pub fn lines(&self) -> Vec<String> {
+        let after = &self.after;
+        let Some(before) = &self.before else { return vec!["the first release of this product".to_owned()] };
+        let mut lines = Vec::new();
+        let mut line = |what: &str, from: &dyn std::fmt::Display, to: &dyn std::fmt::Display| {
+            let (from, to) = (from.to_string(), to.to_string());
+            if from != to {
+                lines.push(format!("{what} {from} -> {to}"));
+            }
+        };
+        line("channel", &before.channel, &after.channel);
+        line("version", &before.version, &after.version);
+        line("sequence", &before.sequence, &after.sequence);
+        line("security epoch", &before.epoch, &after.epoch);
+        for part in &after.components {
+            match before.components.iter().find(|old| old.name == part.name) {
+                None => lines.push(format!("component {} is new: {} bytes", part.name, part.size)),
+                Some(old) if old.tree_root == part.tree_root => {
+                    lines.push(format!("component {} stays as it is", part.name));
+                }
+                Some(old) => lines
+                    .push(format!("component {} changes: {} -> {} bytes", part.name, old.size, part.size)),
+            }
+        }
+        for old in &before.components {
+            if after.components.iter().all(|part| part.name != old.name) {
+                lines.push(format!("component {} is gone", old.name));
+            }
+        }
+        lines
+    }
+}
+
+/// What a product's format reads of a payload.
+pub fn inspect(format: &str, payload: &dyn Source) -> Result<Inspection, FormatError> {
+    detected(firmseal_formats::find(format)?, payload)
+}
+
+/// Digest of the payloads' parsed headers: each component's name and the
+/// digest of what its format's parser read.
+pub fn header(parts: &[(String, Digest)]) -> Digest {
+    let mut out = Writer::new();
+    out.array(parts.len());
+    for (name, digest) in parts {
+        out.array(2).text(name).bytes(digest.as_bytes());
+    }
+    RustCrypto.digest(&out.finish())
+}
+
+/// What approvers of a request sign. All sign the same bytes.
+pub fn statement(request: &SigningRequest, root: &Root<'_>) -> Statement {
+    Statement {
+        purpose: StatementPurpose::Approval,
+        environment: root.environment(),
+        lineage: *root.lineage(),
+        request: request.id,
+        manifest: request.manifest,
+        signers: request.signers.iter().map(|id| KeyId(*id)).collect(),
+        previous: request.previous,
+        expiry: request.expiry,
+        header: request.header,
+        difference: request.difference,
+        policy: request.policy,
+        requester: request.requester_id,
+    }
+}

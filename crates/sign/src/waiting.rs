@@ -1,0 +1,273 @@
+//! Waiting for people: a release that is made but for its signatures, the
+//! approvals that come in, and what happens when there are enough.
+//!
+//! Nothing is signed for a release before its approvers agreed, but for
+//! images in formats with a signature of their own: the manifest names what
+//! that signature made, so it comes first, under an entry of its own.
+
+use firmseal_core::crypto::RustCrypto;
+use firmseal_core::evidence::holder_id;
+use firmseal_core::{KeyId, Refusal, Role, Root, statement};
+use firmseal_fleet::{Approval, ApprovalSignature, RequestState, SigningRequest, Time};
+use firmseal_manifest::{Agreement, Digest, PublicKey, RequestId, Signature, SignedStatement};
+use firmseal_store::{Begin, Page, StoreError};
+use firmseal_trust::RootSpec;
+
+use crate::error::PipelineError;
+use crate::pipeline::{Pipeline, Signed};
+use crate::review;
+
+/// Requests that are looked at in one round of [`Pipeline::finish_waiting`].
+const ROUND: u32 = 1000;
+
+/// What somebody brings: a signature under the Statement of a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewApproval {
+    /// The key that signed.
+    pub key: KeyId,
+    /// The signature.
+    pub signature: ApprovalSignature,
+    /// Who brings it. That counts for nothing: the key does.
+    pub brought_by: String,
+}
+
+/// Why an approval is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApprovalError {
+    /// There is no such request.
+    #[error("there is no signing request {0}")]
+    Unknown(RequestId),
+    /// It waits no more.
+    #[error("signing request {0} waits no more: it is {1}")]
+    Closed(RequestId, &'static str),
+    /// No approver of the product has this key.
+    #[error("no approver of product `{product}` has the key {key}")]
+    Stranger {
+        /// The key.
+        key: KeyId,
+        /// The product.
+        product: String,
+    },
+    /// The signature is by somebody else, or over something else.
+    #[error("the signature does not verify over the Statement of this request; approve it again")]
+    BadSignature,
+    /// Nobody approves the own request.
+    #[error("{0} asked for this release; somebody else has to agree to it")]
+    Own(String),
+    /// A revoked key agrees to nothing.
+    #[error("key {0} was revoked")]
+    Revoked(KeyId),
+}
+
+/// The state in words.
+fn word(state: RequestState) -> &'static str {
+    match state {
+        RequestState::Waiting => "waiting",
+        RequestState::Signed => "signed",
+        RequestState::Cancelled => "cancelled",
+        RequestState::Superseded => "superseded",
+        RequestState::Expired => "expired",
+    }
+}
+
+impl Pipeline {
+    /// A request that waits and has not expired; one that has is closed.
+    async fn waiting(&self, id: RequestId, now: Time) -> Result<SigningRequest, PipelineError> {
+        let request = self.store().signing_request(id).await?;
+        let request = request.ok_or(PipelineError::Approval(ApprovalError::Unknown(id)))?;
+        let state = match request.state {
+            RequestState::Waiting if now.millis() / 1000 > request.expiry => {
+                self.store().close_signing_request(id, RequestState::Expired).await?;
+                RequestState::Expired
+            }
+            state => state,
+        };
+        match state {
+            RequestState::Waiting => Ok(request),
+            state => Err(ApprovalError::Closed(id, word(state)).into()),
+        }
+    }
+
+    /// Takes an approval, if an approver of the product signed exactly the
+    /// Statement of this request.
+    pub async fn approve(
+        &self,
+        id: RequestId,
+        brought: NewApproval,
+        now: Time,
+    ) -> Result<Approval, PipelineError> {
+        let request = self.waiting(id, now).await?;
+        let document = self.root();
+        let root = Root::decode(&document)?;
+        let NewApproval { key, signature, brought_by } = brought;
+        let product = request.product.to_string();
+        let stranger = || PipelineError::from(ApprovalError::Stranger { key, product: product.clone() });
+        if self.trust().revokes_key(&key).is_some() {
+            return Err(ApprovalError::Revoked(key).into());
+        }
+        let public = approver_key(&root, &key)?.ok_or_else(stranger)?;
+        let signed = SignedStatement {
+            statement: review::statement(&request, &root),
+            signatures: vec![agreement(&signature, &public)],
+        };
+        let mut holder = None;
+        let taken = statement::approvers(
+            &signed.encode()?,
+            &root,
+            &product,
+            |name, _| holder = Some(name.to_owned()),
+            &RustCrypto,
+        );
+        match taken {
+            Ok(()) => {}
+            Err(Refusal::BadSignature | Refusal::Malformed(_)) => {
+                return Err(ApprovalError::BadSignature.into());
+            }
+            Err(other) => return Err(other.into()),
+        }
+        let holder = holder.ok_or_else(stranger)?;
+        if is_own(&request, &root, &holder) {
+            return Err(ApprovalError::Own(holder).into());
+        }
+        let approval = Approval { holder, key: key.0, signature, brought_by, created: now };
+        self.store().insert_approval(id, approval.clone()).await?;
+        Ok(approval)
+    }
+
+    /// The Statement with every approval that counts under the root in
+    /// force, and how many more holders have to agree.
+    async fn agreed(&self, request: &SigningRequest) -> Result<(SignedStatement, usize), PipelineError> {
+        let document = self.root();
+        let trust = self.trust();
+        let root = Root::decode(&document)?;
+        let mut signed =
+            SignedStatement { statement: review::statement(request, &root), signatures: Vec::new() };
+        let mut holders = std::collections::BTreeSet::new();
+        for approval in self.store().approvals(request.id).await? {
+            // Roots and revocations may have come since it was taken.
+            let key = KeyId(approval.key);
+            if trust.revokes_key(&key).is_some() || is_own(request, &root, &approval.holder) {
+                continue;
+            }
+            let Some(public) = approver_key(&root, &key)? else { continue };
+            let one = SignedStatement {
+                statement: signed.statement.clone(),
+                signatures: vec![agreement(&approval.signature, &public)],
+            };
+            let mut holder = None;
+            let counts = statement::approvers(
+                &one.encode()?,
+                &root,
+                request.product.as_str(),
+                |name, _| holder = Some(name.to_owned()),
+                &RustCrypto,
+            );
+            if let (Ok(()), Some(holder)) = (counts, holder)
+                && holders.insert(holder)
+            {
+                signed.signatures.extend(one.signatures);
+            }
+        }
+        let need = root.role(Role::Approver, request.product.as_str())?.threshold();
+        // More than enough would only make the envelope longer.
+        signed.signatures.truncate(need);
+        Ok((signed, need.saturating_sub(holders.len())))
+    }
+
+    /// How many more people have to agree.
+    pub async fn missing_approvals(&self, request: &SigningRequest) -> Result<usize, PipelineError> {
+        Ok(self.agreed(request).await?.1)
+    }
+
+    /// Signs a request that enough people have agreed to; `None` where they
+    /// have not yet. May be repeated, and is after a crash.
+    pub async fn finish(&self, id: RequestId, now: Time) -> Result<Option<Signed>, PipelineError> {
+        let request = self.waiting(id, now).await?;
+        let (statement, missing) = self.agreed(&request).await?;
+        if missing > 0 {
+            return Ok(None);
+        }
+        let claim = match self.store().begin(self.claimed(&request, now)).await? {
+            Begin::Fresh(claim) => claim,
+            Begin::Stored(finished) => {
+                // Cut between the release and this.
+                self.store().close_signing_request(id, RequestState::Signed).await?;
+                let release = self.store().release_of_request(finished.request).await?;
+                return Ok(release.map(|release| Signed { release, stored: true }));
+            }
+            Begin::InFlight { .. } => return Ok(None),
+            Begin::Conflict { request } => return Err(PipelineError::KeyReused(request)),
+        };
+        let turn = self.turn(&request.product);
+        let _turn = turn.lock().await;
+        match self.complete(&request, &claim, vec![statement], now).await {
+            Ok(release) => {
+                self.store().close_signing_request(id, RequestState::Signed).await?;
+                Ok(Some(Signed { release, stored: false }))
+            }
+            Err(error) => {
+                let _ = self.store().abandon(&claim).await;
+                if matches!(error, PipelineError::Superseded(_)) {
+                    self.store().close_signing_request(id, RequestState::Superseded).await?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Signs every request that enough people have agreed to, and closes
+    /// those that have expired. What a crash left is found here.
+    pub async fn finish_waiting(&self, now: Time) -> Result<Vec<Signed>, PipelineError> {
+        let waiting = self.store().signing_requests(Some(RequestState::Waiting), Page::first(ROUND)).await?;
+        let mut signed = Vec::new();
+        for request in waiting {
+            match self.finish(request.id, now).await {
+                Ok(release) => signed.extend(release),
+                Err(PipelineError::Approval(ApprovalError::Closed(..))) => {}
+                // One that cannot be signed now must not hold the others up.
+                Err(PipelineError::Store(error)) if !matches!(error, StoreError::Conflict { .. }) => {
+                    return Err(error.into());
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(signed)
+    }
+}
+
+fn is_own(request: &SigningRequest, root: &Root<'_>, holder: &str) -> bool {
+    request.requester_id == holder_id(holder, &RustCrypto)
+        || root.roles().any(|role| {
+            role.keys().any(|(index, key)| {
+                role.holder(index) == Some(holder) && key.id(&RustCrypto).0 == request.requester_id
+            })
+        })
+}
+
+/// The public half of an approver's key, as the root document has it.
+fn approver_key(root: &Root<'_>, id: &KeyId) -> Result<Option<PublicKey>, PipelineError> {
+    let spec = RootSpec::of(root).map_err(|error| PipelineError::Root(error.to_string()))?;
+    let approvers = spec.roles.into_iter().filter(|role| role.role == Role::Approver);
+    let mut keys = approvers.flat_map(|role| role.holders).flat_map(|holder| holder.keys);
+    Ok(keys.find(|key| key.id() == *id))
+}
+
+fn agreement(signature: &ApprovalSignature, key: &PublicKey) -> Agreement {
+    match signature {
+        ApprovalSignature::Cose { signature } => {
+            Agreement::Cose { key: key.clone(), signature: Signature(signature.clone()) }
+        }
+        ApprovalSignature::Ssh { signature } => Agreement::Ssh(signature.clone()),
+        ApprovalSignature::Webauthn { authenticator, client, signature } => Agreement::WebAuthn {
+            key: key.id(),
+            authenticator: authenticator.clone(),
+            client: client.clone(),
+            signature: signature.clone(),
+        },
+    }
+}
+
+/// What stands for somebody who asks, in Intent and Statements.
+pub(crate) fn requester_id(name: &str) -> Digest {
+    holder_id(name, &RustCrypto)
+}

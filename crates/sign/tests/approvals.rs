@@ -1,0 +1,276 @@
+//! Releases that wait for people: who counts, who does not, and what a
+//! crash leaves.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::sync::Arc;
+
+use firmseal_core::{Demands, Environment as CoreEnvironment};
+use firmseal_fleet::product::{BlockSize, ComponentSpec, Environment};
+use firmseal_fleet::{ApprovalSignature, Artifact, Product, RequestState, SigningRequest, Time};
+use firmseal_keys::{FileKey, Secret, Signer};
+use firmseal_manifest::{ArtifactId, Digest, KeyAlgorithm, PublicKey, Statement};
+use firmseal_sign::{
+    ApprovalError, Keys, NewApproval, Order, Ordered, OrderedComponent, Pipeline, PipelineError, Requester,
+    Signed, review,
+};
+use firmseal_store::{Blobs, Registry, SigningRequests, Store};
+use firmseal_store_local::LocalStore;
+use firmseal_testkit::TestKey;
+use firmseal_testkit::world::firmware;
+use firmseal_trust::{DemandsSpec, Holder, Role, RoleSpec, RootSpec};
+use uuid::Uuid;
+
+const NOW: Time = Time::from_millis(1_800_000_000_000);
+/// Two of these must agree.
+const APPROVERS: [&str; 3] = ["ann", "ben", "cleo"];
+
+fn key_of(name: &str) -> TestKey {
+    let place = APPROVERS.iter().position(|own| *own == name).unwrap() as u8;
+    if name == "ben" { TestKey::p256(61) } else { TestKey::ed25519(60 + place) }
+}
+
+struct Bench {
+    store: LocalStore,
+    pipeline: Pipeline,
+    root: Vec<u8>,
+    directory: tempfile::TempDir,
+}
+
+fn root_for(release: &PublicKey) -> Vec<u8> {
+    let root_key = TestKey::ed25519(100);
+    let holder = |name: &str, key: &PublicKey| Holder { name: name.into(), keys: vec![key.clone()] };
+    let role = |role, threshold, holders| RoleSpec { role, threshold, holders, products: vec![] };
+    let approvers = APPROVERS.iter().map(|name| holder(name, key_of(name).public())).collect();
+    let demands = Demands { approvals: true, ..DemandsSpec::NOTHING.demands };
+    let unsigned = RootSpec {
+        version: 1,
+        lineage: [1; 16],
+        environment: CoreEnvironment::Test,
+        roles: vec![
+            role(Role::Root, 1, vec![holder("custodian", root_key.public())]),
+            role(Role::Release, 1, vec![holder("ci", release)]),
+            role(Role::Approver, 2, approvers),
+        ],
+        minimum_epoch: 0,
+        demands: vec![DemandsSpec { demands, products: vec![] }],
+        closed_logs: vec![],
+        sequence_resets: vec![],
+    }
+    .assemble()
+    .unwrap();
+    let signature = root_key.sign(&unsigned.to_be_signed(root_key.public()).unwrap());
+    unsigned.seal(&[(root_key.public(), signature)]).unwrap()
+}
+
+impl Bench {
+    async fn new() -> Bench {
+        let directory = tempfile::tempdir().unwrap();
+        let secret = Secret::new(b"correct horse".to_vec());
+        let path = directory.path().join("release.pem");
+        let release = FileKey::generate(&path, KeyAlgorithm::Ed25519, &secret).unwrap();
+        let root = root_for(release.public_key());
+        let store = LocalStore::open(&directory.path().join("store")).unwrap();
+        store
+            .insert_product(Product {
+                id: "gateway".parse().unwrap(),
+                environment: Environment::Test,
+                vendor: Uuid::from_u128(1),
+                class: Uuid::from_u128(2),
+                hardware: vec![],
+                format: "raw".to_owned(),
+                components: vec![ComponentSpec {
+                    name: "main".to_owned(),
+                    capacity: 1 << 20,
+                    block_size: BlockSize::Page,
+                }],
+                created: NOW,
+            })
+            .await
+            .unwrap();
+        let shared: Arc<dyn Store> = Arc::new(store.clone());
+        let keys = Keys { release: vec![Arc::new(release)], artifact: None };
+        let pipeline = Pipeline::new(shared, Arc::new(store.intents().clone()), root.clone(), keys);
+        Bench { store, pipeline, root, directory }
+    }
+
+    async fn order(&self, version: &str, requester: &str) -> Order {
+        let bytes = firmware(20_000, version.len() as u64 + u64::from(version.as_bytes()[0]));
+        let id = ArtifactId(self.store.put_bytes(bytes.clone().into()).await.unwrap());
+        let artifact = Artifact {
+            id,
+            size: bytes.len() as u64,
+            format: "raw".to_owned(),
+            inspection: serde_json::Value::Null,
+            uploaded_by: "ci".to_owned(),
+            created: NOW,
+        };
+        self.store.insert_artifact(artifact).await.unwrap();
+        Order {
+            key: Some(version.to_owned()),
+            requester: Requester { name: requester.to_owned(), credential: Digest([9; 32]) },
+            product: "gateway".parse().unwrap(),
+            channel: "stable".parse().unwrap(),
+            version: version.parse().unwrap(),
+            sequence: None,
+            epoch: 1,
+            components: vec![OrderedComponent { name: "main".to_owned(), artifact: id }],
+            parameters: Default::default(),
+            build: "build-17".to_owned(),
+            commit: "abc123".to_owned(),
+        }
+    }
+
+    async fn request(&self, version: &str, requester: &str) -> SigningRequest {
+        let order = self.order(version, requester).await;
+        match self.pipeline.release(&order, NOW).await.unwrap() {
+            Ordered::Waiting(request) => *request,
+            Ordered::Signed(signed) => panic!("{signed:?}"),
+        }
+    }
+
+    fn statement(&self, request: &SigningRequest) -> Statement {
+        review::statement(request, &firmseal_core::Root::decode(&self.root).unwrap())
+    }
+
+    /// An approval by the key of `name` over what `change` makes of the
+    /// Statement.
+    fn signed(
+        &self,
+        request: &SigningRequest,
+        name: &str,
+        change: impl FnOnce(&mut Statement),
+    ) -> NewApproval {
+        let key = key_of(name);
+        let mut statement = self.statement(request);
+        change(&mut statement);
+        let signature = key.sign(&statement.to_be_signed(key.public()).unwrap());
+        NewApproval {
+            key: key.public().id(),
+            signature: ApprovalSignature::Cose { signature: signature.0 },
+            brought_by: "courier".to_owned(),
+        }
+    }
+
+    async fn agree(&self, request: &SigningRequest, name: &str) -> Result<(), PipelineError> {
+        let approval = self.signed(request, name, |_| ());
+        self.pipeline.approve(request.id, approval, NOW).await.map(drop)
+    }
+
+    async fn finish(&self, request: &SigningRequest) -> Option<Signed> {
+        self.pipeline.finish(request.id, NOW).await.unwrap()
+    }
+}
+
+fn why(outcome: Result<impl std::fmt::Debug, PipelineError>) -> ApprovalError {
+    match outcome {
+        Err(PipelineError::Approval(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn two_people_agree_and_the_release_carries_their_word() {
+    let bench = Bench::new().await;
+    let request = bench.request("1.0.0", "ci").await;
+    assert_eq!(bench.store.intents().len(), 0, "no key was used");
+    let order = bench.order("1.0.0", "ci").await;
+    let again = bench.pipeline.release(&order, NOW).await.unwrap();
+    assert_eq!(again, Ordered::Waiting(Box::new(request.clone())), "the same order, the same request");
+    assert_eq!(bench.finish(&request).await, None);
+    bench.agree(&request, "ann").await.unwrap();
+    bench.agree(&request, "ann").await.unwrap();
+    assert_eq!(bench.finish(&request).await, None, "one person twice is one person");
+    bench.agree(&request, "ben").await.unwrap();
+    let signed = bench.finish(&request).await.unwrap();
+    assert_eq!((signed.release.request, signed.release.sequence), (request.id, 1));
+    assert_eq!(signed.release.manifest, request.manifest, "what was approved is what was signed");
+    assert_eq!(bench.store.intents().len(), 1);
+    let closed = bench.store.signing_request(request.id).await.unwrap().unwrap();
+    assert_eq!(closed.state, RequestState::Signed);
+    // The pipeline asked core as a device would; a device that demands the
+    // approvals accepts it.
+    match bench.pipeline.release(&order, NOW).await.unwrap() {
+        Ordered::Signed(stored) => assert_eq!((stored.stored, stored.release), (true, signed.release)),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(why(bench.agree(&request, "cleo").await), ApprovalError::Closed(_, "signed")));
+}
+
+#[tokio::test]
+async fn one_dishonest_approver() {
+    let bench = Bench::new().await;
+    let request = bench.request("1.0.0", "ann").await;
+    // Ann asked for it: her word does not count.
+    assert_eq!(why(bench.agree(&request, "ann").await), ApprovalError::Own("ann".to_owned()));
+    let other = bench.request("2.0.0", "ci").await;
+    let approve = |approval| bench.pipeline.approve(request.id, approval, NOW);
+    for (name, change) in [
+        (
+            "another manifest",
+            Box::new(|s: &mut Statement| s.manifest = Digest([1; 32])) as Box<dyn Fn(&mut Statement)>,
+        ),
+        ("another request", Box::new(move |s: &mut Statement| s.request = other.id)),
+        ("another key", Box::new(|s: &mut Statement| s.signers.clear())),
+        ("a longer life", Box::new(|s: &mut Statement| s.expiry += 1)),
+        ("another policy", Box::new(|s: &mut Statement| s.policy = Digest([2; 32]))),
+    ] {
+        let approval = bench.signed(&request, "ben", |statement| change(statement));
+        assert_eq!(why(approve(approval).await), ApprovalError::BadSignature, "{name}");
+    }
+    // Ben signs as cleo, and as somebody whom nobody knows.
+    let mut forged = bench.signed(&request, "ben", |_| ());
+    forged.key = key_of("cleo").public().id();
+    assert_eq!(why(approve(forged.clone()).await), ApprovalError::BadSignature);
+    forged.key = TestKey::ed25519(7).public().id();
+    assert!(matches!(why(approve(forged).await), ApprovalError::Stranger { .. }));
+    bench.agree(&request, "ben").await.unwrap();
+    assert_eq!(bench.finish(&request).await, None, "one dishonest approver alone releases nothing");
+    assert_eq!(bench.store.intents().len(), 0, "and no key was used");
+}
+
+#[tokio::test]
+async fn approvals_expire_and_can_be_withdrawn() {
+    let bench = Bench::new().await;
+    let request = bench.request("1.0.0", "ci").await;
+    bench.agree(&request, "ann").await.unwrap();
+    bench.agree(&request, "ben").await.unwrap();
+    assert_eq!(bench.store.remove_approvals(request.id, "courier").await.unwrap(), 2);
+    assert_eq!(bench.finish(&request).await, None);
+    bench.agree(&request, "ann").await.unwrap();
+    bench.agree(&request, "ben").await.unwrap();
+    let late = Time::from_millis((request.expiry + 1) * 1000);
+    let expired = bench.pipeline.finish(request.id, late).await;
+    assert!(matches!(why(expired), ApprovalError::Closed(_, "expired")));
+    assert_eq!(bench.store.intents().len(), 0);
+}
+
+#[tokio::test]
+async fn a_request_that_was_overtaken_is_closed() {
+    let bench = Bench::new().await;
+    let first = bench.request("1.0.0", "ci").await;
+    let second = bench.request("2.0.0", "ci").await;
+    assert_eq!((first.sequence, second.sequence), (1, 2), "numbers that wait are not given out again");
+    for request in [&first, &second] {
+        bench.agree(request, "ann").await.unwrap();
+        bench.agree(request, "ben").await.unwrap();
+    }
+    bench.finish(&second).await.unwrap();
+    let overtaken = bench.pipeline.finish(first.id, NOW).await;
+    assert!(matches!(overtaken, Err(PipelineError::Superseded(_))), "{overtaken:?}");
+    let closed = bench.store.signing_request(first.id).await.unwrap().unwrap();
+    assert_eq!(closed.state, RequestState::Superseded);
+}
+
+#[tokio::test]
+async fn what_a_crash_left_is_finished() {
+    let bench = Bench::new().await;
+    let request = bench.request("1.0.0", "ci").await;
+    bench.agree(&request, "ann").await.unwrap();
+    bench.agree(&request, "cleo").await.unwrap();
+    // Nobody called finish: the process died. The task of the next one does.
+    let signed = bench.pipeline.finish_waiting(NOW).await.unwrap();
+    assert_eq!(signed.len(), 1);
+    assert_eq!(bench.pipeline.finish_waiting(NOW).await.unwrap(), []);
+    assert_eq!(bench.store.intents().len(), 1, "signed once");
+    assert!(bench.directory.path().exists());
+}
