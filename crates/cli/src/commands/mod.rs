@@ -15,6 +15,7 @@ mod label;
 mod listing;
 mod log;
 mod man;
+mod monitor;
 mod order;
 mod product;
 mod release;
@@ -99,6 +100,8 @@ pub enum Command {
     /// Make, run and show a witness
     #[command(subcommand)]
     Witness(witness::Witnesses),
+    /// Watch a public log, and compare it with the registry
+    Monitor(monitor::Monitor),
     /// Print a shell's completions
     Completions(completions::Completions),
     /// Print or write manual pages
@@ -129,6 +132,7 @@ pub fn run(command: Command, profile: Option<&Path>, output: &Output) -> Result 
         Command::Tls(command) => command.run(output),
         Command::Log(command) => command.run(output),
         Command::Witness(command) => block_on(command.run(output)),
+        Command::Monitor(command) => block_on(command.run(profile, output)),
         Command::Completions(command) => command.run(output),
         Command::Man(command) => command.run(output),
     }
