@@ -3,6 +3,9 @@
 //! SUIT demands deterministic encoding; refusing anything else means that
 //! no two parsers can see two things in the same bytes. Every method
 //! either consumes one complete item or fails.
+//!
+//! Its methods are not inlined: parsing is a hundredth of what a signature
+//! costs, and a hundred places call them. It saves 49 kB of flash.
 
 use minicbor::Decoder;
 use minicbor::data::Type;
@@ -85,14 +88,17 @@ impl<'a> Reader<'a> {
         self.decoder.datatype().map_err(|_| MALFORMED)
     }
 
+    #[inline(never)]
     pub(crate) fn uint(&mut self) -> Result<u64, Refusal> {
         self.shortest(|d| d.u64(), |value| (*value, 0))
     }
 
+    #[inline(never)]
     pub(crate) fn int(&mut self) -> Result<i64, Refusal> {
         self.shortest(|d| d.i64(), |value| (if *value < 0 { !*value as u64 } else { *value as u64 }, 0))
     }
 
+    #[inline(never)]
     pub(crate) fn bstr(&mut self) -> Result<Bstr<'a>, Refusal> {
         let start = self.position();
         // minicbor's `bytes` refuses indefinite lengths.
@@ -104,10 +110,12 @@ impl<'a> Reader<'a> {
         self.bstr().map(|bstr| bstr.content)
     }
 
+    #[inline(never)]
     pub(crate) fn array_of<const N: usize>(&mut self) -> Result<&'a [u8; N], Refusal> {
         self.bytes()?.try_into().map_err(|_| Refusal::Malformed("a byte string of the wrong length"))
     }
 
+    #[inline(never)]
     pub(crate) fn text(&mut self) -> Result<&'a str, Refusal> {
         let text = self.shortest(|d| d.str(), |text| (text.len() as u64, text.len()))?;
         if text.len() > TEXT_MAX { Err(Refusal::Limit(Limit::TextMax)) } else { Ok(text) }
@@ -115,6 +123,7 @@ impl<'a> Reader<'a> {
 
     /// The number of items of a definite array; `limit` when there are more
     /// than `max`.
+    #[inline(never)]
     pub(crate) fn array(&mut self, max: usize, limit: Limit) -> Result<usize, Refusal> {
         let count = self.shortest(
             |d| d.array()?.ok_or_else(|| minicbor::decode::Error::message("indefinite")),
@@ -124,6 +133,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Refuses an array that does not have exactly `count` items.
+    #[inline(never)]
     pub(crate) fn array_exact(&mut self, count: usize) -> Result<(), Refusal> {
         let have = self.array(usize::MAX, Limit::CommandsMax)?;
         if have == count { Ok(()) } else { Err(Refusal::Malformed("an array of the wrong length")) }
@@ -131,6 +141,7 @@ impl<'a> Reader<'a> {
 
     /// Opens a map: its keys come in ascending order of their encodings,
     /// each once.
+    #[inline(never)]
     pub(crate) fn map(&mut self) -> Result<Keys<'a>, Refusal> {
         let left = self.shortest(
             |d| d.map()?.ok_or_else(|| minicbor::decode::Error::message("indefinite")),
@@ -174,6 +185,7 @@ pub(crate) struct Keys<'a> {
 
 impl<'a> Keys<'a> {
     /// Reads the next key; the caller then reads its value.
+    #[inline(never)]
     pub(crate) fn next(&mut self, reader: &mut Reader<'a>) -> Result<Option<Key<'a>>, Refusal> {
         if self.left == 0 {
             return Ok(None);
@@ -194,6 +206,7 @@ impl<'a> Keys<'a> {
     }
 
     /// Reads the next key of a map that has integer keys only.
+    #[inline(never)]
     pub(crate) fn next_int(&mut self, reader: &mut Reader<'a>) -> Result<Option<i64>, Refusal> {
         match self.next(reader)? {
             None => Ok(None),

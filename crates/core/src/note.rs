@@ -57,6 +57,7 @@ impl Note {
         &self.buffer[start..self.end]
     }
 
+    #[inline(never)]
     fn push(&mut self, bytes: &[u8]) {
         self.buffer[self.end..self.end + bytes.len()].copy_from_slice(bytes);
         self.end += bytes.len();
@@ -64,6 +65,7 @@ impl Note {
 }
 
 /// Decimal digits without leading zeros, at the end of the array.
+#[inline(never)]
 fn decimal(mut number: u64) -> ([u8; DECIMAL_MAX], usize) {
     let mut digits = [b'0'; DECIMAL_MAX];
     let mut at = DECIMAL_MAX;
@@ -78,6 +80,7 @@ fn decimal(mut number: u64) -> ([u8; DECIMAL_MAX], usize) {
 }
 
 /// Base64 (RFC 4648 §4) of a digest: 42 digits of 3 bytes, one of 2, and a pad.
+#[inline(never)]
 fn base64(digest: &Digest) -> [u8; 44] {
     let mut out = [b'='; 44];
     encode(digest, |value| ALPHABET[usize::from(value)], &mut out);

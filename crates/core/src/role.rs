@@ -287,6 +287,7 @@ fn read_holder<'a>(reader: &mut Reader<'a>, mut show: impl FnMut(PublicKey<'a>))
 }
 
 /// Reads a COSE_Key with exactly the members that its thumbprint covers.
+#[inline(never)]
 pub(crate) fn read_key<'a>(reader: &mut Reader<'a>) -> Result<PublicKey<'a>, Refusal> {
     let mut keys = reader.map()?;
     let (mut kty, mut curve, mut x, mut y) = (0, 0, None, None);

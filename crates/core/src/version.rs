@@ -31,6 +31,7 @@ fn numbers(core: &str) -> Option<[u64; 3]> {
     if numbers.next().is_none() { Some(three) } else { None }
 }
 
+#[inline(never)]
 fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if digits && (text == "0" || !text.starts_with('0')) { text.parse().ok() } else { None }
