@@ -38,6 +38,7 @@ fn read(decoder: &mut Decoder<'_>) -> Result<Option<Intent>, decode::Error> {
                     2 => Purpose::Release,
                     3 => Purpose::Delegation,
                     4 => Purpose::Revocation,
+                    5 => Purpose::Statement,
                     _ => return Ok(None),
                 }
             }
