@@ -22,6 +22,7 @@ mod product_file;
 mod profile;
 mod progress;
 mod record;
+mod root_file;
 mod trust;
 mod unechoed;
 mod units;

@@ -79,6 +79,19 @@ pub fn write(path: &Path, mode: u32, content: &[u8]) -> Result {
     new.finish()
 }
 
+/// Replaces a file of ours, or begins it: readers see the old content or
+/// the new, also after a power cut.
+pub fn replace(path: &Path, mode: u32, content: &[u8]) -> Result {
+    let directory = parent(path);
+    let mut staged =
+        tempfile::Builder::new().prefix(".firmseal-").tempfile_in(directory).map_err(file(path))?;
+    staged.write_all(content).map_err(file(path))?;
+    staged.as_file().set_permissions(Permissions::from_mode(mode)).map_err(file(path))?;
+    staged.as_file().sync_all().map_err(file(path))?;
+    staged.persist(path).map_err(|error| file(path)(error.error))?;
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(file(path))
+}
+
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

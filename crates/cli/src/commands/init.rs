@@ -9,7 +9,8 @@ use std::time::SystemTime;
 
 use clap::{Args, ValueEnum};
 use firmseal_core::crypto::{Crypto, RustCrypto};
-use firmseal_core::{Environment, Role};
+use firmseal_core::limits::ROOT_MAX;
+use firmseal_core::{Environment, Role, RoleEntry, Root};
 use firmseal_fleet::Time;
 use firmseal_fleet::operator::Role as OperatorRole;
 use firmseal_keys::{DynSigner, FileKey, KeyUri, Logged, Secret, SecretSource, Signer};
@@ -39,7 +40,8 @@ use crate::units::Validity;
   firmseal init /srv/firmseal --environment production \\
       --root-key 'pkcs11:token=offline;object=root?module-path=/usr/lib/hsm.so&pin-source=prompt' \\
       --release-key \\
-      'pkcs11:token=hsm;object=release?module-path=/usr/lib/hsm.so&pin-source=file:/etc/firmseal/hsm.pin'")]
+      'pkcs11:token=hsm;object=release?module-path=/usr/lib/hsm.so&pin-source=file:/etc/firmseal/hsm.pin'
+  firmseal init /srv/firmseal --root root-1.cbor --release-key file:release.pem --secret file:passphrase")]
 pub struct Init {
     /// The directory to make
     #[arg(default_value = "firmseal")]
@@ -53,6 +55,10 @@ pub struct Init {
     /// Test and production never mix: not their keys, builds or devices
     #[arg(long, value_enum, default_value = "test")]
     pub environment: World,
+    /// A root document version 1 that a ceremony has made, instead of one
+    /// signed here; the release key must be one of its release role's
+    #[arg(long, value_name = "FILE", requires = "release_key", conflicts_with_all = ["root_key", "revocation_key"])]
+    pub root: Option<PathBuf>,
     /// The key that signs the root document; made in a file for tests
     #[arg(long, value_name = "URI", value_parser = unechoed::<KeyUri>())]
     pub root_key: Option<KeyUri>,
@@ -89,6 +95,15 @@ pub enum World {
     Production,
 }
 
+impl From<World> for Environment {
+    fn from(world: World) -> Environment {
+        match world {
+            World::Test => Environment::Test,
+            World::Production => Environment::Production,
+        }
+    }
+}
+
 impl Init {
     /// A test place on this machine, for the demo.
     pub fn for_demo(directory: PathBuf) -> Init {
@@ -97,6 +112,7 @@ impl Init {
             host: vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
             port: 8443,
             environment: World::Test,
+            root: None,
             root_key: None,
             release_key: None,
             revocation_key: None,
@@ -132,7 +148,7 @@ impl Init {
         });
         if self.environment == World::Test {
             output.note("keys are encrypted files: for development and tests, never for production");
-        } else if self.revocation_key.is_none() {
+        } else if self.root.is_none() && self.revocation_key.is_none() {
             output.note(
                 "the root has no revocation role: a stolen key can then be taken away by a new root only; \
                  --revocation-key gives it one",
@@ -206,7 +222,9 @@ impl Init {
         let in_files = |uri: &Option<KeyUri>| uri.as_ref().is_none_or(KeyUri::is_development_only);
         let revocation = self.revocation_key.as_ref().is_some_and(KeyUri::is_development_only);
         if self.environment == World::Production
-            && (in_files(&self.root_key) || in_files(&self.release_key) || revocation)
+            && ((self.root.is_none() && in_files(&self.root_key))
+                || in_files(&self.release_key)
+                || revocation)
         {
             return Err(CliError::new(Kind::Refused, "production keys live in tokens, not in files")
                 .hint("name them with --root-key and --release-key as pkcs11: URIs"));
@@ -227,7 +245,6 @@ impl Init {
                 SecretSource::File(path)
             }
         };
-        let (root_key, _) = self.key(base, &self.root_key, "root", KeyAlgorithm::Ed25519, &secret)?;
         let (release, release_uri) =
             self.key(base, &self.release_key, "release", KeyAlgorithm::Ed25519, &secret)?;
         let artifact = match (&self.artifact_key, self.environment) {
@@ -235,14 +252,11 @@ impl Init {
             (uri, _) => Some(self.key(base, uri, "artifact", KeyAlgorithm::P256, &secret)?.1),
         };
 
-        let revocation = match (&self.revocation_key, self.environment) {
-            (None, World::Production) => None,
-            (uri, _) => Some(self.key(base, uri, "revocation", KeyAlgorithm::Ed25519, &secret)?.0),
-        };
-
         let store = LocalStore::open(&base.join(layout::STORE))?;
-        let revocation = revocation.as_ref().map(|key| key.dyn_public_key());
-        let root = self.root(&store, &*root_key, release.dyn_public_key(), revocation).await?;
+        let root = match &self.root {
+            Some(path) => self.ceremony_root(path, release.dyn_public_key())?,
+            None => self.own_root(base, &store, &secret, release.dyn_public_key()).await?,
+        };
         write(&base.join(layout::ROOT), &root)?;
         let roles =
             [OperatorRole::Viewer, OperatorRole::Engineer, OperatorRole::Operator, OperatorRole::Admin]
@@ -295,6 +309,47 @@ impl Init {
         }
     }
 
+    /// A root document that others have signed, if this place fits it.
+    fn ceremony_root(&self, path: &Path, release: &PublicKey) -> Result<Vec<u8>> {
+        let about = |error: CliError| error.about(path.display());
+        let refused = |why: &str, hint: &str| about(CliError::new(Kind::Refused, why).hint(hint));
+        let document = crate::trust::read(path, ROOT_MAX)?.to_vec();
+        let root = Root::decode(&document).map_err(|error| about(error.into()))?;
+        root.verify(&RustCrypto).map_err(|error| about(error.into()))?;
+        if root.version() != 1 {
+            let hint = "begin with version 1, and publish the later ones with `firmseal root publish`";
+            return Err(refused("is not where its chain begins", hint));
+        }
+        if root.environment() != self.environment.into() {
+            return Err(refused("is for another environment", "say it with --environment"));
+        }
+        let holds = |entry: &RoleEntry<'_>| {
+            entry.role() == Role::Release && entry.keys().any(|(_, key)| key.id(&RustCrypto) == release.id())
+        };
+        if !root.roles().any(|entry| holds(&entry)) {
+            let hint = "`firmseal root show` names the keys; no device would take what this one signs";
+            return Err(refused("gives the release role to other keys than --release-key", hint));
+        }
+        Ok(document)
+    }
+
+    /// A root document that the keys of this place sign.
+    async fn own_root(
+        &self,
+        base: &Path,
+        store: &LocalStore,
+        secret: &SecretSource,
+        release: &PublicKey,
+    ) -> Result<Vec<u8>> {
+        let (root_key, _) = self.key(base, &self.root_key, "root", KeyAlgorithm::Ed25519, secret)?;
+        let revocation = match (&self.revocation_key, self.environment) {
+            (None, World::Production) => None,
+            (uri, _) => Some(self.key(base, uri, "revocation", KeyAlgorithm::Ed25519, secret)?.0),
+        };
+        let revocation = revocation.as_ref().map(|key| key.dyn_public_key());
+        self.root(store, &*root_key, release, revocation).await
+    }
+
     /// Writes and signs root document version 1. Its signing is the first
     /// entry of the log.
     async fn root(
@@ -324,10 +379,7 @@ impl Init {
         let unsigned = RootSpec {
             version: 1,
             lineage: *Uuid::new_v4().as_bytes(),
-            environment: match self.environment {
-                World::Test => Environment::Test,
-                World::Production => Environment::Production,
-            },
+            environment: self.environment.into(),
             roles: [
                 role(Role::Root, "root custodian", key.public_key()),
                 role(Role::Release, "release signer", release),

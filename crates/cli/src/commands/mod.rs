@@ -2,6 +2,7 @@
 
 mod approve;
 mod artifact;
+mod ceremony;
 mod completions;
 mod demo;
 mod device;
@@ -78,6 +79,9 @@ pub enum Command {
     /// Start, watch, halt and resume rollouts
     #[command(subcommand)]
     Rollout(rollout::Rollouts),
+    /// Sign root documents and revocations with several people, offline
+    #[command(subcommand)]
+    Ceremony(ceremony::Ceremonies),
     /// Publish and show root documents
     #[command(subcommand)]
     Root(root::Roots),
@@ -125,6 +129,7 @@ pub fn run(command: Command, profile: Option<&Path>, output: &Output) -> Result 
         Command::Approve(command) => block_on(command.run(profile, output)),
         Command::Device(command) => command.run(profile, output),
         Command::Rollout(command) => command.run(profile, output),
+        Command::Ceremony(command) => command.run(output),
         Command::Root(command) => command.run(profile, output),
         Command::Revoke(command) => command.run(profile, output),
         Command::Token(command) => command.run(profile, output),

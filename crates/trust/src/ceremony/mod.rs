@@ -124,6 +124,11 @@ impl Ceremony {
         &self.request
     }
 
+    /// The keys that have signed.
+    pub fn signers(&self) -> impl Iterator<Item = KeyId> + '_ {
+        self.signatures.iter().map(|(key, _)| key.id())
+    }
+
     /// Takes a signature, whoever brings it, and says whose it is. `asked`
     /// is the digest of the request that it was made for.
     pub fn add(
