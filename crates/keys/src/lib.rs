@@ -5,10 +5,13 @@
 //! durable entry. This crate holds no HSM code; each backend with a heavy
 //! dependency is a crate of its own.
 
+pub mod age;
+mod bech32;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod create;
 pub mod error;
+pub mod escrow;
 pub mod file;
 pub mod known;
 pub mod logged;

@@ -35,6 +35,8 @@ pub enum Keys {
   firmseal keys list \\
       'pkcs11:token=hsm?module-path=/usr/lib/hsm.so&pin-source=file:/etc/firmseal/hsm.pin'")]
     List(List),
+    /// Split a key file's key among custodians, for the day it is lost
+    Escrow(super::ceremony::Escrow),
 }
 
 /// Key types that can be made.
@@ -143,6 +145,7 @@ impl Keys {
                 output.value(&shown, || shown.print())
             }
             Keys::List(command) => command.run(output),
+            Keys::Escrow(command) => command.run(output),
         }
     }
 }

@@ -39,7 +39,8 @@ pub struct Clerk {
 }
 
 impl Clerk {
-    fn event(&self, what: String) -> Event {
+    /// Something that happens now.
+    pub fn event(&self, what: String) -> Event {
         let now = || Time::from(SystemTime::now()).to_string();
         Event { what, who: self.who.clone(), when: self.when.clone().unwrap_or_else(now) }
     }

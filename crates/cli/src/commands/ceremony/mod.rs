@@ -3,6 +3,7 @@
 
 mod describe;
 mod directory;
+mod escrow;
 mod files;
 mod finish;
 mod sign;
@@ -18,6 +19,7 @@ use firmseal_trust::{CeremonyError, RootSpec};
 use serde_json::json;
 
 use self::directory::{Clerk, Directory};
+pub use self::escrow::Escrow;
 use super::block_on;
 use crate::error::{CliError, Kind, Result};
 use crate::output::Output;
@@ -79,6 +81,8 @@ pub enum Ceremonies {
         #[arg(long, value_name = "SHA-256")]
         digest: Option<String>,
     },
+    /// Bring a key back from its custodians' shares
+    Recover(escrow::Recover),
     /// Print a root document as a file to begin the next one with
     #[command(after_help = "Example:
   firmseal ceremony spec root-1.cbor > root.toml")]
@@ -145,6 +149,7 @@ impl Ceremonies {
                         .print()
                 })
             }
+            Ceremonies::Recover(recover) => recover.run(output),
             Ceremonies::Spec { root } => {
                 let about = |error: CliError| error.about(root.display());
                 let document = trust::read(&root, ROOT_MAX)?;
