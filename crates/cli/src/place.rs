@@ -4,18 +4,21 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{Environment, Root};
 use firmseal_keys::{KeyUri, SecretSource};
-use firmseal_manifest::ProductId;
-use firmseal_sign::{Keys, Pipeline};
-use firmseal_store::Store;
+use firmseal_manifest::chain::CHAIN_MAX;
+use firmseal_manifest::{DelegationChain, ProductId};
+use firmseal_sign::{Chain, Keys, Pipeline, TrustError};
+use firmseal_store::{Store, TrustDocuments, TrustKind};
 use firmseal_store_local::LocalStore;
 use firmseal_witness::{PublicLog, Quorum, QuorumSettings};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{CliError, Kind, Result, file};
 use crate::keys;
+use crate::trust;
 
 /// Files of a place, relative to it.
 pub mod layout {
@@ -67,6 +70,10 @@ pub struct KeySet {
     /// Signs images in formats with a signature of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<KeyUri>,
+    /// Delegations under which release keys sign that are not the role's
+    /// own: files that `firmseal delegate` wrote.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delegation: Vec<PathBuf>,
 }
 
 impl KeySet {
@@ -140,6 +147,23 @@ impl Place {
         Ok(PublicLog::watched(log, quorum))
     }
 
+    /// The trust in force, without opening a key: what was published here,
+    /// or the root document of the settings where nothing was.
+    pub async fn trust(&self, store: &LocalStore) -> Result<Chain> {
+        let anchor = Bytes::from(self.root()?);
+        let documents = store.trust_documents(TrustKind::Root).await?;
+        let mut roots: Vec<_> = documents.into_iter().map(|document| document.bytes).collect();
+        if roots.is_empty() {
+            roots.push(anchor.clone());
+        }
+        let version = Root::decode(&anchor)?.version();
+        let revocation = store.newest_trust_document(TrustKind::Revocation).await?;
+        match Chain::verify(roots, revocation.map(|document| document.bytes))? {
+            Some(chain) if chain.version(version) == Some(&anchor) => Ok(chain),
+            _ => Err(TrustError::OtherAnchor(version).into()),
+        }
+    }
+
     /// The signing pipeline over this store and its log, its keys open.
     pub fn pipeline(&self, store: &LocalStore, log: &PublicLog) -> Result<Pipeline> {
         let signing = self.signing()?;
@@ -148,18 +172,18 @@ impl Place {
         let production = Root::decode(&root)?.environment() == Environment::Production;
         let mut uris = signing.keys.all().chain(signing.products.values().flat_map(KeySet::all));
         if production && uris.any(KeyUri::is_development_only) {
-            return Err(CliError::new(Kind::Refused, "a production root is never served with keys in files")
-                .about(self.path(layout::SIGNING).display())
-                .hint("name keys in tokens, as pkcs11: URIs"));
+            return Err(in_files().about(self.path(layout::SIGNING).display()));
         }
         let open = |set: &KeySet| -> Result<Keys> {
             let open = |uri: &KeyUri| match uri {
                 KeyUri::File(path) => keys::open(&KeyUri::File(self.path(path)), &secret),
                 other => keys::open(other, &secret),
             };
+            let delegations = set.delegation.iter().map(|path| delegation(&self.path(path)));
             Ok(Keys {
                 release: set.release.iter().map(open).collect::<Result<_>>()?,
                 artifact: set.artifact.as_ref().map(open).transpose()?,
+                delegations: delegations.collect::<Result<_>>()?,
             })
         };
         let shared: Arc<dyn Store> = Arc::new(store.clone());
@@ -172,4 +196,16 @@ impl Place {
         }
         Ok(pipeline)
     }
+}
+
+/// Reads a delegation's file.
+pub fn delegation(path: &Path) -> Result<DelegationChain> {
+    let bytes = trust::read(path, CHAIN_MAX)?;
+    DelegationChain::decode(&bytes).map_err(|error| CliError::new(Kind::Usage, error).about(path.display()))
+}
+
+/// Production keys live in tokens.
+pub fn in_files() -> CliError {
+    CliError::new(Kind::Refused, "a production root is never served with keys in files")
+        .hint("name keys in tokens, as pkcs11: URIs")
 }

@@ -5,7 +5,7 @@ use std::io;
 use firmseal_core::{KeyId, Refusal};
 use firmseal_formats::FormatError;
 use firmseal_keys::{LogError, SignError};
-use firmseal_manifest::{AuthorError, KeyError, RequestId};
+use firmseal_manifest::{AuthorError, KeyError, ProductId, RequestId};
 use firmseal_store::StoreError;
 
 use crate::gate::GateRefusal;
@@ -46,6 +46,17 @@ pub enum PipelineError {
         key: KeyId,
         /// The revocation that says so.
         version: u64,
+    },
+    /// These keys, or their delegation, may not sign this release.
+    #[error(
+        "the keys that are configured for product `{product}` may not sign this release, so nothing was \
+         signed: {refusal} (refusal {code})", code = .refusal.code()
+    )]
+    NotEntitled {
+        /// The product.
+        product: ProductId,
+        /// What devices would say.
+        refusal: Refusal,
     },
     /// Proofs are demanded, and nobody is there to witness.
     #[error(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use firmseal_fleet::Product;
 use firmseal_fleet::product::Environment;
 use firmseal_keys::{DynSigner, Signer};
+use firmseal_manifest::DelegationChain;
 
 use crate::gate::GateRefusal;
 
@@ -15,6 +16,8 @@ pub struct Keys {
     pub release: Vec<Arc<dyn DynSigner>>,
     /// Signs the image itself where the format has a signature of its own.
     pub artifact: Option<Arc<dyn DynSigner>>,
+    /// Let release keys sign that are not the role's own; all have one index.
+    pub delegations: Vec<DelegationChain>,
 }
 
 impl Keys {

@@ -7,6 +7,7 @@
 //! code over the same storage contracts; there is no second way to sign.
 
 mod component;
+pub(crate) mod delegated;
 pub mod device;
 pub mod error;
 pub mod gate;

@@ -15,6 +15,7 @@ use firmseal_manifest::{
 use firmseal_store::{Begin, Claim, NewRequest, Page, Reservation, Store, StoreError};
 
 use crate::component::{Prepared, block};
+use crate::delegated::Meant;
 use crate::device::{self, Floors};
 use crate::error::PipelineError;
 use crate::gate::{self, GateRefusal};
@@ -197,6 +198,8 @@ impl Pipeline {
         let mut sequence = gate::check_order(order, &product, latest.as_ref())?;
         let keys = self.usable_keys(&product)?;
         let demands = self.demands(&order.product)?;
+        let meant = Meant { product: &order.product, version: &order.version, epoch: order.epoch };
+        self.check_entitled(keys, meant, latest.as_ref(), now).await?;
 
         let known = self.store.release_of_version(&order.product, &order.channel, &order.version).await?;
         let waiting = self.store.signing_requests(Some(RequestState::Waiting), Page::first(1000)).await?;
@@ -291,7 +294,7 @@ impl Pipeline {
             state: RequestState::Waiting,
             created: now,
         };
-        let manifest = spec(&request, product).assemble()?;
+        let manifest = spec(&request, product, keys).assemble()?;
         let unsigned = manifest.seal(&[])?;
         let before = match latest {
             Some(release) => {
@@ -326,6 +329,8 @@ impl Pipeline {
         }
         let keys = self.usable_keys(&product)?;
         let demands = self.demands(&request.product)?;
+        let meant = Meant { product: &request.product, version: &request.version, epoch: request.epoch };
+        self.check_entitled(keys, meant, latest.as_ref(), now).await?;
         if let Some(proofs) = self.proofs() {
             proofs.stand().await?;
         }
@@ -336,7 +341,7 @@ impl Pipeline {
             sequence: request.sequence,
         };
         self.store.reserve(claim, reservation, now).await?;
-        let manifest = spec(request, &product).assemble()?;
+        let manifest = spec(request, &product, keys).assemble()?;
         if manifest.digest() != request.manifest {
             // A program that assembles otherwise than the one that asked for
             // approvals: what people agreed to is not what would be signed.
@@ -400,7 +405,7 @@ fn reservation(order: &Order, sequence: u64) -> Reservation {
     }
 }
 
-fn spec(request: &SigningRequest, product: &Product) -> ReleaseSpec {
+fn spec(request: &SigningRequest, product: &Product, keys: &Keys) -> ReleaseSpec {
     let components = request.components.iter().zip(&product.components);
     ReleaseSpec {
         environment: match product.environment {
@@ -414,7 +419,7 @@ fn spec(request: &SigningRequest, product: &Product) -> ReleaseSpec {
         version: request.version.clone(),
         sequence: request.sequence,
         epoch: request.epoch,
-        delegation: 0,
+        delegation: keys.delegation_index(),
         rollback_of: None,
         components: components
             .map(|(record, component)| author::ComponentSpec {

@@ -4,9 +4,11 @@ use firmseal_core::{Demands, Root};
 use firmseal_fleet::SigningRequest;
 use firmseal_keys::{DynSigner, Logged, SignError, Signer};
 use firmseal_manifest::{
-    Evidence, Intent, ProductId, PublicKey, Purpose, Signature, SignedStatement, Tbs, UnsignedManifest,
+    Delegation, Evidence, Intent, ProductId, PublicKey, Purpose, Signature, SignedStatement, Tbs,
+    UnsignedManifest,
 };
 
+use crate::delegated::Meant;
 use crate::error::PipelineError;
 use crate::keys::Keys;
 use crate::pipeline::Pipeline;
@@ -37,11 +39,12 @@ impl Pipeline {
         ids.sort();
         let mut agreed: Vec<_> = statements.iter().map(|signed| signed.statement.digest()).collect();
         agreed.sort();
+        let delegation = keys.delegation();
         let intent = Intent {
             purpose: Purpose::Release,
             subject: manifest.digest(),
             keys: ids,
-            delegation: None,
+            delegation: delegation.as_ref().map(Delegation::digest),
             statements: agreed,
             requester: request.requester_id,
             policy: request.policy,
@@ -60,6 +63,10 @@ impl Pipeline {
             (true, Some(proofs)) => Some(proofs.prove(index).await?),
             _ => None,
         };
+        if let Some(proof) = &proof {
+            let SigningRequest { product, version, epoch, .. } = request;
+            self.check_entitled_at(keys, Meant { product, version, epoch: *epoch }, proof)?;
+        }
         let mut signatures: Vec<(&PublicKey, Signature)> = Vec::with_capacity(tokens.len());
         for (signer, logged) in tokens {
             let key = signer.public_key();
@@ -70,7 +77,7 @@ impl Pipeline {
             statements,
             proof,
         });
-        Ok((manifest.seal_with(&signatures, None, evidence.as_ref())?, index))
+        Ok((manifest.seal_with(&signatures, delegation.as_ref(), evidence.as_ref())?, index))
     }
 }
 

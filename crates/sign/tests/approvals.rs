@@ -88,7 +88,7 @@ impl Bench {
             .await
             .unwrap();
         let shared: Arc<dyn Store> = Arc::new(store.clone());
-        let keys = Keys { release: vec![Arc::new(release)], artifact: None };
+        let keys = Keys { release: vec![Arc::new(release)], artifact: None, ..Keys::default() };
         let pipeline = Pipeline::new(shared, Arc::new(store.intents().clone()), root.clone(), keys);
         Bench { store, pipeline, root, directory }
     }

@@ -63,7 +63,7 @@ async fn bench(format: &str) -> Bench {
     let release = key(directory.path(), "release.pem", KeyAlgorithm::Ed25519);
     let artifact = key(directory.path(), "artifact.pem", KeyAlgorithm::P256);
     let root = root_for(release.public_key(), CoreEnvironment::Test);
-    let keys = Keys { release: vec![release], artifact: Some(artifact) };
+    let keys = Keys { release: vec![release], artifact: Some(artifact), ..Keys::default() };
     let shared: Arc<dyn Store> = Arc::new(store.clone());
     let pipeline = Pipeline::new(shared, Arc::new(store.intents().clone()), root, keys);
     store
@@ -274,7 +274,7 @@ async fn of_two_pipelines_with_one_sequence_number_one_uses_a_key() {
     let slow = Arc::new(Slow { key, begun, leave });
     let pipeline = || {
         let shared: Arc<dyn Store> = Arc::new(bench.store.clone());
-        let keys = Keys { release: vec![slow.clone()], artifact: None };
+        let keys = Keys { release: vec![slow.clone()], artifact: None, ..Keys::default() };
         Pipeline::new(shared, Arc::new(bench.store.intents().clone()), root.clone(), keys)
     };
     let (one, two) = (pipeline(), pipeline());
@@ -301,14 +301,16 @@ async fn of_two_pipelines_with_one_sequence_number_one_uses_a_key() {
 }
 
 #[tokio::test]
-async fn a_key_the_root_does_not_name_signs_nothing_that_leaves() {
+async fn a_key_the_root_does_not_name_signs_nothing() {
     let mut bench = bench("raw").await;
     let foreign = root_for(TestKey::ed25519(44).public(), CoreEnvironment::Test);
     let keys = bench.pipeline.keys(&"gateway".parse().unwrap()).clone();
     let shared: Arc<dyn Store> = Arc::new(bench.store.clone());
     bench.pipeline = Pipeline::new(shared, Arc::new(bench.store.intents().clone()), foreign, keys);
     let order = bench.order("1.0.0", b"x").await;
+    let entries = bench.store.intents().len();
     let refused = bench.sign(&order).await;
-    assert!(matches!(refused, Err(PipelineError::Refused(_))), "{refused:?}");
+    assert!(matches!(refused, Err(PipelineError::NotEntitled { .. })), "{refused:?}");
+    assert_eq!(bench.store.intents().len(), entries, "no key was used");
     assert!(bench.store.latest_release(&order.product).await.unwrap().is_none());
 }

@@ -272,7 +272,7 @@ impl Init {
                 Some(source) => source.to_string(),
                 None => SecretSource::File(layout::PASSPHRASE.into()).to_string(),
             },
-            keys: KeySet { release: vec![release_uri], artifact },
+            keys: KeySet { release: vec![release_uri], artifact, delegation: vec![] },
             log: None,
             products: Default::default(),
         };

@@ -4,6 +4,7 @@ mod approve;
 mod artifact;
 mod ceremony;
 mod completions;
+mod delegate;
 mod demo;
 mod device;
 mod drill;
@@ -59,6 +60,8 @@ pub enum Command {
     Keys(keys::Keys),
     /// Sign firmware into a release, offline, without a server
     Sign(sign::Sign),
+    /// Let another key sign releases, for a while and for little
+    Delegate(delegate::Delegate),
     /// Make, list and show products
     #[command(subcommand)]
     Product(product::Products),
@@ -91,7 +94,7 @@ pub enum Command {
     /// Make, list and revoke operators' tokens
     #[command(subcommand)]
     Token(token::Tokens),
-    /// Show what a firmware file, envelope or bundle says of itself
+    /// Show what a firmware file, envelope, bundle or delegation says of itself
     Inspect(inspect::Inspect),
     /// Check a release offline, as a device would
     Verify(verify::Verify),
@@ -121,6 +124,7 @@ pub fn run(command: Command, profile: Option<&Path>, output: &Output) -> Result 
         Command::Drill(command) => block_on(command.run(output)),
         Command::Keys(command) => command.run(output),
         Command::Sign(command) => block_on(command.run(output)),
+        Command::Delegate(command) => block_on(command.run(profile, output)),
         Command::Inspect(command) => command.run(output),
         Command::Product(command) => command.run(profile, output),
         Command::Artifact(command) => command.run(profile, output),

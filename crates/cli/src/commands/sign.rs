@@ -6,14 +6,15 @@ use std::str::FromStr;
 use std::time::SystemTime;
 
 use clap::Args;
-use firmseal_core::Hasher;
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::limits::ENVELOPE_MAX;
+use firmseal_core::{Environment, Hasher, Root};
 use firmseal_fleet::{Artifact, Product, Release, Time};
 use firmseal_formats::Parameters;
+use firmseal_keys::{KeyUri, SecretSource};
 use firmseal_manifest::bundle::{self, BundleWriter};
 use firmseal_manifest::{ArtifactId, ChannelName, Digest, ProductId};
-use firmseal_sign::{Chain, Order, Ordered, OrderedComponent, Requester, Signed};
+use firmseal_sign::{Chain, Keys, Order, Ordered, OrderedComponent, Requester, Signed};
 use firmseal_store::{BlobStream, Blobs, Registry, StoreError};
 use firmseal_store_local::LocalStore;
 use futures_util::StreamExt;
@@ -24,7 +25,8 @@ use tokio::io::AsyncReadExt;
 use crate::error::{CliError, Kind, Result, file};
 use crate::newfile::{self, NewFile};
 use crate::output::Output;
-use crate::place::Place;
+use crate::place::{Place, delegation, in_files};
+use crate::unechoed::unechoed;
 
 /// Sign firmware into a release, offline, without a server
 ///
@@ -35,7 +37,9 @@ use crate::place::Place;
 #[command(after_help = "Examples:
   firmseal sign --product gateway --version 1.2.0 --epoch 1 --component main=firmware.bin -o gw.bundle
   firmseal sign --product-file gateway.toml --version 1.2.0 --epoch 1 \\
-      --component main=app.bin --param header-size=512 --param slot-size=0x60000 -o gw.bundle")]
+      --component main=app.bin --param header-size=512 --param slot-size=0x60000 -o gw.bundle
+  firmseal sign --product gateway --version 1.2.1 --epoch 1 --component main=firmware.bin \\
+      --key file:ci.key --delegation ci.delegation -o gw.bundle")]
 pub struct Sign {
     /// The place that `firmseal init` made
     #[arg(long, value_name = "DIR", default_value = "firmseal")]
@@ -71,6 +75,18 @@ pub struct Sign {
     /// The commit it was built from
     #[arg(long, default_value = "")]
     pub commit: String,
+    /// Sign with this key instead of the place's: `file:PATH` or
+    /// `pkcs11:...`; give it again where several must sign
+    #[arg(long = "key", value_name = "URI", value_parser = unechoed::<KeyUri>())]
+    pub keys: Vec<KeyUri>,
+    /// Where passphrases and PINs of those keys come from: `file:PATH`,
+    /// `env:NAME` or `prompt`
+    #[arg(long, value_name = "SOURCE", default_value = "prompt", value_parser = unechoed::<SecretSource>())]
+    pub secret: SecretSource,
+    /// The delegation of a key that is not the role's own: a file that
+    /// `firmseal delegate` wrote; one for each such key
+    #[arg(long = "delegation", value_name = "FILE", requires = "keys")]
+    pub delegations: Vec<PathBuf>,
     /// The bundle to write
     #[arg(long, short, value_name = "FILE")]
     pub output: PathBuf,
@@ -126,10 +142,14 @@ impl Sign {
         let place = Place::open(&self.place)?;
         let store = place.store()?;
         let log = place.log(&store)?;
-        let pipeline = place.pipeline(&store, &log)?;
+        let product = self.product(&store).await?;
+        let mut pipeline = place.pipeline(&store, &log)?;
+        if !self.keys.is_empty() {
+            let keys = self.own_keys(&place, pipeline.keys(&product))?;
+            pipeline = pipeline.with_keys(product.clone(), keys);
+        }
         let now = Time::from(SystemTime::now());
         pipeline.load_trust(now).await?;
-        let product = self.product(&store).await?;
 
         let mut components = Vec::new();
         for component in &self.components {
@@ -166,6 +186,20 @@ impl Sign {
         let written = write_bundle(&store, &pipeline.trust(), &signed.release, new).await;
         written.map_err(|error| error.about(self.output.display()))?;
         Ok(signed)
+    }
+
+    /// The keys of the command line; images are still signed by the place's.
+    fn own_keys(&self, place: &Place, kept: &Keys) -> Result<Keys> {
+        let production = Root::decode(&place.root()?)?.environment() == Environment::Production;
+        if production && self.keys.iter().any(KeyUri::is_development_only) {
+            return Err(in_files());
+        }
+        let open = |uri: &KeyUri| crate::keys::open(uri, &self.secret);
+        Ok(Keys {
+            release: self.keys.iter().map(open).collect::<Result<_>>()?,
+            artifact: kept.artifact.clone(),
+            delegations: self.delegations.iter().map(|path| delegation(path)).collect::<Result<_>>()?,
+        })
     }
 
     async fn product(&self, store: &LocalStore) -> Result<ProductId> {

@@ -67,6 +67,7 @@ impl From<PipelineError> for ApiError {
             PipelineError::NoArtifactKey { .. }
             | PipelineError::NoReleaseKey(_)
             | PipelineError::KeyRevoked { .. }
+            | PipelineError::NotEntitled { .. }
             | PipelineError::NoWitnesses(_)
             | PipelineError::KeyUnfit(_) => {
                 ApiError::Refused { why, hint: hint("an administrator configures keys for the product") }

@@ -152,7 +152,7 @@ impl Bench {
             Some(quorum) => PublicLog::watched(self.store.intents().clone(), quorum.clone()),
         };
         let log = Arc::new(public.clone());
-        let keys = Keys { release: vec![self.release_key.clone()], artifact: None };
+        let keys = Keys { release: vec![self.release_key.clone()], artifact: None, ..Keys::default() };
         let mut pipeline = Pipeline::new(store.clone(), log.clone(), self.root.clone(), keys);
         if public.is_watched() {
             pipeline = pipeline.with_proofs(Arc::new(public.clone()));

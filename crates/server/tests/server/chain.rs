@@ -362,7 +362,7 @@ async fn a_server_whose_token_is_gone_is_not_ready() {
         let bench = Bench::start().await;
         let key = Arc::new(Unplugged { key: bench.release_key(), out: out.into() });
         let mut deps = bench.deps();
-        let keys = Keys { release: vec![key], artifact: None };
+        let keys = Keys { release: vec![key], artifact: None, ..Keys::default() };
         let root = bench.root().to_vec();
         deps.pipeline = Arc::new(Pipeline::new(deps.store.clone(), deps.log.clone(), root, keys));
         let mut config = bench.config.clone();

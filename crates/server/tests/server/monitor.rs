@@ -75,7 +75,7 @@ async fn a_server_that_signs_without_logging_is_found_out() {
     // The server is taken over: it signs, and logs nothing.
     bench.running.take().unwrap().shutdown().await;
     let honest = bench.deps();
-    let keys = Keys { release: vec![bench.release_key()], artifact: None };
+    let keys = Keys { release: vec![bench.release_key()], artifact: None, ..Keys::default() };
     let silent = Pipeline::new(honest.store.clone(), Arc::new(Silent), bench.root().to_vec(), keys);
     let deps = Deps { pipeline: Arc::new(silent), ..honest };
     let mut sockets = Vec::new();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use firmseal_agent::Error;
 use firmseal_api::registry::Product;
 use firmseal_api::signing::Release;
+use firmseal_keys::SecretSource;
 use firmseal_manifest::bundle::BundleWriter;
 
 use super::super::sign::{Assignment, Sign};
@@ -119,6 +120,9 @@ impl Session {
             parameters: Vec::new(),
             build: String::new(),
             commit: String::new(),
+            keys: Vec::new(),
+            secret: SecretSource::Prompt,
+            delegations: Vec::new(),
             output: bundle.clone(),
         };
         order.make().await?;

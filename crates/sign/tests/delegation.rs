@@ -1,0 +1,220 @@
+//! Keys that sign under a delegation, and those that may not any more: what
+//! is refused is refused before any key is used.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::sync::Arc;
+
+use firmseal_core::{Demands, Environment as CoreEnvironment};
+use firmseal_fleet::product::{BlockSize, ComponentSpec, Environment};
+use firmseal_fleet::{Artifact, Product, Release, Time};
+use firmseal_keys::{FileKey, Secret, Signer};
+use firmseal_manifest::{ArtifactId, DelegationChain, Digest, KeyAlgorithm, LinkSpec};
+use firmseal_sign::{Keys, Order, Ordered, OrderedComponent, Pipeline, PipelineError, Requester};
+use firmseal_store::{Blobs, Registry, Store};
+use firmseal_store_local::LocalStore;
+use firmseal_testkit::TestKey;
+use firmseal_testkit::story::seal;
+use firmseal_testkit::world::firmware;
+use firmseal_trust::{DemandsSpec, Holder, Role, RoleSpec, RootSpec};
+use semver::Version;
+use uuid::Uuid;
+
+/// Seconds since 1970.
+const NOW: u64 = 1_800_000_000;
+const LINEAGE: [u8; 16] = [1; 16];
+
+/// The role's own key: in a safe, while builds sign.
+fn safe() -> TestKey {
+    TestKey::ed25519(1)
+}
+
+fn root() -> Vec<u8> {
+    let custodian = TestKey::ed25519(100);
+    let role = |role, name: &str, key: &TestKey| RoleSpec {
+        role,
+        threshold: 1,
+        holders: vec![Holder { name: name.into(), keys: vec![key.public().clone()] }],
+        products: vec![],
+    };
+    let demands = Demands { delegation: true, ..DemandsSpec::NOTHING.demands };
+    let unsigned = RootSpec {
+        version: 1,
+        lineage: LINEAGE,
+        environment: CoreEnvironment::Test,
+        roles: vec![role(Role::Root, "custodian", &custodian), role(Role::Release, "alice", &safe())],
+        minimum_epoch: 0,
+        demands: vec![DemandsSpec { demands, products: vec![] }],
+        closed_logs: vec![],
+        sequence_resets: vec![],
+    }
+    .assemble()
+    .unwrap();
+    let signature = custodian.sign(&unsigned.to_be_signed(custodian.public()).unwrap());
+    unsigned.seal(&[(custodian.public(), signature)]).unwrap()
+}
+
+struct Bench {
+    store: LocalStore,
+    ci: Arc<FileKey>,
+    artifact: Arc<FileKey>,
+    _directory: tempfile::TempDir,
+}
+
+impl Bench {
+    async fn new(format: &str) -> Bench {
+        let directory = tempfile::tempdir().unwrap();
+        let secret = Secret::new(b"correct horse".to_vec());
+        let key = |name: &str, algorithm| {
+            Arc::new(FileKey::generate(&directory.path().join(name), algorithm, &secret).unwrap())
+        };
+        let (ci, artifact) = (key("ci.pem", KeyAlgorithm::Ed25519), key("artifact.pem", KeyAlgorithm::P256));
+        let store = LocalStore::open(&directory.path().join("store")).unwrap();
+        let component =
+            ComponentSpec { name: "main".to_owned(), capacity: 1 << 20, block_size: BlockSize::Page };
+        let product = Product {
+            id: "gateway".parse().unwrap(),
+            environment: Environment::Test,
+            vendor: Uuid::from_u128(1),
+            class: Uuid::from_u128(2),
+            hardware: vec![],
+            format: format.to_owned(),
+            components: vec![component],
+            created: Time::EPOCH,
+        };
+        store.insert_product(product).await.unwrap();
+        Bench { store, ci, artifact, _directory: directory }
+    }
+
+    /// A delegation by the role's key to the build's.
+    fn link(&self) -> LinkSpec {
+        LinkSpec {
+            not_before: NOW - 60,
+            expiry: NOW + 3600,
+            key: self.ci.public_key().clone(),
+            environment: CoreEnvironment::Test,
+            lineage: LINEAGE,
+            products: vec!["gateway".parse().unwrap()],
+            versions: (Version::new(1, 0, 0), Version::new(1, 99, 0)),
+            epoch: 3,
+            index: 5,
+        }
+    }
+
+    fn keys(&self, link: &LinkSpec) -> Keys {
+        let chain = DelegationChain::new(vec![seal(link, &safe())]).unwrap();
+        Keys {
+            release: vec![self.ci.clone()],
+            artifact: Some(self.artifact.clone()),
+            delegations: vec![chain],
+        }
+    }
+
+    async fn order(&self, version: &str) -> Order {
+        let bytes = firmware(20_000, 7);
+        let id = ArtifactId(self.store.put_bytes(bytes.clone().into()).await.unwrap());
+        let artifact = Artifact {
+            id,
+            size: bytes.len() as u64,
+            format: "raw".to_owned(),
+            inspection: serde_json::Value::Null,
+            uploaded_by: "ci".to_owned(),
+            created: Time::EPOCH,
+        };
+        self.store.insert_artifact(artifact).await.unwrap();
+        Order {
+            key: None,
+            requester: Requester { name: "ci".to_owned(), credential: Digest([9; 32]) },
+            product: "gateway".parse().unwrap(),
+            channel: "stable".parse().unwrap(),
+            version: version.parse().unwrap(),
+            sequence: None,
+            epoch: 1,
+            components: vec![OrderedComponent { name: "main".to_owned(), artifact: id }],
+            parameters: Default::default(),
+            build: String::new(),
+            commit: String::new(),
+        }
+    }
+
+    async fn sign(&self, keys: Keys, order: &Order, now: u64) -> Result<Release, PipelineError> {
+        let shared: Arc<dyn Store> = Arc::new(self.store.clone());
+        let pipeline = Pipeline::new(shared, Arc::new(self.store.intents().clone()), root(), keys);
+        match pipeline.release(order, Time::from_millis(now * 1000)).await? {
+            Ordered::Signed(signed) => Ok(signed.release),
+            Ordered::Waiting(request) => panic!("nobody has to approve: {request:?}"),
+        }
+    }
+
+    /// Demands this refusal, and that no key was used on the way to it.
+    async fn refuses(&self, code: u16, keys: Keys, order: &Order, now: u64) {
+        let entries = self.store.intents().len();
+        match self.sign(keys, order, now).await {
+            Err(PipelineError::NotEntitled { refusal, .. }) => assert_eq!(refusal.code(), code, "{refusal}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(self.store.intents().len(), entries, "no key was used");
+    }
+}
+
+#[tokio::test]
+async fn a_delegated_key_signs_what_devices_take() {
+    let bench = Bench::new("raw").await;
+    let release = bench.sign(bench.keys(&bench.link()), &bench.order("1.2.0").await, NOW).await.unwrap();
+    let envelope = bench.store.read_all(&release.envelope, 1 << 16).await.unwrap();
+    let text = firmseal_manifest::print::envelope(&envelope).unwrap().to_string();
+    assert!(text.contains("delegation index: 5") && text.contains("chain 0"), "{text}");
+    // The same delegation signs the next release, and so does a later one.
+    bench.sign(bench.keys(&bench.link()), &bench.order("1.2.1").await, NOW).await.unwrap();
+    let later = LinkSpec { index: 6, ..bench.link() };
+    bench.sign(bench.keys(&later), &bench.order("1.2.2").await, NOW).await.unwrap();
+    // What came before it does not.
+    bench.refuses(403, bench.keys(&bench.link()), &bench.order("1.2.3").await, NOW).await;
+}
+
+#[tokio::test]
+async fn after_its_time_or_outside_its_scope_nothing_is_signed() {
+    // A format that signs images first: not even that key is used.
+    let bench = Bench::new("mcuboot").await;
+    let mut order = bench.order("1.2.0").await;
+    order.parameters =
+        [("header-size", "512"), ("pad-header", "true"), ("slot-size", "0x40000")].into_iter().collect();
+    let link = bench.link();
+    bench.refuses(211, bench.keys(&link), &order, NOW + 3601).await;
+    bench.refuses(212, bench.keys(&link), &order, NOW - 61).await;
+    let refused = [
+        (210, LinkSpec { products: vec!["radio".parse().unwrap()], ..link.clone() }),
+        (210, LinkSpec { versions: (Version::new(1, 3, 0), Version::new(2, 0, 0)), ..link.clone() }),
+        (210, LinkSpec { versions: (Version::new(1, 0, 0), Version::new(1, 1, 9)), ..link.clone() }),
+        (210, LinkSpec { epoch: 0, ..link.clone() }),
+        (208, LinkSpec { lineage: [2; 16], ..link.clone() }),
+        (302, LinkSpec { environment: CoreEnvironment::Production, ..link.clone() }),
+        (702, link.clone()),
+        (202, LinkSpec { key: TestKey::ed25519(77).public().clone(), ..link.clone() }),
+        (206, LinkSpec { key: safe().public().clone(), ..link.clone() }),
+    ];
+    for (code, link) in refused {
+        let mut keys = bench.keys(&link);
+        if code == 702 {
+            keys.delegations.clear();
+        }
+        bench.refuses(code, keys, &order, NOW).await;
+    }
+    // A stranger's delegation is none.
+    let mut keys = bench.keys(&link);
+    keys.delegations = vec![DelegationChain::new(vec![seal(&link, &TestKey::ed25519(99))]).unwrap()];
+    bench.refuses(202, keys, &order, NOW).await;
+    bench.sign(bench.keys(&link), &order, NOW).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_chain_allows_what_every_link_allows() {
+    let bench = Bench::new("raw").await;
+    let (team, link) = (TestKey::ed25519(78), bench.link());
+    let first = LinkSpec { key: team.public().clone(), expiry: NOW + 10, ..link.clone() };
+    let second = LinkSpec { versions: (Version::new(1, 2, 0), Version::new(1, 2, 0)), ..link.clone() };
+    let chain = DelegationChain::new(vec![seal(&first, &safe()), seal(&second, &team)]).unwrap();
+    let keys = || Keys { delegations: vec![chain.clone()], ..bench.keys(&link) };
+    bench.refuses(211, keys(), &bench.order("1.2.0").await, NOW + 11).await;
+    bench.refuses(210, keys(), &bench.order("1.2.1").await, NOW).await;
+    bench.sign(keys(), &bench.order("1.2.0").await, NOW).await.unwrap();
+}
