@@ -7,9 +7,14 @@ use std::sync::Arc;
 use firmseal_core::{Demands, Environment as CoreEnvironment};
 use firmseal_fleet::product::{BlockSize, ComponentSpec, Environment};
 use firmseal_fleet::{Artifact, Product, Release, Time};
-use firmseal_keys::{FileKey, Secret, Signer};
-use firmseal_manifest::{ArtifactId, DelegationChain, Digest, KeyAlgorithm, LinkSpec};
-use firmseal_sign::{Keys, Order, Ordered, OrderedComponent, Pipeline, PipelineError, Requester};
+use firmseal_keys::{FileKey, Logged, Secret, SignError, Signer};
+use firmseal_manifest::{
+    ArtifactId, BirthProof, Checkpoint, Cosignature, DelegationChain, Digest, Intent, KeyAlgorithm, KeyId,
+    LinkSpec, PublicKey, Signature, Tbs,
+};
+use firmseal_sign::{
+    Keys, Order, Ordered, OrderedComponent, Pipeline, PipelineError, Proofs, Proving, Requester, Standing,
+};
 use firmseal_store::{Blobs, Registry, Store};
 use firmseal_store_local::LocalStore;
 use firmseal_testkit::TestKey;
@@ -28,7 +33,7 @@ fn safe() -> TestKey {
     TestKey::ed25519(1)
 }
 
-fn root() -> Vec<u8> {
+fn root(proof: bool) -> Vec<u8> {
     let custodian = TestKey::ed25519(100);
     let role = |role, name: &str, key: &TestKey| RoleSpec {
         role,
@@ -36,7 +41,7 @@ fn root() -> Vec<u8> {
         holders: vec![Holder { name: name.into(), keys: vec![key.public().clone()] }],
         products: vec![],
     };
-    let demands = Demands { delegation: true, ..DemandsSpec::NOTHING.demands };
+    let demands = Demands { delegation: true, proof, ..DemandsSpec::NOTHING.demands };
     let unsigned = RootSpec {
         version: 1,
         lineage: LINEAGE,
@@ -138,7 +143,7 @@ impl Bench {
 
     async fn sign(&self, keys: Keys, order: &Order, now: u64) -> Result<Release, PipelineError> {
         let shared: Arc<dyn Store> = Arc::new(self.store.clone());
-        let pipeline = Pipeline::new(shared, Arc::new(self.store.intents().clone()), root(), keys);
+        let pipeline = Pipeline::new(shared, Arc::new(self.store.intents().clone()), root(false), keys);
         match pipeline.release(order, Time::from_millis(now * 1000)).await? {
             Ordered::Signed(signed) => Ok(signed.release),
             Ordered::Waiting(request) => panic!("nobody has to approve: {request:?}"),
@@ -217,4 +222,58 @@ async fn a_chain_allows_what_every_link_allows() {
     bench.refuses(211, keys(), &bench.order("1.2.0").await, NOW + 11).await;
     bench.refuses(210, keys(), &bench.order("1.2.1").await, NOW).await;
     bench.sign(keys(), &bench.order("1.2.0").await, NOW).await.unwrap();
+}
+
+/// Witnesses whose clocks say this.
+struct Late(u64);
+
+impl Proofs for Late {
+    fn stand(&self) -> Standing<'_> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn prove(&self, index: u64) -> Proving<'_> {
+        let time = self.0;
+        Box::pin(async move {
+            let key = KeyId(Digest([3; 32]));
+            let checkpoint = Checkpoint {
+                origin: "log.example/1".to_owned(),
+                size: index + 1,
+                hash: Digest([0; 32]),
+                signature: (key, vec![0; 64]),
+                cosignatures: vec![Cosignature { key, time, signature: vec![0; 64] }],
+            };
+            Ok(BirthProof { checkpoint, index, path: vec![] })
+        })
+    }
+}
+
+/// A key that must not be used.
+struct Untouched(Arc<FileKey>);
+
+impl Signer for Untouched {
+    fn public_key(&self) -> &PublicKey {
+        self.0.public_key()
+    }
+
+    async fn sign(&self, _: Logged<Intent>, _: Tbs) -> Result<Signature, SignError> {
+        panic!("the key was used")
+    }
+}
+
+#[tokio::test]
+async fn witnesses_who_say_that_it_is_over_are_believed_before_the_key_is_used() {
+    let bench = Bench::new("raw").await;
+    let keys = bench.keys(&bench.link());
+    let keys = Keys { release: vec![Arc::new(Untouched(bench.ci.clone()))], ..keys };
+    let shared: Arc<dyn Store> = Arc::new(bench.store.clone());
+    let log = Arc::new(bench.store.intents().clone());
+    let pipeline = Pipeline::new(shared, log, root(true), keys).with_proofs(Arc::new(Late(NOW + 3601)));
+    // By the clock of this machine there is an hour left.
+    let refused = pipeline.release(&bench.order("1.2.0").await, Time::from_millis(NOW * 1000)).await;
+    match refused {
+        Err(PipelineError::NotEntitled { refusal, .. }) => assert_eq!(refusal.code(), 211),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(bench.store.intents().len(), 1, "it was announced, and not done");
 }
