@@ -1,0 +1,121 @@
+//! Two people agree to a release, one with OpenSSH and one with a key file;
+//! others try to.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
+
+mod place;
+
+use std::process::{Command, Stdio};
+
+use base64ct::{Base64, Encoding};
+use firmseal_core::{Demands, Role, Root};
+use firmseal_keys::{FileKey, Logged, Secret, Signer};
+use firmseal_manifest::{Intent, KeyAlgorithm, PublicKey, Purpose};
+use firmseal_store_local::IntentLog;
+use firmseal_trust::{DemandsSpec, Holder, RoleSpec, RootSpec};
+use place::{Place, bytes};
+use serde_json::Value;
+
+fn secret(place: &Place) -> Secret {
+    Secret::new(place.read("place/keys/passphrase").trim_ascii().to_vec())
+}
+
+/// A key that OpenSSH made.
+fn ssh_key(place: &Place, name: &str) -> PublicKey {
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(place.path(name))
+        .stdin(Stdio::null())
+        .status();
+    assert!(made.expect("ssh-keygen runs").success());
+    let line = String::from_utf8(place.read(&format!("{name}.pub"))).unwrap();
+    let blob = Base64::decode_vec(line.split_whitespace().nth(1).unwrap()).unwrap();
+    PublicKey::from_ed25519(blob[blob.len() - 32..].try_into().unwrap()).unwrap()
+}
+
+/// Root document 2: two of three approvers have to agree.
+async fn demand_approvals(place: &Place, holders: Vec<(&str, PublicKey)>) {
+    let document = place.read("place/trust/root.cbor");
+    let mut spec = RootSpec { version: 2, ..RootSpec::of(&Root::decode(&document).unwrap()).unwrap() };
+    let holders = holders.into_iter().map(|(name, key)| Holder { name: name.into(), keys: vec![key] });
+    spec.roles.push(RoleSpec {
+        role: Role::Approver,
+        threshold: 2,
+        holders: holders.collect(),
+        products: vec![],
+    });
+    let demands = Demands { approvals: true, ..DemandsSpec::NOTHING.demands };
+    spec.demands = vec![DemandsSpec { demands, products: vec![] }];
+    let unsigned = spec.assemble().unwrap();
+    let key = FileKey::open(&place.path("place/keys/root.pem"), &secret(place)).unwrap();
+    let intent = Intent {
+        purpose: Purpose::Root,
+        subject: unsigned.digest(),
+        keys: vec![key.public_key().id()],
+        delegation: None,
+        statements: vec![],
+        requester: unsigned.digest(),
+        policy: unsigned.digest(),
+        context: vec![],
+    };
+    let log = IntentLog::open(&place.path("root.log")).unwrap();
+    let logged = Logged::append(&log, intent).await.unwrap();
+    let signature = key.sign(logged, unsigned.to_be_signed(key.public_key()).unwrap()).await.unwrap();
+    let sealed = unsigned.seal_after(&document, &[(key.public_key(), signature)]).unwrap();
+    place.write("root-2.cbor", &sealed);
+    assert_eq!(place.json("root publish root-2.cbor")["version"], 2);
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_else(|| panic!("no {key} in {value}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_people_agree_and_others_do_not_count() {
+    let place = Place::start();
+    let file = |name: &str| {
+        let path = place.path(&format!("{name}.pem"));
+        FileKey::generate(&path, KeyAlgorithm::P256, &secret(&place)).unwrap().public_key().clone()
+    };
+    let (ann, ben) = (ssh_key(&place, "ann"), file("ben"));
+    ssh_key(&place, "stranger");
+    // The one who orders is an approver as well.
+    demand_approvals(&place, vec![("ann", ann), ("ben", ben), ("admin", file("admin"))]).await;
+    place.stdout("product create gateway --vendor example.com --class one --component main=1MiB");
+    place.write("firmware", &bytes(9000, 1));
+    let order = "release create --product gateway --version 1.0.0 --epoch 1 --component main=firmware";
+    place.run(order);
+    let waiting = place.json("request list");
+    let id = text(&waiting[0], "id").to_owned();
+    assert_eq!(text(&waiting[0], "state"), "waiting");
+    assert_eq!(waiting[0]["missing"], 2);
+
+    let anchor = "--anchor place/trust/root.cbor --yes";
+    let with = |key: &str| format!("--key file:{key}.pem --secret file:place/keys/passphrase --log {key}-log");
+    let told = place.fails(&format!("approve {id} --ssh stranger {anchor}"), 5);
+    assert!(told.contains("no approver"), "{told}");
+    let told = place.fails(&format!("approve {id} {} {anchor}", with("admin")), 3);
+    assert!(told.contains("somebody else has to agree"), "{told}");
+    let elsewhere = anchor.replace("place/trust/root.cbor", "root-2.cbor");
+    place.fails(&format!("approve {id} --ssh ann {elsewhere}"), 3);
+    place.fails(&format!("approve {id} --ssh ann --anchor place/trust/root.cbor"), 2);
+
+    // One person twice is one person.
+    for _ in 0..2 {
+        let answer = place.json(&format!("approve {id} --ssh ann {anchor}"));
+        assert_eq!(answer["missing"], 1, "{answer}");
+    }
+    assert!(place.json("release list").as_array().unwrap().is_empty());
+    place.json(&format!("approve {id} {} {anchor}", with("ben")));
+    assert_eq!(text(&place.json(&format!("request show {id}")), "state"), "signed");
+    let releases = place.json("release list");
+    assert_eq!(releases.as_array().unwrap().len(), 1, "{releases}");
+
+    // Devices find both in the envelope, and ask nobody.
+    let release = text(&releases[0], "id");
+    place.stdout(&format!("release export {release} -o one.bundle"));
+    place.stdout("verify --root root-2.cbor one.bundle");
+    let shown = place.stdout("inspect one.bundle");
+    assert!(shown.contains("purpose: approval") && shown.contains("SSH: h'"), "{shown}");
+    let told = place.fails(&format!("approve {id} --ssh ann {anchor}"), 6);
+    assert!(told.contains("waits no more"), "{told}");
+}
