@@ -8,9 +8,12 @@ use std::process::{Command, Stdio};
 
 use base64ct::{Base64, Encoding};
 use firmseal_core::{Demands, Role, Root};
+use firmseal_fleet::SigningRequest;
 use firmseal_keys::{FileKey, Logged, Secret, Signer};
-use firmseal_manifest::{Intent, KeyAlgorithm, PublicKey, Purpose};
-use firmseal_store_local::IntentLog;
+use firmseal_manifest::ids::parse_digest;
+use firmseal_manifest::{Digest, Intent, KeyAlgorithm, PublicKey, Purpose, RequestId};
+use firmseal_store::SigningRequests;
+use firmseal_store_local::{IntentLog, LocalStore};
 use firmseal_trust::{DemandsSpec, Holder, RoleSpec, RootSpec};
 use place::{Place, bytes};
 use serde_json::Value;
@@ -90,7 +93,8 @@ async fn two_people_agree_and_others_do_not_count() {
     assert_eq!(waiting[0]["missing"], 2);
 
     let anchor = "--anchor place/trust/root.cbor --yes";
-    let with = |key: &str| format!("--key file:{key}.pem --secret file:place/keys/passphrase --log {key}-log");
+    let with =
+        |key: &str| format!("--key file:{key}.pem --secret file:place/keys/passphrase --log {key}-log");
     let told = place.fails(&format!("approve {id} --ssh stranger {anchor}"), 5);
     assert!(told.contains("no approver"), "{told}");
     let told = place.fails(&format!("approve {id} {} {anchor}", with("admin")), 3);
@@ -118,4 +122,56 @@ async fn two_people_agree_and_others_do_not_count() {
     assert!(shown.contains("purpose: approval") && shown.contains("SSH: h'"), "{shown}");
     let told = place.fails(&format!("approve {id} --ssh ann {anchor}"), 6);
     assert!(told.contains("waits no more"), "{told}");
+}
+
+/// How a server might misreport a request.
+type Lie = fn(&mut SigningRequest, Digest);
+
+const LIES: &[(&str, Lie)] = &[
+    ("the manifest", |told, other| told.manifest = other),
+    ("the payload of component main", |told, other| told.components[0].payload = other),
+    ("the list of components", |told, _| told.components.clear()),
+    ("what the payloads say of themselves", |told, other| told.header = other),
+    ("the difference from the release before", |told, other| told.difference = other),
+    ("version, channel, sequence", |told, _| told.version = semver::Version::new(1, 0, 1)),
+    ("version, channel, sequence", |told, _| told.sequence += 1),
+    ("version, channel, sequence", |told, _| told.epoch += 1),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_lies_in_its_summary_gets_no_signature() {
+    let mut place = Place::start();
+    let (ann, ben) = (ssh_key(&place, "ann"), ssh_key(&place, "ben"));
+    demand_approvals(&place, vec![("ann", ann), ("ben", ben)]).await;
+    place.stdout("product create gateway --vendor example.com --class one --component main=1MiB");
+    for (name, seed) in [("firmware", 1), ("other", 2)] {
+        place.write(name, &bytes(9000, seed));
+    }
+    let artifact = place.json("artifact upload other");
+    let other = parse_digest(text(&artifact, "id")).expect("a digest");
+    place.run("release create --product gateway --version 1.0.0 --epoch 1 --component main=firmware");
+    let id: RequestId = text(&place.json("request list")[0], "id").parse().unwrap();
+
+    // The same request under other names, each with one thing untrue.
+    place.stop();
+    let mut told = Vec::new();
+    {
+        let store = LocalStore::open(&place.path("place/store")).unwrap();
+        let honest = store.signing_request(id).await.unwrap().expect("the request");
+        for (what, lie) in LIES {
+            let mut request = SigningRequest { id: RequestId::new(), ..honest.clone() };
+            lie(&mut request, other);
+            told.push((request.id, *what));
+            store.insert_signing_request(request).await.unwrap();
+        }
+    }
+    let place = place.again();
+    for (id, what) in told {
+        let line = format!("approve {id} --ssh ann --anchor place/trust/root.cbor --yes");
+        let answer = place.fails(&line, 3);
+        assert!(answer.contains(what) && answer.contains("is not what the server says of it"), "{answer}");
+        assert_eq!(place.json(&format!("request show {id}"))["missing"], 2, "{what}");
+    }
+    place.stdout(&format!("approve {id} --ssh ann --anchor place/trust/root.cbor --yes"));
+    assert_eq!(place.json(&format!("request show {id}"))["missing"], 1);
 }
