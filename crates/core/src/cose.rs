@@ -58,6 +58,8 @@ pub enum Algorithm {
     Esp256 = -9,
     /// Ed25519.
     Ed25519 = -19,
+    /// HSS-LMS (RFC 8778); here with one level.
+    HssLms = -46,
 }
 
 impl Algorithm {
@@ -68,6 +70,7 @@ impl Algorithm {
             -8 => Some(Algorithm::EdDsa),
             -9 => Some(Algorithm::Esp256),
             -19 => Some(Algorithm::Ed25519),
+            -46 => Some(Algorithm::HssLms),
             _ => None,
         }
     }
@@ -82,6 +85,7 @@ impl Algorithm {
         match key {
             PublicKey::P256 { .. } => Algorithm::Esp256,
             PublicKey::Ed25519(_) => Algorithm::Ed25519,
+            PublicKey::Lms(_) => Algorithm::HssLms,
         }
     }
 
@@ -90,13 +94,33 @@ impl Algorithm {
         match key {
             PublicKey::P256 { .. } => matches!(self, Algorithm::Es256 | Algorithm::Esp256),
             PublicKey::Ed25519(_) => matches!(self, Algorithm::EdDsa | Algorithm::Ed25519),
+            PublicKey::Lms(_) => matches!(self, Algorithm::HssLms),
         }
     }
 
     /// The protected header `{1: alg}`.
-    pub const fn protected(self) -> [u8; 3] {
-        // A negative integer -1 - n with n below 24 is one byte, 0x20 + n.
-        [0xa1, 0x01, 0x20 + (-1 - self as i8) as u8]
+    pub const fn protected(self) -> Header {
+        // A negative integer -1 - n with n below 24 is one byte, 0x20 + n;
+        // from there it takes a second one.
+        match (-1 - self as i8) as u8 {
+            short @ 0..24 => Header { bytes: [0xa1, 0x01, 0x20 + short, 0], len: 3 },
+            long => Header { bytes: [0xa1, 0x01, 0x38, long], len: 4 },
+        }
+    }
+}
+
+/// An encoded protected header that names an algorithm and nothing else.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Header {
+    bytes: [u8; 4],
+    len: usize,
+}
+
+impl core::ops::Deref for Header {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.len]
     }
 }
 

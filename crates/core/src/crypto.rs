@@ -32,7 +32,8 @@ pub trait Crypto {
     fn sha256(&self) -> Self::Hasher;
 
     /// Checks `signature` over `message`: for P-256, ECDSA with SHA-256 and
-    /// the signature as r || s (RFC 9053 §2.1); for Ed25519, RFC 8032.
+    /// the signature as r || s (RFC 9053 §2.1); for Ed25519, RFC 8032; for
+    /// LMS, [`Key::verify`](crate::lms::Key::verify).
     fn verify(&self, key: &PublicKey<'_>, message: &[u8], signature: &[u8]) -> Result<(), BadSignature>;
 
     /// SHA-256 of one slice.
@@ -91,6 +92,7 @@ mod rustcrypto {
                     // which one signature can be valid for many messages.
                     key.verify_strict(message, &signature).map_err(|_| BadSignature)
                 }
+                PublicKey::Lms(key) => key.verify(message, signature, self),
             }
         }
     }

@@ -6,6 +6,7 @@
 
 use crate::crypto::{Crypto, Hasher};
 use crate::digest::Digest;
+use crate::lms;
 
 /// A public key that a device can verify with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,6 +20,8 @@ pub enum PublicKey<'a> {
     },
     /// Ed25519 (RFC 8032).
     Ed25519(&'a [u8; 32]),
+    /// LMS (RFC 8554): hash-based, with a limited number of signatures.
+    Lms(lms::Key<'a>),
 }
 
 /// A key id: the COSE key thumbprint (RFC 9679) with SHA-256.
@@ -35,7 +38,8 @@ impl PublicKey<'_> {
     /// Computes the key's id.
     ///
     /// The required members of an EC2 key are kty, crv, x and y as a byte
-    /// string; of an OKP key, kty, crv and x (RFC 9679 §4). Their
+    /// string; of an OKP key, kty, crv and x; of an
+    /// HSS-LMS key, kty and pub (RFC 9679 §4). Their
     /// deterministic encodings have a fixed shape, so they are written out.
     pub fn id(&self, crypto: &impl Crypto) -> KeyId {
         let mut hasher = crypto.sha256();
@@ -51,6 +55,12 @@ impl PublicKey<'_> {
             PublicKey::Ed25519(x) => {
                 hasher.update(&[0xa3, 0x01, 0x01, 0x20, 0x06, 0x21, 0x58, 0x20]);
                 hasher.update(*x);
+            }
+            // {1: 5, -1: pub}, of 52 or 60 bytes
+            PublicKey::Lms(key) => {
+                let encoded = key.encoded();
+                hasher.update(&[0xa2, 0x01, 0x05, 0x20, 0x58, encoded.len() as u8]);
+                hasher.update(encoded);
             }
         }
         KeyId(hasher.finish())

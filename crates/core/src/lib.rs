@@ -27,6 +27,7 @@ mod intent;
 mod judge;
 pub mod key;
 pub mod limits;
+pub mod lms;
 pub mod machine;
 pub mod manifest;
 pub mod measure;

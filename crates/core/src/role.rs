@@ -8,6 +8,7 @@ use crate::digest::Digest;
 use crate::envelope::Sign1;
 use crate::key::{KeyId, PublicKey};
 use crate::limits::{HOLDERS_MAX, KEYS_MAX, Limit, PRODUCTS_MAX, SIGNATURES_MAX};
+use crate::lms;
 use crate::refusal::Refusal;
 
 /// What a holder may do.
@@ -289,20 +290,26 @@ fn read_holder<'a>(reader: &mut Reader<'a>, mut show: impl FnMut(PublicKey<'a>))
 /// Reads a COSE_Key with exactly the members that its thumbprint covers.
 #[inline(never)]
 pub(crate) fn read_key<'a>(reader: &mut Reader<'a>) -> Result<PublicKey<'a>, Refusal> {
-    let mut keys = reader.map()?;
-    let (mut kty, mut curve, mut x, mut y) = (0, 0, None, None);
-    while let Some(label) = keys.next_int(reader)? {
-        match label {
-            1 => kty = reader.int()?,
-            -1 => curve = reader.int()?,
-            -2 => x = Some(reader.array_of::<32>()?),
-            -3 => y = Some(reader.array_of::<32>()?),
+    let mut labels = reader.map()?;
+    let mut kty = 0;
+    let (mut curve, mut encoded, mut x, mut y) = (None, None, None, None);
+    while let Some(label) = labels.next_int(reader)? {
+        match (label, kty) {
+            // Deterministic order brings it first, and what label -1 means
+            // depends on it.
+            (1, _) => kty = reader.int()?,
+            (-1, 5) => encoded = Some(reader.bytes()?),
+            (-1, _) => curve = Some(reader.int()?),
+            (-2, _) => x = Some(reader.array_of::<32>()?),
+            (-3, _) => y = Some(reader.array_of::<32>()?),
             _ => return Err(Refusal::Unsupported("a member of a key")),
         }
     }
-    match (kty, curve, x, y) {
-        (1, 6, Some(x), None) => Ok(PublicKey::Ed25519(x)),
-        (2, 1, Some(x), Some(y)) => Ok(PublicKey::P256 { x, y }),
-        _ => Err(Refusal::Unsupported("a key type")),
-    }
+    let key = match (kty, curve, encoded, x, y) {
+        (1, Some(6), None, Some(x), None) => Some(PublicKey::Ed25519(x)),
+        (2, Some(1), None, Some(x), Some(y)) => Some(PublicKey::P256 { x, y }),
+        (5, None, Some(encoded), None, None) => lms::Key::decode(encoded).map(PublicKey::Lms),
+        _ => None,
+    };
+    key.ok_or(Refusal::Unsupported("a key type"))
 }

@@ -116,8 +116,8 @@ impl Pkcs11Key {
         let (slot, algorithm) = (held.connection.slot, public_key.algorithm());
         let mechanisms =
             with_deadline(options.deadline, move || Ok(module.context.get_mechanism_list(slot)?))?;
-        if !mechanisms.contains(&mechanism(algorithm).mechanism_type()) {
-            return Err(Pkcs11Error::NotForSigning("the token cannot sign as this key would have to"));
+        if mechanism(algorithm).is_none_or(|mechanism| !mechanisms.contains(&mechanism.mechanism_type())) {
+            return Err(CANNOT);
         }
         let sessions = match held.connection.info.max_session_count() {
             Limit::Max(sessions) => usize::try_from(sessions).unwrap_or(usize::MAX).max(1),
@@ -250,7 +250,8 @@ impl Worker {
         };
         let algorithm = self.shared.public_key.algorithm();
         let input = input(algorithm, tbs);
-        match held.connection.session()?.sign(&mechanism(algorithm), held.key, &input) {
+        let mechanism = mechanism(algorithm).ok_or(CANNOT)?;
+        match held.connection.session()?.sign(&mechanism, held.key, &input) {
             Ok(bytes) => {
                 self.held = Some(held);
                 Ok(Signature(bytes))
@@ -316,6 +317,8 @@ impl Worker {
         Ok(opened.held)
     }
 }
+
+const CANNOT: Pkcs11Error = Pkcs11Error::NotForSigning("the token cannot sign as this key would have to");
 
 /// What goes to the token: the digest, or for Ed25519 the message.
 fn input(algorithm: KeyAlgorithm, tbs: &Tbs) -> Vec<u8> {

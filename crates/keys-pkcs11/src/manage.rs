@@ -151,6 +151,11 @@ fn shape(algorithm: KeyAlgorithm) -> Result<(Mechanism<'static>, Vec<Attribute>)
             Mechanism::RsaPkcsKeyPairGen,
             vec![Attribute::ModulusBits(u64::from(bits).into()), Attribute::PublicExponent(vec![1, 0, 1])],
         ),
+        KeyAlgorithm::Lms(_) => {
+            return Err(Pkcs11Error::NotForSigning(
+                "tokens make no LMS keys that share their count with a log",
+            ));
+        }
         KeyAlgorithm::Rsa(_) => {
             return Err(Pkcs11Error::NotForSigning("RSA keys have 2048, 3072 or 4096 bits"));
         }

@@ -259,8 +259,10 @@ pub(crate) fn private_key(
 /// The mechanism that a key of this algorithm signs with. Digests are
 /// computed here: not every token has the mechanisms that hash (SoftHSM
 /// lacks CKM_ECDSA_SHA256), and 64 KiB need not travel to an HSM.
-pub(crate) fn mechanism(algorithm: KeyAlgorithm) -> Mechanism<'static> {
-    match algorithm {
+pub(crate) fn mechanism(algorithm: KeyAlgorithm) -> Option<Mechanism<'static>> {
+    Some(match algorithm {
+        // `public_key` reads none.
+        KeyAlgorithm::Lms(_) => return None,
         KeyAlgorithm::P256 | KeyAlgorithm::P384 => Mechanism::Ecdsa,
         KeyAlgorithm::Ed25519 => Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Ed25519)),
         KeyAlgorithm::Rsa(_) => Mechanism::RsaPkcsPss(PkcsPssParams {
@@ -268,7 +270,7 @@ pub(crate) fn mechanism(algorithm: KeyAlgorithm) -> Mechanism<'static> {
             mgf: PkcsMgfType::MGF1_SHA256,
             s_len: 32.into(),
         }),
-    }
+    })
 }
 
 #[cfg(test)]

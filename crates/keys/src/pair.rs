@@ -39,7 +39,8 @@ impl Pair {
             KeyAlgorithm::Rsa(2048) => rsa(KeySize::Rsa2048),
             KeyAlgorithm::Rsa(3072) => rsa(KeySize::Rsa3072),
             KeyAlgorithm::Rsa(4096) => rsa(KeySize::Rsa4096),
-            KeyAlgorithm::Rsa(_) => Err(Unspecified),
+            // An LMS key is more than a pair: it counts its signatures.
+            KeyAlgorithm::Rsa(_) | KeyAlgorithm::Lms(_) => Err(Unspecified),
         }
     }
 

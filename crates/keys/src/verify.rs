@@ -1,4 +1,4 @@
-//! Signature verification on hosts: P-256, P-384, Ed25519 and RSA-PSS.
+//! Signature verification on hosts: P-256, P-384, Ed25519, RSA-PSS and LMS.
 //!
 //! Devices verify with `firmseal-core`; this is for everything that a host
 //! checks, above all what a signer is about to hand out.
@@ -8,6 +8,7 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey, RSA_PSS_2048_8192_SHA256,
     VerificationAlgorithm,
 };
+use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_manifest::tbs::MESSAGE_MAX;
 use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs};
 
@@ -39,9 +40,16 @@ pub fn verify(key: &PublicKey, tbs: &Tbs, signature: &Signature) -> Result<(), V
 /// A public key made ready to verify with, many times and from any thread.
 pub struct Verifier {
     algorithm: KeyAlgorithm,
-    key: ParsedPublicKey,
+    key: Ready,
     /// An Ed25519 key of small order, under which nothing verifies.
     small_order: bool,
+}
+
+/// The key, in the hands of who verifies with it.
+enum Ready {
+    Library(ParsedPublicKey),
+    /// What the library does not know, core does.
+    Core(PublicKey),
 }
 
 impl Verifier {
@@ -53,11 +61,14 @@ impl Verifier {
             KeyAlgorithm::P384 => &ECDSA_P384_SHA384_FIXED,
             KeyAlgorithm::Ed25519 => &ED25519,
             KeyAlgorithm::Rsa(_) => &RSA_PSS_2048_8192_SHA256,
+            KeyAlgorithm::Lms(_) => {
+                return Ok(Verifier { algorithm, key: Ready::Core(key.clone()), small_order: false });
+            }
         };
         let bits = key.bits();
         let small_order = algorithm == KeyAlgorithm::Ed25519 && is_small_order(&bits);
         let key = ParsedPublicKey::new(scheme, bits).map_err(|_| VerifyError::BadSignature)?;
-        Ok(Verifier { algorithm, key, small_order })
+        Ok(Verifier { algorithm, key: Ready::Library(key), small_order })
     }
 
     /// Checks one signature.
@@ -74,10 +85,19 @@ impl Verifier {
                 return Err(VerifyError::BadSignature);
             }
         }
+        let key = match &self.key {
+            Ready::Library(key) => key,
+            Ready::Core(key) => {
+                let (Tbs::Message(message), Some(key)) = (tbs, key.as_core()) else {
+                    return Err(VerifyError::BadSignature);
+                };
+                return RustCrypto.verify(&key, message, bytes).map_err(|_| VerifyError::BadSignature);
+            }
+        };
         match tbs {
-            Tbs::Message(message) => self.key.verify_sig(message, bytes),
-            Tbs::Sha256(value) => self.key.verify_digest_sig(&import(value, &digest::SHA256)?, bytes),
-            Tbs::Sha384(value) => self.key.verify_digest_sig(&import(value, &digest::SHA384)?, bytes),
+            Tbs::Message(message) => key.verify_sig(message, bytes),
+            Tbs::Sha256(value) => key.verify_digest_sig(&import(value, &digest::SHA256)?, bytes),
+            Tbs::Sha384(value) => key.verify_digest_sig(&import(value, &digest::SHA384)?, bytes),
         }
         .map_err(|_| VerifyError::BadSignature)
     }

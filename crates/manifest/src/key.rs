@@ -5,6 +5,7 @@ use std::fmt;
 
 use firmseal_core::KeyId;
 use firmseal_core::crypto::{Crypto, RustCrypto};
+use firmseal_core::lms;
 use pkcs1::RsaPublicKeyRef;
 use spki::der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef};
 use spki::der::pem::LineEnding;
@@ -39,6 +40,8 @@ pub enum KeyAlgorithm {
     /// RSA with a modulus of this many bits; RSASSA-PSS with SHA-256, MGF1
     /// with SHA-256 and a salt of 32 bytes (RFC 8017 §8.1).
     Rsa(u16),
+    /// LMS (RFC 8554) with one tree: a limited number of signatures.
+    Lms(lms::Parameters),
 }
 
 impl fmt::Display for KeyAlgorithm {
@@ -48,6 +51,10 @@ impl fmt::Display for KeyAlgorithm {
             KeyAlgorithm::P384 => f.write_str("p384"),
             KeyAlgorithm::Ed25519 => f.write_str("ed25519"),
             KeyAlgorithm::Rsa(bits) => write!(f, "rsa{bits}"),
+            KeyAlgorithm::Lms(set) => {
+                let hash = if set.hash() == 32 { "sha256" } else { "sha256-192" };
+                write!(f, "lms-{hash}-h{}-w{}", set.height(), set.width())
+            }
         }
     }
 }
@@ -77,12 +84,16 @@ enum Raw {
     Ec { x: Vec<u8>, y: Vec<u8> },
     Ed25519([u8; 32]),
     Rsa { n: Vec<u8>, e: Vec<u8> },
+    Lms(Vec<u8>),
 }
 
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const SECP256R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+/// Of RFC 9708; the bit string is the HSS key without any wrapping
+/// (RFC 9802 §3).
+const HSS_LMS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.3.17");
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
 impl PublicKey {
@@ -100,6 +111,7 @@ impl PublicKey {
                 other => unsupported(&format!("curve {other}")),
             },
             ED25519 => Self::from_ed25519(bits.try_into().map_err(|_| KeyError::Malformed)?),
+            HSS_LMS => Self::from_lms(bits),
             RSA_ENCRYPTION => {
                 let key = RsaPublicKeyRef::from_der(bits).map_err(|_| KeyError::Malformed)?;
                 Self::from_rsa(key.modulus.as_bytes(), key.public_exponent.as_bytes())
@@ -121,6 +133,15 @@ impl PublicKey {
     pub fn from_ed25519(x: [u8; 32]) -> Result<PublicKey, KeyError> {
         let algorithm = AlgorithmIdentifierRef { oid: ED25519, parameters: None };
         Self::build(KeyAlgorithm::Ed25519, algorithm, &x, Raw::Ed25519(x))
+    }
+
+    /// The LMS key of an HSS public key with one level.
+    pub fn from_lms(encoded: &[u8]) -> Result<PublicKey, KeyError> {
+        let key = lms::Key::decode(encoded)
+            .ok_or_else(|| KeyError::Unsupported("an HSS key that is not one tree of SHA-256".to_owned()))?;
+        let algorithm = AlgorithmIdentifierRef { oid: HSS_LMS, parameters: None };
+        let raw = Raw::Lms(encoded.to_vec());
+        Self::build(KeyAlgorithm::Lms(key.parameters()), algorithm, encoded, raw)
     }
 
     /// The EC key of an uncompressed SEC 1 point (04 || x || y).
@@ -196,7 +217,7 @@ impl PublicKey {
     }
 
     /// The content of the SPKI's bit string: the point, the raw Ed25519
-    /// key, or the DER RSAPublicKey.
+    /// or HSS key, or the DER RSAPublicKey.
     pub fn bits(&self) -> Vec<u8> {
         SubjectPublicKeyInfoRef::from_der(&self.spki)
             .ok()
@@ -219,6 +240,7 @@ impl PublicKey {
     pub fn as_core(&self) -> Option<firmseal_core::PublicKey<'_>> {
         match (&self.raw, self.algorithm) {
             (Raw::Ed25519(x), _) => Some(firmseal_core::PublicKey::Ed25519(x)),
+            (Raw::Lms(encoded), _) => lms::Key::decode(encoded).map(firmseal_core::PublicKey::Lms),
             (Raw::Ec { x, y }, KeyAlgorithm::P256) => Some(firmseal_core::PublicKey::P256 {
                 x: x.as_slice().try_into().ok()?,
                 y: y.as_slice().try_into().ok()?,
@@ -243,6 +265,9 @@ impl Raw {
             Raw::Rsa { n, e } => {
                 key.map(3).uint(1).uint(3).int(-1).bytes(n).int(-2).bytes(e);
             }
+            Raw::Lms(encoded) => {
+                key.map(2).uint(1).uint(5).int(-1).bytes(encoded);
+            }
         }
         key.finish()
     }
@@ -262,7 +287,12 @@ mod tests {
     fn host_and_device_compute_the_same_id() -> Result<(), KeyError> {
         let ed25519 = PublicKey::from_ed25519([7; 32])?;
         let p256 = PublicKey::from_point(KeyAlgorithm::P256, &[4; 65])?;
-        for key in [ed25519, p256] {
+        let lms = |tree: u8, chains: u8, hash: usize| {
+            PublicKey::from_lms(
+                &[&[0, 0, 0, 1, 0, 0, 0, tree, 0, 0, 0, chains], &vec![7; 16 + hash][..]].concat(),
+            )
+        };
+        for key in [ed25519, p256, lms(6, 4, 32)?, lms(14, 5, 24)?] {
             assert_eq!(key.as_core().map(|core| core.id(&RustCrypto)), Some(key.id()));
             assert_eq!(PublicKey::from_spki(key.spki())?, key);
         }

@@ -235,7 +235,7 @@ impl Block {
     /// A block with a key's algorithm and id, yet to be signed.
     pub fn unsigned(key: &TestKey) -> Block {
         let (mut protected, mut unprotected) = (Members::default(), Members::default());
-        protected.set(1, item::int(if key.is_ed25519() { -19 } else { -9 }));
+        protected.set(1, item::int(key.algorithm()));
         unprotected.set(4, item::bytes(key.public().id().0.as_bytes()));
         Block { tag: 18, protected, unprotected, payload: item::null(), signature: Vec::new() }
     }

@@ -1,7 +1,10 @@
 //! Keys from seeds.
 
 use ed25519_dalek::Signer as _;
+use firmseal_core::lms::Parameters;
 use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs};
+
+use crate::lms::Tree;
 
 /// A private key made from one byte.
 pub struct TestKey {
@@ -12,6 +15,7 @@ pub struct TestKey {
 enum Private {
     Ed25519(ed25519_dalek::SigningKey),
     P256(p256::ecdsa::SigningKey),
+    Lms(Tree),
 }
 
 impl TestKey {
@@ -30,9 +34,29 @@ impl TestKey {
         TestKey { private: Private::P256(private), public }
     }
 
-    /// Whether it is an Ed25519 key; P-256 otherwise.
-    pub fn is_ed25519(&self) -> bool {
-        matches!(self.private, Private::Ed25519(_))
+    /// The LMS key of a seed: SHA-256, height 5, width 4.
+    pub fn lms(seed: u8) -> TestKey {
+        TestKey::tree(5, 3, seed)
+    }
+
+    /// The same with SHA-256/192 and width 8: the shortest signatures.
+    pub fn lms_192(seed: u8) -> TestKey {
+        TestKey::tree(10, 8, seed)
+    }
+
+    fn tree(tree: u32, chains: u32, seed: u8) -> TestKey {
+        let tree = Tree::new(Parameters::from_codes(tree, chains).unwrap(), seed);
+        let public = PublicKey::from_lms(&tree.public()).unwrap();
+        TestKey { private: Private::Lms(tree), public }
+    }
+
+    /// The COSE identifier of its algorithm.
+    pub fn algorithm(&self) -> i64 {
+        match self.private {
+            Private::Ed25519(_) => -19,
+            Private::P256(_) => -9,
+            Private::Lms(_) => -46,
+        }
     }
 
     /// The public half.
@@ -40,8 +64,8 @@ impl TestKey {
         &self.public
     }
 
-    /// Signs a message; deterministic for both algorithms (RFC 8032,
-    /// RFC 6979).
+    /// Signs a message; deterministic for all algorithms (RFC 8032,
+    /// RFC 6979; LMS takes the leaf from the message).
     pub fn sign(&self, tbs: &Tbs) -> Signature {
         let Tbs::Message(message) = tbs else { panic!("test keys sign messages") };
         Signature(match &self.private {
@@ -50,6 +74,7 @@ impl TestKey {
                 let signature: p256::ecdsa::Signature = key.sign(message);
                 signature.to_bytes().to_vec()
             }
+            Private::Lms(tree) => tree.sign(u32::from(tbs.fingerprint().0[0]) % 32, message),
         })
     }
 }

@@ -10,6 +10,7 @@ pub mod engine;
 pub mod fuzz;
 pub mod item;
 pub mod keys;
+pub mod lms;
 pub mod story;
 pub mod vectors;
 pub mod world;

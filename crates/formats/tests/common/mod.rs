@@ -97,6 +97,7 @@ pub fn verifies(signature: &ExistingSignature, key: &PublicKey) -> bool {
         KeyAlgorithm::P384 => &ECDSA_P384_SHA384_FIXED,
         KeyAlgorithm::Ed25519 => &ED25519,
         KeyAlgorithm::Rsa(_) => &RSA_PSS_2048_8192_SHA256,
+        other => panic!("no image is signed with {other}"),
     };
     let Ok(parsed) = ParsedPublicKey::new(algorithm, key.bits()) else { return false };
     match (tbs, imported(tbs)) {

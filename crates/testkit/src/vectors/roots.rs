@@ -131,6 +131,27 @@ pub fn all() -> Vec<RootVector> {
         },
     );
 
+    case(Ok(()), "ok_signed_with_lms", "the custodian's key is an LMS tree", &|draft| {
+        draft.roles(|roles| roles[ROOT_ROLE] = role(0, 1, &[holder("ann", &[TestKey::lms(100)])]));
+        draft.keys = vec![TestKey::lms(100)];
+    });
+    for (name, about, at, value) in [
+        ("lms_key_of_two_levels", "an HSS key with two levels", 3, 2),
+        ("lms_key_of_an_unknown_tree", "an HSS key with the code of a SHAKE tree", 7, 15),
+        ("lms_key_of_two_hashes", "a tree of SHA-256 over chains of SHA-256/192", 11, 7),
+        ("lms_key_of_another_length", "the code of SHA-256/192 over a hash of 32 bytes", 7, 10),
+    ] {
+        case(Err(102), name, about, &|draft| {
+            let mut encoded = TestKey::lms(9).public().bits();
+            encoded[at] = value;
+            let mut key = Members::default();
+            key.set(1, item::uint(5));
+            key.set(-1, item::bytes(&encoded));
+            let holder = item::array(&[item::text("x"), item::array(&[key.encode()])]);
+            draft.role(RELEASE_ROLE, |role| role.set(3, item::array(&[holder])));
+        });
+    }
+
     case(Err(205), "threshold_zero", "a threshold of zero", &|draft| {
         draft.role(RELEASE_ROLE, |role| role.set(2, item::uint(0)));
     });

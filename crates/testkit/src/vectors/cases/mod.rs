@@ -12,6 +12,7 @@ mod form;
 mod members;
 mod revocations;
 mod signatures;
+mod strong;
 mod targets;
 
 use super::format::Vector;
@@ -22,6 +23,7 @@ pub fn all() -> Vec<Vector> {
     let mut cases = Cases(Vec::new());
     accepted::add(&mut cases);
     signatures::add(&mut cases);
+    strong::add(&mut cases);
     targets::add(&mut cases);
     commands::add(&mut cases);
     members::add(&mut cases);
