@@ -10,6 +10,7 @@ use crate::crypto::Crypto;
 use crate::digest::{DIGEST_LEN, Digest};
 use crate::key::PublicKey;
 use crate::limits::CWT_MAX;
+use crate::mldsa;
 use crate::refusal::Refusal;
 
 /// Longest protected header that is accepted, in bytes. `{1: alg}` takes
@@ -60,6 +61,12 @@ pub enum Algorithm {
     Ed25519 = -19,
     /// HSS-LMS (RFC 8778); here with one level.
     HssLms = -46,
+    /// ML-DSA-44 (RFC 9964).
+    MlDsa44 = -48,
+    /// ML-DSA-65.
+    MlDsa65 = -49,
+    /// ML-DSA-87.
+    MlDsa87 = -50,
 }
 
 impl Algorithm {
@@ -71,6 +78,9 @@ impl Algorithm {
             -9 => Some(Algorithm::Esp256),
             -19 => Some(Algorithm::Ed25519),
             -46 => Some(Algorithm::HssLms),
+            -48 => Some(Algorithm::MlDsa44),
+            -49 => Some(Algorithm::MlDsa65),
+            -50 => Some(Algorithm::MlDsa87),
             _ => None,
         }
     }
@@ -86,6 +96,15 @@ impl Algorithm {
             PublicKey::P256 { .. } => Algorithm::Esp256,
             PublicKey::Ed25519(_) => Algorithm::Ed25519,
             PublicKey::Lms(_) => Algorithm::HssLms,
+            PublicKey::MlDsa(key) => Algorithm::of_set(key.set()),
+        }
+    }
+
+    const fn of_set(set: mldsa::Set) -> Algorithm {
+        match set {
+            mldsa::Set::MlDsa44 => Algorithm::MlDsa44,
+            mldsa::Set::MlDsa65 => Algorithm::MlDsa65,
+            mldsa::Set::MlDsa87 => Algorithm::MlDsa87,
         }
     }
 
@@ -95,6 +114,7 @@ impl Algorithm {
             PublicKey::P256 { .. } => matches!(self, Algorithm::Es256 | Algorithm::Esp256),
             PublicKey::Ed25519(_) => matches!(self, Algorithm::EdDsa | Algorithm::Ed25519),
             PublicKey::Lms(_) => matches!(self, Algorithm::HssLms),
+            PublicKey::MlDsa(key) => self as i8 == Algorithm::of_set(key.set()) as i8,
         }
     }
 

@@ -33,7 +33,8 @@ pub trait Crypto {
 
     /// Checks `signature` over `message`: for P-256, ECDSA with SHA-256 and
     /// the signature as r || s (RFC 9053 §2.1); for Ed25519, RFC 8032; for
-    /// LMS, [`Key::verify`](crate::lms::Key::verify).
+    /// LMS, [`Key::verify`](crate::lms::Key::verify); for ML-DSA, FIPS 204
+    /// with an empty context.
     fn verify(&self, key: &PublicKey<'_>, message: &[u8], signature: &[u8]) -> Result<(), BadSignature>;
 
     /// SHA-256 of one slice.
@@ -93,6 +94,11 @@ mod rustcrypto {
                     key.verify_strict(message, &signature).map_err(|_| BadSignature)
                 }
                 PublicKey::Lms(key) => key.verify(message, signature, self),
+                #[cfg(feature = "ml-dsa")]
+                PublicKey::MlDsa(key) => key.verify(message, signature),
+                // Without it no such key is ever decoded.
+                #[cfg(not(feature = "ml-dsa"))]
+                PublicKey::MlDsa(_) => Err(BadSignature),
             }
         }
     }

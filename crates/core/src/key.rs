@@ -4,9 +4,11 @@
 //! deterministic encoding of the key's required members. It is computed
 //! here, never believed: whatever id a message carries is only a hint.
 
+use crate::cose::Algorithm;
 use crate::crypto::{Crypto, Hasher};
 use crate::digest::Digest;
 use crate::lms;
+use crate::mldsa;
 
 /// A public key that a device can verify with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +24,8 @@ pub enum PublicKey<'a> {
     Ed25519(&'a [u8; 32]),
     /// LMS (RFC 8554): hash-based, with a limited number of signatures.
     Lms(lms::Key<'a>),
+    /// ML-DSA (FIPS 204), with an empty context.
+    MlDsa(mldsa::Key<'a>),
 }
 
 /// A key id: the COSE key thumbprint (RFC 9679) with SHA-256.
@@ -39,7 +43,8 @@ impl PublicKey<'_> {
     ///
     /// The required members of an EC2 key are kty, crv, x and y as a byte
     /// string; of an OKP key, kty, crv and x; of an
-    /// HSS-LMS key, kty and pub (RFC 9679 §4). Their
+    /// HSS-LMS key, kty and pub (RFC 9679 §4); of an AKP key, kty, alg and
+    /// pub (RFC 9964 §3). Their
     /// deterministic encodings have a fixed shape, so they are written out.
     pub fn id(&self, crypto: &impl Crypto) -> KeyId {
         let mut hasher = crypto.sha256();
@@ -60,6 +65,16 @@ impl PublicKey<'_> {
             PublicKey::Lms(key) => {
                 let encoded = key.encoded();
                 hasher.update(&[0xa2, 0x01, 0x05, 0x20, 0x58, encoded.len() as u8]);
+                hasher.update(encoded);
+            }
+            // {1: 7, 3: alg, -1: pub}, of 1312 to 2592 bytes
+            PublicKey::MlDsa(key) => {
+                let (algorithm, encoded) = (Algorithm::of(self).protected(), key.encoded());
+                hasher.update(&[0xa3, 0x01, 0x07, 0x03]);
+                // The head of a protected header is `a1 01`; its value is
+                // the algorithm.
+                hasher.update(&algorithm[2..]);
+                hasher.update(&[0x20, 0x59, (encoded.len() >> 8) as u8, encoded.len() as u8]);
                 hasher.update(encoded);
             }
         }

@@ -32,6 +32,7 @@ pub mod machine;
 pub mod manifest;
 pub mod measure;
 pub mod merkle;
+pub mod mldsa;
 mod note;
 pub mod refusal;
 pub mod revocation;

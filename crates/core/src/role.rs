@@ -9,6 +9,7 @@ use crate::envelope::Sign1;
 use crate::key::{KeyId, PublicKey};
 use crate::limits::{HOLDERS_MAX, KEYS_MAX, Limit, PRODUCTS_MAX, SIGNATURES_MAX};
 use crate::lms;
+use crate::mldsa::{self, Set};
 use crate::refusal::Refusal;
 
 /// What a holder may do.
@@ -292,23 +293,33 @@ fn read_holder<'a>(reader: &mut Reader<'a>, mut show: impl FnMut(PublicKey<'a>))
 pub(crate) fn read_key<'a>(reader: &mut Reader<'a>) -> Result<PublicKey<'a>, Refusal> {
     let mut labels = reader.map()?;
     let mut kty = 0;
-    let (mut curve, mut encoded, mut x, mut y) = (None, None, None, None);
+    let (mut algorithm, mut curve, mut encoded, mut x, mut y) = (None, None, None, None, None);
     while let Some(label) = labels.next_int(reader)? {
         match (label, kty) {
             // Deterministic order brings it first, and what label -1 means
             // depends on it.
             (1, _) => kty = reader.int()?,
-            (-1, 5) => encoded = Some(reader.bytes()?),
+            (3, 7) => algorithm = Some(reader.int()?),
+            (-1, 5 | 7) => encoded = Some(reader.bytes()?),
             (-1, _) => curve = Some(reader.int()?),
             (-2, _) => x = Some(reader.array_of::<32>()?),
             (-3, _) => y = Some(reader.array_of::<32>()?),
             _ => return Err(Refusal::Unsupported("a member of a key")),
         }
     }
-    let key = match (kty, curve, encoded, x, y) {
-        (1, Some(6), None, Some(x), None) => Some(PublicKey::Ed25519(x)),
-        (2, Some(1), None, Some(x), Some(y)) => Some(PublicKey::P256 { x, y }),
-        (5, None, Some(encoded), None, None) => lms::Key::decode(encoded).map(PublicKey::Lms),
+    let key = match (kty, algorithm, curve, encoded, x, y) {
+        (1, None, Some(6), None, Some(x), None) => Some(PublicKey::Ed25519(x)),
+        (2, None, Some(1), None, Some(x), Some(y)) => Some(PublicKey::P256 { x, y }),
+        (5, None, None, Some(encoded), None, None) => lms::Key::decode(encoded).map(PublicKey::Lms),
+        (7, Some(algorithm), None, Some(encoded), None, None) => {
+            let set = match algorithm {
+                -48 => Some(Set::MlDsa44),
+                -49 => Some(Set::MlDsa65),
+                -50 => Some(Set::MlDsa87),
+                _ => None,
+            };
+            set.and_then(|set| mldsa::Key::decode(set, encoded)).map(PublicKey::MlDsa)
+        }
         _ => None,
     };
     key.ok_or(Refusal::Unsupported("a key type"))

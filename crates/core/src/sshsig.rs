@@ -87,7 +87,7 @@ impl<'a> Blob<'a> {
         let signature = match key {
             PublicKey::Ed25519(_) => self.signature,
             // Nor has SSH (`is_by` never matches one).
-            PublicKey::Lms(_) => return false,
+            PublicKey::Lms(_) | PublicKey::MlDsa(_) => return false,
             PublicKey::P256 { .. } => {
                 let Some(pair) = integers(self.signature) else { return false };
                 raw = pair;

@@ -59,7 +59,7 @@ impl<'a> Assertion<'a> {
         match key {
             PublicKey::Ed25519(_) => crypto.verify(key, message, self.signature).is_ok(),
             // No authenticator has such a key.
-            PublicKey::Lms(_) => false,
+            PublicKey::Lms(_) | PublicKey::MlDsa(_) => false,
             PublicKey::P256 { .. } => ecdsa::der(self.signature)
                 .is_some_and(|signature| crypto.verify(key, message, &signature).is_ok()),
         }

@@ -151,6 +151,11 @@ fn shape(algorithm: KeyAlgorithm) -> Result<(Mechanism<'static>, Vec<Attribute>)
             Mechanism::RsaPkcsKeyPairGen,
             vec![Attribute::ModulusBits(u64::from(bits).into()), Attribute::PublicExponent(vec![1, 0, 1])],
         ),
+        KeyAlgorithm::MlDsa(_) => {
+            return Err(Pkcs11Error::NotForSigning(
+                "ML-DSA keys in tokens are not supported; use a key file",
+            ));
+        }
         KeyAlgorithm::Lms(_) => {
             return Err(Pkcs11Error::NotForSigning(
                 "tokens make no LMS keys that share their count with a log",

@@ -262,7 +262,7 @@ pub(crate) fn private_key(
 pub(crate) fn mechanism(algorithm: KeyAlgorithm) -> Option<Mechanism<'static>> {
     Some(match algorithm {
         // `public_key` reads none.
-        KeyAlgorithm::Lms(_) => return None,
+        KeyAlgorithm::Lms(_) | KeyAlgorithm::MlDsa(_) => return None,
         KeyAlgorithm::P256 | KeyAlgorithm::P384 => Mechanism::Ecdsa,
         KeyAlgorithm::Ed25519 => Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Ed25519)),
         KeyAlgorithm::Rsa(_) => Mechanism::RsaPkcsPss(PkcsPssParams {

@@ -101,7 +101,7 @@ fn inputs(algorithm: KeyAlgorithm, message: &[u8]) -> Vec<Tbs> {
     match algorithm {
         KeyAlgorithm::P256 | KeyAlgorithm::Rsa(_) => inputs.push(sha256(message)),
         KeyAlgorithm::P384 => inputs.push(sha384(message)),
-        KeyAlgorithm::Ed25519 | KeyAlgorithm::Lms(_) => {}
+        KeyAlgorithm::Ed25519 | KeyAlgorithm::MlDsa(_) | KeyAlgorithm::Lms(_) => {}
     }
     inputs
 }

@@ -110,7 +110,7 @@ impl FileKey {
         let held = Held { algorithm, pair, verifier };
         let worker = match algorithm {
             KeyAlgorithm::P256 | KeyAlgorithm::Ed25519 => Worker::Here(Box::new(held)),
-            KeyAlgorithm::P384 | KeyAlgorithm::Rsa(_) | KeyAlgorithm::Lms(_) => {
+            KeyAlgorithm::P384 | KeyAlgorithm::Rsa(_) | KeyAlgorithm::MlDsa(_) | KeyAlgorithm::Lms(_) => {
                 let threads = thread::available_parallelism().map_or(1, |n| n.get().min(4));
                 // No deadline: this is arithmetic, and it ends.
                 let options = PoolOptions { threads, queue: 1024, deadline: None };

@@ -7,8 +7,11 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
-    Ed25519KeyPair, KeyPair as _, RSA_PSS_SHA256, RsaKeyPair,
+    Ed25519KeyPair, KeyPair as _, ML_DSA_44_SIGNING, ML_DSA_65_SIGNING, ML_DSA_87_SIGNING, PqdsaKeyPair,
+    PqdsaSigningAlgorithm, RSA_PSS_SHA256, RsaKeyPair,
 };
+use firmseal_core::mldsa::Set;
+use firmseal_manifest::key::ML_DSA;
 use firmseal_manifest::{KeyAlgorithm, KeyError, PublicKey, Signature, Tbs};
 use pkcs8::{ObjectIdentifier, PrivateKeyInfoRef, SecretDocument};
 
@@ -26,6 +29,7 @@ pub(crate) enum Pair {
     Ec(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
     Rsa(RsaKeyPair),
+    MlDsa(PqdsaKeyPair),
 }
 
 impl Pair {
@@ -36,6 +40,7 @@ impl Pair {
             KeyAlgorithm::P256 => EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map(Pair::Ec),
             KeyAlgorithm::P384 => EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).map(Pair::Ec),
             KeyAlgorithm::Ed25519 => Ed25519KeyPair::generate().map(Pair::Ed25519),
+            KeyAlgorithm::MlDsa(set) => PqdsaKeyPair::generate(scheme(set)).map(Pair::MlDsa),
             KeyAlgorithm::Rsa(2048) => rsa(KeySize::Rsa2048),
             KeyAlgorithm::Rsa(3072) => rsa(KeySize::Rsa3072),
             KeyAlgorithm::Rsa(4096) => rsa(KeySize::Rsa4096),
@@ -62,7 +67,12 @@ impl Pair {
                 .map(Pair::Ed25519)
                 .map_err(|_| KeyError::Malformed),
             RSA_ENCRYPTION => RsaKeyPair::from_pkcs8(der).map(Pair::Rsa).map_err(|_| KeyError::Malformed),
-            other => Err(KeyError::Unsupported(format!("algorithm {other}"))),
+            other => match ML_DSA.iter().find(|(_, oid)| *oid == other) {
+                Some((set, _)) => PqdsaKeyPair::from_pkcs8(scheme(*set), der)
+                    .map(Pair::MlDsa)
+                    .map_err(|_| KeyError::Malformed),
+                None => Err(KeyError::Unsupported(format!("algorithm {other}"))),
+            },
         }
     }
 
@@ -72,6 +82,7 @@ impl Pair {
         let document = match self {
             Pair::Ec(pair) => SecretDocument::try_from(pair.to_pkcs8v1()?.as_ref()),
             Pair::Ed25519(pair) => SecretDocument::try_from(pair.to_pkcs8v1()?.as_ref()),
+            Pair::MlDsa(pair) => SecretDocument::try_from(pair.to_pkcs8v1()?.as_ref()),
             Pair::Rsa(pair) => {
                 let der: Pkcs8V1Der<'_> = pair.as_der()?;
                 SecretDocument::try_from(der.as_ref())
@@ -86,6 +97,7 @@ impl Pair {
             Pair::Ec(pair) => pair.public_key().as_der(),
             Pair::Ed25519(pair) => pair.public_key().as_der(),
             Pair::Rsa(pair) => pair.public_key().as_der(),
+            Pair::MlDsa(pair) => pair.public_key().as_der(),
         };
         PublicKey::from_spki(spki.map_err(|_| KeyError::Malformed)?.as_ref())
     }
@@ -104,6 +116,13 @@ impl Pair {
             (Pair::Ec(pair), digest) => pair.sign_digest(&import(digest)?)?.as_ref().to_vec(),
             (Pair::Ed25519(pair), Tbs::Message(message)) => pair.try_sign(message)?.as_ref().to_vec(),
             (Pair::Ed25519(_), _) => return Err(Unspecified),
+            (Pair::MlDsa(pair), Tbs::Message(message)) => {
+                let mut bytes = vec![0; pair.algorithm().signature_len()];
+                let length = pair.sign(message, &mut bytes)?;
+                bytes.truncate(length);
+                bytes
+            }
+            (Pair::MlDsa(_), _) => return Err(Unspecified),
             (Pair::Rsa(pair), tbs) => {
                 let mut bytes = vec![0; pair.public_modulus_len()];
                 match tbs {
@@ -114,6 +133,14 @@ impl Pair {
             }
         };
         Ok(Signature(bytes))
+    }
+}
+
+fn scheme(set: Set) -> &'static PqdsaSigningAlgorithm {
+    match set {
+        Set::MlDsa44 => &ML_DSA_44_SIGNING,
+        Set::MlDsa65 => &ML_DSA_65_SIGNING,
+        Set::MlDsa87 => &ML_DSA_87_SIGNING,
     }
 }
 

@@ -1,14 +1,16 @@
-//! Signature verification on hosts: P-256, P-384, Ed25519, RSA-PSS and LMS.
+//! Signature verification on hosts: P-256, P-384, Ed25519, RSA-PSS, ML-DSA
+//! and LMS.
 //!
 //! Devices verify with `firmseal-core`; this is for everything that a host
 //! checks, above all what a signer is about to hand out.
 
 use aws_lc_rs::digest::{self, Digest};
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey, RSA_PSS_2048_8192_SHA256,
-    VerificationAlgorithm,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ML_DSA_44, ML_DSA_65, ML_DSA_87,
+    ParsedPublicKey, RSA_PSS_2048_8192_SHA256, VerificationAlgorithm,
 };
 use firmseal_core::crypto::{Crypto, RustCrypto};
+use firmseal_core::mldsa::Set;
 use firmseal_manifest::tbs::MESSAGE_MAX;
 use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs};
 
@@ -61,6 +63,9 @@ impl Verifier {
             KeyAlgorithm::P384 => &ECDSA_P384_SHA384_FIXED,
             KeyAlgorithm::Ed25519 => &ED25519,
             KeyAlgorithm::Rsa(_) => &RSA_PSS_2048_8192_SHA256,
+            KeyAlgorithm::MlDsa(Set::MlDsa44) => &ML_DSA_44,
+            KeyAlgorithm::MlDsa(Set::MlDsa65) => &ML_DSA_65,
+            KeyAlgorithm::MlDsa(Set::MlDsa87) => &ML_DSA_87,
             KeyAlgorithm::Lms(_) => {
                 return Ok(Verifier { algorithm, key: Ready::Core(key.clone()), small_order: false });
             }

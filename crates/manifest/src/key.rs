@@ -6,6 +6,7 @@ use std::fmt;
 use firmseal_core::KeyId;
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::lms;
+use firmseal_core::mldsa::{self, Set};
 use pkcs1::RsaPublicKeyRef;
 use spki::der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef};
 use spki::der::pem::LineEnding;
@@ -42,6 +43,8 @@ pub enum KeyAlgorithm {
     Rsa(u16),
     /// LMS (RFC 8554) with one tree: a limited number of signatures.
     Lms(lms::Parameters),
+    /// ML-DSA (FIPS 204), with an empty context.
+    MlDsa(Set),
 }
 
 impl fmt::Display for KeyAlgorithm {
@@ -51,6 +54,9 @@ impl fmt::Display for KeyAlgorithm {
             KeyAlgorithm::P384 => f.write_str("p384"),
             KeyAlgorithm::Ed25519 => f.write_str("ed25519"),
             KeyAlgorithm::Rsa(bits) => write!(f, "rsa{bits}"),
+            KeyAlgorithm::MlDsa(Set::MlDsa44) => f.write_str("ml-dsa-44"),
+            KeyAlgorithm::MlDsa(Set::MlDsa65) => f.write_str("ml-dsa-65"),
+            KeyAlgorithm::MlDsa(Set::MlDsa87) => f.write_str("ml-dsa-87"),
             KeyAlgorithm::Lms(set) => {
                 let hash = if set.hash() == 32 { "sha256" } else { "sha256-192" };
                 write!(f, "lms-{hash}-h{}-w{}", set.height(), set.width())
@@ -85,6 +91,7 @@ enum Raw {
     Ed25519([u8; 32]),
     Rsa { n: Vec<u8>, e: Vec<u8> },
     Lms(Vec<u8>),
+    MlDsa(Set, Vec<u8>),
 }
 
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
@@ -94,6 +101,13 @@ const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 /// Of RFC 9708; the bit string is the HSS key without any wrapping
 /// (RFC 9802 §3).
 const HSS_LMS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.3.17");
+/// Object identifiers of ML-DSA (RFC 9881); the bit string is the key without
+/// any wrapping.
+pub const ML_DSA: [(Set, ObjectIdentifier); 3] = [
+    (Set::MlDsa44, ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.17")),
+    (Set::MlDsa65, ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.18")),
+    (Set::MlDsa87, ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.19")),
+];
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
 impl PublicKey {
@@ -116,7 +130,10 @@ impl PublicKey {
                 let key = RsaPublicKeyRef::from_der(bits).map_err(|_| KeyError::Malformed)?;
                 Self::from_rsa(key.modulus.as_bytes(), key.public_exponent.as_bytes())
             }
-            other => unsupported(&format!("algorithm {other}")),
+            other => match ML_DSA.iter().find(|(_, oid)| *oid == other) {
+                Some((set, _)) => Self::from_ml_dsa(*set, bits),
+                None => unsupported(&format!("algorithm {other}")),
+            },
         }
     }
 
@@ -142,6 +159,14 @@ impl PublicKey {
         let algorithm = AlgorithmIdentifierRef { oid: HSS_LMS, parameters: None };
         let raw = Raw::Lms(encoded.to_vec());
         Self::build(KeyAlgorithm::Lms(key.parameters()), algorithm, encoded, raw)
+    }
+
+    /// The ML-DSA key of its encoding (FIPS 204 §7.2).
+    pub fn from_ml_dsa(set: Set, encoded: &[u8]) -> Result<PublicKey, KeyError> {
+        mldsa::Key::decode(set, encoded).ok_or(KeyError::Malformed)?;
+        let oid = ML_DSA.iter().find(|(own, _)| *own == set).map(|(_, oid)| *oid);
+        let algorithm = AlgorithmIdentifierRef { oid: oid.ok_or(KeyError::Malformed)?, parameters: None };
+        Self::build(KeyAlgorithm::MlDsa(set), algorithm, encoded, Raw::MlDsa(set, encoded.to_vec()))
     }
 
     /// The EC key of an uncompressed SEC 1 point (04 || x || y).
@@ -216,8 +241,8 @@ impl PublicKey {
             .map_err(|_| KeyError::Malformed)
     }
 
-    /// The content of the SPKI's bit string: the point, the raw Ed25519
-    /// or HSS key, or the DER RSAPublicKey.
+    /// The content of the SPKI's bit string: the point, the raw Ed25519,
+    /// HSS or ML-DSA key, or the DER RSAPublicKey.
     pub fn bits(&self) -> Vec<u8> {
         SubjectPublicKeyInfoRef::from_der(&self.spki)
             .ok()
@@ -240,6 +265,9 @@ impl PublicKey {
     pub fn as_core(&self) -> Option<firmseal_core::PublicKey<'_>> {
         match (&self.raw, self.algorithm) {
             (Raw::Ed25519(x), _) => Some(firmseal_core::PublicKey::Ed25519(x)),
+            (Raw::MlDsa(set, encoded), _) => {
+                mldsa::Key::decode(*set, encoded).map(firmseal_core::PublicKey::MlDsa)
+            }
             (Raw::Lms(encoded), _) => lms::Key::decode(encoded).map(firmseal_core::PublicKey::Lms),
             (Raw::Ec { x, y }, KeyAlgorithm::P256) => Some(firmseal_core::PublicKey::P256 {
                 x: x.as_slice().try_into().ok()?,
@@ -264,6 +292,14 @@ impl Raw {
             }
             Raw::Rsa { n, e } => {
                 key.map(3).uint(1).uint(3).int(-1).bytes(n).int(-2).bytes(e);
+            }
+            Raw::MlDsa(set, encoded) => {
+                let algorithm = match set {
+                    Set::MlDsa44 => -48,
+                    Set::MlDsa65 => -49,
+                    Set::MlDsa87 => -50,
+                };
+                key.map(3).uint(1).uint(7).uint(3).int(algorithm).int(-1).bytes(encoded);
             }
             Raw::Lms(encoded) => {
                 key.map(2).uint(1).uint(5).int(-1).bytes(encoded);
@@ -292,7 +328,9 @@ mod tests {
                 &[&[0, 0, 0, 1, 0, 0, 0, tree, 0, 0, 0, chains], &vec![7; 16 + hash][..]].concat(),
             )
         };
-        for key in [ed25519, p256, lms(6, 4, 32)?, lms(14, 5, 24)?] {
+        let ml_dsa = |set: Set| PublicKey::from_ml_dsa(set, &vec![7; set.key_len()]);
+        let [small, middle, large] = [Set::MlDsa44, Set::MlDsa65, Set::MlDsa87].map(ml_dsa);
+        for key in [ed25519, p256, lms(6, 4, 32)?, lms(14, 5, 24)?, small?, middle?, large?] {
             assert_eq!(key.as_core().map(|core| core.id(&RustCrypto)), Some(key.id()));
             assert_eq!(PublicKey::from_spki(key.spki())?, key);
         }

@@ -2,6 +2,7 @@
 
 use ed25519_dalek::Signer as _;
 use firmseal_core::lms::Parameters;
+use firmseal_core::mldsa::Set;
 use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs};
 
 use crate::lms::Tree;
@@ -16,6 +17,7 @@ enum Private {
     Ed25519(ed25519_dalek::SigningKey),
     P256(p256::ecdsa::SigningKey),
     Lms(Tree),
+    MlDsa(Set, Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>),
 }
 
 impl TestKey {
@@ -50,12 +52,31 @@ impl TestKey {
         TestKey { private: Private::Lms(tree), public }
     }
 
+    /// The ML-DSA key of a seed.
+    pub fn ml_dsa(set: Set, seed: u8) -> TestKey {
+        match set {
+            Set::MlDsa44 => TestKey::lattice::<ml_dsa::MlDsa44>(set, seed),
+            Set::MlDsa65 => TestKey::lattice::<ml_dsa::MlDsa65>(set, seed),
+            Set::MlDsa87 => TestKey::lattice::<ml_dsa::MlDsa87>(set, seed),
+        }
+    }
+
+    fn lattice<P: ml_dsa::MlDsaParams + Send + Sync + 'static>(set: Set, seed: u8) -> TestKey {
+        let key = ml_dsa::ExpandedSigningKey::<P>::from_seed(&[seed; 32].into());
+        let public = PublicKey::from_ml_dsa(set, &key.verifying_key().encode()).unwrap();
+        let sign = move |message: &[u8]| key.sign_deterministic(message, b"").unwrap().encode().to_vec();
+        TestKey { private: Private::MlDsa(set, Box::new(sign)), public }
+    }
+
     /// The COSE identifier of its algorithm.
     pub fn algorithm(&self) -> i64 {
         match self.private {
             Private::Ed25519(_) => -19,
             Private::P256(_) => -9,
             Private::Lms(_) => -46,
+            Private::MlDsa(Set::MlDsa44, _) => -48,
+            Private::MlDsa(Set::MlDsa65, _) => -49,
+            Private::MlDsa(Set::MlDsa87, _) => -50,
         }
     }
 
@@ -65,7 +86,8 @@ impl TestKey {
     }
 
     /// Signs a message; deterministic for all algorithms (RFC 8032,
-    /// RFC 6979; LMS takes the leaf from the message).
+    /// RFC 6979; ML-DSA without randomness; LMS takes the leaf from the
+    /// message).
     pub fn sign(&self, tbs: &Tbs) -> Signature {
         let Tbs::Message(message) = tbs else { panic!("test keys sign messages") };
         Signature(match &self.private {
@@ -74,6 +96,7 @@ impl TestKey {
                 let signature: p256::ecdsa::Signature = key.sign(message);
                 signature.to_bytes().to_vec()
             }
+            Private::MlDsa(_, sign) => sign(message),
             Private::Lms(tree) => tree.sign(u32::from(tbs.fingerprint().0[0]) % 32, message),
         })
     }

@@ -240,7 +240,7 @@ fn signature(hash: Hash, tlv: &Tlv) -> Result<(KeyAlgorithm, Signature), FormatE
         KeyAlgorithm::P384 => ecdsa(48, 103),
         KeyAlgorithm::Ed25519 => (tlv.value.len() == 64).then(|| tlv.value.clone()),
         // No TLV of MCUboot's names it.
-        KeyAlgorithm::Lms(_) => None,
+        KeyAlgorithm::Lms(_) | KeyAlgorithm::MlDsa(_) => None,
         KeyAlgorithm::Rsa(bits) => (tlv.value.len() == usize::from(bits) / 8).then(|| tlv.value.clone()),
     };
     match value {

@@ -228,7 +228,7 @@ impl Scheme {
             KeyAlgorithm::Ed25519 => (Hash::Sha256, tlv::SHA256, tlv::ED25519, 64),
             KeyAlgorithm::Rsa(2048) => (Hash::Sha256, tlv::SHA256, tlv::RSA2048, 256),
             KeyAlgorithm::Rsa(3072) => (Hash::Sha256, tlv::SHA256, tlv::RSA3072, 384),
-            KeyAlgorithm::Rsa(_) | KeyAlgorithm::Lms(_) => {
+            KeyAlgorithm::Rsa(_) | KeyAlgorithm::Lms(_) | KeyAlgorithm::MlDsa(_) => {
                 let use_instead = "P-256, P-384, Ed25519, RSA-2048 or RSA-3072";
                 return Err(FormatError::KeyAlgorithm { format: NAME, algorithm, use_instead });
             }
@@ -259,6 +259,7 @@ impl Scheme {
             KeyAlgorithm::P384 => 96,
             KeyAlgorithm::Rsa(bits) => usize::from(bits) / 8,
             KeyAlgorithm::Lms(set) => set.signature_len(),
+            KeyAlgorithm::MlDsa(set) => set.signature_len(),
         };
         if signature.0.len() != need {
             return Err(fail("it has another length"));

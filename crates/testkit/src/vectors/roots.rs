@@ -152,6 +152,26 @@ pub fn all() -> Vec<RootVector> {
         });
     }
 
+    case(Ok(()), "ok_signed_with_ml_dsa", "the custodian's key is of ML-DSA-87", &|draft| {
+        let key = || TestKey::ml_dsa(firmseal_core::mldsa::Set::MlDsa87, 100);
+        draft.roles(|roles| roles[ROOT_ROLE] = role(0, 1, &[holder("ann", &[key()])]));
+        draft.keys = vec![key()];
+    });
+    for (name, about, algorithm, length) in [
+        ("ml_dsa_key_too_short", "an ML-DSA-65 key without its last byte", -49, 1951),
+        ("ml_dsa_key_of_another_set", "an ML-DSA-65 key that says it is of ML-DSA-87", -50, 1952),
+        ("ml_dsa_key_of_another_algorithm", "an AKP key of an algorithm that is none of ML-DSA", -51, 1952),
+    ] {
+        case(Err(102), name, about, &|draft| {
+            let mut key = Members::default();
+            key.set(1, item::uint(7));
+            key.set(3, item::int(algorithm));
+            key.set(-1, item::bytes(&vec![7; length]));
+            let holder = item::array(&[item::text("x"), item::array(&[key.encode()])]);
+            draft.role(RELEASE_ROLE, |role| role.set(3, item::array(&[holder])));
+        });
+    }
+
     case(Err(205), "threshold_zero", "a threshold of zero", &|draft| {
         draft.role(RELEASE_ROLE, |role| role.set(2, item::uint(0)));
     });

@@ -1,4 +1,7 @@
-//! Stronger algorithms: LMS as COSE knows it (RFC 8778), HSS with one level.
+//! Stronger algorithms: LMS as COSE knows it (RFC 8778), HSS with one level,
+//! and ML-DSA (RFC 9964).
+
+use firmseal_core::mldsa::Set;
 
 use super::Cases;
 use crate::item;
@@ -73,6 +76,70 @@ pub(super) fn add(cases: &mut Cases) {
     cases.refused(201, "ed25519_key_as_lms", "an Ed25519 key under the identifier HSS-LMS", |scene| {
         let mut block = scene.block();
         block.protected.set(1, item::int(-46));
+        block.sign(scene.key(), b"", &scene.craft.digest());
+        scene.blocks(&[block.encode()]);
+    });
+    add_ml_dsa(cases);
+}
+
+/// Where the response and the hints of an ML-DSA-65 signature begin: the
+/// challenge has 48 bytes, each of 5 polynomials 640.
+const RESPONSE: usize = 48;
+const HINTS: usize = RESPONSE + 5 * 640;
+/// Bytes of marked coefficients; the ends of 6 rows follow.
+const MARKS: usize = 55;
+
+fn add_ml_dsa(cases: &mut Cases) {
+    for (name, set) in
+        [("ok_ml_dsa_44", Set::MlDsa44), ("ok_ml_dsa_65", Set::MlDsa65), ("ok_ml_dsa_87", Set::MlDsa87)]
+    {
+        cases.ok(name, "one ML-DSA signature", |scene| {
+            scene.holders(1, vec![("alice", vec![TestKey::ml_dsa(set, 1)])]);
+        });
+    }
+    let mut changed = |name: &str, about: &str, change: &dyn Fn(&mut Vec<u8>)| {
+        cases.refused(201, name, about, |scene| {
+            scene.holders(1, vec![("alice", vec![TestKey::ml_dsa(Set::MlDsa65, 1)])]);
+            let mut block = scene.block();
+            change(&mut block.signature);
+            scene.blocks(&[block.encode()]);
+        });
+    };
+    changed("ml_dsa_challenge_bit_flipped", "one bit of the challenge differs", &|signature| {
+        signature[7] ^= 1
+    });
+    changed("ml_dsa_response_bit_flipped", "one bit of the response differs", &|signature| {
+        signature[RESPONSE + 1000] ^= 1;
+    });
+    changed("ml_dsa_response_too_large", "a coefficient of the response at its bound", &|signature| {
+        // 2^19 - (2^19 - 196): the packed form of a coefficient of
+        // gamma1 - beta.
+        signature[RESPONSE..RESPONSE + 3].copy_from_slice(&[196, 0, 0]);
+    });
+    changed("ml_dsa_hints_descend", "two marks of the first row in descending order", &|signature| {
+        assert!(signature[HINTS + MARKS] >= 2, "another seed: the first row has too few marks");
+        signature.swap(HINTS, HINTS + 1);
+    });
+    changed("ml_dsa_hint_twice", "a coefficient is marked twice", &|signature| {
+        signature[HINTS + 1] = signature[HINTS];
+    });
+    changed("ml_dsa_hints_beyond_the_room", "the last row ends behind the marks", &|signature| {
+        *signature.last_mut().unwrap() = MARKS as u8 + 1;
+    });
+    changed("ml_dsa_hint_rows_descend", "a row ends before it begins", &|signature| {
+        signature[HINTS + MARKS + 3] = 0;
+    });
+    changed("ml_dsa_hint_behind_the_last_row", "a mark that belongs to no row", &|signature| {
+        signature[HINTS + MARKS - 1] = 200;
+    });
+    changed("ml_dsa_signature_truncated", "the last byte is missing", &|signature| {
+        signature.pop();
+    });
+    changed("ml_dsa_signature_extended", "a byte follows the hints", &|signature| signature.push(0));
+    cases.refused(201, "ml_dsa_under_another_set", "an ML-DSA-65 signature under ML-DSA-87", |scene| {
+        scene.holders(1, vec![("alice", vec![TestKey::ml_dsa(Set::MlDsa65, 1)])]);
+        let mut block = scene.block();
+        block.protected.set(1, item::int(-50));
         block.sign(scene.key(), b"", &scene.craft.digest());
         scene.blocks(&[block.encode()]);
     });
