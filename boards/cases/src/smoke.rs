@@ -4,7 +4,8 @@
 use core::hint::black_box;
 
 use firmseal_core::crypto::RustCrypto;
-use firmseal_core::{Crypto, Digest, Hasher, PublicKey};
+use firmseal_core::mldsa::{self, Set};
+use firmseal_core::{Crypto, Digest, Hasher, PublicKey, lms};
 
 use crate::probe::{Probe, Report};
 
@@ -31,11 +32,21 @@ mod ed25519 {
     use super::hex;
 }
 
+/// What the keys below have signed; `data` is written by the tests of
+/// firmseal-testkit, a key and its signature in each file.
+const MESSAGE: &[u8] = b"firmseal";
+const LMS: &[u8] = include_bytes!("../data/lms.bin");
+const ML_DSA: [(&str, &str, Set, &[u8]); 3] = [
+    ("crypto:ml_dsa_44", "crypto:ml_dsa_44_refused", Set::MlDsa44, include_bytes!("../data/ml_dsa_44.bin")),
+    ("crypto:ml_dsa_65", "crypto:ml_dsa_65_refused", Set::MlDsa65, include_bytes!("../data/ml_dsa_65.bin")),
+    ("crypto:ml_dsa_87", "crypto:ml_dsa_87_refused", Set::MlDsa87, include_bytes!("../data/ml_dsa_87.bin")),
+];
+
 /// SHA-256 of "abc" (FIPS 180-2, appendix B.1).
 const ABC: [u8; 32] = hex("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 
 /// Runs the cryptographic cases; code 0 where the answer is the right one,
-/// which for a bad signature is a refusal.
+/// which for a bad signature is a refusal. `strong` runs the rest.
 pub fn run(probe: &mut impl Probe, report: &mut impl Report) {
     let p256 = PublicKey::P256 { x: &p256::X, y: &p256::Y };
     let ed25519 = PublicKey::Ed25519(&ed25519::X);
@@ -53,6 +64,25 @@ pub fn run(probe: &mut impl Probe, report: &mut impl Report) {
         hasher.finish()
     });
     report.result("crypto:sha256_64k", 0, cost);
+}
+
+/// Runs the stronger algorithms.
+pub fn strong(probe: &mut impl Probe, report: &mut impl Report) {
+    // Of 60 bytes: SHA-256.
+    let (key, signature) = LMS.split_at(60);
+    let Some(key) = lms::Key::decode(key).map(PublicKey::Lms) else {
+        return report.line(format_args!("the LMS key is none"));
+    };
+    verify(probe, report, "crypto:lms_h5_w4", true, &key, MESSAGE, signature);
+    verify(probe, report, "crypto:lms_h5_w4_refused", false, &key, b"firmsea1", signature);
+    for (good, bad, set, bytes) in ML_DSA {
+        let (key, signature) = bytes.split_at(set.key_len());
+        let Some(key) = mldsa::Key::decode(set, key).map(PublicKey::MlDsa) else {
+            return report.line(format_args!("the ML-DSA key is none"));
+        };
+        verify(probe, report, good, true, &key, MESSAGE, signature);
+        verify(probe, report, bad, false, &key, b"firmsea1", signature);
+    }
 }
 
 fn verify(

@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         }
     };
     smoke::run(&mut Clock, &mut Stdout);
+    smoke::strong(&mut Clock, &mut Stdout);
     if !admission::run(&pack, &mut Clock, &mut Stdout) {
         eprintln!("error: {}: cut off", file.display());
         return ExitCode::FAILURE;

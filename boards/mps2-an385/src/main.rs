@@ -13,6 +13,7 @@ fn main() -> ! {
     static mut INPUT: [u8; input::ROOM] = [0; input::ROOM];
     let Some(mut machine) = Machine::take() else { exit(1) };
     smoke::run(&mut machine, &mut Console);
+    smoke::strong(&mut machine, &mut Console);
     match input::read(c"cases.bin", INPUT) {
         Ok(pack) if admission::run(pack, &mut machine, &mut Console) => {
             Console.line(format_args!("end"));

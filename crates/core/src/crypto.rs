@@ -77,22 +77,8 @@ mod rustcrypto {
 
         fn verify(&self, key: &PublicKey<'_>, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
             match key {
-                PublicKey::P256 { x, y } => {
-                    let mut sec1 = [4u8; 65];
-                    sec1[1..33].copy_from_slice(*x);
-                    sec1[33..].copy_from_slice(*y);
-                    let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(&sec1).map_err(|_| BadSignature)?;
-                    let signature =
-                        p256::ecdsa::Signature::from_slice(signature).map_err(|_| BadSignature)?;
-                    key.verify(message, &signature).map_err(|_| BadSignature)
-                }
-                PublicKey::Ed25519(x) => {
-                    let key = ed25519_dalek::VerifyingKey::from_bytes(x).map_err(|_| BadSignature)?;
-                    let signature = signature.try_into().map_err(|_| BadSignature)?;
-                    // Strict: refuses small-order keys and points, under
-                    // which one signature can be valid for many messages.
-                    key.verify_strict(message, &signature).map_err(|_| BadSignature)
-                }
+                PublicKey::P256 { x, y } => p256(x, y, message, signature),
+                PublicKey::Ed25519(x) => ed25519(x, message, signature),
                 PublicKey::Lms(key) => key.verify(message, signature, self),
                 #[cfg(feature = "ml-dsa")]
                 PublicKey::MlDsa(key) => key.verify(message, signature),
@@ -101,5 +87,25 @@ mod rustcrypto {
                 PublicKey::MlDsa(_) => Err(BadSignature),
             }
         }
+    }
+
+    // Apart, so that no algorithm pays for the stack of another.
+    #[inline(never)]
+    fn p256(x: &[u8; 32], y: &[u8; 32], message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
+        let mut sec1 = [4u8; 65];
+        sec1[1..33].copy_from_slice(x);
+        sec1[33..].copy_from_slice(y);
+        let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(&sec1).map_err(|_| BadSignature)?;
+        let signature = p256::ecdsa::Signature::from_slice(signature).map_err(|_| BadSignature)?;
+        key.verify(message, &signature).map_err(|_| BadSignature)
+    }
+
+    #[inline(never)]
+    fn ed25519(x: &[u8; 32], message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
+        let key = ed25519_dalek::VerifyingKey::from_bytes(x).map_err(|_| BadSignature)?;
+        let signature = signature.try_into().map_err(|_| BadSignature)?;
+        // Strict: refuses small-order keys and points, under which one
+        // signature can be valid for many messages.
+        key.verify_strict(message, &signature).map_err(|_| BadSignature)
     }
 }

@@ -150,6 +150,8 @@ impl<'a> Key<'a> {
 
     /// The root that the signature leads to (algorithms 4b and 6a); `None`
     /// for anything malformed.
+    // Apart: its stack is for those who use it.
+    #[inline(never)]
     fn root_of(&self, message: &[u8], signature: &[u8], crypto: &impl Crypto) -> Option<Digest> {
         let Parameters { hash: n, height, .. } = self.parameters;
         let (tree, chains) = self.parameters.codes();

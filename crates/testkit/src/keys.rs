@@ -13,11 +13,14 @@ pub struct TestKey {
     public: PublicKey,
 }
 
+/// A key of one of three types, behind what it does.
+type Sign = Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>;
+
 enum Private {
     Ed25519(ed25519_dalek::SigningKey),
     P256(p256::ecdsa::SigningKey),
     Lms(Tree),
-    MlDsa(Set, Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>),
+    MlDsa(Set, Sign),
 }
 
 impl TestKey {

@@ -20,7 +20,7 @@ const SCALE: i32 = {
     let mut scale = r * r % Q as u64;
     let mut halvings = 0;
     while halvings < 8 {
-        scale = if scale % 2 == 0 { scale / 2 } else { (scale + Q as u64) / 2 };
+        scale = if scale.is_multiple_of(2) { scale / 2 } else { (scale + Q as u64) / 2 };
         halvings += 1;
     }
     scale as i32

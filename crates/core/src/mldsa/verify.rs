@@ -10,6 +10,7 @@ use crate::crypto::BadSignature;
 /// Longest challenge, in bytes.
 const CHALLENGE_MAX: usize = 64;
 
+#[inline(never)]
 pub(super) fn verify(key: &Key<'_>, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
     let set = key.set;
     // One length for each set: nothing below can run out of bytes.
