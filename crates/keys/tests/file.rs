@@ -7,13 +7,19 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use firmseal_core::mldsa::Set;
 use firmseal_keys::conformance::{self, MemoryLog, covering};
 use firmseal_keys::pool::wait;
 use firmseal_keys::{FileKey, KeysError, Secret, Signer};
 use firmseal_manifest::{KeyAlgorithm, PublicKey, Tbs};
 
-const ALGORITHMS: [KeyAlgorithm; 4] =
-    [KeyAlgorithm::P256, KeyAlgorithm::P384, KeyAlgorithm::Ed25519, KeyAlgorithm::Rsa(3072)];
+const ALGORITHMS: [KeyAlgorithm; 5] = [
+    KeyAlgorithm::P256,
+    KeyAlgorithm::P384,
+    KeyAlgorithm::Ed25519,
+    KeyAlgorithm::Rsa(3072),
+    KeyAlgorithm::MlDsa(Set::MlDsa65),
+];
 
 fn passphrase() -> Secret {
     Secret::new(b"correct horse".to_vec())

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use firmseal_core::mldsa::Set;
 use firmseal_keys::{FileKey, KeyUri, SecretSource, Signer};
 use firmseal_manifest::{KeyAlgorithm, PublicKey};
 use serde::Serialize;
@@ -50,6 +51,12 @@ pub enum Algorithm {
     P384,
     /// RSA with 3072 bits, PSS; for images, not for releases
     Rsa3072,
+    /// ML-DSA-44 (FIPS 204); in files
+    MlDsa44,
+    /// ML-DSA-65; in files
+    MlDsa65,
+    /// ML-DSA-87; in files
+    MlDsa87,
 }
 
 impl From<Algorithm> for KeyAlgorithm {
@@ -59,6 +66,9 @@ impl From<Algorithm> for KeyAlgorithm {
             Algorithm::P256 => KeyAlgorithm::P256,
             Algorithm::P384 => KeyAlgorithm::P384,
             Algorithm::Rsa3072 => KeyAlgorithm::Rsa(3072),
+            Algorithm::MlDsa44 => KeyAlgorithm::MlDsa(Set::MlDsa44),
+            Algorithm::MlDsa65 => KeyAlgorithm::MlDsa(Set::MlDsa65),
+            Algorithm::MlDsa87 => KeyAlgorithm::MlDsa(Set::MlDsa87),
         }
     }
 }
