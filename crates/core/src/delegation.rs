@@ -317,6 +317,11 @@ impl<'a> Chain<'a> {
             if revoked(&issuer.id(crypto)) || revoked(&link.key.id(crypto)) {
                 return Err(Refusal::KeyRevoked);
             }
+            // A chain is as strong as its weakest link: one that a classical
+            // key began must not count as post-quantum, nor the reverse.
+            if role.both() && issuer.is_post_quantum() != link.key.is_post_quantum() {
+                return Err(Refusal::DelegationScope("the kind of key"));
+            }
             // One key, one role: a key of the root stays what it is there.
             if root.roles().any(|role| role.keys().any(|(_, key)| key == link.key)) {
                 return Err(Refusal::KeyReused);

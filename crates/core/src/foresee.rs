@@ -45,9 +45,9 @@ pub fn foresee(
             continue;
         }
         let speaks = keys().filter(|(_, key)| key.id(crypto) == *signer);
-        speaks.for_each(|(holder, _)| tally.count(holder));
+        speaks.for_each(|(holder, key)| tally.count_key(holder, &key));
     }
-    let (have, need) = (tally.holders(), role.threshold());
+    let (have, need) = (tally.holders_of(&role), role.threshold());
     if have < need {
         return Err(match have {
             _ if taken_away => Refusal::KeyRevoked,

@@ -39,6 +39,11 @@ impl core::fmt::Display for KeyId {
 }
 
 impl PublicKey<'_> {
+    /// Whether it is meant to withstand quantum computers.
+    pub const fn is_post_quantum(&self) -> bool {
+        matches!(self, PublicKey::Lms(_) | PublicKey::MlDsa(_))
+    }
+
     /// Computes the key's id.
     ///
     /// The required members of an EC2 key are kty, crv, x and y as a byte

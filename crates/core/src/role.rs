@@ -55,12 +55,14 @@ pub struct RoleEntry<'a> {
     holders: Reader<'a>,
     holder_count: usize,
     products: Option<(Reader<'a>, usize)>,
+    both: bool,
 }
 
 impl<'a> RoleEntry<'a> {
     pub(crate) fn decode(reader: &mut Reader<'a>) -> Result<RoleEntry<'a>, Refusal> {
         let mut keys = reader.map()?;
         let (mut role, mut threshold, mut holders, mut products) = (None, 0, None, None);
+        let mut both = false;
         while let Some(label) = keys.next_int(reader)? {
             match label {
                 1 => role = Role::from_label(reader.uint()?),
@@ -79,6 +81,12 @@ impl<'a> RoleEntry<'a> {
                         reader.text()?;
                     }
                 }
+                5 => {
+                    both = reader.bool()?;
+                    if !both {
+                        return Err(Refusal::Malformed("a role that says that it demands nothing more"));
+                    }
+                }
                 _ => return Err(Refusal::Unsupported("a member of a role")),
             }
         }
@@ -87,7 +95,29 @@ impl<'a> RoleEntry<'a> {
         if threshold == 0 || threshold > holder_count {
             return Err(Refusal::BadThreshold);
         }
-        Ok(RoleEntry { role, threshold, holders, holder_count, products })
+        let entry = RoleEntry { role, threshold, holders, holder_count, products, both };
+        if both {
+            entry.check_kinds()?;
+        }
+        Ok(entry)
+    }
+
+    /// Where both kinds of keys are demanded, every holder has both: one
+    /// that has not could never be counted, and the threshold would say more
+    /// than can be.
+    fn check_kinds(&self) -> Result<(), Refusal> {
+        // Notes are signed with Ed25519 alone, and people with what they
+        // have.
+        if matches!(self.role, Role::Approver | Role::Log | Role::Witness) {
+            return Err(Refusal::Malformed("a role that cannot demand both kinds of keys"));
+        }
+        let has = |holder: usize, kind: bool| {
+            self.keys().any(|(own, key)| own == holder && key.is_post_quantum() == kind)
+        };
+        match (0..self.holder_count).all(|holder| has(holder, false) && has(holder, true)) {
+            true => Ok(()),
+            false => Err(Refusal::Malformed("a holder without keys of both kinds that are demanded")),
+        }
     }
 
     /// Thresholds count holders, so a name that stands twice would count
@@ -119,6 +149,12 @@ impl<'a> RoleEntry<'a> {
     /// Distinct holders that must sign.
     pub fn threshold(&self) -> usize {
         self.threshold
+    }
+
+    /// Whether a holder counts only who has signed with a classical key and
+    /// with a post-quantum one.
+    pub fn both(&self) -> bool {
+        self.both
     }
 
     /// The holders' names, in order.
@@ -161,6 +197,11 @@ impl<'a> RoleEntry<'a> {
         })
     }
 
+    /// Signatures that are needed.
+    fn needed(&self) -> usize {
+        self.threshold * (1 + usize::from(self.both))
+    }
+
     /// Counts distinct holders with a valid signature over `digest`, each
     /// made with one of `keys`: the role's own, or those it delegated to.
     ///
@@ -197,7 +238,7 @@ impl<'a> RoleEntry<'a> {
                 // be one of ours, and there are no more of them than are
                 // needed: otherwise a carrier could make a device verify for
                 // minutes.
-                None if nameless == self.threshold => {
+                None if nameless == self.needed() => {
                     return Err(Refusal::Unsupported("more signatures without a key id than are needed"));
                 }
                 None => {
@@ -212,10 +253,10 @@ impl<'a> RoleEntry<'a> {
                 continue;
             }
             // A key that several holders delegated to speaks for each.
-            keys().filter(|(_, own)| *own == key).for_each(|(holder, _)| tally.count(holder));
+            keys().filter(|(_, own)| *own == key).for_each(|(holder, _)| tally.count_key(holder, &key));
             tally.signed.add(id);
         }
-        let have = tally.holders();
+        let have = tally.holders_of(self);
         if have >= self.threshold {
             return Ok(tally.signed);
         }
@@ -252,13 +293,15 @@ impl SignedBy {
 
 /// Holders that have agreed so far.
 pub(crate) struct Tally {
-    agreed: u32,
+    /// Holders that agreed with a classical key, and with a post-quantum
+    /// one.
+    agreed: [u32; 2],
     signed: SignedBy,
 }
 
 impl Default for Tally {
     fn default() -> Tally {
-        Tally { agreed: 0, signed: SignedBy { ids: [KeyId(Digest([0; 32])); SIGNATURES_MAX], count: 0 } }
+        Tally { agreed: [0; 2], signed: SignedBy { ids: [KeyId(Digest([0; 32])); SIGNATURES_MAX], count: 0 } }
     }
 }
 
@@ -266,11 +309,24 @@ impl Tally {
     /// Counts a holder; however often it agrees, it counts once.
     pub(crate) fn count(&mut self, holder: usize) {
         // At most HOLDERS_MAX, the bits of this integer.
-        self.agreed |= 1 << holder;
+        self.agreed[0] |= 1 << holder;
+    }
+
+    /// Counts a holder for the kind of key that it signed with.
+    pub(crate) fn count_key(&mut self, holder: usize, key: &PublicKey<'_>) {
+        self.agreed[usize::from(key.is_post_quantum())] |= 1 << holder;
     }
 
     pub(crate) fn holders(&self) -> usize {
-        self.agreed.count_ones() as usize
+        (self.agreed[0] | self.agreed[1]).count_ones() as usize
+    }
+
+    /// Holders that agreed as this role demands.
+    pub(crate) fn holders_of(&self, role: &RoleEntry<'_>) -> usize {
+        match role.both {
+            true => (self.agreed[0] & self.agreed[1]).count_ones() as usize,
+            false => self.holders(),
+        }
     }
 }
 

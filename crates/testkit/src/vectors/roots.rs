@@ -172,6 +172,53 @@ pub fn all() -> Vec<RootVector> {
         });
     }
 
+    let pair = |seed| [TestKey::ed25519(seed), TestKey::lms(seed)];
+    let both = |label, holders: &[Item]| {
+        let mut own = Members::parse(&role(label, 1, holders));
+        own.set(5, item::boolean(true));
+        own.encode()
+    };
+    case(
+        Ok(()),
+        "ok_both_kinds",
+        "the custodian signed with Ed25519 and with LMS, as is demanded",
+        &|draft| {
+            draft.roles(|roles| roles[ROOT_ROLE] = both(0, &[holder("ann", &pair(100))]));
+            draft.keys = pair(100).into();
+        },
+    );
+    case(Err(203), "both_kinds_classical_alone", "LMS is demanded beside Ed25519, and missing", &|draft| {
+        draft.roles(|roles| roles[ROOT_ROLE] = both(0, &[holder("ann", &pair(100))]));
+    });
+    case(
+        Err(203),
+        "both_kinds_post_quantum_alone",
+        "Ed25519 is demanded beside LMS, and missing",
+        &|draft| {
+            draft.roles(|roles| roles[ROOT_ROLE] = both(0, &[holder("ann", &pair(100))]));
+            draft.keys = vec![TestKey::lms(100)];
+        },
+    );
+    case(
+        Err(203),
+        "both_kinds_of_two_holders",
+        "one holder signed with each kind, none with both",
+        &|draft| {
+            let holders = [holder("ann", &pair(100)), holder("ben", &pair(101))];
+            draft.roles(|roles| roles[ROOT_ROLE] = both(0, &holders));
+            draft.keys = vec![TestKey::ed25519(100), TestKey::lms(101)];
+        },
+    );
+    case(Err(100), "both_kinds_without_a_second_key", "a holder that has keys of one kind only", &|draft| {
+        draft.roles(|roles| roles.push(both(5, &[holder("x", &[TestKey::ed25519(55)])])));
+    });
+    case(Err(100), "both_kinds_of_a_witness", "both kinds are demanded of a witness", &|draft| {
+        draft.roles(|roles| roles.push(both(4, &[holder("x", &pair(55))])));
+    });
+    case(Err(100), "both_kinds_false", "a role says that it does not demand both kinds", &|draft| {
+        draft.role(RELEASE_ROLE, |role| role.set(5, item::boolean(false)));
+    });
+
     case(Err(205), "threshold_zero", "a threshold of zero", &|draft| {
         draft.role(RELEASE_ROLE, |role| role.set(2, item::uint(0)));
     });
@@ -250,7 +297,7 @@ pub fn all() -> Vec<RootVector> {
         draft.role(RELEASE_ROLE, |role| role.set(1, item::uint(7)));
     });
     case(Err(102), "role_unknown_member", "a member of a role that is not defined", &|draft| {
-        draft.role(RELEASE_ROLE, |role| role.set(5, item::uint(7)));
+        draft.role(RELEASE_ROLE, |role| role.set(6, item::uint(7)));
     });
     case(Err(102), "unknown_member", "a member that is not defined", &|draft| {
         draft.body.set(20, item::uint(7));
