@@ -33,6 +33,8 @@ CDDL = "0.10.7"
 
 FORM = range(100, 200)
 DIGEST = 200
+# COSE algorithms (IANA): HSS-LMS, and ML-DSA-44, -65 and -87.
+LMS, ML_DSA = -46, (-48, -49, -50)
 SIGNATURES = range(201, 204)
 DELEGATION_MISSING = 702
 TRUST = range(204, 300)
@@ -113,11 +115,23 @@ def beyond_release_keys(vector, code):
     return delegated or told or code == DELEGATION_MISSING or "stranded" in vector
 
 
+def algorithms(vector):
+    """The algorithms that the signatures of an envelope name."""
+    try:
+        wrapper = cbor2.loads(cbor2.loads(bytes.fromhex(vector["envelope"])).value[2])
+        return {cbor2.loads(cbor2.loads(block).value[0])[1] for block in wrapper[1:]}
+    except Exception:  # cbor2 raises whatever the first odd byte leads to
+        return set()
+
+
 def complaint(vector):
     """What the peers hold against the expected verdict; "" for nothing, None where they cannot judge."""
     expect = vector["expect"]
     code = 0 if expect == "ok" else int(expect.removeprefix("refused "))
     if code in FORM or code in TRUST or beyond_release_keys(vector, code):
+        return None
+    # pycose has neither; the tests of core and keys have peers of their own.
+    if algorithms(vector) & {LMS, *ML_DSA}:
         return None
     verdict = judge(vector)
     if verdict is None:
@@ -216,7 +230,7 @@ def main():
     if passed + failed == 0:
         print("there are no vectors in spec/vectors")
         failed = 1
-    print(f"{beyond} vectors are refused for their form or their root, which the peers do not judge")
+    print(f"{beyond} vectors are about what the peers do not judge: form, roots, LMS, ML-DSA")
     print(f"{passed} passed, {failed} failed")
     sys.exit(failed > 0)
 

@@ -2,7 +2,7 @@
 //!
 //! A signature cannot be taken back. Whoever is about to use keys asks here
 //! whether devices would take what comes of it: the same functions as in
-//! [`crate::admit`], the same numbers, and nothing but what concerns the
+//! [`crate::admit()`], the same numbers, and nothing but what concerns the
 //! keys and their delegation.
 
 use crate::crypto::Crypto;

@@ -126,7 +126,7 @@ impl<'a> Statement<'a> {
 
 /// Names the approvers of a product that have signed a Statement, given as an
 /// envelope carries it: `[statement, [+ signature]]`. Whether what they
-/// agreed to is what a release became, only [`crate::admit`] tells.
+/// agreed to is what a release became, only [`crate::admit()`] tells.
 ///
 /// A signature by nobody of the role names nobody; one that is by somebody
 /// and does not verify refuses the whole.

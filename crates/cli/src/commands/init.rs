@@ -269,6 +269,9 @@ impl Init {
         let signing = Signing {
             root: layout::ROOT.into(),
             secret: match &self.secret {
+                // What stands in the settings is relative to them; what was
+                // named here is relative to whoever named it.
+                Some(SecretSource::File(path)) => SecretSource::File(std::path::absolute(path)?).to_string(),
                 Some(source) => source.to_string(),
                 None => SecretSource::File(layout::PASSPHRASE.into()).to_string(),
             },
@@ -299,6 +302,10 @@ impl Init {
         secret: &SecretSource,
     ) -> Result<(Arc<dyn DynSigner>, KeyUri)> {
         match uri {
+            Some(KeyUri::File(path)) => {
+                let uri = KeyUri::File(std::path::absolute(path)?);
+                Ok((crate::keys::open(&uri, secret)?, uri))
+            }
             Some(uri) => Ok((crate::keys::open(uri, secret)?, uri.clone())),
             None => {
                 let relative = PathBuf::from(layout::KEYS).join(format!("{name}.pem"));

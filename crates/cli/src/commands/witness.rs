@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
+use firmseal_manifest::PublicKey;
 use firmseal_server::logging::{self, LogFormat};
 use firmseal_witness::{Witness, WitnessError, service};
 use serde_json::json;
@@ -129,22 +130,24 @@ impl Show {
     fn run(self, output: &Output) -> Result {
         let witness = Witness::open(&self.directory)?;
         let key = witness.verifier().to_string();
+        // As a root document takes it.
+        let public = PublicKey::from_ed25519(*witness.verifier().public())?;
+        let (id, pem) = (public.id().to_string(), public.to_pem()?);
         let watched = witness.watched();
         let logs: Vec<_> = watched
             .iter()
             .map(|log| json!({ "origin": log.origin, "size": log.size, "root": log.root }))
             .collect();
-        output.value(&json!({ "key": key, "logs": logs }), || {
-            watched
-                .iter()
-                .fold(Record::new().row("key", &key), |record, log| {
+        output.value(&json!({ "key": key, "id": id, "pem": pem, "logs": logs }), || {
+            let record =
+                watched.iter().fold(Record::new().row("key", &key).row("key id", &id), |record, log| {
                     let seen = match log.size {
                         Some(size) => format!("{} ({size} entries)", log.origin),
                         None => format!("{} (not seen yet)", log.origin),
                     };
                     record.row("log", seen)
-                })
-                .print()
+                });
+            format!("{}{pem}", record.print())
         })
     }
 }
