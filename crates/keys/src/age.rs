@@ -114,7 +114,7 @@ pub fn encrypt(to: &Recipient, content: &[u8]) -> Result<Vec<u8>, AgeError> {
     let share: [u8; 32] =
         ephemeral.compute_public_key()?.as_ref().try_into().map_err(|_| AgeError::Failed)?;
     let wrap = wrap_key(&ephemeral, &to.0, &share, &to.0)?;
-    let mut body = Zeroizing::new(file_key.to_vec());
+    let mut body = Zeroizing::new(roomy(&*file_key));
     seal(&wrap, [0; 12], &mut body)?;
     let mut header = format!(
         "{VERSION}\n-> {STANZA} {}\n{}\n---",
@@ -125,7 +125,7 @@ pub fn encrypt(to: &Recipient, content: &[u8]) -> Result<Vec<u8>, AgeError> {
     header.push_str(&format!(" {}\n", Base64Unpadded::encode_string(mac.as_ref())));
     let mut out = header.into_bytes();
     out.extend(nonce);
-    let mut payload = content.to_vec();
+    let mut payload = roomy(content);
     seal(&*payload_key(&*file_key, &nonce)?, last_chunk(), &mut payload)?;
     out.extend(payload);
     Ok(out)
@@ -222,6 +222,14 @@ fn derive(secret: &[u8], salt: &[u8], info: &[u8]) -> Result<Zeroizing<[u8; 32]>
 /// The nonce of the first chunk, which is the last: counter 0, flag 1.
 fn last_chunk() -> [u8; 12] {
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]
+}
+
+/// A copy with room for the tag: a vector that grows leaves its first bytes
+/// behind, and here those would be a secret.
+fn roomy(bytes: &[u8]) -> Vec<u8> {
+    let mut copy = Vec::with_capacity(bytes.len() + CHACHA20_POLY1305.tag_len());
+    copy.extend_from_slice(bytes);
+    copy
 }
 
 fn seal(key: &[u8; 32], nonce: [u8; 12], bytes: &mut Vec<u8>) -> Result<(), AgeError> {
