@@ -182,6 +182,11 @@ impl Pipeline {
     /// Signs a request that enough people have agreed to; `None` where they
     /// have not yet. May be repeated, and is after a crash.
     pub async fn finish(&self, id: RequestId, now: Time) -> Result<Option<Signed>, PipelineError> {
+        let product = self.waiting(id, now).await?.product;
+        let turn = self.turn(&product);
+        let _turn = turn.lock().await;
+        // Looked at once it is our turn: while another release of the product
+        // was signed, people may have changed their minds.
         let request = self.waiting(id, now).await?;
         let (statement, missing) = self.agreed(&request).await?;
         if missing > 0 {
@@ -198,11 +203,11 @@ impl Pipeline {
             Begin::InFlight { .. } => return Ok(None),
             Begin::Conflict { request } => return Err(PipelineError::KeyReused(request)),
         };
-        let turn = self.turn(&request.product);
-        let _turn = turn.lock().await;
         match self.complete(&request, &claim, vec![statement], now).await {
             Ok(release) => {
-                self.store().close_signing_request(id, RequestState::Signed).await?;
+                // The release is there, whatever becomes of this: the next
+                // round finds it and closes the request.
+                let _ = self.store().close_signing_request(id, RequestState::Signed).await;
                 Ok(Some(Signed { release, stored: false }))
             }
             Err(error) => {
