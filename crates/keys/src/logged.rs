@@ -8,8 +8,15 @@ use firmseal_manifest::Intent;
 
 /// Why an intent could not be logged. No key was used.
 #[derive(Debug, thiserror::Error)]
-#[error("the intent could not be logged, so nothing was signed: {0}")]
-pub struct LogError(pub String);
+pub enum LogError {
+    /// The log could not write.
+    #[error("the intent could not be logged, so nothing was signed: {0}")]
+    Storage(String),
+    /// Too few witnesses stand behind the log, or they know another one.
+    /// The words name witnesses and nothing of this machine.
+    #[error("the intent was not witnessed, so nothing was signed: {0}")]
+    Unwitnessed(String),
+}
 
 /// An append-only log of intents.
 ///

@@ -21,7 +21,8 @@ fn a_server_signs_through_objects_alone() {
     let intent = intent(Purpose::Artifact, tbs.fingerprint(), signer.public_key());
     let leaf = intent.encode();
     let signature = wait(async {
-        let logged = Logged::append(&*log, intent).await.map_err(|error| SignError::Refused(error.0))?;
+        let logged =
+            Logged::append(&*log, intent).await.map_err(|error| SignError::Refused(error.to_string()))?;
         assert_eq!(logged.index(), 0);
         signer.sign(logged, tbs.clone()).await
     });

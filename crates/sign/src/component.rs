@@ -161,7 +161,7 @@ impl Pipeline {
             keys: vec![signer.public_key().id()],
             delegation: None,
             statements: Vec::new(),
-            requester: order.requester.credential,
+            requester: order.requester.id(),
             policy: gate::policy(),
             context: vec![header],
         };

@@ -10,7 +10,7 @@ use firmseal_store::StoreError;
 
 use crate::gate::GateRefusal;
 use crate::proofs::ProofError;
-use crate::waiting::ApprovalError;
+use crate::waiting::{ApprovalError, WAITING_MAX};
 
 /// Why an order did not become a release, and who can do something about it.
 #[derive(Debug, thiserror::Error)]
@@ -70,9 +70,29 @@ pub enum PipelineError {
     /// An approval that is not taken, or a request that waits no more.
     #[error(transparent)]
     Approval(#[from] ApprovalError),
-    /// Another release came first.
-    #[error("{0} came first: devices would refuse this release; order it again")]
+    /// Another release, or other keys, came in between.
+    #[error("the signing request is superseded: {0}; order it again")]
     Superseded(String),
+    /// More requests of a product wait than people can read.
+    #[error("{WAITING_MAX} signing requests of product `{0}` wait; decide on some of them first")]
+    TooManyWait(String),
+    /// Fewer witnesses than devices count.
+    #[error(
+        "{have} of {need} witnesses of the root document's role have cosigned, so nothing was signed; the \
+         quorum in signing.toml is not below that role's threshold, and its witnesses are the role's"
+    )]
+    TooFewWitnesses {
+        /// How many have.
+        have: usize,
+        /// How many must.
+        need: usize,
+    },
+    /// Consent is demanded that nothing here can gather.
+    #[error(
+        "the root document demands the owner's consent for releases of product `{0}`, which cannot be \
+         gathered here yet; nothing was signed"
+    )]
+    OwnerDemanded(String),
     /// The root document in force cannot be read back.
     #[error("the root document in force: {0}")]
     Root(String),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use firmseal_fleet::Product;
 use firmseal_fleet::product::Environment;
 use firmseal_keys::{DynSigner, Signer};
-use firmseal_manifest::DelegationChain;
+use firmseal_manifest::{DelegationChain, Digest};
 
 use crate::gate::GateRefusal;
 
@@ -24,6 +24,13 @@ impl Keys {
     /// Every key, of either kind.
     pub fn signers(&self) -> impl Iterator<Item = &Arc<dyn DynSigner>> {
         self.release.iter().chain(&self.artifact)
+    }
+
+    /// Ids of the keys that sign the manifest, sorted.
+    pub(crate) fn ids(&self) -> Vec<Digest> {
+        let mut ids: Vec<_> = self.release.iter().map(|signer| signer.public_key().id().0).collect();
+        ids.sort();
+        ids
     }
 
     /// Keys that everybody knows never sign for production.

@@ -9,6 +9,7 @@
 mod component;
 pub(crate) mod delegated;
 pub mod device;
+mod draft;
 pub mod error;
 pub mod gate;
 pub mod keys;
@@ -29,7 +30,7 @@ pub use gate::GateRefusal;
 pub use keys::Keys;
 pub use order::{Order, OrderedComponent, Requester};
 pub use pipeline::{Ordered, Pipeline, Signed};
-pub use proofs::{ProofError, Proofs, Proving, Standing};
+pub use proofs::{ProofError, Proofs, Proving};
 pub use request_key::RequestKey;
 pub use trust::{Chain, TrustError};
 pub use verify::verify_release;

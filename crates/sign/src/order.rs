@@ -1,6 +1,7 @@
 //! Orders: what a release should become.
 
 use firmseal_core::crypto::{Crypto, RustCrypto};
+use firmseal_core::evidence::holder_id;
 use firmseal_formats::Parameters;
 use firmseal_manifest::cbor::Writer;
 use firmseal_manifest::{ArtifactId, ChannelName, Digest, ProductId};
@@ -13,9 +14,14 @@ use crate::gate::Said;
 pub struct Requester {
     /// The name on record.
     pub name: String,
-    /// Digest of the credential: it stands in the log instead of the name,
-    /// which can be forgotten.
-    pub credential: Digest,
+}
+
+impl Requester {
+    /// What stands for the requester in Intents and Statements. A holder of
+    /// this name does not approve the own request: devices see to it.
+    pub fn id(&self) -> Digest {
+        holder_id(&self.name, &RustCrypto)
+    }
 }
 
 /// A request for a release.

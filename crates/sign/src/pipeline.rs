@@ -5,34 +5,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use firmseal_core::crypto::RustCrypto;
-use firmseal_core::limits::ENVELOPE_MAX;
-use firmseal_fleet::product;
-use firmseal_fleet::{Product, Release, ReleaseState, RequestState, SigningRequest, Time};
-use firmseal_keys::{DynLog, DynSigner, Signer};
-use firmseal_manifest::{
-    AuthorError, Digest, Environment, ProductId, ReleaseId, ReleaseSpec, RequestId, SignedStatement, author,
-};
-use firmseal_store::{Begin, Claim, NewRequest, Page, Reservation, Store, StoreError};
+use firmseal_fleet::{Product, Release, ReleaseState, SigningRequest, Time};
+use firmseal_keys::{DynLog, DynSigner};
+use firmseal_manifest::{AuthorError, ProductId, ReleaseId, RequestId};
+use firmseal_store::{Begin, Claim, NewRequest, Store, StoreError};
 
-use crate::component::{Prepared, block};
 use crate::delegated::Meant;
 use crate::device::{self, Floors};
+use crate::draft::Draft;
 use crate::error::PipelineError;
 use crate::gate::{self, GateRefusal};
 use crate::keys::Keys;
 use crate::order::Order;
 use crate::proofs::Proofs;
 use crate::request_key::RequestKey;
-use crate::review::{self, Difference, Side};
 use crate::trust::Live;
-use crate::waiting::requester_id;
+use crate::waiting::Agreed;
 
 /// How long a request stays claimed when its worker is never heard of
 /// again. Long enough for the largest artifact, short enough for a person.
 const LEASE: Duration = Duration::from_secs(15 * 60);
-
-/// How long people have to agree.
-const APPROVED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The one way from an order to a release.
 pub struct Pipeline {
@@ -202,46 +194,42 @@ impl Pipeline {
         self.check_entitled(keys, meant, latest.as_ref(), now).await?;
 
         let known = self.store.release_of_version(&order.product, &order.channel, &order.version).await?;
-        let waiting = self.store.signing_requests(Some(RequestState::Waiting), Page::first(1000)).await?;
-        let mut waiting = waiting.into_iter().filter(|request| request.product == order.product).peekable();
         if known.is_some() {
             let (version, channel) = (order.version.to_string(), order.channel.to_string());
             return Err(GateRefusal::VersionExists { version, channel }.into());
         }
-        if order.sequence.is_none() && waiting.peek().is_some() {
-            // Numbers of requests that wait are not given out again.
-            let last = waiting.map(|request| request.sequence).fold(0, u64::max);
-            sequence = sequence.max(last.saturating_add(1));
+        if demands.approvals {
+            let last = self.last_waiting(&order.product).await?;
+            if order.sequence.is_none() {
+                // Numbers of requests that wait are not given out again.
+                sequence = sequence.max(last.saturating_add(1));
+            }
         }
         // Every component passes the gate before any key signs anything.
         let mut examined = Vec::with_capacity(order.components.len());
         for (ordered, component) in order.components.iter().zip(&product.components) {
             examined.push(self.examine(order, &product, component, ordered, keys).await?);
         }
-        if let Some(proofs) = self.proofs() {
-            proofs.stand().await?;
-        }
         // From here on keys are used. Somebody else may be signing for this
         // product through another pipeline, in a process of their own: the
         // store lets one of us at it. The other has used no key, and comes
         // again when the number is known to be free or taken.
-        self.store.reserve(claim, reservation(order, sequence), now).await?;
-        let mut prepared = Vec::with_capacity(examined.len());
+        let mut draft = Draft::of(order, sequence);
+        self.store.reserve(claim, draft.reservation(), now).await?;
         for (examined, component) in examined.into_iter().zip(&product.components) {
-            prepared.push(self.prepare(order, &product, component, examined, keys).await?);
+            draft.add(self.prepare(order, &product, component, examined, keys).await?);
         }
-        let place = Place { product: &product, latest: latest.as_ref(), sequence };
-        let request = self.draft(order, claim, place, prepared, now).await?;
         if demands.approvals {
+            let request = self.request(&draft, order, claim, latest.as_ref(), now).await?;
             self.store.insert_signing_request(request.clone()).await?;
             return Ok(Ordered::Waiting(Box::new(request)));
         }
-        let release = self.complete(&request, claim, Vec::new(), now).await?;
+        let release = self.complete(&draft, claim, None, now).await?;
         Ok(Ordered::Signed(Box::new(Signed { release, stored: false })))
     }
 
     /// The keys that sign for a product, if they may.
-    fn usable_keys(&self, product: &Product) -> Result<&Keys, PipelineError> {
+    pub(crate) fn usable_keys(&self, product: &Product) -> Result<&Keys, PipelineError> {
         let keys = self.keys(&product.id);
         if keys.release.is_empty() {
             return Err(PipelineError::NoReleaseKey(product.id.to_string()));
@@ -251,126 +239,64 @@ impl Pipeline {
         Ok(keys)
     }
 
-    /// The release without signatures, and what people would have to see.
-    async fn draft(
-        &self,
-        order: &Order,
-        claim: &Claim,
-        place: Place<'_>,
-        prepared: Vec<Prepared>,
-        now: Time,
-    ) -> Result<SigningRequest, PipelineError> {
-        let Place { product, latest, sequence } = place;
-        let keys = self.usable_keys(product)?;
-        let headers: Vec<_> =
-            prepared.iter().map(|component| (component.record.name.clone(), component.header)).collect();
-        let leaves = prepared.iter().filter_map(|component| component.leaf).collect();
-        let components: Vec<_> = prepared.into_iter().map(|component| component.record).collect();
-        let mut signers: Vec<_> = keys.release.iter().map(|signer| signer.public_key().id().0).collect();
-        signers.sort();
-        let mut request = SigningRequest {
-            id: claim.request,
-            key: request_key(order).stored(),
-            fingerprint: order.fingerprint(),
-            product: order.product.clone(),
-            channel: order.channel.clone(),
-            version: order.version.clone(),
-            sequence,
-            epoch: order.epoch,
-            components,
-            leaves,
-            manifest: Digest([0; 32]),
-            unsigned: Digest([0; 32]),
-            previous: latest.map(|release| release.manifest),
-            header: review::header(&headers),
-            difference: Digest([0; 32]),
-            policy: gate::policy(),
-            signers,
-            requester: order.requester.name.clone(),
-            requester_id: requester_id(&order.requester.name),
-            build: order.build.clone(),
-            commit: order.commit.clone(),
-            expiry: now.plus(APPROVED_FOR).millis() / 1000,
-            state: RequestState::Waiting,
-            created: now,
-        };
-        let manifest = spec(&request, product, keys).assemble()?;
-        let unsigned = manifest.seal(&[])?;
-        let before = match latest {
-            Some(release) => {
-                Some(Side::read(&self.store.read_all(&release.envelope, ENVELOPE_MAX as u64).await?)?)
-            }
-            None => None,
-        };
-        request.manifest = manifest.digest();
-        request.difference = Difference { before, after: Side::read(&unsigned)? }.digest();
-        request.unsigned = self.store.put_bytes(unsigned.into()).await?;
-        Ok(request)
-    }
-
     /// Signs a release, verifies it as a device would, and puts it into the
     /// registry. Whoever calls has the product's turn.
     pub(crate) async fn complete(
         &self,
-        request: &SigningRequest,
+        draft: &Draft,
         claim: &Claim,
-        statements: Vec<SignedStatement>,
+        agreed: Option<Agreed<'_>>,
         now: Time,
     ) -> Result<Release, PipelineError> {
-        let product = self.store.product(&request.product).await?;
-        let latest = self.store.latest_release(&request.product).await?;
-        if let Some(later) = latest.as_ref().filter(|latest| latest.sequence >= request.sequence) {
-            return Err(PipelineError::Superseded(format!("release {} ({})", later.id, later.version)));
+        let product = self.store.product(&draft.product).await?;
+        let latest = self.store.latest_release(&draft.product).await?;
+        let first = |release: &Release| {
+            PipelineError::Superseded(format!("release {} ({}) came first", release.id, release.version))
+        };
+        if let Some(later) = latest.as_ref().filter(|latest| latest.sequence >= draft.sequence) {
+            return Err(first(later));
         }
-        let same =
-            self.store.release_of_version(&request.product, &request.channel, &request.version).await?;
+        let same = self.store.release_of_version(&draft.product, &draft.channel, &draft.version).await?;
         if let Some(same) = same {
-            return Err(PipelineError::Superseded(format!("release {} ({})", same.id, same.version)));
+            return Err(first(&same));
         }
         let keys = self.usable_keys(&product)?;
-        let demands = self.demands(&request.product)?;
-        let meant = Meant { product: &request.product, version: &request.version, epoch: request.epoch };
+        let demands = self.demands(&draft.product)?;
+        let meant = Meant { product: &draft.product, version: &draft.version, epoch: draft.epoch };
         self.check_entitled(keys, meant, latest.as_ref(), now).await?;
-        if let Some(proofs) = self.proofs() {
-            proofs.stand().await?;
+        let manifest = draft.spec(&product, keys).assemble()?;
+        if let Some(Agreed { request, .. }) = &agreed
+            && (manifest.digest() != request.manifest || keys.ids() != request.signers)
+        {
+            // What people agreed to is not what would be signed.
+            return Err(PipelineError::Superseded("other keys sign for the product since then".to_owned()));
         }
-        let reservation = Reservation {
-            product: request.product.clone(),
-            channel: request.channel.clone(),
-            version: request.version.clone(),
-            sequence: request.sequence,
-        };
-        self.store.reserve(claim, reservation, now).await?;
-        let manifest = spec(request, &product, keys).assemble()?;
-        if manifest.digest() != request.manifest {
-            // A program that assembles otherwise than the one that asked for
-            // approvals: what people agreed to is not what would be signed.
-            return Err(PipelineError::ReadBack(request.product.to_string()));
-        }
-        let (envelope, log_index) = self.seal(request, demands, &manifest, statements, keys).await?;
+        self.store.reserve(claim, draft.reservation(), now).await?;
+        let statements = agreed.into_iter().map(|agreed| agreed.statement).collect();
+        let (envelope, log_index) = self.seal(draft, demands, &manifest, statements, keys).await?;
 
         // A device just below this release must accept it; the answer comes
         // from the same code that devices run.
         let floors =
-            Floors { sequence: request.sequence - 1, epoch: latest.map_or(0, |release| release.epoch) };
+            Floors { sequence: draft.sequence - 1, epoch: latest.map_or(0, |release| release.epoch) };
         device::ask(&product, &self.trust(), floors, |device| {
             firmseal_core::admit(&envelope, device, &RustCrypto).map(|_| ())
         })?;
         let release = Release {
             id: ReleaseId::new(),
-            product: request.product.clone(),
-            channel: request.channel.clone(),
-            version: request.version.clone(),
-            sequence: request.sequence,
-            epoch: request.epoch,
-            components: request.components.clone(),
+            product: draft.product.clone(),
+            channel: draft.channel.clone(),
+            version: draft.version.clone(),
+            sequence: draft.sequence,
+            epoch: draft.epoch,
+            components: draft.components.clone(),
             manifest: manifest.digest(),
             envelope: self.store.put_bytes(envelope.into()).await?,
             state: ReleaseState::Verified,
-            build: request.build.clone(),
-            commit: request.commit.clone(),
+            build: draft.build.clone(),
+            commit: draft.commit.clone(),
             request: claim.request,
-            requester: request.requester.clone(),
+            requester: draft.requester.clone(),
             log_index,
             created: now,
         };
@@ -380,58 +306,11 @@ impl Pipeline {
     }
 }
 
-/// Where a release will stand.
-struct Place<'a> {
-    product: &'a Product,
-    /// The release before.
-    latest: Option<&'a Release>,
-    sequence: u64,
-}
-
 /// What makes an order the same order.
-fn request_key(order: &Order) -> RequestKey<'_> {
+pub(crate) fn request_key(order: &Order) -> RequestKey<'_> {
     match &order.key {
         Some(key) => RequestKey::Chosen { requester: &order.requester.name, key },
         None => RequestKey::Order(order.fingerprint()),
-    }
-}
-
-fn reservation(order: &Order, sequence: u64) -> Reservation {
-    Reservation {
-        product: order.product.clone(),
-        channel: order.channel.clone(),
-        version: order.version.clone(),
-        sequence,
-    }
-}
-
-fn spec(request: &SigningRequest, product: &Product, keys: &Keys) -> ReleaseSpec {
-    let components = request.components.iter().zip(&product.components);
-    ReleaseSpec {
-        environment: match product.environment {
-            product::Environment::Test => Environment::Test,
-            product::Environment::Production => Environment::Production,
-        },
-        vendor: product.vendor,
-        class: product.class,
-        product: request.product.clone(),
-        channel: request.channel.clone(),
-        version: request.version.clone(),
-        sequence: request.sequence,
-        epoch: request.epoch,
-        delegation: keys.delegation_index(),
-        rollback_of: None,
-        components: components
-            .map(|(record, component)| author::ComponentSpec {
-                name: record.name.clone(),
-                size: record.size,
-                digest: record.payload,
-                slot: None,
-                block: block(component.block_size),
-                tree_root: record.tree_root,
-            })
-            .collect(),
-        description: None,
     }
 }
 

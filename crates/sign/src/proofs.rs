@@ -35,9 +35,6 @@ pub enum ProofError {
     Log(String),
 }
 
-/// An answer on its way.
-pub type Standing<'a> = Pin<Box<dyn Future<Output = Result<(), ProofError>> + Send + 'a>>;
-
 /// A proof on its way.
 pub type Proving<'a> = Pin<Box<dyn Future<Output = Result<BirthProof, ProofError>> + Send + 'a>>;
 
@@ -49,13 +46,6 @@ pub type Proving<'a> = Pin<Box<dyn Future<Output = Result<BirthProof, ProofError
 /// for a bounded time, and may be asked again. Dropping the future abandons
 /// the answer and nothing else.
 pub trait Proofs: Send + Sync {
-    /// Whether enough witnesses stand behind the log as it is now. It is
-    /// asked before the log grows and before any key is used, so that a
-    /// restored backup, or a second server, neither forks the log nor signs.
-    /// Once it was so, it need not be asked of them again: nobody else
-    /// writes the log while this process has it.
-    fn stand(&self) -> Standing<'_>;
-
     /// Proves the entry at an index, as soon as enough witnesses have seen
     /// it.
     fn prove(&self, index: u64) -> Proving<'_>;

@@ -1,14 +1,17 @@
 //! Sealing: from a manifest to an envelope that devices accept.
 
-use firmseal_core::{Demands, Root};
-use firmseal_fleet::SigningRequest;
+use std::collections::BTreeSet;
+
+use firmseal_core::crypto::RustCrypto;
+use firmseal_core::{Demands, KeyId, Role, Root};
 use firmseal_keys::{DynSigner, Logged, SignError, Signer};
 use firmseal_manifest::{
-    Delegation, Evidence, Intent, ProductId, PublicKey, Purpose, Signature, SignedStatement, Tbs,
+    BirthProof, Delegation, Evidence, Intent, ProductId, PublicKey, Purpose, Signature, SignedStatement, Tbs,
     UnsignedManifest,
 };
 
 use crate::delegated::Meant;
+use crate::draft::Draft;
 use crate::error::PipelineError;
 use crate::keys::Keys;
 use crate::pipeline::Pipeline;
@@ -19,9 +22,29 @@ impl Pipeline {
     pub(crate) fn demands(&self, product: &ProductId) -> Result<Demands, PipelineError> {
         let root = self.root();
         let demands = Root::decode(&root)?.demands(product.as_str());
-        match demands.proof && self.proofs().is_none() {
-            true => Err(PipelineError::NoWitnesses(product.to_string())),
-            false => Ok(demands),
+        if demands.proof && self.proofs().is_none() {
+            return Err(PipelineError::NoWitnesses(product.to_string()));
+        }
+        if demands.owner {
+            return Err(PipelineError::OwnerDemanded(product.to_string()));
+        }
+        Ok(demands)
+    }
+
+    /// Counts the witnesses of a proof as devices do: the quorum of the
+    /// settings may be another than the root document's, and no key is to be
+    /// used for what nobody would take.
+    fn check_witnessed(&self, product: &ProductId, proof: &BirthProof) -> Result<(), PipelineError> {
+        let document = self.root();
+        let role = Root::decode(&document)?.role(Role::Witness, product.as_str())?;
+        let counted = role.keys().filter(|(_, key)| {
+            let id = key.id(&RustCrypto);
+            proof.checkpoint.cosignatures.iter().any(|cosignature| cosignature.key == id)
+        });
+        let have = counted.map(|(holder, _)| holder).collect::<BTreeSet<_>>().len();
+        match role.threshold() {
+            need if have < need => Err(PipelineError::TooFewWitnesses { have, need }),
+            _ => Ok(()),
         }
     }
 
@@ -29,26 +52,24 @@ impl Pipeline {
     /// the manifest with every release key.
     pub(crate) async fn seal(
         &self,
-        request: &SigningRequest,
+        draft: &Draft,
         demands: Demands,
         manifest: &UnsignedManifest,
         statements: Vec<SignedStatement>,
         keys: &Keys,
     ) -> Result<(Vec<u8>, u64), PipelineError> {
-        let mut ids: Vec<_> = keys.release.iter().map(|signer| signer.public_key().id()).collect();
-        ids.sort();
         let mut agreed: Vec<_> = statements.iter().map(|signed| signed.statement.digest()).collect();
         agreed.sort();
         let delegation = keys.delegation();
         let intent = Intent {
             purpose: Purpose::Release,
             subject: manifest.digest(),
-            keys: ids,
+            keys: keys.ids().into_iter().map(KeyId).collect(),
             delegation: delegation.as_ref().map(Delegation::digest),
             statements: agreed,
-            requester: request.requester_id,
-            policy: request.policy,
-            context: request.leaves.clone(),
+            requester: draft.requester_id,
+            policy: draft.policy,
+            context: draft.leaves.clone(),
         };
         // Every use of a key has an entry of its own.
         let mut tokens = Vec::with_capacity(keys.release.len());
@@ -64,15 +85,16 @@ impl Pipeline {
             _ => None,
         };
         if let Some(proof) = &proof {
-            let SigningRequest { product, version, epoch, .. } = request;
+            let Draft { product, version, epoch, .. } = draft;
             self.check_entitled_at(keys, Meant { product, version, epoch: *epoch }, proof)?;
+            self.check_witnessed(product, proof)?;
         }
         let mut signatures: Vec<(&PublicKey, Signature)> = Vec::with_capacity(tokens.len());
         for (signer, logged) in tokens {
             let key = signer.public_key();
             signatures.push((key, checked(&**signer, logged, manifest.to_be_signed(key)?).await?));
         }
-        let evidence = (demands.proof || demands.approvals || demands.owner).then_some(Evidence {
+        let evidence = (demands.proof || demands.approvals).then_some(Evidence {
             intent: Some(intent),
             statements,
             proof,

@@ -5,20 +5,39 @@
 //! images in formats with a signature of their own: the manifest names what
 //! that signature made, so it comes first, under an entry of its own.
 
+use std::time::Duration;
+
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::evidence::holder_id;
+use firmseal_core::limits::ENVELOPE_MAX;
 use firmseal_core::{KeyId, Refusal, Role, Root, statement};
-use firmseal_fleet::{Approval, ApprovalSignature, RequestState, SigningRequest, Time};
-use firmseal_manifest::{Agreement, Digest, PublicKey, RequestId, Signature, SignedStatement};
-use firmseal_store::{Begin, Page, StoreError};
+use firmseal_fleet::{Approval, ApprovalSignature, Release, RequestState, SigningRequest, Time};
+use firmseal_manifest::{Agreement, ProductId, PublicKey, RequestId, Signature, SignedStatement};
+use firmseal_store::{Begin, Claim, Page};
 use firmseal_trust::RootSpec;
 
+use crate::draft::Draft;
 use crate::error::PipelineError;
-use crate::pipeline::{Pipeline, Signed};
-use crate::review;
+use crate::order::Order;
+use crate::pipeline::{Pipeline, Signed, request_key};
+use crate::review::{self, Difference, Side};
 
-/// Requests that are looked at in one round of [`Pipeline::finish_waiting`].
-const ROUND: u32 = 1000;
+/// Most requests of a product that wait at once: people have to read them,
+/// and each holds a number.
+pub const WAITING_MAX: usize = 64;
+/// Requests that are read at once.
+const PAGE: u32 = 256;
+/// How long people have to agree.
+const APPROVED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What people have agreed to, with their signatures.
+pub(crate) struct Agreed<'a> {
+    pub(crate) request: &'a SigningRequest,
+    pub(crate) statement: SignedStatement,
+}
+
+/// A request that came to its end, or why it could not.
+pub type Finished = Result<Signed, PipelineError>;
 
 /// What somebody brings: a signature under the Statement of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -71,6 +90,77 @@ fn word(state: RequestState) -> &'static str {
 }
 
 impl Pipeline {
+    /// Every request that waits: of one product, or of all.
+    async fn all_waiting(&self, product: Option<&ProductId>) -> Result<Vec<SigningRequest>, PipelineError> {
+        let (mut found, mut page) = (Vec::new(), Page::first(PAGE));
+        loop {
+            let some = self.store().signing_requests(Some(RequestState::Waiting), page).await?;
+            let Some(last) = some.last().map(|request| request.id) else { return Ok(found) };
+            found
+                .extend(some.into_iter().filter(|own| product.is_none_or(|product| own.product == *product)));
+            page = Page::after(last, PAGE);
+        }
+    }
+
+    /// The highest sequence number of a product's requests that wait; 0 if
+    /// none does. Refused where no further one may.
+    pub(crate) async fn last_waiting(&self, product: &ProductId) -> Result<u64, PipelineError> {
+        let waiting = self.all_waiting(Some(product)).await?;
+        if waiting.len() >= WAITING_MAX {
+            return Err(PipelineError::TooManyWait(product.to_string()));
+        }
+        Ok(waiting.iter().map(|request| request.sequence).max().unwrap_or(0))
+    }
+
+    /// The request for approvals of a draft, with what people have to see.
+    pub(crate) async fn request(
+        &self,
+        draft: &Draft,
+        order: &Order,
+        claim: &Claim,
+        latest: Option<&Release>,
+        now: Time,
+    ) -> Result<SigningRequest, PipelineError> {
+        let product = self.store().product(&draft.product).await?;
+        let keys = self.usable_keys(&product)?;
+        let manifest = draft.spec(&product, keys).assemble()?;
+        let unsigned = manifest.seal(&[])?;
+        let before = match latest {
+            Some(release) => {
+                let envelope = self.store().read_all(&release.envelope, ENVELOPE_MAX as u64).await?;
+                Some(Side::read(&envelope)?)
+            }
+            None => None,
+        };
+        let difference = Difference { before, after: Side::read(&unsigned)? };
+        Ok(SigningRequest {
+            id: claim.request,
+            key: request_key(order).stored(),
+            fingerprint: order.fingerprint(),
+            product: draft.product.clone(),
+            channel: draft.channel.clone(),
+            version: draft.version.clone(),
+            sequence: draft.sequence,
+            epoch: draft.epoch,
+            components: draft.components.clone(),
+            leaves: draft.leaves.clone(),
+            manifest: manifest.digest(),
+            unsigned: self.store().put_bytes(unsigned.into()).await?,
+            previous: latest.map(|release| release.manifest),
+            header: review::header(&draft.headers),
+            difference: difference.digest(),
+            policy: draft.policy,
+            signers: keys.ids(),
+            requester: draft.requester.clone(),
+            requester_id: draft.requester_id,
+            build: draft.build.clone(),
+            commit: draft.commit.clone(),
+            expiry: now.plus(APPROVED_FOR).millis() / 1000,
+            state: RequestState::Waiting,
+            created: now,
+        })
+    }
+
     /// A request that waits and has not expired; one that has is closed.
     async fn waiting(&self, id: RequestId, now: Time) -> Result<SigningRequest, PipelineError> {
         let request = self.store().signing_request(id).await?;
@@ -203,7 +293,8 @@ impl Pipeline {
             Begin::InFlight { .. } => return Ok(None),
             Begin::Conflict { request } => return Err(PipelineError::KeyReused(request)),
         };
-        match self.complete(&request, &claim, vec![statement], now).await {
+        let agreed = Agreed { request: &request, statement };
+        match self.complete(&Draft::from(&request), &claim, Some(agreed), now).await {
             Ok(release) => {
                 // The release is there, whatever becomes of this: the next
                 // round finds it and closes the request.
@@ -221,22 +312,18 @@ impl Pipeline {
     }
 
     /// Signs every request that enough people have agreed to, and closes
-    /// those that have expired. What a crash left is found here.
-    pub async fn finish_waiting(&self, now: Time) -> Result<Vec<Signed>, PipelineError> {
-        let waiting = self.store().signing_requests(Some(RequestState::Waiting), Page::first(ROUND)).await?;
-        let mut signed = Vec::new();
-        for request in waiting {
+    /// those that have expired. What a crash left is found here. One that
+    /// cannot be signed now holds no other up: why not stands beside its id.
+    pub async fn finish_waiting(&self, now: Time) -> Result<Vec<(RequestId, Finished)>, PipelineError> {
+        let mut finished = Vec::new();
+        for request in self.all_waiting(None).await? {
             match self.finish(request.id, now).await {
-                Ok(release) => signed.extend(release),
-                Err(PipelineError::Approval(ApprovalError::Closed(..))) => {}
-                // One that cannot be signed now must not hold the others up.
-                Err(PipelineError::Store(error)) if !matches!(error, StoreError::Conflict { .. }) => {
-                    return Err(error.into());
-                }
-                Err(_) => {}
+                Ok(None) | Err(PipelineError::Approval(ApprovalError::Closed(..))) => {}
+                Ok(Some(signed)) => finished.push((request.id, Ok(signed))),
+                Err(error) => finished.push((request.id, Err(error))),
             }
         }
-        Ok(signed)
+        Ok(finished)
     }
 }
 
@@ -270,9 +357,4 @@ fn agreement(signature: &ApprovalSignature, key: &PublicKey) -> Agreement {
             signature: signature.clone(),
         },
     }
-}
-
-/// What stands for somebody who asks, in Intent and Statements.
-pub(crate) fn requester_id(name: &str) -> Digest {
-    holder_id(name, &RustCrypto)
 }

@@ -33,7 +33,7 @@ struct Bench {
     store: LocalStore,
     pipeline: Pipeline,
     root: Vec<u8>,
-    directory: tempfile::TempDir,
+    _directory: tempfile::TempDir,
 }
 
 fn root_for(release: &PublicKey) -> Vec<u8> {
@@ -90,7 +90,7 @@ impl Bench {
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         let keys = Keys { release: vec![Arc::new(release)], artifact: None, ..Keys::default() };
         let pipeline = Pipeline::new(shared, Arc::new(store.intents().clone()), root.clone(), keys);
-        Bench { store, pipeline, root, directory }
+        Bench { store, pipeline, root, _directory: directory }
     }
 
     async fn order(&self, version: &str, requester: &str) -> Order {
@@ -107,7 +107,7 @@ impl Bench {
         self.store.insert_artifact(artifact).await.unwrap();
         Order {
             key: Some(version.to_owned()),
-            requester: Requester { name: requester.to_owned(), credential: Digest([9; 32]) },
+            requester: Requester { name: requester.to_owned() },
             product: "gateway".parse().unwrap(),
             channel: "stable".parse().unwrap(),
             version: version.parse().unwrap(),
@@ -270,7 +270,6 @@ async fn what_a_crash_left_is_finished() {
     // Nobody called finish: the process died. The task of the next one does.
     let signed = bench.pipeline.finish_waiting(NOW).await.unwrap();
     assert_eq!(signed.len(), 1);
-    assert_eq!(bench.pipeline.finish_waiting(NOW).await.unwrap(), []);
+    assert!(bench.pipeline.finish_waiting(NOW).await.unwrap().is_empty());
     assert_eq!(bench.store.intents().len(), 1, "signed once");
-    assert!(bench.directory.path().exists());
 }

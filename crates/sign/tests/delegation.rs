@@ -13,7 +13,7 @@ use firmseal_manifest::{
     LinkSpec, PublicKey, Signature, Tbs,
 };
 use firmseal_sign::{
-    Keys, Order, Ordered, OrderedComponent, Pipeline, PipelineError, Proofs, Proving, Requester, Standing,
+    Keys, Order, Ordered, OrderedComponent, Pipeline, PipelineError, Proofs, Proving, Requester,
 };
 use firmseal_store::{Blobs, Registry, Store};
 use firmseal_store_local::LocalStore;
@@ -128,7 +128,7 @@ impl Bench {
         self.store.insert_artifact(artifact).await.unwrap();
         Order {
             key: None,
-            requester: Requester { name: "ci".to_owned(), credential: Digest([9; 32]) },
+            requester: Requester { name: "ci".to_owned() },
             product: "gateway".parse().unwrap(),
             channel: "stable".parse().unwrap(),
             version: version.parse().unwrap(),
@@ -228,10 +228,6 @@ async fn a_chain_allows_what_every_link_allows() {
 struct Late(u64);
 
 impl Proofs for Late {
-    fn stand(&self) -> Standing<'_> {
-        Box::pin(async { Ok(()) })
-    }
-
     fn prove(&self, index: u64) -> Proving<'_> {
         let time = self.0;
         Box::pin(async move {

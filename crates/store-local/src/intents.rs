@@ -164,11 +164,11 @@ impl IntentLog {
 impl Log for IntentLog {
     async fn append(&self, leaf: &[u8]) -> Result<u64, LogError> {
         if leaf.is_empty() || leaf.len() > LEAF_MAX {
-            return Err(LogError(format!("a leaf has 1 to {LEAF_MAX} bytes, not {}", leaf.len())));
+            return Err(LogError::Storage(format!("a leaf has 1 to {LEAF_MAX} bytes, not {}", leaf.len())));
         }
         let leaf = leaf.to_vec();
         let index = self.ask("append to the intent log", |reply| Message::Append(leaf, reply)).await;
-        index.map_err(|error| LogError(error.to_string()))
+        index.map_err(|error| LogError::Storage(error.to_string()))
     }
 }
 

@@ -127,6 +127,15 @@ impl PublicLog {
         self.log.vouch(checkpoint, revocation).await
     }
 
+    /// Waits until a quorum stands behind the log as it is, which
+    /// [`Log::append`] does before the log grows.
+    pub async fn stand(&self) -> Result<(), ProofError> {
+        match &self.watched {
+            Some(watched) => watched.stands().await,
+            None => Ok(()),
+        }
+    }
+
     /// How it stands.
     pub fn status(&self) -> Status {
         let size = self.log.len();
@@ -155,10 +164,10 @@ impl PublicLog {
 
 impl Log for PublicLog {
     async fn append(&self, leaf: &[u8]) -> Result<u64, LogError> {
-        let failed = |error: ProofError| LogError(error.to_string());
+        let failed = |error: ProofError| LogError::Unwitnessed(error.to_string());
         let Some(watched) = &self.watched else { return self.log.append(leaf).await };
         // The log does not grow where it would be a fork.
-        watched.stands().await.map_err(failed)?;
+        self.stand().await.map_err(failed)?;
         let index = self.log.append(leaf).await?;
         watched.covering(index).await.map_err(failed)?;
         Ok(index)
@@ -166,15 +175,6 @@ impl Log for PublicLog {
 }
 
 impl Proofs for PublicLog {
-    fn stand(&self) -> firmseal_sign::Standing<'_> {
-        Box::pin(async {
-            match &self.watched {
-                Some(watched) => watched.stands().await,
-                None => Err(ProofError::Log("no witnesses are configured".to_owned())),
-            }
-        })
-    }
-
     fn prove(&self, index: u64) -> Proving<'_> {
         Box::pin(async move {
             let watched = self.watched.as_ref();

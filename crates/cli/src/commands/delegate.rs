@@ -15,7 +15,7 @@ use firmseal_keys::{DynLog, DynSigner, KeyUri, Logged, SecretSource, Signer};
 use firmseal_manifest::{
     Delegation, DelegationChain, Intent, KeyId, LinkSpec, ProductId, PublicKey, Purpose,
 };
-use firmseal_sign::{Chain, PipelineError, Proofs};
+use firmseal_sign::{Chain, PipelineError};
 use firmseal_store_local::IntentLog;
 use semver::Version;
 use serde_json::json;
@@ -127,7 +127,6 @@ impl FromStr for Versions {
 struct Ground {
     chain: Chain,
     log: Arc<dyn DynLog>,
-    witnessed: Option<Arc<dyn Proofs>>,
 }
 
 impl Delegate {
@@ -178,14 +177,13 @@ impl Delegate {
             let mut made = std::fs::DirBuilder::new();
             made.recursive(true).mode(0o700).create(directory).map_err(file(directory))?;
             let log = Arc::new(IntentLog::open(&directory.join(LOG))?);
-            return Ok(Ground { chain, log, witnessed: None });
+            return Ok(Ground { chain, log });
         }
         let place = Place::open(self.place.as_deref().unwrap_or(Path::new("firmseal")))?;
         let store = place.store()?;
         let chain = place.trust(&store).await?;
         let log = Arc::new(place.log(&store)?);
-        let witnessed = log.is_watched().then(|| log.clone() as Arc<dyn Proofs>);
-        Ok(Ground { chain, log, witnessed })
+        Ok(Ground { chain, log })
     }
 
     fn say(&self, plan: &Plan, chain: &DelegationChain, until: Time, output: &Output) -> Result {
@@ -302,15 +300,8 @@ impl Plan {
             policy: firmseal_sign::gate::policy(),
             context: Vec::new(),
         };
-        if let Some(proofs) = &ground.witnessed {
-            proofs.stand().await.map_err(PipelineError::Proof)?;
-        }
+        // With witnesses, the entry counts once a quorum has seen it.
         let logged = Logged::append(&ground.log, intent).await.map_err(PipelineError::Log)?;
-        if let Some(proofs) = &ground.witnessed {
-            // What no witness has seen would be a delegation that nobody can
-            // find out about.
-            proofs.prove(logged.index()).await.map_err(PipelineError::Proof)?;
-        }
         let signature = signer.sign(logged, tbs).await?;
         let link = self.link.seal(&self.by, &signature)?;
         let chain = match &self.under {

@@ -172,5 +172,5 @@ async fn withdraw_release(
 }
 
 fn requester(operator: Operator<Engineer>) -> Requester {
-    Requester { name: operator.name, credential: operator.credential }
+    Requester { name: operator.name }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use firmseal_api::signing::CreateRelease;
 use firmseal_fleet::{Release, ReleaseState, Time};
-use firmseal_keys::Logged;
+use firmseal_keys::{LogError, Logged};
 use firmseal_manifest::{ChannelName, Digest, Intent, ProductId, Purpose, ReleaseId, RequestId};
 use firmseal_sign::{
     ApprovalError, GateRefusal, Order, Ordered, OrderedComponent, PipelineError, RequestKey, Requester,
@@ -38,8 +38,11 @@ impl From<PipelineError> for ApiError {
         let hint = |hint: &str| hint.to_owned();
         match err {
             PipelineError::Store(err) => err.into(),
-            PipelineError::InFlight(_) | PipelineError::Proof(_) => ApiError::Busy(why),
-            PipelineError::Log(_) => {
+            PipelineError::InFlight(_)
+            | PipelineError::TooManyWait(_)
+            | PipelineError::Proof(_)
+            | PipelineError::Log(LogError::Unwitnessed(_)) => ApiError::Busy(why),
+            PipelineError::Log(LogError::Storage(_)) => {
                 tracing::error!(why, "no signature");
                 ApiError::Busy("the intent could not be logged, so nothing was signed".to_owned())
             }
@@ -69,6 +72,8 @@ impl From<PipelineError> for ApiError {
             | PipelineError::KeyRevoked { .. }
             | PipelineError::NotEntitled { .. }
             | PipelineError::NoWitnesses(_)
+            | PipelineError::TooFewWitnesses { .. }
+            | PipelineError::OwnerDemanded(_)
             | PipelineError::KeyUnfit(_) => {
                 ApiError::Refused { why, hint: hint("an administrator configures keys for the product") }
             }
@@ -259,7 +264,7 @@ impl App {
             keys: Vec::new(),
             delegation: None,
             statements: Vec::new(),
-            requester: requester.credential,
+            requester: requester.id(),
             policy: firmseal_sign::gate::policy(),
             context: Vec::new(),
         };

@@ -89,8 +89,11 @@ impl App {
 
     /// Signs what enough people have agreed to.
     pub(crate) async fn finish_waiting(&self) -> Result<(), ApiError> {
-        for signed in self.pipeline.finish_waiting(self.clock.now()).await? {
-            self.finished(&signed, &signed.release.requester);
+        for (request, finished) in self.pipeline.finish_waiting(self.clock.now()).await? {
+            match finished {
+                Ok(signed) => self.finished(&signed, &signed.release.requester),
+                Err(err) => tracing::warn!(%request, error = %err, "approved, and not signed yet"),
+            }
         }
         Ok(())
     }

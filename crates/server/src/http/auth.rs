@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use firmseal_fleet::{CredentialKind, DeviceState, Role};
-use firmseal_manifest::Digest;
 use http::header;
 use http::request::Parts;
 
@@ -44,8 +43,6 @@ role!(Admin, Role::Admin, "admin");
 pub(crate) struct Operator<R> {
     /// The name that records show.
     pub(crate) name: String,
-    /// Digest of the credential: what stands in the intent log.
-    pub(crate) credential: Digest,
     role: PhantomData<R>,
 }
 
@@ -53,19 +50,19 @@ impl<R: Needs> FromRequestParts<Arc<App>> for Operator<R> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let (name, roles, credential) = identify(parts, app).await?;
+        let (name, roles) = identify(parts, app).await?;
         if !roles.contains(&R::ROLE) {
             tracing::warn!(operator = name, needs = R::NAME, "role missing");
             return Err(ApiError::RoleMissing(R::NAME));
         }
-        Ok(Operator { name, credential, role: PhantomData })
+        Ok(Operator { name, role: PhantomData })
     }
 }
 
 /// Finds the operator behind a token or, without one, behind the client
 /// certificate. A token that does not hold is an error even if a
 /// certificate would: whoever sends one means it.
-async fn identify(parts: &Parts, app: &App) -> Result<(String, Vec<Role>, Digest), ApiError> {
+async fn identify(parts: &Parts, app: &App) -> Result<(String, Vec<Role>), ApiError> {
     let now = app.clock.now();
     let (kind, digest) = match parts.headers.get(header::AUTHORIZATION) {
         Some(value) => {
@@ -88,16 +85,14 @@ async fn identify(parts: &Parts, app: &App) -> Result<(String, Vec<Role>, Digest
         if same.is_err() || credential.kind != kind || !credential.is_live(now) {
             return Err(ApiError::Unauthenticated);
         }
-        return Ok((credential.operator, credential.roles.into_iter().collect(), digest));
+        return Ok((credential.operator, credential.roles.into_iter().collect()));
     }
     let named = match kind {
         CredentialKind::Token => None,
         CredentialKind::Certificate => certificate(parts)
             .and_then(|found| app.operators.iter().find(|operator| found.has_name(&operator.name))),
     };
-    named
-        .map(|operator| (operator.name.clone(), operator.roles.clone(), digest))
-        .ok_or(ApiError::Unauthenticated)
+    named.map(|operator| (operator.name.clone(), operator.roles.clone())).ok_or(ApiError::Unauthenticated)
 }
 
 fn certificate(parts: &Parts) -> Option<&crate::tls::PeerCertificate> {

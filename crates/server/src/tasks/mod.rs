@@ -33,7 +33,7 @@ pub(crate) fn start(
     };
     spawn(tasks, Duration::from_secs(2), |app| Box::pin(follow::follow(app)));
     spawn(tasks, Duration::from_secs(2), |app| Box::pin(log::log(app)));
-    spawn(tasks, Duration::from_secs(5), |app| Box::pin(approved::approved(app)));
+    spawn(tasks, Duration::from_secs(30), |app| Box::pin(approved::approved(app)));
     spawn(tasks, Duration::from_secs(30), |app| Box::pin(notes::write_notes(app)));
     spawn(tasks, Duration::from_secs(600), |app| Box::pin(expire::expire(app)));
     tasks.spawn(reload::watch(tls, stop.clone()));

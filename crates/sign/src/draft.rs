@@ -1,0 +1,123 @@
+//! Drafts: a release that is made but for its signatures.
+
+use firmseal_fleet::product;
+use firmseal_fleet::{Product, ReleaseComponent, SigningRequest};
+use firmseal_manifest::{ChannelName, Digest, Environment, ProductId, ReleaseSpec, author};
+use firmseal_store::Reservation;
+use semver::Version;
+
+use crate::component::{Prepared, block};
+use crate::gate;
+use crate::keys::Keys;
+use crate::order::Order;
+
+/// A release without signatures.
+#[derive(Clone)]
+pub(crate) struct Draft {
+    pub(crate) product: ProductId,
+    pub(crate) channel: ChannelName,
+    pub(crate) version: Version,
+    pub(crate) sequence: u64,
+    pub(crate) epoch: u64,
+    pub(crate) components: Vec<ReleaseComponent>,
+    /// Name and parsed header of each component.
+    pub(crate) headers: Vec<(String, Digest)>,
+    /// The leaves of the images' own signings.
+    pub(crate) leaves: Vec<Digest>,
+    pub(crate) policy: Digest,
+    pub(crate) requester: String,
+    /// Who asks, as Intent and Statements say it.
+    pub(crate) requester_id: Digest,
+    pub(crate) build: String,
+    pub(crate) commit: String,
+}
+
+impl Draft {
+    /// A draft without components.
+    pub(crate) fn of(order: &Order, sequence: u64) -> Draft {
+        Draft {
+            product: order.product.clone(),
+            channel: order.channel.clone(),
+            version: order.version.clone(),
+            sequence,
+            epoch: order.epoch,
+            components: Vec::new(),
+            headers: Vec::new(),
+            leaves: Vec::new(),
+            policy: gate::policy(),
+            requester: order.requester.name.clone(),
+            requester_id: order.requester.id(),
+            build: order.build.clone(),
+            commit: order.commit.clone(),
+        }
+    }
+
+    /// Adds the next component, in the order of the product.
+    pub(crate) fn add(&mut self, prepared: Prepared) {
+        self.headers.push((prepared.record.name.clone(), prepared.header));
+        self.leaves.extend(prepared.leaf);
+        self.components.push(prepared.record);
+    }
+
+    /// The number that it takes.
+    pub(crate) fn reservation(&self) -> Reservation {
+        Reservation {
+            product: self.product.clone(),
+            channel: self.channel.clone(),
+            version: self.version.clone(),
+            sequence: self.sequence,
+        }
+    }
+
+    /// Its manifest, to be assembled.
+    pub(crate) fn spec(&self, product: &Product, keys: &Keys) -> ReleaseSpec {
+        let components = self.components.iter().zip(&product.components);
+        ReleaseSpec {
+            environment: match product.environment {
+                product::Environment::Test => Environment::Test,
+                product::Environment::Production => Environment::Production,
+            },
+            vendor: product.vendor,
+            class: product.class,
+            product: self.product.clone(),
+            channel: self.channel.clone(),
+            version: self.version.clone(),
+            sequence: self.sequence,
+            epoch: self.epoch,
+            delegation: keys.delegation_index(),
+            rollback_of: None,
+            components: components
+                .map(|(record, component)| author::ComponentSpec {
+                    name: record.name.clone(),
+                    size: record.size,
+                    digest: record.payload,
+                    slot: None,
+                    block: block(component.block_size),
+                    tree_root: record.tree_root,
+                })
+                .collect(),
+            description: None,
+        }
+    }
+}
+
+impl From<&SigningRequest> for Draft {
+    fn from(request: &SigningRequest) -> Draft {
+        Draft {
+            product: request.product.clone(),
+            channel: request.channel.clone(),
+            version: request.version.clone(),
+            sequence: request.sequence,
+            epoch: request.epoch,
+            components: request.components.clone(),
+            // They are in what people agreed to.
+            headers: Vec::new(),
+            leaves: request.leaves.clone(),
+            policy: request.policy,
+            requester: request.requester.clone(),
+            requester_id: request.requester_id,
+            build: request.build.clone(),
+            commit: request.commit.clone(),
+        }
+    }
+}
