@@ -54,16 +54,6 @@ fn ceremony(t: &Shell, name: &str, start: &str, custodians: &[&str]) {
 /// An SSH key, and its public half as PEM (RFC 8410).
 fn ssh_key(t: &Shell, name: &str) {
     t.ok(&format!("ssh-keygen -q -t ed25519 -N '' -f {name}"));
-    // OpenSSH writes PKCS#8 for RSA and ECDSA alone: OpenSSL takes the point.
-    let line = String::from_utf8(t.read(&format!("{name}.pub"))).unwrap();
-    let script = "import base64,sys; b=base64.b64decode(sys.argv[1])[-32:]; \
-                  d=bytes.fromhex('302a300506032b6570032100')+b; \
-                  print('-----BEGIN PUBLIC KEY-----\\n'+base64.b64encode(d).decode()+'\\n-----END PUBLIC KEY-----')";
-    let mut python = Command::new("python3");
-    python.args(["-c", script, line.split(' ').nth(1).unwrap()]).stderr(Stdio::inherit());
-    let pem = python.output().unwrap();
-    assert!(pem.status.success());
-    t.write(&format!("{name}-pem.pub"), pem.stdout);
 }
 
 /// Three witnesses of the place's log, of whom two must cosign; they run
@@ -160,7 +150,7 @@ fn a_full_life() {
     let log = t.json("firmseal log show place");
     let change = role("log", 1, &[(text(&log, "origin"), "log")])
         + &role("witness", 2, &[("w1.example", "w1"), ("w2.example", "w2"), ("w3.example", "w3")])
-        + &role("approver", 2, &[("ann", "ann-pem"), ("ben", "ben"), ("cleo", "cleo")])
+        + &role("approver", 2, &[("ann", "ann"), ("ben", "ben"), ("cleo", "cleo")])
         + &role("recovery", 2, &[("r1", "r1"), ("r2", "r2")])
         + "[[demands]]\nproof = true\napprovals = true\ndelegation = true\nowner = false\n";
     t.write("change.toml", change);

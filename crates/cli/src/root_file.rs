@@ -272,8 +272,8 @@ impl<'a> File<'a> {
         Ok(ClosedLogSpec { origin, key: self.key(&written.key)?, size, hash })
     }
 
-    /// A key: PEM, a file with PEM, or the id of one that the current
-    /// document has.
+    /// A key: as text (PEM, or a line of OpenSSH), a file with such text, or
+    /// the id of one that the current document has.
     fn key(&self, written: &Spanned<String>) -> Result<PublicKey> {
         let text = written.get_ref().as_str();
         let wrong = |why: &dyn std::fmt::Display| self.wrong(written.span(), why);
@@ -285,13 +285,13 @@ impl<'a> File<'a> {
                 .cloned()
                 .ok_or_else(|| wrong(&"the current root document has no key of this id"));
         }
-        if text.contains("-----BEGIN") {
-            return pem(text).map_err(|why| wrong(&why));
+        if text.contains("-----BEGIN") || PublicKey::from_openssh(text).is_ok() {
+            return PublicKey::from_text(text).map_err(|why| wrong(&why));
         }
         let path = self.path.parent().unwrap_or(Path::new("")).join(text);
         let content = trust::read(&path, ROOT_MAX).map_err(|error| wrong(&error.message))?;
         let content = String::from_utf8_lossy(&content);
-        pem(&content).map_err(|why| wrong(&format_args!("{}: {why}", path.display())))
+        PublicKey::from_text(&content).map_err(|why| wrong(&format_args!("{}: {why}", path.display())))
     }
 
     /// What is asked of every root before anybody is asked to sign it.
@@ -310,18 +310,6 @@ impl<'a> File<'a> {
         spec.assemble().map_err(|error| CliError::from(error).about(self.path.display()))?;
         Ok(spec)
     }
-}
-
-fn pem(text: &str) -> std::result::Result<PublicKey, String> {
-    let (label, document) =
-        pkcs8::SecretDocument::from_pem(text.trim()).map_err(|_| "not a public key in PEM".to_owned())?;
-    if label.contains("PRIVATE") {
-        return Err("this is a private key; `firmseal keys show` prints the public half".to_owned());
-    }
-    if label != "PUBLIC KEY" {
-        return Err(format!("a PEM `{label}` is no public key"));
-    }
-    PublicKey::from_spki(document.as_bytes()).map_err(|error| error.to_string())
 }
 
 /// A specification as a file, for the next one to begin with.

@@ -136,6 +136,7 @@ const LIES: &[(&str, Lie)] = &[
     ("version, channel, sequence", |told, _| told.version = semver::Version::new(1, 0, 1)),
     ("version, channel, sequence", |told, _| told.sequence += 1),
     ("version, channel, sequence", |told, _| told.epoch += 1),
+    ("who asked for it", |told, _| told.requester = "ben".to_owned()),
 ];
 
 #[tokio::test(flavor = "multi_thread")]

@@ -93,7 +93,7 @@ fn only_a_key_of_the_role_certifies_and_never_its_own() {
     let rest = "--versions 1.0.0..1.9.9 --epoch-max 1 --index 1 --for 8h -o x";
     desk.bad(&format!("{DELEGATE} --key file:ci.pem --to job.pub {rest}"), 3, "refusal 202");
     let release = "--key file:place/keys/release.pem";
-    desk.bad(&format!("{DELEGATE} {release} --to place/keys/release.pem {rest}"), 2, "not a public key");
+    desk.bad(&format!("{DELEGATE} {release} --to place/keys/release.pem {rest}"), 2, "this is a private key");
     let shown = desk.good("keys show file:place/keys/release.pem --secret file:place/keys/passphrase");
     let own = format!("-----{}", shown.split_once("-----").unwrap().1);
     std::fs::write(desk.0.path().join("own.pub"), own).unwrap();

@@ -18,9 +18,12 @@ use crate::cbor::Writer;
 /// Why bytes are not a public key that can be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Not a public key in PEM.
-    #[error("not a public key in PEM (`-----BEGIN PUBLIC KEY-----`)")]
+    /// Not a public key as text.
+    #[error("not a public key: neither PEM (`-----BEGIN PUBLIC KEY-----`) nor a line of OpenSSH")]
     NotPem,
+    /// The private half.
+    #[error("this is a private key; `firmseal keys show` and `ssh-keygen -y` print the public half")]
+    Private,
     /// Not a DER SubjectPublicKeyInfo.
     #[error("not a DER SubjectPublicKeyInfo")]
     Malformed,

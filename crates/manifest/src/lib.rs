@@ -15,6 +15,7 @@ pub mod intent;
 pub mod key;
 mod leaf;
 pub mod print;
+mod public_text;
 pub mod sign1;
 pub mod statement;
 pub mod tbs;

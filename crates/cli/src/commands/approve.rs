@@ -17,6 +17,7 @@ use firmseal_api::client::Client;
 use firmseal_api::encoding::PageQuery;
 use firmseal_api::requests::{ApprovalSignature, Approve as Agree, RequestState, SigningRequest};
 use firmseal_core::crypto::RustCrypto;
+use firmseal_core::evidence::holder_id;
 use firmseal_core::{BlockSize, Digest, KeyId, Root, StatementPurpose, sshsig, statement};
 use firmseal_keys::{KeyUri, Logged, SecretSource, Signer};
 use firmseal_manifest::{
@@ -234,6 +235,10 @@ fn statement_of(told: &SigningRequest, seen: &Seen, root: &Root<'_>) -> Result<S
         (seen.after.version.clone(), seen.after.channel.clone(), seen.after.sequence, seen.after.epoch);
     if said != read || seen.after.environment != root.environment() {
         return Err(lies("version, channel, sequence, epoch or environment"));
+    }
+    // Shown is a name, signed a digest: whoever asked must be the same.
+    if told.requester_id.0 != holder_id(&told.requester, &RustCrypto) {
+        return Err(lies("who asked for it"));
     }
     Ok(Statement {
         purpose: StatementPurpose::Approval,

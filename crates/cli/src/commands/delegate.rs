@@ -318,7 +318,7 @@ impl Plan {
 /// Reads a public key that devices can verify with.
 fn public_key(path: &Path) -> Result<PublicKey> {
     let text = std::fs::read_to_string(path).map_err(file(path))?;
-    let key = PublicKey::from_pem(&text)
+    let key = PublicKey::from_text(&text)
         .map_err(|error| CliError::new(Kind::Usage, error).about(path.display()))?;
     match key.as_core() {
         Some(_) => Ok(key),

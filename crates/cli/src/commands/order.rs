@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use firmseal_api::client::Client;
-use firmseal_api::requests::Ordered;
+use firmseal_api::requests::{Ordered, RequestState};
 use firmseal_api::signing::{CreateRelease, Release, ReleaseComponent, ReleaseState};
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_manifest::{ArtifactId, ChannelName, ProductId};
@@ -136,10 +136,21 @@ impl Order {
         let release = match client.operator().create_release(&key, &wish).await? {
             Ordered::Release(release) => *release,
             Ordered::Request(request) => {
-                output.note(format_args!(
-                    "{} more people have to agree: firmseal approve {}",
-                    request.missing, request.id
-                ));
+                match (request.state, request.missing) {
+                    (RequestState::Waiting, 0) => {
+                        output.note("enough people have agreed; it is being signed")
+                    }
+                    (RequestState::Waiting, missing) => output.note(format_args!(
+                        "{missing} more people have to agree: firmseal approve {}",
+                        request.id
+                    )),
+                    (closed, _) => {
+                        let state = format!("{closed:?}").to_lowercase();
+                        let what = format_args!("signing request {} is {state}", request.id);
+                        return Err(CliError::new(Kind::Conflict, what)
+                            .hint("order it anew with another --idempotency-key"));
+                    }
+                }
                 return output.value(&request, || super::request::print(&request).print());
             }
         };

@@ -9,7 +9,7 @@ use clap::Args;
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::limits::ENVELOPE_MAX;
 use firmseal_core::{Environment, Hasher, Root};
-use firmseal_fleet::{Artifact, Product, Release, Time};
+use firmseal_fleet::{Artifact, Product, Release, RequestState, Time};
 use firmseal_formats::Parameters;
 use firmseal_keys::{KeyUri, SecretSource};
 use firmseal_manifest::bundle::{self, BundleWriter};
@@ -177,8 +177,14 @@ impl Sign {
         let signed = match pipeline.release(&order, now).await? {
             Ordered::Signed(signed) => *signed,
             Ordered::Waiting(request) => {
-                let what =
-                    format!("the root document demands approvals: signing request {} waits", request.id);
+                let state = format!("{:?}", request.state).to_lowercase();
+                let what = format!(
+                    "the root document demands approvals, and signing request {} is {state}",
+                    request.id
+                );
+                if request.state != RequestState::Waiting {
+                    return Err(CliError::new(Kind::Conflict, what).hint("sign it as another version"));
+                }
                 return Err(CliError::new(Kind::Refused, what)
                     .hint("start the server of this place, have it approved with `firmseal approve`, and run this again"));
             }
