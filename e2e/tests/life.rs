@@ -4,8 +4,6 @@
 //! keys. Every step is a command that a person types.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::process::{Command, Stdio};
-
 use firmseal_e2e::device::Model;
 use firmseal_e2e::server::free_ports;
 use firmseal_e2e::{Child, Device, Server, Shell, until};

@@ -6,19 +6,19 @@ use std::sync::Arc;
 
 use firmseal_manifest::Intent;
 
-/// Why an intent could not be logged. No key was used.
+/// Why something could not be logged. Nothing was done for it.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The log could not write.
-    #[error("the intent could not be logged, so nothing was signed: {0}")]
+    #[error("the log cannot be written: {0}")]
     Storage(String),
     /// Too few witnesses stand behind the log, or they know another one.
     /// The words name witnesses and nothing of this machine.
-    #[error("the intent was not witnessed, so nothing was signed: {0}")]
+    #[error("the log is not witnessed: {0}")]
     Unwitnessed(String),
 }
 
-/// An append-only log of intents.
+/// An append-only log: of intents, and of what came of them.
 ///
 /// Contract: when `append` returns an index, the leaf at that index is
 /// durable: it survives a power cut one instruction later. If `append`

@@ -1,13 +1,39 @@
-//! Leaves read back: what somebody else logged, as an [`Intent`].
+//! Leaves read back: what somebody else logged.
 
 use firmseal_core::{Digest, KeyId};
 use minicbor::{Decoder, decode};
 
+use crate::event::Event;
 use crate::intent::{Intent, Purpose};
 
 /// Most digests that stand in one member. Those who read back what somebody
 /// else logged bound what they keep of it.
 const DIGESTS_MAX: u64 = 256;
+
+/// What a leaf of the log says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Leaf {
+    /// A key is going to be used.
+    Intent(Intent),
+    /// Something happened.
+    Event(Event),
+}
+
+impl Leaf {
+    /// Reads a leaf; `None` for what our pipeline does not write.
+    pub fn decode(leaf: &[u8]) -> Option<Leaf> {
+        let event = || Event::decode(leaf).map(Leaf::Event);
+        Intent::decode(leaf).map(Leaf::Intent).or_else(event)
+    }
+
+    /// The intent, where it is one.
+    pub fn intent(&self) -> Option<&Intent> {
+        match self {
+            Leaf::Intent(intent) => Some(intent),
+            Leaf::Event(_) => None,
+        }
+    }
+}
 
 impl Intent {
     /// Reads a leaf; `None` for anything but what [`Intent::encode`] writes.

@@ -9,6 +9,7 @@ pub mod bundle;
 pub mod cbor;
 pub mod chain;
 pub mod delegation;
+pub mod event;
 pub mod evidence;
 pub mod ids;
 pub mod intent;
@@ -24,6 +25,7 @@ pub mod tree;
 pub use author::{AuthorError, ComponentSpec, ReleaseSpec, UnsignedManifest, payload_uri};
 pub use chain::{ChainError, DelegationChain};
 pub use delegation::{Delegation, LinkSpec};
+pub use event::{End, Event, Phase};
 pub use evidence::{Agreement, BirthProof, Checkpoint, Cosignature, Evidence, SignedStatement};
 pub use firmseal_core::{BlockSize, Digest, Environment, KeyId, StatementPurpose, limits};
 pub use ids::{
@@ -31,6 +33,7 @@ pub use ids::{
 };
 pub use intent::{Intent, Purpose};
 pub use key::{KeyAlgorithm, KeyError, PublicKey, Signature};
+pub use leaf::Leaf;
 pub use statement::Statement;
 pub use tbs::Tbs;
 pub use tree::{PayloadTree, TreeBuilder};

@@ -20,11 +20,11 @@ pub enum Kind {
     Stale,
     /// The log does not hold what its checkpoint says.
     Incomplete,
-    /// An entry that is no intent.
+    /// An entry that our pipeline does not write.
     Unreadable,
     /// A signature was announced, and no release came of it.
     Unreleased,
-    /// A release without its entry in the log.
+    /// A release, root document or revocation without its entry in the log.
     Unlogged,
     /// A release without the approvals that the root demands.
     Unapproved,

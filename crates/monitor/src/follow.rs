@@ -103,8 +103,10 @@ pub async fn follow(
         return Ok(followed);
     }
     memory.take_in(&entries, edge, checkpoint, &note, now)?;
-    let known = memory.entries().iter().zip(0u64..).filter(|(known, _)| known.intent.is_none());
-    let unreadable = known.map(|(_, index)| Finding::new(Kind::Unreadable, index, "the entry is no intent"));
+    let known = memory.entries().iter().zip(0u64..).filter(|(known, _)| known.leaf.is_none());
+    let unreadable = known.map(|(_, index)| {
+        Finding::new(Kind::Unreadable, index, "the entry is neither an intent nor an event")
+    });
     followed.findings.extend(unreadable);
     Ok(followed)
 }

@@ -18,7 +18,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use firmseal_core::Digest;
-use firmseal_manifest::Intent;
+use firmseal_manifest::Leaf;
 use firmseal_tlog::{Checkpoint, Edge, Note, leaf_hash};
 
 use crate::error::MonitorError;
@@ -26,8 +26,8 @@ use crate::error::MonitorError;
 /// An entry as far as it is compared.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Known {
-    /// Its intent; `None` for an entry that is none.
-    pub intent: Option<Intent>,
+    /// What it says; `None` for what our pipeline does not write.
+    pub leaf: Option<Leaf>,
     /// When it was first seen, in seconds since 1970.
     pub seen: u64,
 }
@@ -101,7 +101,7 @@ impl Memory {
             // The time of the first line that reaches it.
             while seen.next_if(|(size, _)| *size < edge.size()).is_some() {}
             let time = seen.peek().ok_or_else(|| damaged("times", "it is too short"))?.1;
-            known.push(Known { intent: Intent::decode(entry), seen: time });
+            known.push(Known { leaf: Leaf::decode(entry), seen: time });
         }
         edge.take();
         if edge.root() != checkpoint.root {
@@ -187,7 +187,7 @@ impl Memory {
             .and_then(|()| fs::rename(&temporary, &path))
             .and_then(|()| File::open(&self.dir)?.sync_all())
             .map_err(file("write", &path))?;
-        let known = entries.iter().map(|entry| Known { intent: Intent::decode(entry), seen: now });
+        let known = entries.iter().map(|entry| Known { leaf: Leaf::decode(entry), seen: now });
         self.entries.extend(known);
         (self.edge, self.checkpoint) = (edge, Some(checkpoint));
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use firmseal_manifest::{Digest, Purpose};
+use firmseal_manifest::{Digest, Event, Leaf, Purpose};
 
 use crate::finding::{Finding, Kind};
 use crate::memory::Known;
@@ -14,6 +14,9 @@ pub struct Registry {
     pub releases: Vec<Registered>,
     /// Its devices that said what they run.
     pub devices: Vec<Installed>,
+    /// The root documents behind the trusted one and the newest revocation
+    /// that it serves: a name, and SHA-256.
+    pub documents: Vec<(String, Digest)>,
 }
 
 /// A release.
@@ -60,7 +63,7 @@ pub fn reconcile(entries: &[Known], registry: &Registry, now: u64, grace: u64) -
     // signing that is missing its release, not several.
     let mut missing: BTreeMap<Digest, u64> = BTreeMap::new();
     for (known, index) in entries.iter().zip(0u64..) {
-        let Some(intent) = &known.intent else { continue };
+        let Some(intent) = known.leaf.as_ref().and_then(Leaf::intent) else { continue };
         let lost = intent.purpose == Purpose::Release && !manifests.contains(&intent.subject);
         if lost && due(known.seen) {
             missing.entry(intent.subject).or_insert(index);
@@ -74,7 +77,7 @@ pub fn reconcile(entries: &[Known], registry: &Registry, now: u64, grace: u64) -
     for release in &registry.releases {
         let entry = usize::try_from(release.log_index).ok().and_then(|index| entries.get(index));
         let fits = entry
-            .and_then(|known| known.intent.as_ref())
+            .and_then(|known| known.leaf.as_ref()?.intent())
             .is_some_and(|intent| intent.purpose == Purpose::Release && intent.subject == release.manifest);
         if !fits && (entry.is_some() || due(release.created)) {
             let detail = match entry {
@@ -88,6 +91,13 @@ pub fn reconcile(entries: &[Known], registry: &Registry, now: u64, grace: u64) -
         }
         let image = (release.product.as_str(), release.sequence, release.version.as_str());
         *logged.entry(image).or_insert(false) |= fits || entry.is_none();
+    }
+    let told: BTreeSet<Digest> = entries.iter().filter_map(|known| document(known.leaf.as_ref()?)).collect();
+    for (name, digest) in &registry.documents {
+        if !told.contains(digest) {
+            let detail = format!("{digest} is served, and the log does not tell of it");
+            findings.push(Finding::new(Kind::Unlogged, name, detail));
+        }
     }
     for device in &registry.devices {
         if device.sequence == 0 {
@@ -104,4 +114,12 @@ pub fn reconcile(entries: &[Known], registry: &Registry, now: u64, grace: u64) -
         findings.push(Finding::new(Kind::UnknownImage, &device.id, detail));
     }
     findings
+}
+
+/// The trust document that an entry tells of.
+fn document(leaf: &Leaf) -> Option<Digest> {
+    match leaf {
+        Leaf::Event(Event::Root { document, .. } | Event::Revocation { document, .. }) => Some(*document),
+        _ => None,
+    }
 }

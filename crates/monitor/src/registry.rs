@@ -4,8 +4,8 @@ use firmseal_api::client::Client;
 use firmseal_api::encoding::{PAGE_MAX, PageQuery};
 use firmseal_api::registry::Product;
 use firmseal_api::signing::Release;
-use firmseal_core::crypto::RustCrypto;
-use firmseal_core::{Component, Device, Refusal, Root, Trust};
+use firmseal_core::crypto::{Crypto, RustCrypto};
+use firmseal_core::{Component, Device, Digest, Refusal, Root, Trust};
 
 use crate::error::MonitorError;
 use crate::reconcile::{Installed, Registered, Registry};
@@ -17,11 +17,14 @@ const ROOTS_MAX: u64 = 1024;
 /// release is asked whether the newest root behind it finds its approvals.
 pub async fn fetch(client: &Client, anchor: Option<&[u8]>) -> Result<Registry, MonitorError> {
     let operator = client.operator();
+    let mut registry = Registry::default();
     let root = match anchor {
-        Some(anchor) => Some(newest(client, anchor).await?),
+        Some(anchor) => Some(newest(client, anchor, &mut registry.documents).await?),
         None => None,
     };
-    let mut registry = Registry::default();
+    if let Some(revocation) = revocation(client).await? {
+        registry.documents.push(revocation);
+    }
     let mut products: Vec<Product> = Vec::new();
     let mut page = first();
     loop {
@@ -71,8 +74,22 @@ fn first() -> PageQuery {
     PageQuery { after: None, limit: Some(PAGE_MAX - 1) }
 }
 
-/// The newest root document, each one verified under the one before it.
-async fn newest(client: &Client, anchor: &[u8]) -> Result<Vec<u8>, MonitorError> {
+/// The newest revocation. Whether it is one, and who signed it, devices ask;
+/// the monitor asks whether all of them are told the same.
+async fn revocation(client: &Client) -> Result<Option<(String, Digest)>, MonitorError> {
+    match client.operator().revocation().await {
+        Err(error) if error.status().is_some_and(|status| status.as_u16() == 404) => Ok(None),
+        document => Ok(Some(("the newest revocation".to_owned(), RustCrypto.digest(&document?)))),
+    }
+}
+
+/// The newest root document, each one verified under the one before it; what
+/// comes after the first is noted.
+async fn newest(
+    client: &Client,
+    anchor: &[u8],
+    documents: &mut Vec<(String, Digest)>,
+) -> Result<Vec<u8>, MonitorError> {
     let refused = |version: u64| move |refusal| MonitorError::Root { version, refusal };
     let mut bytes = anchor.to_vec();
     for _ in 0..ROOTS_MAX {
@@ -83,6 +100,7 @@ async fn newest(client: &Client, anchor: &[u8]) -> Result<Vec<u8>, MonitorError>
             found => found?,
         };
         root.successor(&found, &RustCrypto).map_err(refused(next))?;
+        documents.push((format!("root document {next}"), RustCrypto.digest(&found)));
         bytes = found.to_vec();
     }
     Ok(bytes)

@@ -10,7 +10,7 @@ use std::time::Duration;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use axum::extract::{Path as At, State};
 use firmseal_core::Digest;
-use firmseal_manifest::{Intent, Purpose};
+use firmseal_manifest::{Event, Intent, Leaf, Purpose};
 use firmseal_monitor::{
     Finding, Installed, Kind, Known, Memory, MonitorError, Registered, Registry, Report, Trusted, follow,
     reconcile,
@@ -153,7 +153,7 @@ async fn a_log_that_grows_is_followed_across_restarts() {
         log.show(&leaves(0, size));
         assert_eq!(log.look(&mut memory).await, [], "{size}");
         assert_eq!(memory.size(), size);
-        assert!(memory.entries().iter().all(|known| known.intent.is_some() && known.seen == NOW));
+        assert!(memory.entries().iter().all(|known| known.leaf.is_some() && known.seen == NOW));
     }
     // What a cut left behind the end of the files is no part of the memory.
     use std::io::Write;
@@ -276,8 +276,15 @@ fn device(sequence: u8, version: &str) -> Installed {
 
 #[test]
 fn log_registry_and_fleet_must_agree() {
-    let known = |number, seen| Known { intent: Some(intent(number)), seen };
-    let entries = [known(1, NOW - 1000), known(2, NOW - 1000), known(2, NOW - 1000), known(3, NOW - 10)];
+    let known = |number, seen| Known { leaf: Some(Leaf::Intent(intent(number))), seen };
+    let published = Event::Root { version: 2, document: Digest([2; 32]) };
+    let entries = [
+        known(1, NOW - 1000),
+        known(2, NOW - 1000),
+        known(2, NOW - 1000),
+        known(3, NOW - 10),
+        Known { leaf: Some(Leaf::Event(published)), seen: NOW - 10 },
+    ];
     let found = |registry: &Registry| -> Vec<(Kind, String)> {
         let findings = reconcile(&entries, registry, NOW, 900);
         findings.into_iter().map(|Finding { kind, about, .. }| (kind, about)).collect()
@@ -286,6 +293,7 @@ fn log_registry_and_fleet_must_agree() {
     let fine = Registry {
         releases: vec![release(1, 0), release(2, 1)],
         devices: vec![device(0, "0.0.0"), device(1, "1.1.0"), device(2, "1.2.0")],
+        documents: vec![("root document 2".to_owned(), Digest([2; 32]))],
     };
     // The third is on its way.
     assert_eq!(found(&fine), []);
@@ -294,13 +302,16 @@ fn log_registry_and_fleet_must_agree() {
     registry.devices.pop();
     assert_eq!(found(&registry), one(Kind::Unreleased, "1"), "once for two keys");
     // Signed without logging: an index beyond the log, or somebody else's.
-    for index in [3, 0, 77, u64::MAX] {
+    for index in [3, 4, 0, 77, u64::MAX] {
         let mut registry = fine.clone();
         registry.releases.push(release(4, index));
         assert_eq!(found(&registry), one(Kind::Unlogged, "rel-4"), "{index}");
     }
+    let mut registry = fine.clone();
+    registry.documents.push(("root document 3".to_owned(), Digest([3; 32])));
+    assert_eq!(found(&registry), one(Kind::Unlogged, "root document 3"));
     let mut young = fine.clone();
-    young.releases.push(Registered { created: NOW - 1, ..release(4, 4) });
+    young.releases.push(Registered { created: NOW - 1, ..release(4, 5) });
     assert_eq!(found(&young), []);
     let mut registry = fine.clone();
     registry.releases[0].unapproved = Some("0 of 2".to_owned());
@@ -328,7 +339,12 @@ fn metrics_name_every_kind() {
         releases: None,
         devices: None,
         trouble: None,
-        findings: reconcile(&[], &Registry { releases: vec![release(1, 0)], devices: vec![] }, NOW, 900),
+        findings: reconcile(
+            &[],
+            &Registry { releases: vec![release(1, 0)], ..Registry::default() },
+            NOW,
+            900,
+        ),
     };
     let text = report.metrics();
     for kind in Kind::ALL {

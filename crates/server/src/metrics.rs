@@ -65,6 +65,7 @@ pub(crate) struct Metrics {
     pub(crate) enrolments: Family<Outcome, Counter>,
     log_entries: Family<Outcome, Gauge>,
     log_stands: Gauge,
+    pub(crate) events_waiting: Gauge,
     log_witnesses: Family<Outcome, Gauge>,
 }
 
@@ -90,6 +91,7 @@ impl Metrics {
             enrolments: Family::default(),
             log_entries: Family::default(),
             log_stands: Gauge::default(),
+            events_waiting: Gauge::default(),
             log_witnesses: Family::default(),
             registry: Registry::default(),
         };
@@ -130,6 +132,11 @@ impl Metrics {
             "log_stands",
             "1 while keys may be used: the log has no witnesses, or a quorum stands behind it",
             metrics.log_stands.clone(),
+        );
+        registry.register(
+            "events_waiting",
+            "Events that are not in the log yet, up to 1000",
+            metrics.events_waiting.clone(),
         );
         registry.register(
             "log_witnesses",

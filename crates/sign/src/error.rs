@@ -109,7 +109,7 @@ pub enum PipelineError {
     #[error(transparent)]
     KeyUnfit(#[from] KeyError),
     /// The intent was not logged, so nothing was signed.
-    #[error(transparent)]
+    #[error("nothing was signed: {0}")]
     Log(#[from] LogError),
     /// The key did not sign.
     #[error(transparent)]

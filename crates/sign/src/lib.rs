@@ -11,6 +11,7 @@ pub(crate) mod delegated;
 pub mod device;
 mod draft;
 pub mod error;
+pub mod events;
 pub mod gate;
 pub mod keys;
 pub mod order;
@@ -26,6 +27,7 @@ pub mod verify;
 pub mod waiting;
 
 pub use error::PipelineError;
+pub use events::EventError;
 pub use gate::GateRefusal;
 pub use keys::Keys;
 pub use order::{Order, OrderedComponent, Requester};

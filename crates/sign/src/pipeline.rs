@@ -38,6 +38,8 @@ pub struct Pipeline {
     /// rise, and of two orders that raced for one the store would turn the
     /// second away, where here it waits.
     turns: Mutex<HashMap<ProductId, Arc<tokio::sync::Mutex<()>>>>,
+    /// Held by whoever enters events into the log.
+    pub(crate) entering: tokio::sync::Mutex<()>,
 }
 
 /// What an order came to.
@@ -82,6 +84,7 @@ impl Pipeline {
             default,
             products: HashMap::new(),
             turns: Mutex::default(),
+            entering: tokio::sync::Mutex::default(),
         }
     }
 

@@ -3,18 +3,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use firmseal_core::{Demands, Environment as CoreEnvironment};
 use firmseal_fleet::product::{BlockSize, ComponentSpec, Environment};
 use firmseal_fleet::{ApprovalSignature, Artifact, Product, RequestState, SigningRequest, Time};
-use firmseal_keys::{FileKey, Secret, Signer};
-use firmseal_manifest::{ArtifactId, Digest, KeyAlgorithm, PublicKey, Statement};
+use firmseal_keys::{FileKey, Log, LogError, Secret, Signer};
+use firmseal_manifest::{ArtifactId, Digest, End, Event, KeyAlgorithm, Leaf, PublicKey, Statement};
 use firmseal_sign::{
-    ApprovalError, Keys, NewApproval, Order, Ordered, OrderedComponent, Pipeline, PipelineError, Requester,
-    Signed, review,
+    ApprovalError, EventError, Keys, NewApproval, Order, Ordered, OrderedComponent, Pipeline, PipelineError,
+    Requester, Signed, review,
 };
-use firmseal_store::{Blobs, Registry, SigningRequests, Store};
-use firmseal_store_local::LocalStore;
+use firmseal_store::{Blobs, Events, Registry, SigningRequests, Store};
+use firmseal_store_local::{IntentLog, LocalStore};
 use firmseal_testkit::TestKey;
 use firmseal_testkit::world::firmware;
 use firmseal_trust::{DemandsSpec, Holder, Role, RoleSpec, RootSpec};
@@ -272,4 +273,56 @@ async fn what_a_crash_left_is_finished() {
     assert_eq!(signed.len(), 1);
     assert!(bench.pipeline.finish_waiting(NOW).await.unwrap().is_empty());
     assert_eq!(bench.store.intents().len(), 1, "signed once");
+}
+
+/// A log that takes the first leaves only.
+struct Tired(IntentLog, AtomicU64);
+
+impl Log for Tired {
+    async fn append(&self, leaf: &[u8]) -> Result<u64, LogError> {
+        match self.1.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) {
+            Ok(_) => self.0.append(leaf).await,
+            Err(_) => Err(LogError::Unwitnessed("nobody is there".to_owned())),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_log_tells_what_happened() {
+    let bench = Bench::new().await;
+    let request = bench.request("1.0.0", "ci").await;
+    let (id, manifest) = (request.id, request.manifest);
+    bench.agree(&request, "ann").await.unwrap();
+    bench.store.remove_approvals(id, "courier").await.unwrap();
+    bench.agree(&request, "ben").await.unwrap();
+    bench.agree(&request, "cleo").await.unwrap();
+    let release = bench.finish(&request).await.unwrap().release;
+    assert_eq!(bench.store.intents().len(), 1, "events wait for whoever enters them");
+
+    // Three fit; the others wait, and are not lost.
+    let shared: Arc<dyn Store> = Arc::new(bench.store.clone());
+    let tired = Arc::new(Tired(bench.store.intents().clone(), AtomicU64::new(3)));
+    let pipeline = Pipeline::new(shared, tired, bench.root.clone(), Keys::default());
+    let stuck = pipeline.enter_events().await;
+    assert!(matches!(stuck, Err(EventError::Log(LogError::Unwitnessed(_)))), "{stuck:?}");
+    assert_eq!(bench.store.waiting_events(9).await.unwrap().len(), 4);
+    assert_eq!(bench.pipeline.enter_events().await.unwrap(), 4);
+    assert_eq!(bench.pipeline.enter_events().await.unwrap(), 0, "once");
+
+    let key = |name: &str| key_of(name).public().id();
+    let agreed = |name| Event::Approved { request: id, manifest, key: key(name) };
+    let leaves = bench.store.intents().read(0, 99).await.unwrap();
+    let leaves: Vec<_> = leaves.iter().map(|entry| Leaf::decode(&entry.leaf).unwrap()).collect();
+    let intent = leaves[0].intent().unwrap();
+    assert_eq!((intent.subject, intent.requester), (manifest, request.requester_id));
+    let events = [
+        Event::Requested { request: id, manifest, requester: request.requester_id },
+        agreed("ann"),
+        Event::Unapproved { request: id, key: key("ann") },
+        agreed("ben"),
+        agreed("cleo"),
+        Event::Released { manifest, envelope: release.envelope, intent: 0 },
+        Event::Closed { request: id, end: End::Signed },
+    ];
+    assert_eq!(leaves[1..], events.map(Leaf::Event));
 }

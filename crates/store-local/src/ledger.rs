@@ -25,7 +25,7 @@ const STRIDE: u64 = 64;
 pub struct Entry {
     /// Its number, from 0.
     pub index: u64,
-    /// The encoded intent.
+    /// The leaf.
     pub leaf: Vec<u8>,
     /// The hash that vouches for it and for every entry before it.
     pub hash: Digest,

@@ -15,6 +15,7 @@ mod devices;
 mod directory;
 mod enrolment;
 mod error;
+mod events;
 mod fleet;
 mod frame;
 mod incoming;

@@ -1,7 +1,7 @@
 //! Releases in the database: the order that never goes back is kept here.
 
 use firmseal_fleet::{Release, ReleaseState};
-use firmseal_manifest::{ChannelName, ProductId, ReleaseId, RequestId};
+use firmseal_manifest::{ChannelName, Event, ProductId, ReleaseId, RequestId};
 use firmseal_store::{Page, StoreError};
 use rusqlite::{Connection, Row, params};
 use semver::Version;
@@ -9,6 +9,7 @@ use semver::Version;
 use crate::blobs;
 use crate::column::{Count, Hash, Json, Text, When, Word};
 use crate::error::Failure;
+use crate::events::happened;
 use crate::registry::{all, find_artifact, find_product, fresh, limit, no_artifact, no_product, one};
 
 const COLUMNS: &str = "id, product, channel, version, sequence, epoch, components, manifest, envelope, state, \
@@ -131,7 +132,8 @@ pub(crate) fn insert(connection: &Connection, release: &Release) -> Result<(), F
             Count::new("log index", release.log_index)?,
             When(release.created)
         ])?;
-    Ok(())
+    let Release { manifest, envelope, log_index: intent, .. } = *release;
+    happened(connection, &Event::Released { manifest, envelope, intent })
 }
 
 /// Checks that the product's order allows a sequence and a version: asked
@@ -158,7 +160,7 @@ pub(crate) fn check_free(
 }
 
 pub(crate) fn set_state(connection: &Connection, id: ReleaseId, state: ReleaseState) -> Result<(), Failure> {
-    let now = get(connection, id)?.state;
+    let Release { state: now, manifest, .. } = get(connection, id)?;
     let allowed = match (now, state) {
         (ReleaseState::Signed, ReleaseState::Verified) => true,
         (ReleaseState::Signed | ReleaseState::Verified, ReleaseState::Withdrawn) => true,
@@ -175,5 +177,9 @@ pub(crate) fn set_state(connection: &Connection, id: ReleaseId, state: ReleaseSt
     connection
         .prepare_cached("UPDATE releases SET state = ? WHERE id = ?")?
         .execute(params![Word(state), Text(id)])?;
-    Ok(())
+    match state {
+        ReleaseState::Signed | ReleaseState::Verified => Ok(()),
+        ReleaseState::Withdrawn => happened(connection, &Event::Retired { manifest, revoked: false }),
+        ReleaseState::Revoked => happened(connection, &Event::Retired { manifest, revoked: true }),
+    }
 }

@@ -1,12 +1,13 @@
 //! Rollouts in the database.
 
 use firmseal_fleet::{Rollout, RolloutState};
-use firmseal_manifest::RolloutId;
+use firmseal_manifest::{Event, Phase, RolloutId};
 use firmseal_store::{Page, StoreError};
 use rusqlite::{Connection, Row, params};
 
 use crate::column::{Json, Text, When, Word};
 use crate::error::Failure;
+use crate::events::happened;
 use crate::registry::{all, fresh, limit, one};
 use crate::releases;
 
@@ -49,7 +50,7 @@ pub(crate) fn insert(connection: &Connection, rollout: &Rollout) -> Result<(), F
             rollout.created_by,
             When(rollout.created)
         ])?;
-    Ok(())
+    changed(connection, rollout, rollout.state)
 }
 
 pub(crate) fn list(connection: &Connection, page: &Page<RolloutId>) -> Result<Vec<Rollout>, Failure> {
@@ -66,7 +67,11 @@ pub(crate) fn active(connection: &Connection) -> Result<Vec<Rollout>, Failure> {
 }
 
 pub(crate) fn set_state(connection: &Connection, id: RolloutId, state: RolloutState) -> Result<(), Failure> {
-    let now = get(connection, id)?.state;
+    let rollout = get(connection, id)?;
+    let now = rollout.state;
+    if now == state {
+        return Ok(());
+    }
     if !now.may_become(state) {
         let what = format!("rollout {id} is {now:?} and cannot become {state:?}").to_lowercase();
         return Err(StoreError::conflict(what).into());
@@ -74,5 +79,16 @@ pub(crate) fn set_state(connection: &Connection, id: RolloutId, state: RolloutSt
     connection
         .prepare_cached("UPDATE rollouts SET state = ? WHERE id = ?")?
         .execute(params![Word(state), Text(id)])?;
-    Ok(())
+    changed(connection, &rollout, state)
+}
+
+/// Notes what a rollout does now.
+fn changed(connection: &Connection, rollout: &Rollout, state: RolloutState) -> Result<(), Failure> {
+    let manifest = releases::get(connection, rollout.release)?.manifest;
+    let phase = match state {
+        RolloutState::Active => Phase::Active,
+        RolloutState::Halted => Phase::Halted,
+        RolloutState::Finished => Phase::Finished,
+    };
+    happened(connection, &Event::Rollout { rollout: rollout.id, manifest, phase })
 }

@@ -15,6 +15,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0003_bounds.sql"),
     include_str!("../migrations/0004_trust.sql"),
     include_str!("../migrations/0005_signing_requests.sql"),
+    include_str!("../migrations/0006_events.sql"),
 ];
 
 /// What this program's databases say they are: `FSLS`.

@@ -2,13 +2,14 @@
 
 use async_trait::async_trait;
 use firmseal_fleet::{Approval, RequestState, SigningRequest};
-use firmseal_manifest::RequestId;
+use firmseal_manifest::{End, Event, KeyId, RequestId};
 use firmseal_store::{Page, SigningRequests, StoreError};
 use rusqlite::{Connection, Row, params};
 
 use crate::LocalStore;
 use crate::column::{Json, Text, Word};
 use crate::error::Failure;
+use crate::events::happened;
 use crate::registry::{all, fresh, limit, one};
 
 fn read(row: &Row<'_>) -> rusqlite::Result<SigningRequest> {
@@ -44,15 +45,19 @@ fn insert(connection: &Connection, request: &SigningRequest) -> Result<(), Failu
     connection
         .prepare_cached("INSERT INTO signing_requests (id, product, state, request) VALUES (?, ?, ?, ?)")?
         .execute(params![Text(request.id), request.product.as_str(), Word(request.state), Json(request)])?;
-    Ok(())
+    let SigningRequest { id, manifest, requester_id: requester, .. } = *request;
+    happened(connection, &Event::Requested { request: id, manifest, requester })
 }
 
 fn approve(connection: &Connection, id: RequestId, approval: &Approval) -> Result<(), Failure> {
-    waiting(connection, id)?;
+    let manifest = waiting(connection, id)?.manifest;
+    if approvals(connection, id)?.contains(approval) {
+        return Ok(());
+    }
     connection
         .prepare_cached("INSERT OR REPLACE INTO approvals (request, holder, approval) VALUES (?, ?, ?)")?
         .execute(params![Text(id), approval.holder, Json(approval)])?;
-    Ok(())
+    happened(connection, &Event::Approved { request: id, manifest, key: KeyId(approval.key) })
 }
 
 fn approvals(connection: &Connection, id: RequestId) -> Result<Vec<Approval>, Failure> {
@@ -67,6 +72,7 @@ fn remove(connection: &Connection, id: RequestId, brought_by: &str) -> Result<us
         removed += connection
             .prepare_cached("DELETE FROM approvals WHERE request = ? AND holder = ?")?
             .execute(params![Text(id), approval.holder])?;
+        happened(connection, &Event::Unapproved { request: id, key: KeyId(approval.key) })?;
     }
     Ok(removed)
 }
@@ -79,7 +85,15 @@ fn close(connection: &Connection, id: RequestId, state: RequestState) -> Result<
     connection
         .prepare_cached("UPDATE signing_requests SET state = ? WHERE id = ?")?
         .execute(params![Word(state), Text(id)])?;
-    Ok(())
+    let end = match state {
+        // It waits, as it did.
+        RequestState::Waiting => return Ok(()),
+        RequestState::Signed => End::Signed,
+        RequestState::Cancelled => End::Cancelled,
+        RequestState::Superseded => End::Superseded,
+        RequestState::Expired => End::Expired,
+    };
+    happened(connection, &Event::Closed { request: id, end })
 }
 
 #[async_trait]

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use firmseal_manifest::{Digest, Event};
 use firmseal_store::trust::DOCUMENT_MAX;
 use firmseal_store::{StoreError, TrustDocument, TrustDocuments, TrustKind};
 use rusqlite::{Connection, Row, params};
@@ -9,7 +10,9 @@ use rusqlite::{Connection, Row, params};
 use crate::LocalStore;
 use crate::column::{Count, When};
 use crate::error::Failure;
+use crate::events::happened;
 use crate::registry::{all, one};
+use crate::sums;
 
 const COLUMNS: &str = "kind, version, document, published_by, published";
 
@@ -77,7 +80,14 @@ fn insert(connection: &Connection, document: &TrustDocument) -> Result<(), Failu
             document.published_by,
             When(document.published)
         ])?;
-    Ok(())
+    let (version, document) = (*version, Digest(sums::sha256(bytes)));
+    happened(
+        connection,
+        &match kind {
+            TrustKind::Root => Event::Root { version, document },
+            TrustKind::Revocation => Event::Revocation { version, document },
+        },
+    )
 }
 
 #[async_trait]

@@ -58,4 +58,16 @@ macro_rules! groups {
     };
 }
 
-groups!(blobs, uploads, registry, requests, devices, reports, rollouts, operators, signing_requests, trust);
+groups!(
+    blobs,
+    uploads,
+    registry,
+    requests,
+    devices,
+    reports,
+    rollouts,
+    operators,
+    signing_requests,
+    trust,
+    events
+);

@@ -22,6 +22,7 @@ pub mod blobs;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
+pub mod events;
 pub mod fleet;
 pub mod operators;
 pub mod page;
@@ -33,6 +34,7 @@ pub mod uploads;
 
 pub use blobs::{BlobStream, Blobs, stream_of};
 pub use error::StoreError;
+pub use events::{Events, WaitingEvent};
 pub use fleet::{Allowance, Enrolled, Fleet, Observation, Observed};
 pub use operators::Operators;
 pub use page::Page;
@@ -44,11 +46,21 @@ pub use uploads::{NewUpload, Upload, Uploads};
 
 /// Everything that the server keeps.
 pub trait Store:
-    Blobs + Uploads + Registry + Requests + Fleet + Operators + SigningRequests + TrustDocuments
+    Blobs + Uploads + Registry + Requests + Fleet + Operators + SigningRequests + TrustDocuments + Events
 {
 }
 
-impl<T: Blobs + Uploads + Registry + Requests + Fleet + Operators + SigningRequests + TrustDocuments + ?Sized>
-    Store for T
+impl<
+    T: Blobs
+        + Uploads
+        + Registry
+        + Requests
+        + Fleet
+        + Operators
+        + SigningRequests
+        + TrustDocuments
+        + Events
+        + ?Sized,
+> Store for T
 {
 }

@@ -189,6 +189,8 @@ impl Sign {
                     .hint("start the server of this place, have it approved with `firmseal approve`, and run this again"));
             }
         };
+        // What is not entered now waits in the store for the next run.
+        let _ = pipeline.enter_events().await;
         let written = write_bundle(&store, &pipeline.trust(), &signed.release, new).await;
         written.map_err(|error| error.about(self.output.display()))?;
         Ok(signed)

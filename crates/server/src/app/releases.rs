@@ -44,7 +44,7 @@ impl From<PipelineError> for ApiError {
             | PipelineError::Log(LogError::Unwitnessed(_)) => ApiError::Busy(why),
             PipelineError::Log(LogError::Storage(_)) => {
                 tracing::error!(why, "no signature");
-                ApiError::Busy("the intent could not be logged, so nothing was signed".to_owned())
+                ApiError::Busy("nothing was signed: the log cannot be written".to_owned())
             }
             PipelineError::KeyReused(_) | PipelineError::Gate(GateRefusal::VersionExists { .. }) => {
                 ApiError::Conflict(why)

@@ -2,6 +2,7 @@
 //! and may run twice.
 
 mod approved;
+mod events;
 mod expire;
 mod follow;
 mod log;
@@ -33,6 +34,7 @@ pub(crate) fn start(
     };
     spawn(tasks, Duration::from_secs(2), |app| Box::pin(follow::follow(app)));
     spawn(tasks, Duration::from_secs(2), |app| Box::pin(log::log(app)));
+    spawn(tasks, Duration::from_millis(500), |app| Box::pin(events::enter(app)));
     spawn(tasks, Duration::from_secs(30), |app| Box::pin(approved::approved(app)));
     spawn(tasks, Duration::from_secs(30), |app| Box::pin(notes::write_notes(app)));
     spawn(tasks, Duration::from_secs(600), |app| Box::pin(expire::expire(app)));

@@ -24,7 +24,7 @@ use firmseal_server::{
     create_server_certificate,
 };
 use firmseal_sign::{Keys, Pipeline};
-use firmseal_store::{Operators, Store};
+use firmseal_store::{Events, Operators, Store};
 use firmseal_store_local::LocalStore;
 use firmseal_testkit::TestKey;
 use firmseal_trust::{DemandsSpec, Holder, Role as RootRole, RoleSpec, RootSpec};
@@ -178,6 +178,13 @@ impl Bench {
     pub(crate) async fn restart(&mut self) {
         self.running.take().unwrap().shutdown().await;
         self.run().await;
+    }
+
+    /// Waits until the log tells of everything that happened.
+    pub(crate) async fn told(&self) {
+        while !self.store.waiting_events(1).await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
     }
 
     pub(crate) fn address(&self, serves: Serves) -> SocketAddr {

@@ -11,17 +11,17 @@ use bytes::Bytes;
 use firmseal_api::client::Client;
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{Demands, Root};
-use firmseal_manifest::PublicKey;
+use firmseal_manifest::{Event, Leaf, Phase, PublicKey, Purpose};
 use firmseal_server::Serves;
 use firmseal_testkit::world::firmware;
-use firmseal_tlog::{Checkpoint, Note, decode_bundle, leaf_hash, written};
+use firmseal_tlog::{Checkpoint, Note, Tile, decode_bundle, leaf_hash, written};
 use firmseal_trust::{DemandsSpec, Holder, Role, RoleSpec, RootSpec};
 use firmseal_witness::{Endpoint, Fetched, Quorum, QuorumSettings, Witness, WitnessSettings, service};
 use http::{HeaderMap, Method, StatusCode};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::bench::{Bench, order, poll_at, product, root_key, root_spec, successor};
+use crate::bench::{Bench, order, poll_at, product, root_key, root_spec, sha256, successor};
 
 fn public(bench: &Bench) -> Endpoint {
     let pem = std::fs::read(bench.file("server.pem")).unwrap();
@@ -77,15 +77,32 @@ async fn anybody_can_read_the_log_and_nothing_else() {
     let bench = Bench::start().await;
     let admin = bench.everything().await;
     admin.operator().create_product(&product("gateway")).await.unwrap();
-    bench.release(&admin, "gateway", "1.0.0", &firmware(1, 10_000)).await;
+    let release = bench.release(&admin, "gateway", "1.0.0", &firmware(1, 10_000)).await;
+    let rollout = bench.rollout(&admin, &release).await;
+    bench.told().await;
     bench.store.intents().checkpoint().await.unwrap();
     let log = public(&bench);
     let dir = tempfile::tempdir().unwrap();
     let (note, checkpoint) = mirror(&log, dir.path()).await;
     note.verify(std::slice::from_ref(bench.store.intents().verifier())).unwrap();
     assert_eq!(checkpoint.size, bench.store.intents().len());
-    let bundle = get(&log, "tile/entries/000.p/1").await.body;
-    assert_eq!(decode_bundle(&bundle).unwrap().len(), 1);
+    let tile = Tile::of(checkpoint.size, 0, 0).unwrap();
+    let bundle = get(&log, &tile.entries_path()).await.body;
+    let leaves: Vec<Option<Leaf>> = decode_bundle(&bundle).unwrap().into_iter().map(Leaf::decode).collect();
+    assert_eq!(leaves.len() as u64, checkpoint.size);
+    // What was going to be signed, and what came of it.
+    let (manifest, intent) = (release.manifest.0, release.log_index);
+    let signed = leaves[intent as usize].as_ref().and_then(Leaf::intent).unwrap();
+    assert_eq!((signed.purpose, signed.subject), (Purpose::Release, manifest));
+    let envelope = sha256(&admin.operator().envelope(release.id).await.unwrap());
+    let events = [
+        Event::Released { manifest, envelope, intent },
+        Event::Rollout { rollout: rollout.id, manifest, phase: Phase::Active },
+    ];
+    for event in events {
+        let told = leaves.iter().filter(|leaf| **leaf == Some(Leaf::Event(event))).count();
+        assert_eq!(told, 1, "{event}: {leaves:?}");
+    }
     match judged(dir.path(), &bench.store.intents().verifier().to_string()) {
         Some(said) => assert_eq!(said.trim(), "good"),
         None => eprintln!("skipped: Go or golang.org/x/mod is missing"),
@@ -119,7 +136,7 @@ async fn anybody_can_read_the_log_and_nothing_else() {
         answer.headers()["cache-control"].to_str().unwrap().to_owned()
     };
     assert_eq!(cached("/log/checkpoint").await, "public, max-age=2");
-    assert!(cached("/log/tile/0/000.p/1").await.contains("immutable"));
+    assert!(cached(&format!("/log/{}", tile.path())).await.contains("immutable"));
     let none = anybody.send(Method::GET, "/v1/freshness", HeaderMap::new(), Bytes::new()).await;
     assert_eq!(none.unwrap_err().status(), Some(StatusCode::NOT_FOUND), "no witnesses, no freshness");
 }
@@ -226,8 +243,7 @@ async fn no_key_is_used_before_the_witnesses_have_seen_why() {
         assert_eq!(said.trim(), "good");
     }
     // The entry is the intent of the release.
-    let bundle =
-        get(&log, &firmseal_tlog::Tile::of(checkpoint.size, 0, 0).unwrap().entries_path()).await.body;
+    let bundle = get(&log, &Tile::of(checkpoint.size, 0, 0).unwrap().entries_path()).await.body;
     let entries = decode_bundle(&bundle).unwrap();
     let logged = entries[release.log_index as usize];
     assert!(logged.windows(32).any(|part| part == release.manifest.0.as_bytes()), "{}", leaf_hash(logged));
@@ -244,6 +260,7 @@ async fn no_key_is_used_before_the_witnesses_have_seen_why() {
     assert_eq!((fresh.revocation, fresh.checkpoint.origin), (0, bench.store.intents().verifier().name()));
 
     // One of two is not enough: the server serves, and does not sign.
+    bench.told().await;
     let size = bench.store.intents().len();
     panel.stop(1).await;
     bench.restart().await;

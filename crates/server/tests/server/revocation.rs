@@ -111,6 +111,7 @@ async fn a_stolen_key_signs_nothing_here_any_more_and_takes_its_releases_along()
     assert_eq!(admin.operator().rollout(kept.id).await.unwrap().state, RolloutState::Active);
 
     // Refused before the key is used: nothing is logged.
+    bench.told().await;
     let logged = bench.store.intents().len();
     let artifact = bench.upload(&admin, &firmware(5000, 3)).await;
     let refused = admin.operator().create_release("k", &order("gateway", "1.2.0", artifact)).await;

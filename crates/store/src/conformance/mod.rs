@@ -9,6 +9,7 @@
 
 pub mod blobs;
 pub mod devices;
+pub mod events;
 pub mod operators;
 pub mod registry;
 pub mod reports;
@@ -48,6 +49,7 @@ pub async fn all(engine: &dyn Engine) {
     operators::all(engine).await;
     signing_requests::all(engine).await;
     trust::all(engine).await;
+    events::all(engine).await;
 }
 
 /// Expects a refusal of a kind.

@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use firmseal_fleet::{
-    Artifact, BlockSize, Bootloader, Certificate, Cohort, ComponentSpec, Credential, CredentialId,
-    CredentialKind, Device, DeviceState, EnrolmentToken, Environment, Equipment, Phase, Product, Release,
-    ReleaseComponent, ReleaseState, Report, ReportId, Role, Rollout, RolloutState, Running, SlotState, Time,
+    Approval, ApprovalSignature, Artifact, BlockSize, Bootloader, Certificate, Cohort, ComponentSpec,
+    Credential, CredentialId, CredentialKind, Device, DeviceState, EnrolmentToken, Environment, Equipment,
+    Phase, Product, Release, ReleaseComponent, ReleaseState, Report, ReportId, RequestState, Role, Rollout,
+    RolloutState, Running, SigningRequest, SlotState, Time,
 };
 use firmseal_manifest::{ArtifactId, DeviceId, Digest, ProductId, ReleaseId, RequestId, RolloutId};
 use semver::Version;
@@ -204,6 +205,47 @@ pub fn report(device: DeviceId, release: Option<ReleaseId>, phase: Phase) -> Rep
         time: NOW,
         blocks_fetched: 3,
         blocks_resumed: 1,
+    }
+}
+
+/// A signing request that waits.
+pub fn signing_request(product: &str) -> SigningRequest {
+    SigningRequest {
+        id: RequestId::new(),
+        key: "order 1".to_owned(),
+        fingerprint: digest(),
+        product: product.parse().unwrap(),
+        channel: "stable".parse().unwrap(),
+        version: Version::new(1, 2, 3),
+        sequence: 7,
+        epoch: 2,
+        components: vec![],
+        leaves: vec![digest(), digest()],
+        manifest: digest(),
+        unsigned: digest(),
+        previous: Some(digest()),
+        header: digest(),
+        difference: digest(),
+        policy: digest(),
+        signers: vec![digest()],
+        requester: "cïo".to_owned(),
+        requester_id: digest(),
+        build: "b".to_owned(),
+        commit: "c".to_owned(),
+        expiry: 1_900_000_000,
+        state: RequestState::Waiting,
+        created: NOW,
+    }
+}
+
+/// What a holder says.
+pub fn approval(holder: &str, brought_by: &str) -> Approval {
+    Approval {
+        holder: holder.to_owned(),
+        key: digest(),
+        signature: ApprovalSignature::Cose { signature: vec![0, 255, 7] },
+        brought_by: brought_by.to_owned(),
+        created: NOW,
     }
 }
 

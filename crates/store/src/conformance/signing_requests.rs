@@ -1,6 +1,6 @@
 //! Signing requests: closed once, approved only while they wait.
 
-use firmseal_fleet::{Approval, ApprovalSignature, RequestState, SigningRequest};
+use firmseal_fleet::{RequestState, SigningRequest};
 use firmseal_manifest::RequestId;
 use futures_util::future::join;
 
@@ -17,44 +17,9 @@ pub async fn all(engine: &dyn Engine) {
 
 async fn request(store: &dyn Store) -> SigningRequest {
     store.insert_product(samples::product("approved")).await.unwrap();
-    let request = SigningRequest {
-        id: RequestId::new(),
-        key: "order 1".to_owned(),
-        fingerprint: samples::digest(),
-        product: "approved".parse().unwrap(),
-        channel: "stable".parse().unwrap(),
-        version: semver::Version::new(1, 2, 3),
-        sequence: 7,
-        epoch: 2,
-        components: vec![],
-        leaves: vec![samples::digest(), samples::digest()],
-        manifest: samples::digest(),
-        unsigned: samples::digest(),
-        previous: Some(samples::digest()),
-        header: samples::digest(),
-        difference: samples::digest(),
-        policy: samples::digest(),
-        signers: vec![samples::digest()],
-        requester: "cïo".to_owned(),
-        requester_id: samples::digest(),
-        build: "b".to_owned(),
-        commit: "c".to_owned(),
-        expiry: 1_900_000_000,
-        state: RequestState::Waiting,
-        created: samples::NOW,
-    };
+    let request = samples::signing_request("approved");
     store.insert_signing_request(request.clone()).await.unwrap();
     request
-}
-
-fn approval(holder: &str, brought_by: &str) -> Approval {
-    Approval {
-        holder: holder.to_owned(),
-        key: samples::digest(),
-        signature: ApprovalSignature::Cose { signature: vec![0, 255, 7] },
-        brought_by: brought_by.to_owned(),
-        created: samples::NOW,
-    }
 }
 
 async fn what_is_inserted_is_read(engine: &dyn Engine) {
@@ -80,7 +45,7 @@ async fn a_request_is_closed_once(engine: &dyn Engine) {
         store.close_signing_request(request.id, RequestState::Cancelled).await.unwrap();
     }
     conflict(store.close_signing_request(request.id, RequestState::Signed).await);
-    conflict(store.insert_approval(request.id, approval("ann", "ann")).await);
+    conflict(store.insert_approval(request.id, samples::approval("ann", "ann")).await);
     conflict(store.remove_approvals(request.id, "ann").await);
     let waiting = store.signing_requests(Some(RequestState::Waiting), Page::first(9)).await.unwrap();
     assert_eq!(waiting, []);
@@ -91,14 +56,14 @@ async fn a_request_is_closed_once(engine: &dyn Engine) {
 async fn a_holder_has_one_approval(engine: &dyn Engine) {
     let mut store = engine.fresh().await;
     let request = request(&*store).await.id;
-    not_found(store.insert_approval(RequestId::new(), approval("ann", "ann")).await);
-    let (ben, ann) = (approval("ben", "clerk"), approval("ann", "clerk"));
-    for approval in [&approval("ann", "ann"), &ben, &ann] {
+    not_found(store.insert_approval(RequestId::new(), samples::approval("ann", "ann")).await);
+    let (ben, ann) = (samples::approval("ben", "clerk"), samples::approval("ann", "clerk"));
+    for approval in [&samples::approval("ann", "ann"), &ben, &ann] {
         store.insert_approval(request, approval.clone()).await.unwrap();
     }
     store = engine.reopen(store).await;
     assert_eq!(store.approvals(request).await.unwrap(), [ann.clone(), ben]);
-    store.insert_approval(request, approval("cleo", "cleo")).await.unwrap();
+    store.insert_approval(request, samples::approval("cleo", "cleo")).await.unwrap();
     assert_eq!(store.remove_approvals(request, "clerk").await.unwrap(), 2);
     assert_eq!(store.remove_approvals(request, "clerk").await.unwrap(), 0);
     assert_eq!(store.approvals(request).await.unwrap().len(), 1);
@@ -109,7 +74,7 @@ async fn an_approval_finds_it_waiting_or_not(engine: &dyn Engine) {
     for _ in 0..20 {
         let request = request(&*store).await.id;
         let (approved, closed) = join(
-            store.insert_approval(request, approval("ann", "ann")),
+            store.insert_approval(request, samples::approval("ann", "ann")),
             store.close_signing_request(request, RequestState::Expired),
         )
         .await;

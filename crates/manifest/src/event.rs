@@ -1,0 +1,324 @@
+//! Events: what happened, as the log tells it.
+//!
+//! An [`Intent`](crate::Intent) is logged before a key is used; an event
+//! follows what was done. It holds digests, numbers and ids of our own
+//! making, never names, and stays in a public log for ever. Its encoding is
+//! an array that begins with [`TAG`]; an intent is a map, so that neither is
+//! ever read as the other.
+
+use std::fmt;
+
+use firmseal_core::{Digest, KeyId};
+use minicbor::{Decoder, decode};
+use uuid::Uuid;
+
+use crate::cbor::Writer;
+use crate::ids::{RequestId, RolloutId};
+
+/// The first item of every event.
+pub const TAG: &str = "firmseal/event";
+
+/// Something that happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A release was asked for, and waits for people.
+    Requested {
+        /// The signing request.
+        request: RequestId,
+        /// The manifest that was assembled.
+        manifest: Digest,
+        /// Who asked, as intents say it.
+        requester: Digest,
+    },
+    /// An approver agreed.
+    Approved {
+        /// The signing request.
+        request: RequestId,
+        /// The manifest.
+        manifest: Digest,
+        /// The approver's key.
+        key: KeyId,
+    },
+    /// An approval was taken back.
+    Unapproved {
+        /// The signing request.
+        request: RequestId,
+        /// The approver's key.
+        key: KeyId,
+    },
+    /// A signing request came to its end.
+    Closed {
+        /// The signing request.
+        request: RequestId,
+        /// How.
+        end: End,
+    },
+    /// A release was signed, verified and stored.
+    Released {
+        /// The manifest.
+        manifest: Digest,
+        /// The envelope with its signatures.
+        envelope: Digest,
+        /// Where its intent stands in the log that signed it.
+        intent: u64,
+    },
+    /// A release was taken back, or away.
+    Retired {
+        /// The manifest.
+        manifest: Digest,
+        /// Whether a revocation did it; else a person.
+        revoked: bool,
+    },
+    /// A root document was published.
+    Root {
+        /// Its version.
+        version: u64,
+        /// SHA-256 of the document with its signatures.
+        document: Digest,
+    },
+    /// A revocation was published.
+    Revocation {
+        /// Its version.
+        version: u64,
+        /// SHA-256 of the document with its signatures.
+        document: Digest,
+    },
+    /// A rollout began or changed its state.
+    Rollout {
+        /// The rollout.
+        rollout: RolloutId,
+        /// The manifest of its release.
+        manifest: Digest,
+        /// What it does now.
+        phase: Phase,
+    },
+}
+
+/// How a signing request ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum End {
+    /// It became a release.
+    Signed = 0,
+    /// Somebody took it back.
+    Cancelled = 1,
+    /// Another release came first.
+    Superseded = 2,
+    /// Too few people agreed in time.
+    Expired = 3,
+}
+
+/// What a rollout does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Phase {
+    /// It makes offers.
+    Active = 0,
+    /// It was stopped.
+    Halted = 1,
+    /// It is over.
+    Finished = 2,
+}
+
+impl Event {
+    /// The log leaf: deterministic CBOR (RFC 8949 §4.2).
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::new();
+        match self {
+            Event::Requested { request, manifest, requester } => {
+                begin(&mut out, 1, 3)
+                    .bytes(request.uuid().as_bytes())
+                    .bytes(manifest.as_bytes())
+                    .bytes(requester.as_bytes());
+            }
+            Event::Approved { request, manifest, key } => {
+                begin(&mut out, 2, 3)
+                    .bytes(request.uuid().as_bytes())
+                    .bytes(manifest.as_bytes())
+                    .bytes(key.0.as_bytes());
+            }
+            Event::Unapproved { request, key } => {
+                begin(&mut out, 3, 2).bytes(request.uuid().as_bytes()).bytes(key.0.as_bytes());
+            }
+            Event::Closed { request, end } => {
+                begin(&mut out, 4, 2).bytes(request.uuid().as_bytes()).uint(*end as u64);
+            }
+            Event::Released { manifest, envelope, intent } => {
+                begin(&mut out, 5, 3).bytes(manifest.as_bytes()).bytes(envelope.as_bytes()).uint(*intent);
+            }
+            Event::Retired { manifest, revoked } => {
+                begin(&mut out, 6, 2).bytes(manifest.as_bytes()).bool(*revoked);
+            }
+            Event::Root { version, document } => {
+                begin(&mut out, 7, 2).uint(*version).bytes(document.as_bytes());
+            }
+            Event::Revocation { version, document } => {
+                begin(&mut out, 8, 2).uint(*version).bytes(document.as_bytes());
+            }
+            Event::Rollout { rollout, manifest, phase } => {
+                begin(&mut out, 9, 3)
+                    .bytes(rollout.uuid().as_bytes())
+                    .bytes(manifest.as_bytes())
+                    .uint(*phase as u64);
+            }
+        }
+        out.finish()
+    }
+
+    /// Reads a leaf; `None` for anything but what [`Event::encode`] writes.
+    pub fn decode(leaf: &[u8]) -> Option<Event> {
+        read(&mut Decoder::new(leaf)).ok().flatten().filter(|event| event.encode() == leaf)
+    }
+}
+
+fn begin(out: &mut Writer, kind: u64, members: usize) -> &mut Writer {
+    out.array(2 + members).text(TAG).uint(kind)
+}
+
+fn read(decoder: &mut Decoder<'_>) -> Result<Option<Event>, decode::Error> {
+    // A wrong count shows when it is written again.
+    decoder.array()?;
+    if decoder.str()? != TAG {
+        return Ok(None);
+    }
+    let kind = decoder.u64()?;
+    let mut input = Input(decoder);
+    Ok(Some(match kind {
+        1 => Event::Requested {
+            request: input.request()?,
+            manifest: input.digest()?,
+            requester: input.digest()?,
+        },
+        2 => Event::Approved { request: input.request()?, manifest: input.digest()?, key: input.key()? },
+        3 => Event::Unapproved { request: input.request()?, key: input.key()? },
+        4 => Event::Closed {
+            request: input.request()?,
+            end: match input.0.u64()? {
+                0 => End::Signed,
+                1 => End::Cancelled,
+                2 => End::Superseded,
+                3 => End::Expired,
+                _ => return Ok(None),
+            },
+        },
+        5 => Event::Released { manifest: input.digest()?, envelope: input.digest()?, intent: input.0.u64()? },
+        6 => Event::Retired { manifest: input.digest()?, revoked: input.0.bool()? },
+        7 => Event::Root { version: input.0.u64()?, document: input.digest()? },
+        8 => Event::Revocation { version: input.0.u64()?, document: input.digest()? },
+        9 => Event::Rollout {
+            rollout: RolloutId::from_uuid(input.uuid()?),
+            manifest: input.digest()?,
+            phase: match input.0.u64()? {
+                0 => Phase::Active,
+                1 => Phase::Halted,
+                2 => Phase::Finished,
+                _ => return Ok(None),
+            },
+        },
+        _ => return Ok(None),
+    }))
+}
+
+struct Input<'a, 'b>(&'a mut Decoder<'b>);
+
+impl Input<'_, '_> {
+    fn digest(&mut self) -> Result<Digest, decode::Error> {
+        Digest::from_slice(self.0.bytes()?).ok_or_else(|| decode::Error::message("not a digest"))
+    }
+
+    fn key(&mut self) -> Result<KeyId, decode::Error> {
+        self.digest().map(KeyId)
+    }
+
+    fn uuid(&mut self) -> Result<Uuid, decode::Error> {
+        Uuid::from_slice(self.0.bytes()?).map_err(|_| decode::Error::message("not an id"))
+    }
+
+    fn request(&mut self) -> Result<RequestId, decode::Error> {
+        self.uuid().map(RequestId::from_uuid)
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Requested { request, manifest, .. } => write!(f, "{request} asks for manifest {manifest}"),
+            Event::Approved { request, key, .. } => write!(f, "key {key} agrees to {request}"),
+            Event::Unapproved { request, key } => write!(f, "key {key} agrees to {request} no more"),
+            Event::Closed { request, end } => write!(f, "{request} is {}", format!("{end:?}").to_lowercase()),
+            Event::Released { manifest, .. } => write!(f, "manifest {manifest} is a release"),
+            Event::Retired { manifest, revoked: true } => write!(f, "release {manifest} was revoked"),
+            Event::Retired { manifest, revoked: false } => write!(f, "release {manifest} was withdrawn"),
+            Event::Root { version, document } => write!(f, "root document {version}: {document}"),
+            Event::Revocation { version, document } => write!(f, "revocation {version}: {document}"),
+            Event::Rollout { rollout, manifest, phase } => {
+                write!(f, "{rollout} of manifest {manifest} is {}", format!("{phase:?}").to_lowercase())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::Intent;
+
+    const D: Digest = Digest([7; 32]);
+
+    fn every() -> Vec<Event> {
+        let request = RequestId::from_uuid(Uuid::from_bytes([1; 16]));
+        let rollout = RolloutId::from_uuid(Uuid::from_bytes([2; 16]));
+        let key = KeyId(Digest([9; 32]));
+        let mut all = vec![
+            Event::Requested { request, manifest: D, requester: Digest([8; 32]) },
+            Event::Approved { request, manifest: D, key },
+            Event::Unapproved { request, key },
+            Event::Released { manifest: D, envelope: Digest([3; 32]), intent: 70_000 },
+            Event::Retired { manifest: D, revoked: true },
+            Event::Retired { manifest: D, revoked: false },
+            Event::Root { version: 2, document: D },
+            Event::Revocation { version: 300, document: D },
+        ];
+        all.extend(
+            [End::Signed, End::Cancelled, End::Superseded, End::Expired]
+                .map(|end| Event::Closed { request, end }),
+        );
+        all.extend([Phase::Active, Phase::Halted, Phase::Finished].map(|phase| Event::Rollout {
+            rollout,
+            manifest: D,
+            phase,
+        }));
+        all
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_is_no_intent() {
+        let mut seen = std::collections::BTreeSet::new();
+        for event in every() {
+            let leaf = event.encode();
+            assert_eq!(Event::decode(&leaf), Some(event));
+            assert_eq!(Intent::decode(&leaf), None, "{event:?}");
+            assert!(seen.insert(leaf.clone()), "{event:?} is written like another");
+            for cut in 0..leaf.len() {
+                assert_eq!(Event::decode(&leaf[..cut]), None, "{event:?} cut at {cut}");
+            }
+            for at in 0..leaf.len() {
+                let mut other = leaf.clone();
+                other[at] ^= 0x20;
+                assert_ne!(Event::decode(&other), Some(event), "{event:?} changed at {at}");
+            }
+            assert_eq!(Event::decode(&[leaf, vec![0]].concat()), None, "{event:?} and more");
+        }
+    }
+
+    #[test]
+    fn the_bytes_are_these() {
+        let leaf = Event::Root { version: 2, document: D }.encode();
+        let head = [&[0x84, 0x6e][..], TAG.as_bytes(), &[0x07, 0x02, 0x58, 0x20]].concat();
+        assert_eq!(leaf, [head, vec![7; 32]].concat());
+        let other = Event::decode(&[&[0x82, 0x6e][..], TAG.as_bytes(), &[0x18, 99]].concat());
+        assert_eq!(other, None, "a kind that nobody knows");
+        assert_eq!(Event::decode(&[0x9f]), None);
+    }
+}
