@@ -19,6 +19,9 @@ use crate::trust;
 const ROLES: [Role; 7] =
     [Role::Root, Role::Release, Role::Approver, Role::Log, Role::Witness, Role::Revocation, Role::Recovery];
 
+const NOT_BOTH: &str =
+    "the role demands both kinds of keys, so each holder has a classical and a post-quantum one";
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Written {
@@ -44,6 +47,8 @@ struct WrittenRole {
     threshold: u64,
     #[serde(default)]
     products: Vec<ProductId>,
+    #[serde(default, rename = "both-kinds")]
+    both_kinds: bool,
     holder: Vec<WrittenHolder>,
 }
 
@@ -255,13 +260,19 @@ impl<'a> File<'a> {
         }
         let holder = |holder: &WrittenHolder| {
             let keys = holder.keys.iter().map(|key| self.key(key)).collect::<Result<_>>()?;
-            Ok(Holder { name: holder.name.clone(), keys })
+            let own = Holder { name: holder.name.clone(), keys };
+            if written.both_kinds && !own.has_both_kinds() {
+                let at = holder.keys.first().unwrap_or(&written.role).span();
+                return Err(self.wrong(at, NOT_BOTH));
+            }
+            Ok(own)
         };
         Ok(RoleSpec {
             role,
             threshold: written.threshold,
             holders: written.holder.iter().map(holder).collect::<Result<_>>()?,
             products: written.products.clone(),
+            both_kinds: written.both_kinds,
         })
     }
 
@@ -333,6 +344,9 @@ pub fn write(spec: &RootSpec) -> Result<String> {
         let mut table = toml::Table::new();
         table.insert("role".into(), text(revoke::name(role.role)));
         table.insert("threshold".into(), number(role.threshold)?);
+        if role.both_kinds {
+            table.insert("both-kinds".into(), toml::Value::Boolean(true));
+        }
         if !role.products.is_empty() {
             table.insert("products".into(), named(&role.products));
         }

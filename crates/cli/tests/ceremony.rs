@@ -283,6 +283,67 @@ fn a_finished_root_makes_a_place_and_its_record_goes_into_the_log() {
 }
 
 #[test]
+fn both_kinds_of_keys_from_the_ceremony_to_a_release() {
+    let room = Room::with(&["alice", "bob", "builder"]);
+    for name in ["alice", "bob", "builder"] {
+        room.out(&format!(
+            "keys generate file:{name}-pq.pem --algorithm ml-dsa-65 --secret file:pw --public {name}-pq.pub"
+        ));
+    }
+    let written = |alice: &str| {
+        format!(
+            "environment = \"test\"\n[[role]]\nrole = \"root\"\nthreshold = 1\nboth-kinds = true\nholder = [\n\
+             {{ name = \"alice\", keys = [{alice}] }},\n{{ name = \"bob\", keys = [\"bob.pub\", \"bob-pq.pub\"] }}]\n\
+             [[role]]\nrole = \"release\"\nthreshold = 1\nboth-kinds = true\n\
+             holder = [{{ name = \"builder\", keys = [\"builder.pub\", \"builder-pq.pub\"] }}]\n"
+        )
+    };
+    room.write("root.toml", &written("\"alice.pub\""));
+    let wrong = room.fails("ceremony start one --root root.toml", 2);
+    assert!(wrong.contains("line 7") && wrong.contains("each holder has a classical and"), "{wrong}");
+    room.write("root.toml", &written("\"alice.pub\", \"alice-pq.pub\""));
+    room.out("ceremony start one --root root.toml");
+    let shown = room.out("ceremony show one/request.toml");
+    assert!(shown.contains("1 of 2 holders, each with both kinds of keys"), "{shown}");
+    for name in ["alice", "bob"] {
+        let file = room.sign("one", name);
+        let waiting = room.out(&format!("ceremony add one {file}"));
+        assert!(
+            waiting.contains("0 of 1") && waiting.contains("alice (with the other kind of key)"),
+            "{waiting}"
+        );
+    }
+    room.fails("ceremony finish one -o one.cbor", 3);
+    let to = "alice-pq-one.toml";
+    let output = room.sign_as("one/request.toml", &room.words("one"), "file:alice-pq.pem", "log-alice", to);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    room.out(&format!("ceremony add one {to}"));
+    room.out("ceremony finish one -o one.cbor");
+    assert!(room.out("root show one.cbor").contains("1 of 1 holders, each with both kinds of keys"));
+    assert_eq!(room.json("root show one.cbor")["roles"][1]["both_kinds"], true);
+    let again = room.out("ceremony spec one.cbor");
+    assert!(again.contains("both-kinds = true"), "{again}");
+
+    let product = "id = \"gateway\"\nenvironment = \"test\"\nvendor = \"example.com\"\nclass = \"a\"\n\
+                   format = \"raw\"\ncomponents = [{ name = \"main\", capacity = \"1MiB\" }]\n";
+    room.write("gateway.toml", product);
+    room.write("firmware.bin", "some firmware");
+    let sign = "sign --place place --product-file gateway.toml --component main=firmware.bin --epoch 1";
+    room.out(
+        "init place --root one.cbor --secret file:pw --release-key file:builder.pem \
+         --release-key file:builder-pq.pem",
+    );
+    for key in ["builder", "builder-pq"] {
+        let alone = format!("{sign} --version 1.0.0 --key file:{key}.pem --secret file:pw -o x");
+        let why = room.fails(&alone, 3);
+        assert!(why.contains("both of only 0") && why.contains("nothing was signed"), "{why}");
+    }
+    let signed = room.json(&format!("{sign} --version 1.0.0 -o one.bundle"));
+    assert_eq!(signed["release"]["log_index"], 0, "what was refused was not even announced");
+    room.out("verify --root one.cbor one.bundle");
+}
+
+#[test]
 fn production_takes_no_published_and_no_file_keys() {
     let room = Room::with(&PEOPLE);
     // RFC 8032 §7.1, test 1: everybody has the private half.

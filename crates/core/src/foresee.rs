@@ -49,7 +49,8 @@ pub fn foresee(
     }
     let (have, need) = (tally.holders_of(&role), role.threshold());
     if have < need {
-        return Err(match have {
+        // Whoever has one of two kinds of keys is no stranger.
+        return Err(match tally.holders() {
             _ if taken_away => Refusal::KeyRevoked,
             0 if demanded && member.is_none() => Refusal::DelegationMissing,
             0 => Refusal::UnknownSigner,

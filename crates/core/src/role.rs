@@ -197,6 +197,15 @@ impl<'a> RoleEntry<'a> {
         })
     }
 
+    /// Distinct holders that would have agreed, as this role demands, if
+    /// every key that `signs` names signed.
+    pub fn agreeing(&self, signs: impl Fn(&KeyId) -> bool, crypto: &impl Crypto) -> usize {
+        let mut tally = Tally::default();
+        let keys = self.keys().filter(|(_, key)| signs(&key.id(crypto)));
+        keys.for_each(|(holder, key)| tally.count_key(holder, &key));
+        tally.holders_of(self)
+    }
+
     /// Signatures that are needed.
     fn needed(&self) -> usize {
         self.threshold * (1 + usize::from(self.both))

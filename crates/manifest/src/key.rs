@@ -50,6 +50,13 @@ pub enum KeyAlgorithm {
     MlDsa(Set),
 }
 
+impl KeyAlgorithm {
+    /// Whether it is meant to withstand quantum computers.
+    pub const fn is_post_quantum(self) -> bool {
+        matches!(self, KeyAlgorithm::Lms(_) | KeyAlgorithm::MlDsa(_))
+    }
+}
+
 impl fmt::Display for KeyAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -335,6 +342,8 @@ mod tests {
         let [small, middle, large] = [Set::MlDsa44, Set::MlDsa65, Set::MlDsa87].map(ml_dsa);
         for key in [ed25519, p256, lms(6, 4, 32)?, lms(14, 5, 24)?, small?, middle?, large?] {
             assert_eq!(key.as_core().map(|core| core.id(&RustCrypto)), Some(key.id()));
+            let kind = key.as_core().map(|core| core.is_post_quantum());
+            assert_eq!(kind, Some(key.algorithm().is_post_quantum()));
             assert_eq!(PublicKey::from_spki(key.spki())?, key);
         }
         Ok(())

@@ -7,7 +7,7 @@
 
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::limits::ENVELOPE_MAX;
-use firmseal_core::{Covered, Envelope, Manifest, Refusal, Trust, foresee};
+use firmseal_core::{Covered, Envelope, Manifest, Refusal, Role, Root, Trust, foresee};
 use firmseal_fleet::{Release, Time};
 use firmseal_keys::Signer;
 use firmseal_manifest::{BirthProof, Delegation, ProductId};
@@ -88,7 +88,19 @@ impl Pipeline {
             let trust = Trust { time, ..trust };
             foresee(&covered, member.as_deref(), &signers, &trust, floor, &RustCrypto)
         });
-        answer.map_err(|refusal| PipelineError::NotEntitled { product: meant.product.clone(), refusal })
+        let product = meant.product.clone();
+        answer.map_err(|refusal| match refusal {
+            Refusal::ThresholdNotMet { have, need } if self.demands_both_kinds(&product) => {
+                PipelineError::BothKinds { product, have, need }
+            }
+            refusal => PipelineError::NotEntitled { product, refusal },
+        })
+    }
+
+    fn demands_both_kinds(&self, product: &ProductId) -> bool {
+        let root = self.root();
+        let role = Root::decode(&root).and_then(|root| root.role(Role::Release, product.as_str()));
+        role.is_ok_and(|role| role.both())
     }
 }
 

@@ -58,6 +58,20 @@ pub enum PipelineError {
         /// What devices would say.
         refusal: Refusal,
     },
+    /// Each holder must sign with both kinds of keys, and not enough of them
+    /// have both here.
+    #[error(
+        "the root document demands a classical and a post-quantum signature of each of {need} holders, and \
+         the keys that are configured for product `{product}` are both of only {have}; nothing was signed"
+    )]
+    BothKinds {
+        /// The product.
+        product: ProductId,
+        /// Holders of whom keys of both kinds are configured.
+        have: u8,
+        /// Holders that must sign.
+        need: u8,
+    },
     /// Proofs are demanded, and nobody is there to witness.
     #[error(
         "the root document demands that the log proves releases of product `{0}`, and no witnesses are \

@@ -40,7 +40,8 @@ struct Bench {
 fn root_for(release: &PublicKey) -> Vec<u8> {
     let root_key = TestKey::ed25519(100);
     let holder = |name: &str, key: &PublicKey| Holder { name: name.into(), keys: vec![key.clone()] };
-    let role = |role, threshold, holders| RoleSpec { role, threshold, holders, products: vec![] };
+    let role =
+        |role, threshold, holders| RoleSpec { role, threshold, holders, products: vec![], both_kinds: false };
     let approvers = APPROVERS.iter().map(|name| holder(name, key_of(name).public())).collect();
     let demands = Demands { approvals: true, ..DemandsSpec::NOTHING.demands };
     let unsigned = RootSpec {

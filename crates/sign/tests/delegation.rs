@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
+use firmseal_core::mldsa::Set;
 use firmseal_core::{Demands, Environment as CoreEnvironment};
 use firmseal_fleet::product::{BlockSize, ComponentSpec, Environment};
 use firmseal_fleet::{Artifact, Product, Release, Time};
-use firmseal_keys::{FileKey, Logged, Secret, SignError, Signer};
+use firmseal_keys::{DynSigner, FileKey, Logged, Secret, SignError, Signer};
 use firmseal_manifest::{
     ArtifactId, BirthProof, Checkpoint, Cosignature, DelegationChain, Digest, Intent, KeyAlgorithm, KeyId,
     LinkSpec, PublicKey, Signature, Tbs,
@@ -40,6 +41,7 @@ fn root(proof: bool) -> Vec<u8> {
         threshold: 1,
         holders: vec![Holder { name: name.into(), keys: vec![key.public().clone()] }],
         products: vec![],
+        both_kinds: false,
     };
     let demands = Demands { delegation: true, proof, ..DemandsSpec::NOTHING.demands };
     let unsigned = RootSpec {
@@ -224,6 +226,61 @@ async fn a_chain_allows_what_every_link_allows() {
     bench.sign(keys(), &bench.order("1.2.0").await, NOW).await.unwrap();
 }
 
+#[tokio::test]
+async fn keys_of_one_kind_sign_nothing_where_both_are_demanded() {
+    let bench = Bench::new("raw").await;
+    let secret = Secret::new(b"correct horse".to_vec());
+    let path = bench._directory.path().join("lattice.pem");
+    let lattice = Arc::new(FileKey::generate(&path, KeyAlgorithm::MlDsa(Set::MlDsa65), &secret).unwrap());
+    let pair = vec![bench.ci.public_key().clone(), lattice.public_key().clone()];
+    let role = |role, name: &str, keys, both_kinds| RoleSpec {
+        role,
+        threshold: 1,
+        holders: vec![Holder { name: name.into(), keys }],
+        products: vec![],
+        both_kinds,
+    };
+    let custodian = TestKey::ed25519(100);
+    let unsigned = RootSpec {
+        version: 1,
+        lineage: LINEAGE,
+        environment: CoreEnvironment::Test,
+        roles: vec![
+            role(Role::Root, "custodian", vec![custodian.public().clone()], false),
+            role(Role::Release, "builder", pair, true),
+        ],
+        minimum_epoch: 0,
+        demands: vec![DemandsSpec::NOTHING],
+        closed_logs: vec![],
+        sequence_resets: vec![],
+    }
+    .assemble()
+    .unwrap();
+    let signature = custodian.sign(&unsigned.to_be_signed(custodian.public()).unwrap());
+    let root = unsigned.seal(&[(custodian.public(), signature)]).unwrap();
+    let sign = async |release: Vec<Arc<dyn DynSigner>>, version: &str| {
+        let keys = Keys { release, ..Keys::default() };
+        let shared: Arc<dyn Store> = Arc::new(bench.store.clone());
+        let log = Arc::new(bench.store.intents().clone());
+        let pipeline = Pipeline::new(shared, log, root.clone(), keys);
+        pipeline.release(&bench.order(version).await, Time::from_millis(NOW * 1000)).await
+    };
+    let alone: [Arc<dyn DynSigner>; 2] = [bench.ci.clone(), lattice.clone()];
+    for key in alone {
+        match sign(vec![Arc::new(Untouched(key))], "1.2.0").await {
+            Err(PipelineError::BothKinds { have: 0, need: 1, .. }) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(bench.store.intents().len(), 0, "nothing was even announced");
+    let signed = sign(vec![bench.ci.clone(), lattice.clone()], "1.2.0").await.unwrap().signed().unwrap();
+    let envelope = bench.store.read_all(&signed.release.envelope, 1 << 16).await.unwrap();
+    let text = firmseal_manifest::print::envelope(&envelope).unwrap().to_string();
+    for key in [bench.ci.public_key(), lattice.public_key()] {
+        assert!(text.contains(&key.id().to_string()), "{text}");
+    }
+}
+
 /// Witnesses whose clocks say this.
 struct Late(u64);
 
@@ -245,11 +302,11 @@ impl Proofs for Late {
 }
 
 /// A key that must not be used.
-struct Untouched(Arc<FileKey>);
+struct Untouched(Arc<dyn DynSigner>);
 
 impl Signer for Untouched {
     fn public_key(&self) -> &PublicKey {
-        self.0.public_key()
+        self.0.dyn_public_key()
     }
 
     async fn sign(&self, _: Logged<Intent>, _: Tbs) -> Result<Signature, SignError> {

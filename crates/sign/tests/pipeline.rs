@@ -33,7 +33,13 @@ fn secret() -> Secret {
 fn root_for(release: &PublicKey, environment: CoreEnvironment) -> Vec<u8> {
     let root_key = TestKey::ed25519(100);
     let holder = |name: &str, key: &PublicKey| Holder { name: name.into(), keys: vec![key.clone()] };
-    let role = |role, holder| RoleSpec { role, threshold: 1, holders: vec![holder], products: vec![] };
+    let role = |role, holder| RoleSpec {
+        role,
+        threshold: 1,
+        holders: vec![holder],
+        products: vec![],
+        both_kinds: false,
+    };
     let unsigned = RootSpec {
         version: 1,
         lineage: [1; 16],

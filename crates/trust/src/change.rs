@@ -49,6 +49,11 @@ pub fn of_products(products: &[ProductId]) -> String {
     format!(" for {}", names.join(", "))
 }
 
+/// `, each with both kinds of keys`, or nothing where any key does.
+pub const fn of_both(demanded: bool) -> &'static str {
+    if demanded { ", each with both kinds of keys" } else { "" }
+}
+
 /// Demands in words.
 pub fn demands(demands: &Demands) -> String {
     let Demands { proof, approvals, delegation, owner } = *demands;
@@ -68,6 +73,8 @@ pub enum Change {
     Key(Entry, String, KeyId, bool),
     /// A role's threshold.
     Threshold(Entry, u64, u64),
+    /// A role demands both kinds of keys of each holder, or not any more.
+    BothKinds(Entry, bool),
     /// The lowest epoch for installs.
     MinimumEpoch(u64, u64),
     /// Something is demanded of some products that was not, or not any more.
@@ -86,6 +93,9 @@ impl fmt::Display for Change {
             Change::Holder(entry, holder, new) => write!(f, "{} {entry}: holder {holder}", sign(new)),
             Change::Key(entry, holder, key, new) => write!(f, "{} {entry}: key {key} of {holder}", sign(new)),
             Change::Threshold(entry, was, is) => write!(f, "~ {entry}: threshold {was} -> {is}"),
+            Change::BothKinds(entry, new) => {
+                write!(f, "{} {entry}: each holder signs with both kinds of keys", sign(new))
+            }
             Change::MinimumEpoch(was, is) => write!(f, "~ lowest epoch for installs {was} -> {is}"),
             Change::Demands(said, new) => write!(f, "{} demands {said}", sign(new)),
             Change::ClosedLog(origin, new) => write!(f, "{} closed log {origin}", sign(new)),
@@ -133,6 +143,9 @@ pub fn changes(old: &RootSpec, new: &RootSpec) -> Vec<Change> {
 fn role_changes(entry: &Entry, was: &RoleSpec, is: &RoleSpec, out: &mut Vec<Change>) {
     if was.threshold != is.threshold {
         out.push(Change::Threshold(entry.clone(), was.threshold, is.threshold));
+    }
+    if was.both_kinds != is.both_kinds {
+        out.push(Change::BothKinds(entry.clone(), is.both_kinds));
     }
     let names = |role: &RoleSpec| role.holders.iter().map(|holder| holder.name.clone()).collect::<Vec<_>>();
     both(&names(was), &names(is), |name, added| out.push(Change::Holder(entry.clone(), name.clone(), added)));

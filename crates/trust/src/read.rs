@@ -20,15 +20,13 @@ impl RootSpec {
                     holder.keys.push(key_of(&key)?);
                 }
             }
-            // An author has no word for it yet: what was demanded must not get
-            // lost on the way to the next document.
-            if entry.both() {
-                return Err(RootError::Refused(Refusal::Unsupported(
-                    "a role that demands both kinds of keys",
-                )));
-            }
-            let (role, threshold) = (entry.role(), entry.threshold() as u64);
-            roles.push(RoleSpec { role, threshold, holders, products: products(entry.products())? });
+            roles.push(RoleSpec {
+                role: entry.role(),
+                threshold: entry.threshold() as u64,
+                holders,
+                products: products(entry.products())?,
+                both_kinds: entry.both(),
+            });
         }
         let mut demands = Vec::new();
         for (said, of) in root.demand_entries() {

@@ -11,7 +11,6 @@ use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{Envelope, KeyId, Role, Root, authenticate};
 use firmseal_manifest::Digest;
 
-use crate::read::key_of;
 use crate::revocation::RevokedKey;
 use crate::root::{RootError, RootSpec};
 
@@ -70,13 +69,7 @@ pub fn needs(device: &Standing<'_>, taken: &[RevokedKey]) -> Result<Option<Need>
     let Ok(role) = held.role(Role::Release, device.product) else {
         return Ok(Some(Need::Root { version }));
     };
-    let mut able = BTreeSet::new();
-    for (holder, key) in role.keys() {
-        if !keys.contains(&key_of(&key).map_err(RootError::Key)?.id()) {
-            able.insert(holder);
-        }
-    }
-    if able.len() < role.threshold() {
+    if role.agreeing(|key| !keys.contains(key), &RustCrypto) < role.threshold() {
         return Ok(Some(Need::Root { version }));
     }
     let Some(Running { envelope, manifest, log_index }) = device.running else { return Ok(None) };
@@ -100,13 +93,14 @@ pub fn needs(device: &Standing<'_>, taken: &[RevokedKey]) -> Result<Option<Need>
 }
 
 /// The same document without some keys of the release role. Holders without
-/// a key go, and entries whose threshold the others cannot meet.
+/// the keys that they need go, and entries whose threshold the others cannot meet.
 fn without(mut spec: RootSpec, keys: &BTreeSet<KeyId>) -> RootSpec {
     for role in spec.roles.iter_mut().filter(|role| role.role == Role::Release) {
         for holder in &mut role.holders {
             holder.keys.retain(|key| !keys.contains(&key.id()));
         }
-        role.holders.retain(|holder| !holder.keys.is_empty());
+        let both = role.both_kinds;
+        role.holders.retain(|holder| if both { holder.has_both_kinds() } else { !holder.keys.is_empty() });
     }
     spec.roles.retain(|role| role.role != Role::Release || role.threshold <= role.holders.len() as u64);
     spec

@@ -3,8 +3,7 @@
 //! Devices and servers check what was signed; this refuses it before a key
 //! is used.
 
-use std::collections::BTreeSet;
-
+use firmseal_core::crypto::RustCrypto;
 use firmseal_core::limits::{ALLOWED_MAX, CLOSED_LOGS_MAX, REVOCATION_MAX, REVOKED_MAX, SIGNATURES_MAX};
 use firmseal_core::{KeyId, Revocation, Role, Root};
 use firmseal_manifest::Digest;
@@ -53,12 +52,17 @@ pub enum RevokeError {
     #[error("key {0} is none of the revocation role's")]
     Stranger(KeyId),
     /// Too few holders sign.
-    #[error("the revocation role needs {need} holders, these keys are of {have}")]
+    #[error(
+        "the revocation role needs {need} holders{}, these keys are of {have}",
+        if *.both { ", each with a classical and a post-quantum key" } else { "" }
+    )]
     Threshold {
         /// Holders whose keys sign.
         have: usize,
         /// Holders that must.
         need: usize,
+        /// Whether a holder counts only with both kinds of keys.
+        both: bool,
     },
     /// The root says of no revocation role.
     #[error("root document {0} has no revocation role; publish one that has")]
@@ -124,17 +128,15 @@ impl RevocationSpec {
     pub fn check_signers(&self, root: &Root<'_>, signers: &[KeyId]) -> Result<(), RevokeError> {
         self.check(root, signers)?;
         let role = root.role(Role::Revocation, "").map_err(|_| RevokeError::NoRole(root.version()))?;
-        let mut keys = Vec::new();
-        for (holder, key) in role.keys() {
-            keys.push((holder, key_of(&key).map_err(RootError::Key)?.id()));
+        let keys: Vec<KeyId> = role.keys().map(|(_, key)| key.id(&RustCrypto)).collect();
+        if let Some(stranger) = signers.iter().find(|signer| !keys.contains(signer)) {
+            return Err(RevokeError::Stranger(*stranger));
         }
-        let mut holders = BTreeSet::new();
-        for signer in signers {
-            let known = keys.iter().find(|(_, key)| key == signer);
-            holders.insert(known.ok_or(RevokeError::Stranger(*signer))?.0);
+        let have = role.agreeing(|key| signers.contains(key), &RustCrypto);
+        match role.threshold() {
+            need if have < need => Err(RevokeError::Threshold { have, need, both: role.both() }),
+            _ => Ok(()),
         }
-        let (have, need) = (holders.len(), role.threshold());
-        if have < need { Err(RevokeError::Threshold { have, need }) } else { Ok(()) }
     }
 
     /// Checks what it says, whoever signs: these keys may not be among those

@@ -71,6 +71,9 @@ pub struct RoleSpec {
     pub holders: Vec<Holder>,
     /// The products it is limited to; empty for all.
     pub products: Vec<ProductId>,
+    /// Whether a holder counts only who has signed with a classical key and
+    /// with a post-quantum one.
+    pub both_kinds: bool,
 }
 
 /// A person or machine that holds keys for a role.
@@ -139,7 +142,7 @@ impl RootSpec {
 
 impl RoleSpec {
     fn encode(&self, out: &mut Writer) -> Result<(), KeyError> {
-        out.map(if self.products.is_empty() { 3 } else { 4 });
+        out.map(3 + usize::from(!self.products.is_empty()) + usize::from(self.both_kinds));
         out.uint(1).uint(self.role as u64);
         out.uint(2).uint(self.threshold);
         out.uint(3).array(self.holders.len());
@@ -155,7 +158,18 @@ impl RoleSpec {
                 out.text(product.as_str());
             }
         }
+        if self.both_kinds {
+            out.uint(5).bool(true);
+        }
         Ok(())
+    }
+}
+
+impl Holder {
+    /// Whether it has keys of both kinds.
+    pub fn has_both_kinds(&self) -> bool {
+        let has = |kind| self.keys.iter().any(|key| key.algorithm().is_post_quantum() == kind);
+        has(false) && has(true)
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use firmseal_core::crypto::RustCrypto;
+use firmseal_core::mldsa::Set;
 use firmseal_core::{Environment, Refusal, Root};
 use firmseal_manifest::{Digest, KeyId, Signature};
 use firmseal_testkit::TestKey;
@@ -21,7 +22,13 @@ fn role(role: Role, threshold: u64, holders: &[(&str, &[u8])]) -> RoleSpec {
         name: (*name).to_owned(),
         keys: seeds.iter().map(|seed| key(*seed).public().clone()).collect(),
     };
-    RoleSpec { role, threshold, holders: holders.iter().map(holder).collect(), products: Vec::new() }
+    RoleSpec {
+        role,
+        threshold,
+        holders: holders.iter().map(holder).collect(),
+        products: Vec::new(),
+        both_kinds: false,
+    }
 }
 
 fn first() -> RootSpec {
@@ -128,6 +135,68 @@ fn a_holder_counts_once_and_strangers_never() {
     }
     assert!(!ceremony.is_complete());
     assert!(matches!(ceremony.finish(), Err(CeremonyError::Incomplete(_))));
+}
+
+/// A root whose holders each have an Ed25519 and an ML-DSA-65 key.
+fn of_both() -> RootSpec {
+    let mut spec = first();
+    let own = &mut spec.roles[0];
+    own.both_kinds = true;
+    for (holder, seed) in own.holders.iter_mut().zip(1..) {
+        holder.keys.push(TestKey::ml_dsa(Set::MlDsa65, seed).public().clone());
+    }
+    spec
+}
+
+#[test]
+fn where_both_kinds_are_demanded_one_is_half_a_holder() {
+    let mut ceremony = Ceremony::new(request(Kind::FirstRoot, &of_both(), None));
+    let lattice = |ceremony: &mut Ceremony, seed| {
+        let (key, request) = (TestKey::ml_dsa(Set::MlDsa65, seed), ceremony.request().clone());
+        let signature = key.sign(&request.to_be_signed(key.public()).unwrap());
+        ceremony.add(&key.public().id(), &request.digest(), signature)
+    };
+    add(&mut ceremony, 1).unwrap();
+    let twice = CeremonyError::Repeated { holder: "alice".to_owned() };
+    assert_eq!(add(&mut ceremony, 11), Err(twice.clone()), "another key of the same kind");
+    add(&mut ceremony, 2).unwrap();
+    assert!(!ceremony.is_complete(), "two holders, and half of each");
+    assert_eq!(ceremony.missing()[0].half, ["alice", "bob"]);
+    lattice(&mut ceremony, 3).unwrap();
+    let why = ceremony.finish().unwrap_err().to_string();
+    assert!(why.contains("has 0 of 2") && why.contains("carol (with the other kind of key)"), "{why}");
+    lattice(&mut ceremony, 2).unwrap();
+    assert_eq!(lattice(&mut ceremony, 2), Err(CeremonyError::Repeated { holder: "bob".to_owned() }));
+    add(&mut ceremony, 3).unwrap();
+    assert!(ceremony.is_complete());
+    let one = ceremony.finish().unwrap();
+    let root = Root::decode(&one).unwrap();
+    root.verify(&RustCrypto).unwrap();
+    // Alice's half is surplus: it would cost devices a check.
+    lattice(&mut ceremony, 1).unwrap();
+    assert_eq!(ceremony.finish().unwrap(), one);
+    // What was demanded is not lost on the way to the next document, and
+    // giving it up is said.
+    let mut next = RootSpec { version: 2, ..RootSpec::of(&root).unwrap() };
+    assert_eq!(
+        next.assemble().unwrap().digest(),
+        RootSpec { version: 2, ..of_both() }.assemble().unwrap().digest()
+    );
+    next.roles[0].both_kinds = false;
+    let rotation = request(Kind::Rotation, &next, Some(&one));
+    let said = warnings(&rotation).unwrap();
+    assert_eq!(said, ["ONE KIND OF KEY SUFFICES: root no longer needs both of each holder"]);
+    // The old document still needs both, the new one is content with less.
+    let mut ceremony = Ceremony::new(rotation);
+    for seed in [1, 2] {
+        add(&mut ceremony, seed).unwrap();
+    }
+    let met: Vec<bool> = ceremony.missing().iter().map(|missing| missing.is_met()).collect();
+    assert_eq!(met, [false, true]);
+    for seed in [1, 2] {
+        lattice(&mut ceremony, seed).unwrap();
+    }
+    root.successor(&ceremony.finish().unwrap(), &RustCrypto).unwrap();
 }
 
 #[test]

@@ -26,6 +26,7 @@ fn world() -> World {
             .map(|(n, key)| Holder { name: format!("{role:?} {n}"), keys: vec![key.public().clone()] })
             .collect(),
         products: vec![],
+        both_kinds: false,
     };
     world.root.roles.push(role(Role::Revocation, 1, &[revoker()]));
     world.root.roles.push(role(Role::Recovery, 2, &[TestKey::ed25519(61), TestKey::ed25519(62)]));
@@ -110,7 +111,7 @@ fn what_must_not_be_signed_is_refused_before_a_key_is_used() {
     check(stolen(&world), &[signer]).unwrap();
     let none = RevocationSpec::after(&root, None).unwrap();
     none.check_signers(&root, &[signer]).unwrap();
-    assert_eq!(none.check_signers(&root, &[]), Err(RevokeError::Threshold { have: 0, need: 1 }));
+    assert_eq!(none.check_signers(&root, &[]), Err(RevokeError::Threshold { have: 0, need: 1, both: false }));
     let stranger = stolen(&world);
     assert_eq!(none.check_signers(&root, &[signer, stranger]), Err(RevokeError::Stranger(stranger)));
 

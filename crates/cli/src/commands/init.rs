@@ -62,9 +62,10 @@ pub struct Init {
     /// The key that signs the root document; made in a file for tests
     #[arg(long, value_name = "URI", value_parser = unechoed::<KeyUri>())]
     pub root_key: Option<KeyUri>,
-    /// The key that signs releases; made in a file for tests
+    /// The key that signs releases; made in a file for tests. Give it again
+    /// for more, where the root needs more holders or both kinds of keys
     #[arg(long, value_name = "URI", value_parser = unechoed::<KeyUri>())]
-    pub release_key: Option<KeyUri>,
+    pub release_key: Vec<KeyUri>,
     /// The key that signs revocations; one is made in a file in a test place,
     /// and a production root without it cannot take a stolen key away
     #[arg(long, value_name = "URI", value_parser = unechoed::<KeyUri>())]
@@ -114,7 +115,7 @@ impl Init {
             environment: World::Test,
             root: None,
             root_key: None,
-            release_key: None,
+            release_key: Vec::new(),
             revocation_key: None,
             artifact_key: None,
             secret: None,
@@ -142,7 +143,7 @@ impl Init {
             "directory": self.directory,
             "root": self.directory.join(layout::ROOT),
             "profile": self.directory.join(layout::OPERATOR),
-            "release_key": made.release.id().to_string(),
+            "release_keys": made.release.iter().map(|key| key.id().to_string()).collect::<Vec<_>>(),
             "address": self.address().to_string(),
             "token_expires": made.token_expires,
         });
@@ -173,7 +174,7 @@ impl Init {
                  admin token    {expires}\n\
                  next           firmseal serve {directory}\n",
                 layout::ROOT,
-                made.release.id(),
+                made.release.iter().map(|key| key.id().to_string()).collect::<Vec<_>>().join(", "),
                 self.host[0],
                 self.port,
                 self.host[0],
@@ -223,7 +224,8 @@ impl Init {
         let revocation = self.revocation_key.as_ref().is_some_and(KeyUri::is_development_only);
         if self.environment == World::Production
             && ((self.root.is_none() && in_files(&self.root_key))
-                || in_files(&self.release_key)
+                || self.release_key.is_empty()
+                || self.release_key.iter().any(KeyUri::is_development_only)
                 || revocation)
         {
             return Err(CliError::new(Kind::Refused, "production keys live in tokens, not in files")
@@ -245,17 +247,21 @@ impl Init {
                 SecretSource::File(path)
             }
         };
-        let (release, release_uri) =
-            self.key(base, &self.release_key, "release", KeyAlgorithm::Ed25519, &secret)?;
+        let one = |uri: Option<&KeyUri>| self.key(base, uri, "release", KeyAlgorithm::Ed25519, &secret);
+        let signers = match &self.release_key[..] {
+            [] => vec![one(None)?],
+            named => named.iter().map(|uri| one(Some(uri))).collect::<Result<_>>()?,
+        };
+        let release: Vec<_> = signers.iter().map(|(key, _)| key.dyn_public_key().clone()).collect();
         let artifact = match (&self.artifact_key, self.environment) {
             (None, World::Production) => None,
-            (uri, _) => Some(self.key(base, uri, "artifact", KeyAlgorithm::P256, &secret)?.1),
+            (uri, _) => Some(self.key(base, uri.as_ref(), "artifact", KeyAlgorithm::P256, &secret)?.1),
         };
 
         let store = LocalStore::open(&base.join(layout::STORE))?;
         let root = match &self.root {
-            Some(path) => self.ceremony_root(path, release.dyn_public_key())?,
-            None => self.own_root(base, &store, &secret, release.dyn_public_key()).await?,
+            Some(path) => self.ceremony_root(path, &release)?,
+            None => self.own_root(base, &store, &secret, &release).await?,
         };
         write(&base.join(layout::ROOT), &root)?;
         let roles =
@@ -275,7 +281,11 @@ impl Init {
                 Some(source) => source.to_string(),
                 None => SecretSource::File(layout::PASSPHRASE.into()).to_string(),
             },
-            keys: KeySet { release: vec![release_uri], artifact, delegation: vec![] },
+            keys: KeySet {
+                release: signers.into_iter().map(|(_, uri)| uri).collect(),
+                artifact,
+                delegation: vec![],
+            },
             log: None,
             products: Default::default(),
         };
@@ -289,14 +299,14 @@ impl Init {
         };
         write_toml(&base.join(layout::OPERATOR), "# The first operator's profile.\n", &profile)?;
         write(&base.join(layout::SERVER), self.server().as_bytes())?;
-        Ok(Made { release: release.dyn_public_key().clone(), token_expires: made.credential.expires })
+        Ok(Made { release, token_expires: made.credential.expires })
     }
 
     /// Opens a named key, or makes one in a file.
     fn key(
         &self,
         base: &Path,
-        uri: &Option<KeyUri>,
+        uri: Option<&KeyUri>,
         name: &str,
         algorithm: KeyAlgorithm,
         secret: &SecretSource,
@@ -317,7 +327,7 @@ impl Init {
     }
 
     /// A root document that others have signed, if this place fits it.
-    fn ceremony_root(&self, path: &Path, release: &PublicKey) -> Result<Vec<u8>> {
+    fn ceremony_root(&self, path: &Path, release: &[PublicKey]) -> Result<Vec<u8>> {
         let about = |error: CliError| error.about(path.display());
         let refused = |why: &str, hint: &str| about(CliError::new(Kind::Refused, why).hint(hint));
         let document = crate::trust::read(path, ROOT_MAX)?.to_vec();
@@ -330,10 +340,10 @@ impl Init {
         if root.environment() != self.environment.into() {
             return Err(refused("is for another environment", "say it with --environment"));
         }
-        let holds = |entry: &RoleEntry<'_>| {
-            entry.role() == Role::Release && entry.keys().any(|(_, key)| key.id(&RustCrypto) == release.id())
+        let holds = |entry: &RoleEntry<'_>, own: &PublicKey| {
+            entry.role() == Role::Release && entry.keys().any(|(_, key)| key.id(&RustCrypto) == own.id())
         };
-        if !root.roles().any(|entry| holds(&entry)) {
+        if !release.iter().all(|own| root.roles().any(|entry| holds(&entry, own))) {
             let hint = "`firmseal root show` names the keys; no device would take what this one signs";
             return Err(refused("gives the release role to other keys than --release-key", hint));
         }
@@ -346,12 +356,12 @@ impl Init {
         base: &Path,
         store: &LocalStore,
         secret: &SecretSource,
-        release: &PublicKey,
+        release: &[PublicKey],
     ) -> Result<Vec<u8>> {
-        let (root_key, _) = self.key(base, &self.root_key, "root", KeyAlgorithm::Ed25519, secret)?;
+        let (root_key, _) = self.key(base, self.root_key.as_ref(), "root", KeyAlgorithm::Ed25519, secret)?;
         let revocation = match (&self.revocation_key, self.environment) {
             (None, World::Production) => None,
-            (uri, _) => Some(self.key(base, uri, "revocation", KeyAlgorithm::Ed25519, secret)?.0),
+            (uri, _) => Some(self.key(base, uri.as_ref(), "revocation", KeyAlgorithm::Ed25519, secret)?.0),
         };
         let revocation = revocation.as_ref().map(|key| key.dyn_public_key());
         self.root(store, &*root_key, release, revocation).await
@@ -363,10 +373,10 @@ impl Init {
         &self,
         store: &LocalStore,
         key: &dyn DynSigner,
-        release: &PublicKey,
+        release: &[PublicKey],
         revocation: Option<&PublicKey>,
     ) -> Result<Vec<u8>> {
-        for key in [key.public_key(), release].into_iter().chain(revocation) {
+        for key in [key.public_key()].into_iter().chain(release).chain(revocation) {
             if let Some(name) = firmseal_keys::known::development_key(key)
                 && self.environment == World::Production
             {
@@ -377,22 +387,25 @@ impl Init {
                 .hint("production needs keys of its own"));
             }
         }
-        let role = |role, name: &str, key: &PublicKey| RoleSpec {
+        let role = |role, name: &str, keys: &[PublicKey]| RoleSpec {
             role,
             threshold: 1,
-            holders: vec![Holder { name: name.to_owned(), keys: vec![key.clone()] }],
+            holders: vec![Holder { name: name.to_owned(), keys: keys.to_vec() }],
             products: Vec::new(),
+            both_kinds: false,
         };
         let unsigned = RootSpec {
             version: 1,
             lineage: *Uuid::new_v4().as_bytes(),
             environment: self.environment.into(),
             roles: [
-                role(Role::Root, "root custodian", key.public_key()),
+                role(Role::Root, "root custodian", std::slice::from_ref(key.public_key())),
                 role(Role::Release, "release signer", release),
             ]
             .into_iter()
-            .chain(revocation.map(|key| role(Role::Revocation, "revocation officer", key)))
+            .chain(
+                revocation.map(|key| role(Role::Revocation, "revocation officer", std::slice::from_ref(key))),
+            )
             .collect(),
             minimum_epoch: 0,
             // Said in so many words, as a production root must.
@@ -456,8 +469,8 @@ const SIGNING_HEAD: &str = "# What signs here, and under which root document.\n\
 
 /// What `init` made.
 pub struct Made {
-    /// The release key.
-    pub release: PublicKey,
+    /// The release keys.
+    pub release: Vec<PublicKey>,
     /// When the first operator's token expires, if ever.
     pub token_expires: Option<Time>,
 }

@@ -52,10 +52,13 @@ pub enum Algorithm {
     /// RSA with 3072 bits, PSS; for images, not for releases
     Rsa3072,
     /// ML-DSA-44 (FIPS 204); in files
+    #[value(name = "ml-dsa-44", alias = "ml-dsa44")]
     MlDsa44,
     /// ML-DSA-65; in files
+    #[value(name = "ml-dsa-65", alias = "ml-dsa65")]
     MlDsa65,
     /// ML-DSA-87; in files
+    #[value(name = "ml-dsa-87", alias = "ml-dsa87")]
     MlDsa87,
 }
 

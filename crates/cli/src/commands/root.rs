@@ -7,7 +7,7 @@ use firmseal_core::Root;
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::limits::ROOT_MAX;
 use firmseal_manifest::Digest;
-use firmseal_trust::change::{changes, demands, of_products};
+use firmseal_trust::change::{changes, demands, of_both, of_products};
 use firmseal_trust::{RootError, RootSpec, revoke};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -146,6 +146,8 @@ struct Shown {
 struct Role {
     role: &'static str,
     threshold: u64,
+    /// Whether a holder counts only with a key of each kind.
+    both_kinds: bool,
     products: Vec<String>,
     holders: Vec<Holder>,
 }
@@ -202,6 +204,7 @@ impl Shown {
                 .map(|role| Role {
                     role: revoke::name(role.role),
                     threshold: role.threshold,
+                    both_kinds: role.both_kinds,
                     products: role.products.iter().map(ToString::to_string).collect(),
                     holders: role.holders.iter().map(holder).collect(),
                 })
@@ -239,7 +242,8 @@ impl Shown {
                 false => format!(" for {}", role.products.join(", ")),
             };
             let needed = format!("{} of {} holders", role.threshold, role.holders.len());
-            record = record.row(format!("role {}", role.role), format_args!("{needed}{of}"));
+            let kinds = of_both(role.both_kinds);
+            record = record.row(format!("role {}", role.role), format_args!("{needed}{of}{kinds}"));
             for holder in &role.holders {
                 for key in &holder.keys {
                     record = record.row(format!("  {}", holder.name), key);

@@ -71,6 +71,7 @@ impl From<PipelineError> for ApiError {
             | PipelineError::NoReleaseKey(_)
             | PipelineError::KeyRevoked { .. }
             | PipelineError::NotEntitled { .. }
+            | PipelineError::BothKinds { .. }
             | PipelineError::NoWitnesses(_)
             | PipelineError::TooFewWitnesses { .. }
             | PipelineError::OwnerDemanded(_)

@@ -198,9 +198,16 @@ async fn watched(bench: &mut Bench) -> (Panel, Vec<u8>) {
         threshold: 1,
         holders: vec![holder(&log)],
         products: vec![],
+        both_kinds: false,
     });
     let holders = panel.keys.iter().map(holder).collect();
-    spec.roles.push(RoleSpec { role: Role::Witness, threshold: 2, holders, products: vec![] });
+    spec.roles.push(RoleSpec {
+        role: Role::Witness,
+        threshold: 2,
+        holders,
+        products: vec![],
+        both_kinds: false,
+    });
     let demands = Demands { proof: true, approvals: false, delegation: false, owner: false };
     spec.demands = vec![DemandsSpec { demands, products: vec![] }];
     let root = successor(&spec, bench.root(), &[root_key()]);

@@ -15,6 +15,7 @@ use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::{KeyId, Refusal};
 use firmseal_manifest::{Digest, KeyError, PublicKey, Signature, Tbs};
 
+use request::Mark;
 pub use request::{Authority, Kind, Request};
 pub use warn::warnings;
 pub use words::{WORDS, WordCode};
@@ -56,7 +57,7 @@ pub enum CeremonyError {
     #[error("key {0} is of no holder who may sign this document")]
     Stranger(KeyId),
     /// The holder's agreement counts already, wherever this key counts.
-    #[error("{holder} has signed already; a holder counts once, with however many keys")]
+    #[error("{holder} has signed already; a holder counts once, with however many keys of one kind")]
     Repeated {
         /// The holder.
         holder: String,
@@ -95,14 +96,25 @@ pub struct Missing {
     pub have: Vec<String>,
     /// Holders that must.
     pub need: u64,
-    /// Holders that have not signed.
+    /// Holders that have not signed as they must.
     pub waiting: Vec<String>,
+    /// Those of them who have signed with one of two kinds of keys.
+    pub half: Vec<String>,
 }
 
 impl Missing {
     /// Whether enough have signed.
     pub fn is_met(&self) -> bool {
         self.have.len() as u64 >= self.need
+    }
+
+    /// Who is waited for, in words.
+    pub fn waiting(&self) -> Vec<String> {
+        let of = |name: &String| match self.half.contains(name) {
+            true => format!("{name} (with the other kind of key)"),
+            false => name.clone(),
+        };
+        self.waiting.iter().map(of).collect()
     }
 }
 
@@ -141,9 +153,8 @@ impl Ceremony {
             return Err(CeremonyError::OtherRequest { asked: self.request.digest(), signed: *asked });
         }
         let (holder, public) = self.request.signer(key).ok_or(CeremonyError::Stranger(*key))?;
-        let counts = |authority: &Authority| match authority.holder_of(key) {
-            Some(name) => !self.signed(authority).contains(name),
-            None => false,
+        let counts = |authority: &Authority| {
+            authority.mark(key).is_some_and(|mark| !self.marks(authority).contains(&mark))
         };
         if !self.request.authorities().iter().any(counts) {
             return Err(CeremonyError::Repeated { holder });
@@ -158,10 +169,12 @@ impl Ceremony {
     /// How far every authority is, met or not.
     pub fn missing(&self) -> Vec<Missing> {
         let of = |authority: &Authority| {
-            let signed = self.signed(authority);
+            let marks = self.marks(authority);
             let names = authority.holders.iter().map(|holder| holder.name.clone());
-            let (have, waiting) = names.partition(|name| signed.contains(name));
-            Missing { authority: authority.name.clone(), have, need: authority.threshold, waiting }
+            let (have, waiting): (Vec<_>, Vec<_>) = names.partition(|name| authority.counts(name, &marks));
+            let begun = |name: &&String| marks.iter().any(|(holder, _)| holder == name);
+            let half = waiting.iter().filter(begun).cloned().collect();
+            Missing { authority: authority.name.clone(), have, need: authority.threshold, waiting, half }
         };
         self.request.authorities().iter().map(of).collect()
     }
@@ -181,7 +194,7 @@ impl Ceremony {
             .iter()
             .filter(|missing| !missing.is_met())
             .map(|missing| {
-                let (have, waiting) = (missing.have.len(), missing.waiting.join(", "));
+                let (have, waiting) = (missing.have.len(), missing.waiting().join(", "));
                 format!("{} has {have} of {}, waiting for {waiting}", missing.authority, missing.need)
             })
             .collect();
@@ -189,16 +202,15 @@ impl Ceremony {
             return Err(CeremonyError::Incomplete(open.join("; ")));
         }
         let authorities = self.request.authorities();
-        let mut counted: Vec<BTreeSet<&str>> = vec![BTreeSet::new(); authorities.len()];
+        // The first holders who have signed as they must; of what they signed
+        // with, the first of each kind.
+        let mut wanted: Vec<BTreeSet<Mark<'_>>> =
+            authorities.iter().map(|authority| self.first(authority)).collect();
         let mut needed = Vec::new();
         for (key, signature) in &self.signatures {
             let mut useful = false;
-            for (authority, counted) in authorities.iter().zip(&mut counted) {
-                if (counted.len() as u64) < authority.threshold
-                    && let Some(holder) = authority.holder_of(&key.id())
-                {
-                    useful |= counted.insert(holder);
-                }
+            for (authority, wanted) in authorities.iter().zip(&mut wanted) {
+                useful |= authority.mark(&key.id()).is_some_and(|mark| wanted.remove(&mark));
             }
             if useful {
                 needed.push((key, signature.clone()));
@@ -207,8 +219,22 @@ impl Ceremony {
         self.request.seal(&needed)
     }
 
-    fn signed<'a>(&self, authority: &'a Authority) -> BTreeSet<&'a String> {
-        self.signatures.iter().filter_map(|(key, _)| authority.holder_of(&key.id())).collect()
+    /// The marks of as many holders as are needed, those first who were
+    /// first complete.
+    fn first<'a>(&self, authority: &'a Authority) -> BTreeSet<Mark<'a>> {
+        let (mut marks, mut chosen) = (BTreeSet::new(), BTreeSet::new());
+        for mark in self.signatures.iter().filter_map(|(key, _)| authority.mark(&key.id())) {
+            marks.insert(mark);
+            if (chosen.len() as u64) < authority.threshold && authority.counts(mark.0, &marks) {
+                chosen.insert(mark.0);
+            }
+        }
+        marks.retain(|(holder, _)| chosen.contains(holder));
+        marks
+    }
+
+    fn marks<'a>(&self, authority: &'a Authority) -> BTreeSet<Mark<'a>> {
+        self.signatures.iter().filter_map(|(key, _)| authority.mark(&key.id())).collect()
     }
 }
 

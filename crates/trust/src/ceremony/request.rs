@@ -1,5 +1,7 @@
 //! Requests: the exact bytes to be signed, and who may sign them.
 
+use std::collections::BTreeSet;
+
 use firmseal_core::crypto::{Crypto, Hasher, RustCrypto};
 use firmseal_core::{Environment, KeyId, Role, Root};
 use firmseal_manifest::{Digest, Intent, PublicKey, Purpose, Signature, Tbs};
@@ -39,6 +41,10 @@ impl Kind {
     }
 }
 
+/// A holder who has signed, and whether with the post-quantum one of two
+/// kinds of keys.
+pub(super) type Mark<'a> = (&'a str, bool);
+
 /// One threshold that must be met.
 #[derive(Clone, Debug)]
 pub struct Authority {
@@ -48,13 +54,24 @@ pub struct Authority {
     pub threshold: u64,
     /// Who may.
     pub holders: Vec<Holder>,
+    /// Whether each signs with both kinds of keys.
+    pub both_kinds: bool,
 }
 
 impl Authority {
-    /// The holder of a key.
-    pub fn holder_of(&self, key: &KeyId) -> Option<&String> {
-        let holds = |holder: &&Holder| holder.keys.iter().any(|own| own.id() == *key);
-        self.holders.iter().find(holds).map(|holder| &holder.name)
+    /// What a signature by this key is in this role: a holder's, and of
+    /// which kind where both are needed. A second one of the same adds
+    /// nothing.
+    pub(super) fn mark(&self, key: &KeyId) -> Option<Mark<'_>> {
+        self.holders.iter().find_map(|holder| {
+            let own = holder.keys.iter().find(|own| own.id() == *key)?;
+            Some((holder.name.as_str(), self.both_kinds && own.algorithm().is_post_quantum()))
+        })
+    }
+
+    /// Whether a holder with these marks has signed as the role demands.
+    pub(super) fn counts(&self, holder: &str, marks: &BTreeSet<Mark<'_>>) -> bool {
+        marks.contains(&(holder, false)) && (!self.both_kinds || marks.contains(&(holder, true)))
     }
 
     fn root(root: &Root<'_>, role: Role) -> Result<Authority, CeremonyError> {
@@ -67,7 +84,8 @@ impl Authority {
             }
         }
         let name = format!("{} role of root document {}", crate::revoke::name(role), root.version());
-        Ok(Authority { name, threshold: entry.threshold() as u64, holders })
+        let (threshold, both_kinds) = (entry.threshold() as u64, entry.both());
+        Ok(Authority { name, threshold, holders, both_kinds })
     }
 }
 

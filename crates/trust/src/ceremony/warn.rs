@@ -59,6 +59,9 @@ fn against(
             Change::Threshold(entry, was, is) if is < was => {
                 out.push(format!("THRESHOLD LOWERED: {entry} from {was} to {is}"));
             }
+            Change::BothKinds(entry, false) => {
+                out.push(format!("ONE KIND OF KEY SUFFICES: {entry} no longer needs both of each holder"));
+            }
             Change::Role(entry, false) => out.push(format!("ROLE REMOVED: {entry}")),
             Change::Role(entry, true) if !general(old, &entry) => {
                 out.push(format!("A ROLE OF ITS OWN TAKES OVER: {entry}"));

@@ -2,7 +2,7 @@
 
 use firmseal_core::{Environment, Root};
 use firmseal_trust::ceremony::{Authority, warnings};
-use firmseal_trust::change::{Entry, changes, demands, of_products};
+use firmseal_trust::change::{Entry, changes, demands, of_both, of_products};
 use firmseal_trust::{Request, RootSpec};
 use serde::Serialize;
 
@@ -107,15 +107,16 @@ impl Described {
 
 fn needed(authority: &Authority) -> (String, String) {
     let names: Vec<&str> = authority.holders.iter().map(|holder| holder.name.as_str()).collect();
-    let needed = format!("{} of {} ({})", authority.threshold, names.len(), names.join(", "));
+    let kinds = of_both(authority.both_kinds);
+    let needed = format!("{} of {} ({}){kinds}", authority.threshold, names.len(), names.join(", "));
     (authority.name.clone(), needed)
 }
 
 fn root_says(root: &RootSpec, document: &[u8], says: &mut Vec<(String, String)>) -> Result {
     let mut say = |name: String, value: String| says.push((name, value));
     for role in &root.roles {
-        let count = role.holders.len();
-        say(format!("role {}", Entry::of(role)), format!("{} of {count} holders", role.threshold));
+        let (count, kinds) = (role.holders.len(), of_both(role.both_kinds));
+        say(format!("role {}", Entry::of(role)), format!("{} of {count} holders{kinds}", role.threshold));
         for holder in &role.holders {
             for key in &holder.keys {
                 say(format!("  {}", holder.name), format!("{} ({})", key.id(), key.algorithm()));

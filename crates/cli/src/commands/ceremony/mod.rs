@@ -194,6 +194,7 @@ fn status(directory: &Directory, output: &Output) -> Result {
             "threshold": missing.need,
             "signed": missing.have,
             "waiting": missing.waiting,
+            "half": missing.half,
             "met": missing.is_met(),
         })).collect::<Vec<_>>(),
     });
@@ -205,7 +206,7 @@ fn status(directory: &Directory, output: &Output) -> Result {
                 .row(&missing.authority, format_args!("{} of {}", missing.have.len(), missing.need))
                 .row("  signed", names(&missing.have));
             if !missing.is_met() {
-                record = record.row("  waiting for", names(&missing.waiting));
+                record = record.row("  waiting for", names(&missing.waiting()));
             }
         }
         let next = if ceremony.is_complete() { "firmseal ceremony finish" } else { "more signatures" };
