@@ -24,9 +24,6 @@ use crate::slot::{Extent, InactiveSlot, Syncing};
 use crate::source::{Blob, Kind, Source, payload_digest};
 use crate::state::State;
 
-/// What is logged and reported of a recovery image.
-const RECOVERY: &str = "a recovery image is installed, without log, approvals and floors";
-
 /// An image that is installed and waits for its trial boot.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Installed {
@@ -166,7 +163,11 @@ impl State {
         };
         info!(slot = %slot, version = kept.head.version, manifest = kept.head.manifest, "admitted");
         if recovery {
-            error!(version = kept.head.version, "RECOVERY: {RECOVERY}");
+            error!(
+                version = kept.head.version,
+                manifest = kept.head.manifest,
+                "RECOVERY: an image comes in without log, approvals and sequence number"
+            );
         }
         self.reports.keep(Event::of(&kept.head, Phase::Downloading, self.now()))?;
         Ok(kept)
@@ -305,8 +306,13 @@ impl State {
         let owner = trusted.owner.document().unwrap_or_default().to_vec();
         self.shelf(head.slot).write(&Kept { root, owner, ..kept.clone() })?;
         self.control.set_trial(head.slot, self.profile.config.tries)?;
-        let message = head.recovery.then(|| RECOVERY.to_owned());
-        self.reports.keep(Event { counts, message, ..Event::of(head, Phase::Installed, self.now()) })?;
+        self.reports.keep(Event { counts, ..Event::of(head, Phase::Installed, self.now()) })?;
+        if head.recovery {
+            // An event of its own, so that whoever watches the fleet need not
+            // read every install's message to see that this door was used.
+            let message = Some(format!("recovery image {} ({})", head.version, head.manifest));
+            self.reports.keep(Event { message, ..Event::of(head, Phase::Recovered, self.now()) })?;
+        }
         Ok(Installed {
             slot: head.slot,
             version: head.version.clone(),

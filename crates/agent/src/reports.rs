@@ -20,10 +20,10 @@ use crate::record::Record;
 use crate::release::{Head, Origin, clip};
 
 /// Whether a report may never be dropped: it says what became of an image
-/// that ran. Refusals are none of these: whoever can offer bytes can make
+/// that ran, or that one came in by recovery. Refusals are none of these: whoever can offer bytes can make
 /// as many as he likes, and they must not keep the device from updating.
 fn is_outcome(phase: Phase) -> bool {
-    matches!(phase, Phase::Confirmed | Phase::Reverted)
+    matches!(phase, Phase::Confirmed | Phase::Reverted | Phase::Recovered)
 }
 
 /// The oldest report that may be dropped. The last install is what the

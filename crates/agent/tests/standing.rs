@@ -12,6 +12,7 @@ use common::sim::SimFiles;
 use common::*;
 use firmseal_agent::files::{Access, Files};
 use firmseal_agent::{Agent, Config, Deps, Enrolment, Error, Slot, enrol};
+use firmseal_api::updates::Phase;
 use firmseal_core::{Environment, Refusal};
 use firmseal_manifest::bundle::News;
 use firmseal_testkit::TestKey;
@@ -232,10 +233,9 @@ async fn a_device_on_which_nothing_boots_comes_back_by_the_recovery_role() {
     assert!(!agent.status().unwrap().stranded, "it boots again");
     agent.settle().await.unwrap();
     let reports = agent.reports().unwrap();
-    let told = |report: &&firmseal_api::updates::Report| {
-        report.message.as_ref().is_some_and(|message| message.contains("recovery image"))
-    };
-    assert_eq!(reports.iter().filter(told).count(), 1);
+    let told: Vec<_> = reports.iter().filter(|report| report.phase == Phase::Recovered).collect();
+    let [told] = told[..] else { panic!("it is told once: {reports:?}") };
+    assert!(told.message.as_ref().unwrap().starts_with("recovery image 1.0.0 ("), "{told:?}");
     assert_eq!(agent.status().unwrap().floors, floors, "it moves no floor");
     assert_eq!(agent.boot_stage().unwrap().version, "1.0.0", "confirmed, it goes on booting");
     // From there on everything is as ever.

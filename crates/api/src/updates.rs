@@ -142,6 +142,10 @@ pub enum Phase {
     Downloading,
     /// Every block is verified and written to the inactive slot.
     Installed,
+    /// What was installed is a recovery image: it came in without log,
+    /// approvals and sequence number, because nothing booted or somebody
+    /// stood in front of the device. `message` names it.
+    Recovered,
     /// The new image is booting on trial.
     Trial,
     /// The health command succeeded; the image is confirmed.
@@ -167,6 +171,7 @@ impl Phase {
             Phase::Offered => "offered",
             Phase::Downloading => "downloading",
             Phase::Installed => "installed",
+            Phase::Recovered => "recovered",
             Phase::Trial => "trial",
             Phase::Confirmed => "confirmed",
             Phase::Reverted => "reverted",

@@ -6,7 +6,7 @@ use std::io;
 use firmseal_core::Refusal;
 use firmseal_formats::FormatError;
 use firmseal_keys::{KeysError, SignError};
-use firmseal_manifest::KeyError;
+use firmseal_manifest::{AuthorError, KeyError};
 use firmseal_sign::{GateRefusal, PipelineError, TrustError};
 use firmseal_store::StoreError;
 use firmseal_trust::RootError;
@@ -167,6 +167,12 @@ impl From<TrustError> for CliError {
             }
             other => CliError::new(Kind::Refused, other),
         }
+    }
+}
+
+impl From<AuthorError> for CliError {
+    fn from(error: AuthorError) -> CliError {
+        CliError::new(Kind::Refused, error)
     }
 }
 

@@ -7,6 +7,7 @@
 #![allow(unreachable_pub, reason = "a program has no outside; `pub` means outside its module")]
 
 mod backoff;
+mod bundle_file;
 mod certificate_file;
 mod certificates;
 mod commands;

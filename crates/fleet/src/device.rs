@@ -134,6 +134,7 @@ impl Report {
             Phase::Offered
             | Phase::Downloading
             | Phase::Installed
+            | Phase::Recovered { .. }
             | Phase::Trial
             | Phase::Confirmed
             | Phase::Failed { .. } => None,

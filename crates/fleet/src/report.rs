@@ -35,6 +35,12 @@ pub enum Phase {
     Downloading,
     /// Every block is verified and written.
     Installed,
+    /// It was a recovery image, which came in without log, approvals and
+    /// sequence number.
+    Recovered {
+        /// Which one, for people.
+        message: String,
+    },
     /// It booted on trial.
     Trial,
     /// It proved itself and was confirmed.
@@ -79,6 +85,7 @@ impl Phase {
             Phase::Offered => "offered",
             Phase::Downloading => "downloading",
             Phase::Installed => "installed",
+            Phase::Recovered { .. } => "recovered",
             Phase::Trial => "trial",
             Phase::Confirmed => "confirmed",
             Phase::Reverted { .. } => "reverted",
@@ -102,6 +109,7 @@ impl Phase {
             Phase::Offered
             | Phase::Downloading
             | Phase::Installed
+            | Phase::Recovered { .. }
             | Phase::Trial
             | Phase::Confirmed
             | Phase::Reverted { code: None, .. } => None,
@@ -111,7 +119,7 @@ impl Phase {
     /// The sentence for people, if the phase can carry one.
     pub fn message(&self) -> Option<&str> {
         match self {
-            Phase::Reverted { message, .. } => Some(message),
+            Phase::Reverted { message, .. } | Phase::Recovered { message } => Some(message),
             other => other.reason().map(|(_, message)| message),
         }
     }

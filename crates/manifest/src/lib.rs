@@ -17,6 +17,7 @@ pub mod key;
 mod leaf;
 pub mod print;
 mod public_text;
+pub mod read;
 pub mod sign1;
 pub mod statement;
 pub mod tbs;
@@ -34,6 +35,7 @@ pub use ids::{
 pub use intent::{Intent, Purpose};
 pub use key::{KeyAlgorithm, KeyError, PublicKey, Signature};
 pub use leaf::Leaf;
+pub use read::ReadError;
 pub use statement::Statement;
 pub use tbs::Tbs;
 pub use tree::{PayloadTree, TreeBuilder};

@@ -94,6 +94,7 @@ pub(crate) fn report_in(device: DeviceId, report: ApiReport, now: Time) -> Resul
         ApiPhase::Offered => Phase::Offered,
         ApiPhase::Downloading => Phase::Downloading,
         ApiPhase::Installed => Phase::Installed,
+        ApiPhase::Recovered => Phase::Recovered { message },
         ApiPhase::Trial => Phase::Trial,
         ApiPhase::Confirmed => Phase::Confirmed,
         ApiPhase::Reverted => Phase::Reverted { code: given, message },
@@ -122,6 +123,7 @@ pub(crate) fn report_out(report: Report) -> ApiReport {
         Phase::Offered => (ApiPhase::Offered, None, None),
         Phase::Downloading => (ApiPhase::Downloading, None, None),
         Phase::Installed => (ApiPhase::Installed, None, None),
+        Phase::Recovered { message } => (ApiPhase::Recovered, None, Some(message)),
         Phase::Trial => (ApiPhase::Trial, None, None),
         Phase::Confirmed => (ApiPhase::Confirmed, None, None),
         Phase::Reverted { code, message } => {

@@ -143,6 +143,12 @@ pub enum GateRefusal {
         /// The component.
         component: String,
     },
+    /// An image whose format signs it, without that signature.
+    #[error("component `{component}` carries no signature of its own, which its format demands")]
+    Unsigned {
+        /// The component.
+        component: String,
+    },
     /// A published development key for production.
     #[error("the key is a published development key ({name}); production needs a key of its own")]
     DevelopmentKey {

@@ -6,6 +6,7 @@
 //! anybody sees it. The server and the offline command line run the same
 //! code over the same storage contracts; there is no second way to sign.
 
+pub mod assemble;
 mod component;
 pub(crate) mod delegated;
 pub mod device;

@@ -2,6 +2,7 @@
 
 mod approve;
 mod artifact;
+mod assemble;
 mod ceremony;
 mod completions;
 mod delegate;
@@ -60,6 +61,8 @@ pub enum Command {
     Keys(keys::Keys),
     /// Sign firmware into a release, offline, without a server
     Sign(sign::Sign),
+    /// Write a release down that people will sign, without a server or a key
+    Assemble(assemble::Assemble),
     /// Let another key sign releases, for a while and for little
     Delegate(delegate::Delegate),
     /// Make, list and show products
@@ -82,7 +85,7 @@ pub enum Command {
     /// Start, watch, halt and resume rollouts
     #[command(subcommand)]
     Rollout(rollout::Rollouts),
-    /// Sign root documents and revocations with several people, offline
+    /// Sign root documents, revocations and releases with several people, offline
     #[command(subcommand)]
     Ceremony(ceremony::Ceremonies),
     /// Publish and show root documents
@@ -124,6 +127,7 @@ pub fn run(command: Command, profile: Option<&Path>, output: &Output) -> Result 
         Command::Drill(command) => block_on(command.run(output)),
         Command::Keys(command) => command.run(output),
         Command::Sign(command) => block_on(command.run(output)),
+        Command::Assemble(command) => command.run(output),
         Command::Delegate(command) => block_on(command.run(profile, output)),
         Command::Inspect(command) => command.run(output),
         Command::Product(command) => command.run(profile, output),

@@ -9,10 +9,11 @@ use serde::Serialize;
 use crate::record::Record;
 
 /// Phases in the order a device goes through them.
-const PHASES: [Phase; 9] = [
+const PHASES: [Phase; 10] = [
     Phase::Offered,
     Phase::Downloading,
     Phase::Installed,
+    Phase::Recovered,
     Phase::Trial,
     Phase::Failed,
     Phase::Confirmed,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use firmseal_api::updates::{Offer, Poll, PollAnswer, REPORTS_MAX, Report, ReportsAnswer};
-use firmseal_fleet::{Equipment, Release, Running};
+use firmseal_fleet::{Equipment, Phase, Release, Running};
 use firmseal_manifest::{ArtifactId, Digest, ReleaseId};
 use firmseal_store::Observation;
 
@@ -102,6 +102,10 @@ impl App {
             .map(|report| wire::report_in(device, report, now))
             .collect::<Result<Vec<_>, _>>()?;
         for report in &reports {
+            if let Phase::Recovered { message } = &report.phase {
+                // Whoever did not order it has something to find out.
+                tracing::error!(%device, image = message, "a device took a recovery image");
+            }
             tracing::info!(
                 %device,
                 release = report.release.map(tracing::field::display),

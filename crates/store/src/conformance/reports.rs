@@ -48,6 +48,7 @@ async fn a_report_counts_once(engine: &dyn Engine) {
         Phase::Downloading,
         failed,
         Phase::Installed,
+        Phase::Recovered { message: "recovery image 1.0.0".to_owned() },
         Phase::Trial,
         Phase::Confirmed,
         Phase::REVERTED,
@@ -60,7 +61,7 @@ async fn a_report_counts_once(engine: &dyn Engine) {
     assert_eq!(observed, Observed { recorded: 3, known: 0 });
     store = engine.reopen(store).await;
     let observed = observe(&*store, device.id, &reports).await;
-    assert_eq!(observed, Observed { recorded: 7, known: 3 });
+    assert_eq!(observed, Observed { recorded: 8, known: 3 });
     // Another device may use the same ids: they are its own.
     let stolen = Report { device: other.id, ..reports[0].clone() };
     assert_eq!(observe(&*store, other.id, &[stolen]).await.recorded, 1);

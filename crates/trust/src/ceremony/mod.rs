@@ -5,6 +5,7 @@
 //! threshold is met the document is put together and verified as devices do.
 //! Pure: who carries what, and when, the caller knows.
 
+mod release;
 mod request;
 mod warn;
 mod words;
@@ -13,7 +14,7 @@ use std::collections::BTreeSet;
 
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::{KeyId, Refusal};
-use firmseal_manifest::{Digest, KeyError, PublicKey, Signature, Tbs};
+use firmseal_manifest::{AuthorError, Digest, KeyError, ProductId, PublicKey, ReadError, Signature, Tbs};
 
 use request::Mark;
 pub use request::{Authority, Kind, Request};
@@ -39,6 +40,21 @@ pub enum CeremonyError {
     /// A first root document has another number.
     #[error("a first root document is version 1, this one is version {0}")]
     NotFirst(u64),
+    /// Not a release that people sign at a ceremony.
+    #[error("{0}")]
+    Release(&'static str),
+    /// The root document asks more of the product's releases than
+    /// signatures.
+    #[error("the root document demands {what} of product `{product}`, which only the pipeline brings")]
+    Demanded {
+        /// The product.
+        product: ProductId,
+        /// What is demanded.
+        what: &'static str,
+    },
+    /// The release cannot be written down.
+    #[error(transparent)]
+    Author(#[from] AuthorError),
     /// The kind says that a root document belongs to it, or that none does.
     #[error("{0}")]
     Under(&'static str),
@@ -78,6 +94,15 @@ pub enum CeremonyError {
 impl From<Refusal> for CeremonyError {
     fn from(refusal: Refusal) -> CeremonyError {
         CeremonyError::Root(refusal.into())
+    }
+}
+
+impl From<ReadError> for CeremonyError {
+    fn from(error: ReadError) -> CeremonyError {
+        match error {
+            ReadError::Refused(refusal) => refusal.into(),
+            ReadError::Spelling => CeremonyError::Spelling,
+        }
     }
 }
 

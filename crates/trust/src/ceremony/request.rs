@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use firmseal_core::crypto::{Crypto, Hasher, RustCrypto};
 use firmseal_core::{Environment, KeyId, Role, Root};
-use firmseal_manifest::{Digest, Intent, PublicKey, Purpose, Signature, Tbs};
+use firmseal_manifest::{Digest, Intent, PublicKey, Purpose, ReleaseSpec, Signature, Tbs};
 
+use super::release::ReleasePlan;
 use super::{CeremonyError, WordCode};
 use crate::read::key_of;
 use crate::revocation::{RevocationSpec, UnsignedRevocation};
@@ -23,6 +24,15 @@ pub enum Kind {
     Rotation,
     /// A revocation document.
     Revocation,
+    /// A release, by several holders of the release role.
+    Release,
+    /// A recovery image: a release for devices that nothing boots on.
+    Recovery,
+}
+
+impl Kind {
+    /// Every kind.
+    const ALL: [Kind; 5] = [Kind::FirstRoot, Kind::Rotation, Kind::Revocation, Kind::Release, Kind::Recovery];
 }
 
 impl Kind {
@@ -32,12 +42,14 @@ impl Kind {
             Kind::FirstRoot => "first-root",
             Kind::Rotation => "rotation",
             Kind::Revocation => "revocation",
+            Kind::Release => "release",
+            Kind::Recovery => "recovery",
         }
     }
 
     /// The kind of a word.
     pub fn from_word(word: &str) -> Option<Kind> {
-        [Kind::FirstRoot, Kind::Rotation, Kind::Revocation].into_iter().find(|kind| kind.word() == word)
+        Kind::ALL.into_iter().find(|kind| kind.word() == word)
     }
 }
 
@@ -74,8 +86,8 @@ impl Authority {
         marks.contains(&(holder, false)) && (!self.both_kinds || marks.contains(&(holder, true)))
     }
 
-    fn root(root: &Root<'_>, role: Role) -> Result<Authority, CeremonyError> {
-        let entry = root.role(role, "")?;
+    fn root(root: &Root<'_>, role: Role, product: &str) -> Result<Authority, CeremonyError> {
+        let entry = root.role(role, product)?;
         let mut holders: Vec<Holder> =
             entry.holders().map(|name| Holder { name: name.to_owned(), keys: Vec::new() }).collect();
         for (index, key) in entry.keys() {
@@ -93,6 +105,7 @@ impl Authority {
 enum Plan {
     Root(Box<RootSpec>, UnsignedRoot),
     Revocation(Box<RevocationSpec>, UnsignedRevocation),
+    Release(Box<ReleasePlan>),
 }
 
 /// What is to be signed, under what, and by whom.
@@ -128,7 +141,7 @@ impl Request {
                 if spec.version != 1 {
                     return Err(CeremonyError::NotFirst(spec.version));
                 }
-                let own = Authority::root(&Root::decode(&document)?, Role::Root)?;
+                let own = Authority::root(&Root::decode(&document)?, Role::Root, "")?;
                 (Plan::Root(Box::new(spec), unsigned), vec![own])
             }
             (Kind::Rotation, Some(before)) => {
@@ -136,7 +149,8 @@ impl Request {
                 let (before, next) = (Root::decode(before)?, Root::decode(&document)?);
                 before.verify(&RustCrypto)?;
                 before.precedes(&next)?;
-                let both = vec![Authority::root(&before, Role::Root)?, Authority::root(&next, Role::Root)?];
+                let both =
+                    vec![Authority::root(&before, Role::Root, "")?, Authority::root(&next, Role::Root, "")?];
                 (Plan::Root(Box::new(spec), unsigned), both)
             }
             (Kind::Revocation, Some(root)) => {
@@ -149,9 +163,16 @@ impl Request {
                 if spec.environment != root.environment() {
                     return Err(firmseal_core::Refusal::WrongEnvironment.into());
                 }
-                let authority = Authority::root(&root, Role::Revocation)?;
+                let authority = Authority::root(&root, Role::Revocation, "")?;
                 let unsigned = spec.assemble();
                 (Plan::Revocation(Box::new(spec), unsigned), vec![authority])
+            }
+            (Kind::Release | Kind::Recovery, Some(root)) => {
+                let root = Root::decode(root)?;
+                root.verify(&RustCrypto)?;
+                let plan = ReleasePlan::new(&document, &root, kind == Kind::Recovery)?;
+                let authority = Authority::root(&root, plan.role(), plan.product().as_str())?;
+                (Plan::Release(Box::new(plan)), vec![authority])
             }
             (Kind::FirstRoot, Some(_)) => {
                 return Err(CeremonyError::Under("a first root document follows no other one"));
@@ -163,6 +184,9 @@ impl Request {
                 return Err(CeremonyError::Under(
                     "a revocation needs the root document that it counts under",
                 ));
+            }
+            (Kind::Release | Kind::Recovery, None) => {
+                return Err(CeremonyError::Under("a release needs the root document that names its signers"));
             }
         };
         Ok(Request { kind, title: title.to_owned(), document, under, plan, authorities })
@@ -197,7 +221,7 @@ impl Request {
     pub fn root(&self) -> Option<&RootSpec> {
         match &self.plan {
             Plan::Root(spec, _) => Some(spec),
-            Plan::Revocation(..) => None,
+            Plan::Revocation(..) | Plan::Release(_) => None,
         }
     }
 
@@ -205,7 +229,15 @@ impl Request {
     pub fn revocation(&self) -> Option<&RevocationSpec> {
         match &self.plan {
             Plan::Revocation(spec, _) => Some(spec),
-            Plan::Root(..) => None,
+            Plan::Root(..) | Plan::Release(_) => None,
+        }
+    }
+
+    /// What a release will say.
+    pub fn release(&self) -> Option<&ReleaseSpec> {
+        match &self.plan {
+            Plan::Release(plan) => Some(&plan.spec),
+            Plan::Root(..) | Plan::Revocation(..) => None,
         }
     }
 
@@ -214,14 +246,27 @@ impl Request {
         match &self.plan {
             Plan::Root(spec, _) => spec.environment,
             Plan::Revocation(spec, _) => spec.environment,
+            Plan::Release(plan) => plan.spec.environment,
         }
     }
 
-    /// The number of the document, and the lineage it belongs to.
-    pub fn number(&self) -> (u64, [u8; 16]) {
+    /// The number of the document, and what counts with it: of two that
+    /// have both in common, devices could be told one or the other.
+    pub fn number(&self) -> (u64, String) {
+        let lineage = |bytes: &[u8; 16]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         match &self.plan {
-            Plan::Root(spec, _) => (spec.version, spec.lineage),
-            Plan::Revocation(spec, _) => (spec.version, spec.lineage),
+            Plan::Root(spec, _) => (spec.version, format!("{}-root", lineage(&spec.lineage))),
+            Plan::Revocation(spec, _) => (spec.version, format!("{}-revocation", lineage(&spec.lineage))),
+            Plan::Release(plan) => (plan.spec.sequence, format!("{}-{}", self.kind.word(), plan.product())),
+        }
+    }
+
+    /// The lineage that it belongs to.
+    pub fn lineage(&self) -> Option<[u8; 16]> {
+        match &self.plan {
+            Plan::Root(spec, _) => Some(spec.lineage),
+            Plan::Revocation(spec, _) => Some(spec.lineage),
+            Plan::Release(_) => Root::decode(self.under()?).ok().map(|root| *root.lineage()),
         }
     }
 
@@ -230,6 +275,7 @@ impl Request {
         match &self.plan {
             Plan::Root(_, unsigned) => unsigned.digest(),
             Plan::Revocation(_, unsigned) => unsigned.digest(),
+            Plan::Release(plan) => plan.unsigned.digest(),
         }
     }
 
@@ -267,6 +313,7 @@ impl Request {
         Ok(match &self.plan {
             Plan::Root(_, unsigned) => unsigned.to_be_signed(key)?,
             Plan::Revocation(_, unsigned) => unsigned.to_be_signed(key)?,
+            Plan::Release(plan) => plan.unsigned.to_be_signed(key)?,
         })
     }
 
@@ -277,6 +324,7 @@ impl Request {
             purpose: match self.plan {
                 Plan::Root(..) => Purpose::Root,
                 Plan::Revocation(..) => Purpose::Revocation,
+                Plan::Release(_) => Purpose::Release,
             },
             subject: self.subject(),
             keys: vec![*key],
@@ -296,6 +344,7 @@ impl Request {
             (Plan::Revocation(_, unsigned), root) => {
                 unsigned.seal(&Root::decode(root.unwrap_or_default())?, signatures)?
             }
+            (Plan::Release(plan), root) => plan.seal(&Root::decode(root.unwrap_or_default())?, signatures)?,
         })
     }
 }

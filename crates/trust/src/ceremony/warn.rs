@@ -4,7 +4,7 @@
 use firmseal_core::{Demands, Environment, Role, Root};
 use firmseal_manifest::ProductId;
 
-use super::Request;
+use super::{Kind, Request};
 use crate::change::{Change, Entry, changes, of_products};
 use crate::root::{RootError, RootSpec};
 
@@ -26,6 +26,18 @@ pub fn warnings(request: &Request) -> Result<Vec<String>, RootError> {
                 out.push(format!("NOTHING THAT KEY {} EVER SIGNED INSTALLS ANY MORE", entry.key));
             }
         }
+    }
+    if request.kind() == Kind::Recovery {
+        out.push(
+            "RECOVERY: a device on which nothing boots, or in front of which somebody stands, installs this \
+             without log, approvals and sequence number"
+                .to_owned(),
+        );
+    }
+    if let Some(release) = request.release()
+        && release.rollback_of.is_some()
+    {
+        out.push("SIGNED AHEAD: whoever holds it and a revocation of that release can roll back".to_owned());
     }
     Ok(out)
 }

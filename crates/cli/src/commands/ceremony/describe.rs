@@ -1,6 +1,7 @@
 //! A request in words: all that a custodian must read before signing.
 
 use firmseal_core::{Environment, Root};
+use firmseal_manifest::ReleaseSpec;
 use firmseal_trust::ceremony::{Authority, warnings};
 use firmseal_trust::change::{Entry, changes, demands, of_both, of_products};
 use firmseal_trust::{Request, RootSpec};
@@ -31,7 +32,8 @@ pub struct Described {
 impl Described {
     /// Reads a request's bytes.
     pub fn of(request: &Request) -> Result<Described> {
-        let (number, lineage) = request.number();
+        let (number, _) = request.number();
+        let lineage = request.lineage().unwrap_or_default();
         let mut says = Vec::new();
         if let Some(root) = request.root() {
             root_says(root, request.document(), &mut says)?;
@@ -46,6 +48,9 @@ impl Described {
             }
             let releases = revocation.releases.iter();
             says.extend(releases.map(|release| ("takes away release".to_owned(), release.to_string())));
+        }
+        if let Some(release) = request.release() {
+            release_says(release, &mut says);
         }
         let changed = match (request.root(), request.under()) {
             (Some(new), Some(before)) => changes(&RootSpec::of(&Root::decode(before)?)?, new),
@@ -110,6 +115,25 @@ fn needed(authority: &Authority) -> (String, String) {
     let kinds = of_both(authority.both_kinds);
     let needed = format!("{} of {} ({}){kinds}", authority.threshold, names.len(), names.join(", "));
     (authority.name.clone(), needed)
+}
+
+fn release_says(release: &ReleaseSpec, says: &mut Vec<(String, String)>) {
+    let mut say = |name: &str, value: String| says.push((name.to_owned(), value));
+    say("product", release.product.to_string());
+    say("vendor, class", format!("{}, {}", release.vendor, release.class));
+    say("version", format!("{} on {}", release.version, release.channel));
+    say("sequence", release.sequence.to_string());
+    say("epoch", release.epoch.to_string());
+    for component in &release.components {
+        say(&format!("component {}", component.name), format!("{} bytes", component.size));
+        say("  sha-256", component.digest.to_string());
+    }
+    if let Some(before) = &release.rollback_of {
+        say("rolls back", format!("{before}, once that is revoked"));
+    }
+    if let Some(description) = &release.description {
+        say("description", description.clone());
+    }
 }
 
 fn root_says(root: &RootSpec, document: &[u8], says: &mut Vec<(String, String)>) -> Result {

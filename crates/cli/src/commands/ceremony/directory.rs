@@ -20,6 +20,7 @@ use firmseal_trust::{Ceremony, Event, Record, Request};
 
 use super::describe::Described;
 use super::files::{self, SignatureFile};
+use crate::bundle_file::BundleFile;
 use crate::error::{CliError, Kind, Result, file};
 use crate::newfile;
 use crate::trust;
@@ -179,11 +180,14 @@ impl Directory {
 
     /// Writes the signed document and what is said of it. Again, it changes
     /// nothing.
-    pub fn finish(&mut self, to: &Path, clerk: &Clerk) -> Result<Vec<u8>> {
+    pub fn finish(&mut self, to: &Path, payloads: Option<&Path>, clerk: &Clerk) -> Result<Vec<u8>> {
         let document = self.ceremony.finish()?;
-        match fs::read(to) {
-            Ok(there) if there == document => {}
-            _ => newfile::write(to, newfile::PUBLIC, &document)?,
+        match payloads {
+            Some(payloads) => self.bundle(to, payloads, &document)?,
+            None => match fs::read(to) {
+                Ok(there) if there == document => {}
+                _ => newfile::write(to, newfile::PUBLIC, &document)?,
+            },
         }
         self.settle(clerk)?;
         let what = format!("finished: the signed document is {}", RustCrypto.digest(&document));
@@ -192,6 +196,24 @@ impl Directory {
             self.save()?;
         }
         Ok(document)
+    }
+
+    /// Writes the bundle of a signed release, with the root document that
+    /// names its signers.
+    fn bundle(&self, to: &Path, payloads: &Path, envelope: &[u8]) -> Result {
+        // As above: the same again changes nothing.
+        if to.is_file() && BundleFile::open(to, None).is_ok_and(|there| there.envelope() == envelope) {
+            return Ok(());
+        }
+        let request = self.ceremony.request();
+        let carried = super::sign::payloads(request, payloads)?;
+        let mut news = carried.news().clone();
+        if let Some(under) = request.under()
+            && !news.roots.iter().any(|root| root == under)
+        {
+            news.roots.push(under.to_vec());
+        }
+        carried.write(to, &news, envelope)
     }
 
     fn save(&self) -> Result {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use base64ct::{Base64, Encoding};
-use firmseal_core::limits::{REVOCATION_MAX, ROOT_MAX};
+use firmseal_core::limits::{ENVELOPE_MAX, REVOCATION_MAX, ROOT_MAX};
 use firmseal_manifest::ids::parse_digest;
 use firmseal_manifest::{Digest, KeyId, Signature};
 use firmseal_tlog::{Checkpoint, VerifierKey, leaf_hash, verify_inclusion};
@@ -16,7 +16,7 @@ use crate::trust;
 
 /// Longest file that is read: two documents in base64, and what is said of
 /// them.
-const FILE_MAX: usize = 4 * (ROOT_MAX + REVOCATION_MAX);
+const FILE_MAX: usize = 4 * (ROOT_MAX + REVOCATION_MAX + ENVELOPE_MAX);
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

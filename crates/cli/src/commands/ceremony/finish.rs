@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::Stated;
 use super::directory::Directory;
-use crate::error::Result;
+use crate::error::{CliError, Kind, Result};
 use crate::output::Output;
 use crate::place::Place;
 use crate::record::Record;
@@ -25,13 +25,17 @@ use crate::record::Record;
 #[derive(Args)]
 #[command(after_help = "Examples:
   firmseal ceremony finish root-2 -o root-2.cbor
-  firmseal ceremony finish root-2 -o root-2.cbor --log /srv/firmseal")]
+  firmseal ceremony finish root-2 -o root-2.cbor --log /srv/firmseal
+  firmseal ceremony finish rescue --payloads rescue.bundle -o rescue-signed.bundle")]
 pub struct Finish {
     /// The ceremony's directory
     directory: PathBuf,
     /// The file to write
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
+    /// The bundle that a release came from: its payloads go into the new one
+    #[arg(long, value_name = "BUNDLE")]
+    payloads: Option<PathBuf>,
     /// A place whose log gets the record's digest; its server must not be
     /// running
     #[arg(long, value_name = "PLACE")]
@@ -46,7 +50,13 @@ impl Finish {
         let mut directory = Directory::open(&self.directory)?;
         // Before anything is written: a place that is not there is a slip.
         let place = self.log.as_deref().map(Place::open).transpose()?;
-        let document = directory.finish(&self.output, &self.stated.clerk())?;
+        if self.payloads.is_some() != directory.ceremony().request().release().is_some() {
+            return Err(CliError::new(
+                Kind::Usage,
+                "a release is finished with --payloads, and nothing else is",
+            ));
+        }
+        let document = directory.finish(&self.output, self.payloads.as_deref(), &self.stated.clerk())?;
         let digest = directory.record().digest();
         let index = match place {
             None => None,

@@ -26,7 +26,7 @@ use crate::output::Output;
 use crate::record::Record;
 use crate::{root_file, trust};
 
-/// Sign root documents and revocations with several people, offline
+/// Sign root documents, revocations and releases with several people, offline
 #[derive(Subcommand)]
 #[command(after_help = "Examples:
   firmseal ceremony start root-1 --root root.toml
@@ -37,11 +37,15 @@ pub enum Ceremonies {
     /// Begin a ceremony: a directory with a request to carry to the custodians
     Start(start::Start),
     /// Show what a request says: roles, holders, keys, changes, words
-    #[command(after_help = "Example:
-  firmseal ceremony show root-2/request.toml")]
+    #[command(after_help = "Examples:
+  firmseal ceremony show root-2/request.toml
+  firmseal ceremony show rescue/request.toml --payloads rescue.bundle")]
     Show {
         /// The request
         request: PathBuf,
+        /// The bundle of a release, to read its payloads too
+        #[arg(long, value_name = "BUNDLE")]
+        payloads: Option<PathBuf>,
     },
     /// Sign a request, on the machine that has the key
     Sign(sign::SignRequest),
@@ -116,7 +120,7 @@ impl Ceremonies {
     pub fn run(self, output: &Output) -> Result {
         match self {
             Ceremonies::Start(start) => start.run(output),
-            Ceremonies::Show { request } => sign::show(&request, output),
+            Ceremonies::Show { request, payloads } => sign::show(&request, payloads.as_deref(), output),
             Ceremonies::Sign(sign) => block_on(sign.run(output)),
             Ceremonies::Add { directory, signatures, stated } => {
                 let mut directory = Directory::open(&directory)?;
@@ -219,6 +223,10 @@ impl From<CeremonyError> for CliError {
         let (kind, hint) = match &error {
             CeremonyError::Root(error) => return CliError::from(error.clone()),
             CeremonyError::Title | CeremonyError::Under(_) => (Kind::Usage, None),
+            CeremonyError::Demanded { .. } => (
+                Kind::Refused,
+                Some("`firmseal release create` and `firmseal approve` make releases of this product"),
+            ),
             CeremonyError::Repeated { .. } => (Kind::Conflict, None),
             CeremonyError::OtherRequest { .. } | CeremonyError::OtherBytes { .. } => {
                 (Kind::Refused, Some("find out what was signed before anybody signs again"))

@@ -21,6 +21,7 @@ use serde_json::json;
 
 use super::describe::Described;
 use super::files::{self, Entry, SignatureFile};
+use crate::bundle_file::BundleFile;
 use crate::error::{CliError, Kind, Result, file};
 use crate::newfile;
 use crate::output::Output;
@@ -48,6 +49,10 @@ pub struct SignRequest {
     /// `prompt`
     #[arg(long, value_name = "SOURCE", default_value = "prompt", value_parser = unechoed::<SecretSource>())]
     secret: SecretSource,
+    /// The bundle of a release: its payloads are measured and read here,
+    /// before anything is signed
+    #[arg(long, value_name = "BUNDLE")]
+    payloads: Option<PathBuf>,
     /// The log that this machine keeps; made if it does not exist
     #[arg(long, value_name = "DIR", default_value = "custodian")]
     log: PathBuf,
@@ -68,6 +73,13 @@ impl SignRequest {
         newfile::free(&self.output)?;
         let request = files::request(&self.request)?;
         output.note(Described::of(&request)?.print_without_words());
+        if request.release().is_some() {
+            let payloads = self.payloads.as_deref().ok_or_else(|| {
+                CliError::new(Kind::Usage, "nobody signs a release without its payloads")
+                    .hint("carry the bundle here as well, and give it as --payloads")
+            })?;
+            output.note(read(&request, payloads)?.print());
+        }
         self.compare(&request)?;
         if request.environment() == Environment::Production && self.key.is_development_only() {
             return Err(CliError::new(Kind::Refused, "production keys live in tokens, not in files")
@@ -143,15 +155,17 @@ impl SignRequest {
     /// One machine signs one document of each number: two of them, each
     /// complete, would split the devices.
     fn remember(&self, request: &Request) -> Result {
-        let folder = self.log.join("signed");
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(file(&folder))?;
-        let (number, lineage) = request.number();
-        let lineage: String = lineage.iter().map(|byte| format!("{byte:02x}")).collect();
+        let (number, what) = request.number();
         let kind = match request.kind() {
             What::FirstRoot | What::Rotation => "root",
             What::Revocation => "revocation",
+            What::Release => "release with number",
+            // Nothing is ordered by its number; there may be many.
+            What::Recovery => return Ok(()),
         };
-        let path = folder.join(format!("{lineage}-{kind}-{number}"));
+        let folder = self.log.join("signed");
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(file(&folder))?;
+        let path = folder.join(format!("{what}-{number}"));
         let subject = request.subject().to_string();
         match std::fs::read_to_string(&path) {
             Ok(known) if known.trim() == subject => return Ok(()),
@@ -193,8 +207,32 @@ async fn entry(log: &IntentLog, index: u64, leaf: &[u8]) -> Result<Entry> {
     })
 }
 
+/// Reads the payloads of a release that is to be signed: exactly those that
+/// the request names, or none.
+pub fn payloads(request: &Request, path: &Path) -> Result<BundleFile> {
+    let carried = BundleFile::open(path, None)?;
+    if carried.spec().assemble()?.digest() != request.subject() {
+        return Err(CliError::new(Kind::Refused, "holds another release than the request")
+            .about(path.display())
+            .hint("carry the bundle that the ceremony began with"));
+    }
+    Ok(carried)
+}
+
+fn read(request: &Request, path: &Path) -> Result<Record> {
+    let mut record = Record::new();
+    for part in payloads(request, path)?.parts() {
+        record = record.row(format!("payload {}", part.name), part.line());
+    }
+    Ok(record)
+}
+
 /// Reads a request and says all that it says.
-pub fn show(path: &Path, output: &Output) -> Result {
-    let described = Described::of(&files::request(path)?)?;
-    output.value(&described, || described.print())
+pub fn show(path: &Path, bundle: Option<&Path>, output: &Output) -> Result {
+    let request = files::request(path)?;
+    let described = Described::of(&request)?;
+    let payloads = bundle.map(|bundle| read(&request, bundle)).transpose()?;
+    output.value(&described, || {
+        described.print() + &payloads.map(|payloads| payloads.print()).unwrap_or_default()
+    })
 }

@@ -1,6 +1,6 @@
 //! `firmseal ceremony start`: from what people wrote to what will be signed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use firmseal_core::Root;
@@ -11,21 +11,25 @@ use firmseal_trust::{Request, RootError, RootSpec};
 use super::describe::Described;
 use super::directory::Directory;
 use super::{Stated, begun};
+use crate::bundle_file::BundleFile;
 use crate::error::{CliError, Kind, Result};
 use crate::output::Output;
 use crate::{root_file, trust};
 
 /// Begin a ceremony: a directory with a request to carry to the custodians
 ///
-/// A first root document, the one after another, or a revocation that
-/// `firmseal revoke` has prepared. An owner's root is a first root with a
-/// lineage of its own.
+/// A first root document, the one after another, a revocation that `firmseal
+/// revoke` has prepared, or a release from a bundle. An owner's root is a
+/// first root with a lineage of its own. A recovery image is a release that
+/// devices take on which nothing boots, or in front of which somebody stands.
 #[derive(Args)]
 #[command(after_help = "Examples:
   firmseal ceremony start root-1 --root root.toml
   firmseal ceremony start root-2 --rotate root-1.cbor --change change.toml
   firmseal ceremony start root-2 --rotate root-1.cbor --root root.toml
-  firmseal ceremony start revoke-4 --revocation revocation-4.cbor --under root-2.cbor")]
+  firmseal ceremony start revoke-4 --revocation revocation-4.cbor --under root-2.cbor
+  firmseal ceremony start rescue --recovery gateway-1.4.2.bundle --under root-2.cbor
+  firmseal ceremony start gw-1.5.0 --release gateway-1.5.0.bundle --under root-2.cbor")]
 pub struct Start {
     /// The directory to make
     directory: PathBuf,
@@ -41,8 +45,15 @@ pub struct Start {
     /// A revocation that nobody has signed yet
     #[arg(long, value_name = "FILE", requires = "under", conflicts_with_all = ["root", "rotate"])]
     revocation: Option<PathBuf>,
-    /// The root document that the revocation counts under
-    #[arg(long, value_name = "FILE", requires = "revocation")]
+    /// A bundle with the release that holders of the release role will sign
+    #[arg(long, value_name = "BUNDLE", requires = "under", conflicts_with_all = ["root", "rotate", "revocation"])]
+    release: Option<PathBuf>,
+    /// A bundle with the release that holders of the recovery role will sign
+    #[arg(long, value_name = "BUNDLE", requires = "under")]
+    #[arg(conflicts_with_all = ["root", "rotate", "revocation", "release"])]
+    recovery: Option<PathBuf>,
+    /// The root document that a revocation or release counts under
+    #[arg(long, value_name = "FILE")]
     under: Option<PathBuf>,
     /// What it is called in the binder
     #[arg(long)]
@@ -72,6 +83,9 @@ impl Start {
             return Request::new(What::Revocation, &title, document, Some(root))
                 .map_err(|error| CliError::from(error).about(revocation.display()));
         }
+        if let Some(under) = &self.under {
+            return self.release(under);
+        }
         let before = self.rotate.as_ref().map(|path| trust::read(path, ROOT_MAX)).transpose()?;
         let current = match (&before, &self.rotate) {
             (Some(before), Some(path)) => {
@@ -85,7 +99,8 @@ impl Start {
             (None, Some(path), Some(current)) => root_file::changed(path, current)?,
             _ => {
                 return Err(CliError::new(Kind::Usage, "nothing says what is to be signed").hint(
-                    "give --root SPEC, or --rotate ROOT with --change CHANGE, or --revocation FILE --under ROOT",
+                    "give --root SPEC, or --rotate ROOT with --change CHANGE, or --revocation FILE --under ROOT, or \
+                     --release BUNDLE --under ROOT",
                 ));
             }
         };
@@ -93,5 +108,29 @@ impl Start {
         let document = spec.assemble()?.unsigned()?;
         let title = title(format!("root document {}", spec.version));
         Ok(Request::new(kind, &title, document, before.map(|before| before.to_vec()))?)
+    }
+
+    /// The release of a bundle. Whatever signatures it came with stay
+    /// behind; its payloads are measured here, and again wherever it is
+    /// signed.
+    fn release(&self, under: &Path) -> Result<Request> {
+        let (kind, bundle) = match (&self.release, &self.recovery) {
+            (Some(bundle), None) => (What::Release, bundle),
+            (None, Some(bundle)) => (What::Recovery, bundle),
+            _ => {
+                return Err(CliError::new(Kind::Usage, "nothing says what counts under that root document")
+                    .hint("give --revocation FILE, --release BUNDLE or --recovery BUNDLE"));
+            }
+        };
+        let carried = BundleFile::open(bundle, None)?;
+        let spec = carried.spec();
+        let named = match kind {
+            What::Recovery => format!("recovery of {} with {}", spec.product, spec.version),
+            _ => format!("release {} of {}", spec.version, spec.product),
+        };
+        let document = spec.assemble()?.seal(&[])?;
+        let root = trust::read(under, ROOT_MAX)?.to_vec();
+        Request::new(kind, &self.title.clone().unwrap_or(named), document, Some(root))
+            .map_err(|error| CliError::from(error).about(bundle.display()))
     }
 }
