@@ -30,6 +30,9 @@ pub enum Purpose {
     Revocation = 4,
     /// A Statement, in the log of whoever agrees; the subject is its digest.
     Statement = 5,
+    /// Metadata of a TUF repository, for clients that know nothing of
+    /// manifests; the subject is the SHA-256 of its canonical JSON.
+    Tuf = 6,
 }
 
 /// One intended use of keys.
@@ -108,8 +111,45 @@ impl Intent {
             Purpose::Revocation => cose(Context::Revocation),
             Purpose::Statement => cose(Context::Statement),
             Purpose::Artifact => tbs.fingerprint() == self.subject,
+            // Not the fingerprint: whoever reads the log compares it with
+            // files that anybody can fetch, however they were signed.
+            Purpose::Tuf => match tbs {
+                Tbs::Message(message) => RustCrypto.digest(message) == self.subject,
+                Tbs::Sha256(digest) => *digest == self.subject.0,
+                Tbs::Sha384(_) => false,
+            },
             // The claims travel beside the signature, not their digest.
             Purpose::Delegation => delegation::is_over(key, &self.subject, tbs),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::KeyError;
+
+    #[test]
+    fn tuf_metadata_is_covered_by_the_digest_of_its_bytes() -> Result<(), KeyError> {
+        let (key, other) = (PublicKey::from_ed25519([7; 32])?, PublicKey::from_ed25519([8; 32])?);
+        let intent = Intent {
+            purpose: Purpose::Tuf,
+            subject: RustCrypto.digest(b"{}"),
+            keys: vec![key.id()],
+            delegation: None,
+            statements: Vec::new(),
+            requester: Digest([0; 32]),
+            policy: Digest([0; 32]),
+            context: Vec::new(),
+        };
+        assert!(intent.covers(&key, &Tbs::Message(b"{}".to_vec())));
+        assert!(intent.covers(&key, &Tbs::Sha256(intent.subject.0)));
+        assert!(!intent.covers(&other, &Tbs::Message(b"{}".to_vec())));
+        assert!(!intent.covers(&key, &Tbs::Message(b"{ }".to_vec())));
+        // The digest itself is no metadata.
+        assert!(!intent.covers(&key, &Tbs::Message(intent.subject.0.to_vec())));
+        assert!(!intent.covers(&key, &Tbs::Sha384([0; 48])));
+        assert_eq!(Intent::decode(&intent.encode()), Some(intent));
+        Ok(())
     }
 }

@@ -65,6 +65,7 @@ fn read(decoder: &mut Decoder<'_>) -> Result<Option<Intent>, decode::Error> {
                     3 => Purpose::Delegation,
                     4 => Purpose::Revocation,
                     5 => Purpose::Statement,
+                    6 => Purpose::Tuf,
                     _ => return Ok(None),
                 }
             }

@@ -14,7 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("root", &["core"]),
     ("root, in C", &["core-c"]),
     ("words", &["manifest"]),
-    ("pure", &["boot", "bootsim", "fleet", "formats", "tlog", "trust"]),
+    ("pure", &["boot", "bootsim", "fleet", "formats", "tlog", "trust", "tuf"]),
     ("service", &["api", "keys", "sign", "store"]),
     (
         "rim",

@@ -145,8 +145,10 @@ const SIGNED: Kind =
     Tuple(&[("says", Wrapped(&Kind::Statement)), ("signatures", List("signature", &Kind::Agreement))]);
 const PROOF: Kind =
     Tuple(&[("checkpoint", Kind::Checkpoint), ("index", Plain), ("path", List("hash", &KeyId))]);
+const PURPOSES: &[&str] =
+    &["root", "artifact", "release", "delegation", "revocation", "statement", "TUF metadata"];
 const INTENT: &[(i64, &str, Kind)] = &[
-    (1, "purpose", Word(&["root", "artifact", "release", "delegation", "revocation"])),
+    (1, "purpose", Word(PURPOSES)),
     (2, "subject", KeyId),
     (3, "keys", List("key", &KeyId)),
     (4, "delegation", KeyId),
