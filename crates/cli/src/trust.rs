@@ -33,7 +33,16 @@ pub fn read(path: &Path, most: usize) -> Result<Bytes> {
 /// What a server serves, behind this anchor: whoever signs must not take a
 /// server's word for what came before.
 pub async fn served_behind(client: &Client, anchor: Option<&Path>) -> Result<Chain> {
-    let chain = served(client).await?;
+    begins_with(served(client).await?, anchor)
+}
+
+/// A chain of documents from elsewhere, behind this anchor.
+pub fn chain_behind(roots: Vec<Bytes>, revocation: Option<Bytes>, anchor: Option<&Path>) -> Result<Chain> {
+    let chain = Chain::verify(roots, revocation)?.ok_or_else(|| CliError::from(Refusal::RoleMissing))?;
+    begins_with(chain, anchor)
+}
+
+fn begins_with(chain: Chain, anchor: Option<&Path>) -> Result<Chain> {
     let Some(path) = anchor else { return Ok(chain) };
     if read(path, ROOT_MAX)? != chain.roots()[0] {
         return Err(CliError::new(Kind::Refused, "is not where the server's root documents begin")
@@ -59,5 +68,5 @@ pub async fn served(client: &Client) -> Result<Chain> {
         Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => None,
         Err(error) => return Err(error.into()),
     };
-    Chain::verify(roots, revocation)?.ok_or_else(|| CliError::from(Refusal::RoleMissing))
+    chain_behind(roots, revocation, None)
 }

@@ -177,3 +177,65 @@ async fn a_server_that_lies_in_its_summary_gets_no_signature() {
     place.stdout(&format!("approve {id} --ssh ann --anchor place/trust/root.cbor --yes"));
     assert_eq!(place.json(&format!("request show {id}"))["missing"], 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_travels_as_a_file() {
+    let place = Place::start();
+    let file = |name: &str| {
+        let path = place.path(&format!("{name}.pem"));
+        FileKey::generate(&path, KeyAlgorithm::P256, &secret(&place)).unwrap().public_key().clone()
+    };
+    let approvers = vec![("ann", ssh_key(&place, "ann")), ("ben", file("ben")), ("cleo", file("cleo"))];
+    demand_approvals(&place, approvers).await;
+    place.stdout("product create gateway --vendor example.com --class one --component main=1MiB");
+    place.write("firmware", &bytes(9000, 1));
+    place.run("release create --product gateway --version 1.0.0 --epoch 1 --component main=firmware");
+    let id = text(&place.json("request list")[0], "id").to_owned();
+    place.stdout(&format!("request export {id} -o stick"));
+    place.fails(&format!("request export {id} -o stick"), 6);
+
+    // No server is asked: the profile names none.
+    let away = |key: &str, out: &str| {
+        format!("--profile nothing approve --from stick --anchor place/trust/root.cbor {key} --yes -o {out}")
+    };
+    let ben = "--key file:ben.pem --secret file:place/keys/passphrase --log ben-log";
+    place.stdout(&away("--ssh ann", "ann.json"));
+    place.fails(&away("--ssh ann", "ann.json"), 6);
+    place.fails(&away("--ssh ann", "x").replace("place/trust/root.cbor", "root-2.cbor"), 3);
+    // Whatever changed on the stick is seen, and nothing is signed.
+    type Change = (&'static str, fn(&mut Vec<u8>), &'static str);
+    let changes: [Change; 3] = [
+        ("request.json", |text| replace(text, "\"epoch\": 1", "\"epoch\": 2"), "version, channel"),
+        ("manifest.suit", |bytes| *bytes.last_mut().unwrap() ^= 1, "manifest"),
+        ("root-2.cbor", |bytes| bytes[9] ^= 1, "root"),
+    ];
+    for (name, change, why) in changes {
+        let path = format!("stick/{name}");
+        let good = std::fs::read(place.path(&path)).unwrap();
+        let mut bad = good.clone();
+        change(&mut bad);
+        assert_ne!(good, bad);
+        place.write(&path, &bad);
+        let answer = place.fails(&away(ben, "ben.json"), 3);
+        assert!(answer.contains(why), "{name}: {answer}");
+        place.write(&path, &good);
+    }
+    let payload = std::fs::read_dir(place.path("stick")).unwrap().map(|entry| entry.unwrap().path());
+    let payload = payload.into_iter().find(|path| path.extension().is_some_and(|e| e == "payload")).unwrap();
+    std::fs::write(&payload, bytes(9000, 2)).unwrap();
+    let answer = place.fails(&away(ben, "ben.json"), 3);
+    assert!(answer.contains("the payload of component main"), "{answer}");
+    assert!(!place.path("ben-log").exists() && !place.path("ben.json").exists());
+    std::fs::write(&payload, bytes(9000, 1)).unwrap();
+
+    place.stdout(&away(ben, "ben.json"));
+    place.stdout(&away(&ben.replace("ben", "cleo"), "cleo.json"));
+    assert_eq!(place.json("request add ann.json")["missing"], 1);
+    // The third is one more than is needed.
+    assert_eq!(text(&place.json("request add ben.json cleo.json"), "state"), "signed");
+    assert_eq!(place.json("release list").as_array().unwrap().len(), 1);
+}
+
+fn replace(text: &mut Vec<u8>, old: &str, new: &str) {
+    *text = String::from_utf8(std::mem::take(text)).unwrap().replace(old, new).into_bytes();
+}

@@ -1,14 +1,17 @@
 //! `firmseal request`: releases that wait for people.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use firmseal_api::client::Client;
 use firmseal_api::encoding::PageQuery;
 use firmseal_api::requests::{RequestState, SigningRequest};
 use firmseal_manifest::RequestId;
 
+use super::approve::Carried;
+use super::approve::source::{Source, read_json};
 use super::block_on;
-use crate::error::Result;
+use crate::error::{CliError, Kind, Result};
 use crate::output::Output;
 use crate::profile::Profile;
 use crate::record::Record;
@@ -34,6 +37,25 @@ pub enum Requests {
     Show {
         /// The request
         request: RequestId,
+    },
+    /// Copy a request with everything it is about into a new folder, for an
+    /// approver without a network
+    #[command(after_help = "Example:
+  firmseal request export req-0197c0de-0000-7000-8000-000000000001 -o request-17")]
+    Export {
+        /// The request
+        request: RequestId,
+        /// The folder to make
+        #[arg(long, short, value_name = "DIR")]
+        output: PathBuf,
+    },
+    /// Bring approvals that were written without a network
+    #[command(after_help = "Example:
+  firmseal request add ann.json ben.json")]
+    Add {
+        /// What `firmseal approve --from` wrote, all for one request
+        #[arg(required = true, value_name = "FILE")]
+        approvals: Vec<PathBuf>,
     },
     /// Take back the approvals that you brought, while the request waits
     #[command(after_help = "Example:
@@ -82,6 +104,10 @@ impl Requests {
                         ]
                     });
                 }
+                Requests::Export { request, output: folder } => {
+                    Source::Server(Box::new(client.clone())).copy(request, &folder, output).await?
+                }
+                Requests::Add { approvals } => add(&client, &approvals).await?,
                 Requests::Show { request } => operator.signing_request(request).await?,
                 Requests::Withdraw { request } => operator.withdraw_approvals(request).await?,
                 Requests::Cancel { request } => operator.cancel_request(request).await?,
@@ -89,6 +115,33 @@ impl Requests {
             output.value(&request, || print(&request).print())
         })
     }
+}
+
+/// Sends approvals that were carried here, until there are enough; the
+/// request as it stands then.
+async fn add(client: &Client, paths: &[PathBuf]) -> Result<SigningRequest> {
+    let mut carried: Vec<Carried> = Vec::new();
+    for path in paths {
+        let next: Carried = read_json(path)?;
+        if let Some(first) = carried.first()
+            && first.request != next.request
+        {
+            let what = format!("is for {}, and another one for {}", next.request, first.request);
+            return Err(CliError::new(Kind::Usage, what).about(path.display()));
+        }
+        carried.push(next);
+    }
+    let mut answer = Err(CliError::new(Kind::Usage, "name the approvals"));
+    for (Carried { request, approve }, path) in carried.iter().zip(paths) {
+        let sent = client.operator().approve(*request, approve).await;
+        let now = sent.map_err(|error| CliError::from(error).about(path.display()))?;
+        let enough = now.state != RequestState::Waiting;
+        answer = Ok(now);
+        if enough {
+            break;
+        }
+    }
+    answer
 }
 
 /// A signing request as people read it.
