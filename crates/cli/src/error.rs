@@ -5,7 +5,7 @@ use std::io;
 
 use firmseal_core::Refusal;
 use firmseal_formats::FormatError;
-use firmseal_keys::{KeysError, SignError};
+use firmseal_keys::{KeysError, LogError, SignError};
 use firmseal_manifest::{AuthorError, KeyError};
 use firmseal_sign::{GateRefusal, PipelineError, TrustError};
 use firmseal_store::StoreError;
@@ -125,6 +125,9 @@ impl From<KeysError> for CliError {
     fn from(error: KeysError) -> CliError {
         match error {
             KeysError::Io { path, error } => CliError::from(error).about(path.display()),
+            KeysError::NeedsLog => {
+                CliError::new(Kind::Usage, error).hint("give --place DIR, or --log DIR for a log of your own")
+            }
             other => CliError::new(Kind::Local, other),
         }
     }
@@ -152,6 +155,7 @@ impl From<PipelineError> for CliError {
             PipelineError::KeyReused(_) | PipelineError::Gate(GateRefusal::VersionExists { .. }) => {
                 CliError::new(Kind::Conflict, error)
             }
+            PipelineError::Log(LogError::Leaf(_)) => CliError::new(Kind::Refused, error),
             PipelineError::Log(_) => CliError::new(Kind::Local, error),
             other => CliError::new(Kind::Refused, other),
         }

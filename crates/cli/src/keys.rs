@@ -1,11 +1,13 @@
 //! Opening keys: from a URI to a signer. The one place that knows which
 //! backends this program was built with.
 
+use std::io::Write;
 use std::sync::Arc;
 
-use firmseal_keys::{DynSigner, FileKey, KeyUri, Pkcs11Uri, SecretSource};
+use firmseal_keys::{DynSigner, FileKey, KeyUri, Log, Logged, Pkcs11Uri, SecretSource};
 use firmseal_keys_pkcs11::{Options, Pkcs11Error, Pkcs11Key};
-use firmseal_manifest::{KeyAlgorithm, PublicKey};
+use firmseal_manifest::{Intent, KeyAlgorithm, PublicKey};
+use firmseal_sign::PipelineError;
 use serde::Serialize;
 
 use crate::error::{CliError, Kind, Result};
@@ -26,6 +28,22 @@ pub fn open(uri: &KeyUri, secret: &SecretSource) -> Result<Arc<dyn DynSigner>> {
             Ok(Arc::new(Pkcs11Key::open(uri, Some(pin), Options::default())?))
         }
     }
+}
+
+/// Logs the use of a key, which it then signs under. Says so when an LMS key
+/// is nearly used up, to programs too: the next one is not made in a hurry.
+pub async fn logged(log: &(impl Log + ?Sized), intent: Intent, key: &PublicKey) -> Result<Logged<Intent>> {
+    let logged = Logged::append_for(log, intent, key).await.map_err(PipelineError::Log)?;
+    if let Some(leaf) = logged.leaf().filter(|leaf| leaf.is_late()) {
+        let left = leaf.left();
+        // A closed stderr is no reason to stop.
+        let _ = writeln!(
+            std::io::stderr(),
+            "warning: LMS key {} signs {left} more times; make the next key and rotate to it",
+            key.id()
+        );
+    }
+    Ok(logged)
 }
 
 /// Makes a key in a token.

@@ -10,18 +10,19 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
 
 use aws_lc_rs::digest;
 use firmseal_manifest::key::PublicKey;
 use firmseal_manifest::tbs::MESSAGE_MAX;
-use firmseal_manifest::{Digest, Intent, KeyAlgorithm, Purpose, Signature, Tbs};
+use firmseal_manifest::{Digest, Intent, KeyAlgorithm, KeyId, Purpose, Signature, Tbs};
 
 use firmseal_core::cose::{Algorithm, Context, SigStructure};
 use firmseal_core::crypto::{Crypto, RustCrypto};
 
-use crate::logged::{Log, LogError, Logged};
+use crate::logged::{Log, LogError, Logged, Reserved};
 use crate::pool::wait;
 use crate::signer::{DynSigner, SignError, Signer};
 use crate::verify::verify;
@@ -43,6 +44,17 @@ impl Log for MemoryLog {
         leaves.push(leaf.to_vec());
         Ok(leaves.len() as u64 - 1)
     }
+
+    fn name(&self) -> Option<String> {
+        Some("memory".to_owned())
+    }
+
+    async fn reserve(&self, leaf: &[u8], _: KeyId) -> Result<Reserved, LogError> {
+        // One count for all logs of the process, which have one name.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let index = self.append(leaf).await?;
+        Ok(Reserved { index, leaf: NEXT.fetch_add(1, Ordering::Relaxed), leaves: u32::MAX })
+    }
 }
 
 /// An intent of this purpose over this subject for one key.
@@ -61,11 +73,11 @@ pub fn intent(purpose: Purpose, subject: Digest, key: &PublicKey) -> Intent {
 
 /// The logged intent that covers `key` signing `tbs` as an artifact.
 pub async fn covering(log: &impl Log, key: &PublicKey, tbs: &Tbs) -> Logged<Intent> {
-    logged(log, intent(Purpose::Artifact, tbs.fingerprint(), key)).await
+    logged(log, intent(Purpose::Artifact, tbs.fingerprint(), key), key).await
 }
 
-async fn logged(log: &impl Log, intent: Intent) -> Logged<Intent> {
-    match Logged::append(log, intent).await {
+async fn logged(log: &impl Log, intent: Intent, key: &PublicKey) -> Logged<Intent> {
+    match Logged::append_for(log, intent, key).await {
         Ok(logged) => logged,
         Err(error) => panic!("{error}"),
     }
@@ -157,7 +169,7 @@ async fn signs_envelopes_and_root_documents(signer: &impl Signer) {
         // Keys that devices cannot verify with sign no envelopes.
         let Some(message) = cose(key, context, &subject) else { continue };
         let tbs = Tbs::Message(message.clone());
-        let intent = logged(&log, intent(purpose, subject, key)).await;
+        let intent = logged(&log, intent(purpose, subject, key), key).await;
         match signer.sign(intent, tbs.clone()).await {
             Ok(signature) => assert_verifies(key, &message, &tbs, &signature),
             Err(error) => panic!("{purpose:?} is signed: {error}"),
@@ -191,7 +203,7 @@ async fn refuses_an_intent_for_something_else(signer: &impl Signer) {
         }
     }
     for (what, intent, tbs) in cases {
-        let answer = signer.sign(logged(&log, intent).await, tbs).await;
+        let answer = signer.sign(logged(&log, intent, key).await, tbs).await;
         assert!(
             matches!(answer, Err(SignError::NotCovered)),
             "an intent for {what} is not spent on this input: {answer:?}"

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use firmseal_manifest::KeyError;
 
+use crate::logged::LogError;
+
 /// What went wrong before there was a key to sign with.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
@@ -86,6 +88,12 @@ pub enum KeysError {
         /// Which one.
         error: KeyError,
     },
+    /// An LMS key is made for a log.
+    #[error("an LMS key counts its signatures in a log: name the log that it is made for")]
+    NeedsLog,
+    /// The log that an LMS key is made for has not taken it in.
+    #[error("the key was not made: {0}")]
+    Log(LogError),
     /// The cryptographic library failed at something that cannot fail.
     #[error("{0} failed; the system has no randomness or no memory")]
     Crypto(&'static str),

@@ -11,13 +11,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, fs, thread};
 
-use firmseal_manifest::{Intent, KeyAlgorithm, KeyError, PublicKey, Signature, Tbs};
+use firmseal_core::lms::Parameters;
+use firmseal_manifest::{Intent, KeyAlgorithm, KeyError, LmsEntry, PublicKey, Signature, Tbs};
 use zeroize::Zeroizing;
 
 use crate::create::create;
 use crate::error::KeysError;
-use crate::logged::Logged;
-use crate::pair::Pair;
+use crate::lms::LmsKey;
+use crate::logged::{Log, Logged};
+use crate::pair::{Job, Pair};
 use crate::pool::{Pool, PoolOptions};
 use crate::sealed;
 use crate::secret::Secret;
@@ -36,6 +38,8 @@ pub struct FileKey {
     path: PathBuf,
     public_key: PublicKey,
     worker: Worker,
+    /// The log that counts the leaves of an LMS key.
+    log: Option<String>,
 }
 
 struct Held {
@@ -52,16 +56,16 @@ struct Held {
 /// RSA take up to 2 milliseconds and go to threads of their own.
 enum Worker {
     Here(Box<Held>),
-    Threads(Pool<Tbs, Result<Signature, SignError>>),
+    Threads(Pool<Job, Result<Signature, SignError>>),
 }
 
 impl Held {
-    fn sign(&self, tbs: &Tbs) -> Result<Signature, SignError> {
-        let signature = self.pair.sign(self.algorithm, tbs)?;
+    fn sign(&self, job: &Job) -> Result<Signature, SignError> {
+        let signature = self.pair.sign(self.algorithm, job)?;
         // A fault in the computation can leak the key through the bad
         // signature (RSA with the Chinese remainder theorem most of all):
-        // it must not leave.
-        self.verifier.verify(tbs, &signature).map_err(|_| SignError::BadSignature)?;
+        // it must not leave. An LMS leaf is spent by it all the same.
+        self.verifier.verify(&job.tbs, &signature).map_err(|_| SignError::BadSignature)?;
         Ok(signature)
     }
 }
@@ -71,18 +75,49 @@ impl FileKey {
     /// passphrase, readable by its owner only. When this returns the file
     /// is durable. An existing file is never touched.
     pub fn generate(path: &Path, algorithm: KeyAlgorithm, passphrase: &Secret) -> Result<FileKey, KeysError> {
-        // Only to save the work; `create` decides.
-        if fs::symlink_metadata(path).is_ok() {
-            return Err(KeysError::Exists(path.to_owned()));
+        if let KeyAlgorithm::Lms(_) = algorithm {
+            return Err(KeysError::NeedsLog);
         }
+        free(path)?;
         let pair = Pair::generate(algorithm).map_err(|_| KeysError::Crypto("key generation"))?;
-        let pkcs8 = pair.to_pkcs8().map_err(|_| KeysError::Crypto("encoding of the key"))?;
-        let pem = sealed::seal(&pkcs8, passphrase)?;
-        // Opened from what will be on disk: if that cannot be read back,
-        // nothing is written.
-        let key = FileKey::from_pem(path, pem.as_bytes(), passphrase)?;
+        let (key, pem) = FileKey::seal(path, &pair, passphrase)?;
         create(path, pem.as_bytes())?;
         Ok(key)
+    }
+
+    /// Makes an LMS key for a log, which will count its leaves; `watched`
+    /// says that it is to sign only where witnesses stand behind the log.
+    /// Takes up to a minute where the tree is tall.
+    pub async fn generate_lms(
+        path: &Path,
+        set: Parameters,
+        passphrase: &Secret,
+        log: &(impl Log + ?Sized),
+        watched: bool,
+    ) -> Result<FileKey, KeysError> {
+        free(path)?;
+        let name = log.name().ok_or(KeysError::NeedsLog)?;
+        let key = LmsKey::generate(set, &name).ok_or(KeysError::Crypto("key generation"))?;
+        let leaves = key.leaves();
+        let (key, pem) = FileKey::seal(path, &Pair::Lms(Box::new(key)), passphrase)?;
+        // In the log first: if we crash on the next line, it knows a key
+        // that nobody has. The other way about, nobody would sign with it.
+        let entry = LmsEntry::Key { key: key.public_key.id(), leaves, watched };
+        log.append(&entry.encode()).await.map_err(KeysError::Log)?;
+        create(path, pem.as_bytes())?;
+        Ok(key)
+    }
+
+    /// Encrypts, and opens what will be on disk: if that cannot be read
+    /// back, nothing is written.
+    fn seal(
+        path: &Path,
+        pair: &Pair,
+        passphrase: &Secret,
+    ) -> Result<(FileKey, Zeroizing<String>), KeysError> {
+        let pkcs8 = pair.to_pkcs8().map_err(|_| KeysError::Crypto("encoding of the key"))?;
+        let pem = sealed::seal(&pkcs8, passphrase)?;
+        Ok((FileKey::from_pem(path, pem.as_bytes(), passphrase)?, pem))
     }
 
     /// Opens a key file, ours or OpenSSL's.
@@ -107,6 +142,10 @@ impl FileKey {
         let public_key = pair.public_key().map_err(unsupported)?;
         let algorithm = public_key.algorithm();
         let verifier = Verifier::new(&public_key).map_err(|_| unsupported(KeyError::Malformed))?;
+        let log = match &pair {
+            Pair::Lms(key) => Some(key.log().to_owned()),
+            _ => None,
+        };
         let held = Held { algorithm, pair, verifier };
         let worker = match algorithm {
             KeyAlgorithm::P256 | KeyAlgorithm::Ed25519 => Worker::Here(Box::new(held)),
@@ -117,12 +156,17 @@ impl FileKey {
                 let held = Arc::new(held);
                 let pool = Pool::new("file-key", options, move || {
                     let held = Arc::clone(&held);
-                    move |tbs: Tbs| held.sign(&tbs)
+                    move |job: Job| held.sign(&job)
                 });
                 Worker::Threads(pool.map_err(KeysError::io(path))?)
             }
         };
-        Ok(FileKey { path: path.to_owned(), public_key, worker })
+        Ok(FileKey { path: path.to_owned(), public_key, worker, log })
+    }
+
+    /// The name of the log that an LMS key was made for.
+    pub fn log(&self) -> Option<&str> {
+        self.log.as_deref()
     }
 
     /// One line for people: which key this is, and what it is not for.
@@ -145,11 +189,27 @@ impl Signer for FileKey {
 
     async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
         check(&self.public_key, &intent, &tbs)?;
+        let leaf = match &self.log {
+            None => None,
+            Some(log) => {
+                let reserved = intent.leaf().and_then(|leaf| leaf.of(&self.public_key.id(), log));
+                Some(reserved.ok_or_else(|| SignError::NoLeaf(log.clone()))?)
+            }
+        };
+        let job = Job { tbs, leaf };
         match &self.worker {
-            Worker::Here(held) => held.sign(&tbs),
+            Worker::Here(held) => held.sign(&job),
             Worker::Threads(pool) => {
-                pool.submit(tbs).await.unwrap_or_else(|error| Err(SignError::Unavailable(error.to_string())))
+                pool.submit(job).await.unwrap_or_else(|error| Err(SignError::Unavailable(error.to_string())))
             }
         }
+    }
+}
+
+/// Only to save the work; [`create`] decides.
+fn free(path: &Path) -> Result<(), KeysError> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Err(KeysError::Exists(path.to_owned())),
+        Err(_) => Ok(()),
     }
 }

@@ -14,6 +14,7 @@ pub mod error;
 pub mod escrow;
 pub mod file;
 pub mod known;
+pub mod lms;
 pub mod logged;
 mod pair;
 pub mod pkcs11_uri;
@@ -27,7 +28,7 @@ pub mod verify;
 
 pub use error::KeysError;
 pub use file::FileKey;
-pub use logged::{DynLog, Log, LogError, Logged};
+pub use logged::{DynLog, LeafError, Log, LogError, Logged, Reserved};
 pub use pkcs11_uri::Pkcs11Uri;
 pub use secret::{Secret, SecretSource};
 pub use signer::{DynSigner, SignError, Signer};

@@ -11,10 +11,13 @@ use aws_lc_rs::signature::{
     PqdsaSigningAlgorithm, RSA_PSS_SHA256, RsaKeyPair,
 };
 use firmseal_core::mldsa::Set;
-use firmseal_manifest::key::ML_DSA;
+use firmseal_manifest::key::{HSS_LMS, ML_DSA};
 use firmseal_manifest::{KeyAlgorithm, KeyError, PublicKey, Signature, Tbs};
+use pkcs8::der::asn1::OctetStringRef;
+use pkcs8::spki::AlgorithmIdentifierRef;
 use pkcs8::{ObjectIdentifier, PrivateKeyInfoRef, SecretDocument};
 
+use crate::lms::LmsKey;
 use crate::signer::SignError;
 use crate::verify::check_input;
 
@@ -30,6 +33,17 @@ pub(crate) enum Pair {
     Ed25519(Ed25519KeyPair),
     Rsa(RsaKeyPair),
     MlDsa(PqdsaKeyPair),
+    /// Needs a log, to be made and to sign.
+    Lms(Box<LmsKey>),
+}
+
+/// What one signature is made of.
+pub(crate) struct Job {
+    /// What is signed.
+    pub(crate) tbs: Tbs,
+    /// The leaf of an LMS key, which a log has reserved for it. A job is
+    /// made from one `Logged`, done once, and has no `Clone`.
+    pub(crate) leaf: Option<u32>,
 }
 
 impl Pair {
@@ -44,7 +58,7 @@ impl Pair {
             KeyAlgorithm::Rsa(2048) => rsa(KeySize::Rsa2048),
             KeyAlgorithm::Rsa(3072) => rsa(KeySize::Rsa3072),
             KeyAlgorithm::Rsa(4096) => rsa(KeySize::Rsa4096),
-            // An LMS key is more than a pair: it counts its signatures.
+            // An LMS key is made for a log, which counts its signatures.
             KeyAlgorithm::Rsa(_) | KeyAlgorithm::Lms(_) => Err(Unspecified),
         }
     }
@@ -67,6 +81,9 @@ impl Pair {
                 .map(Pair::Ed25519)
                 .map_err(|_| KeyError::Malformed),
             RSA_ENCRYPTION => RsaKeyPair::from_pkcs8(der).map(Pair::Rsa).map_err(|_| KeyError::Malformed),
+            HSS_LMS => LmsKey::decode(info.private_key.as_bytes())
+                .map(|key| Pair::Lms(Box::new(key)))
+                .ok_or(KeyError::Malformed),
             other => match ML_DSA.iter().find(|(_, oid)| *oid == other) {
                 Some((set, _)) => PqdsaKeyPair::from_pkcs8(scheme(*set), der)
                     .map(Pair::MlDsa)
@@ -83,6 +100,14 @@ impl Pair {
             Pair::Ec(pair) => SecretDocument::try_from(pair.to_pkcs8v1()?.as_ref()),
             Pair::Ed25519(pair) => SecretDocument::try_from(pair.to_pkcs8v1()?.as_ref()),
             Pair::MlDsa(pair) => SecretDocument::try_from(pair.to_pkcs8v1()?.as_ref()),
+            // No specification says what a private LMS key looks like; the
+            // frame is that of PKCS#8, the content is ours.
+            Pair::Lms(key) => {
+                let encoded = key.encode();
+                let algorithm = AlgorithmIdentifierRef { oid: HSS_LMS, parameters: None };
+                let private = OctetStringRef::new(&encoded).map_err(|_| Unspecified)?;
+                SecretDocument::encode_msg(&PrivateKeyInfoRef::new(algorithm, private))
+            }
             Pair::Rsa(pair) => {
                 let der: Pkcs8V1Der<'_> = pair.as_der()?;
                 SecretDocument::try_from(der.as_ref())
@@ -98,17 +123,22 @@ impl Pair {
             Pair::Ed25519(pair) => pair.public_key().as_der(),
             Pair::Rsa(pair) => pair.public_key().as_der(),
             Pair::MlDsa(pair) => pair.public_key().as_der(),
+            Pair::Lms(key) => return key.public_key(),
         };
         PublicKey::from_spki(spki.map_err(|_| KeyError::Malformed)?.as_ref())
     }
 
     /// Signs. The caller has asked [`crate::signer::check`].
-    pub(crate) fn sign(&self, algorithm: KeyAlgorithm, tbs: &Tbs) -> Result<Signature, SignError> {
+    pub(crate) fn sign(&self, algorithm: KeyAlgorithm, job: &Job) -> Result<Signature, SignError> {
+        let tbs = &job.tbs;
         check_input(algorithm, tbs).map_err(|input| SignError::Unsupported { algorithm, input })?;
-        self.sign_input(tbs).map_err(|_| SignError::Refused("the signature could not be computed".to_owned()))
+        if let (Pair::Lms(_), None) = (self, job.leaf) {
+            return Err(SignError::NoLeaf("none was asked for".to_owned()));
+        }
+        self.sign_input(job).map_err(|_| SignError::Refused("the signature could not be computed".to_owned()))
     }
 
-    fn sign_input(&self, tbs: &Tbs) -> Result<Signature, Unspecified> {
+    fn sign_input(&self, Job { tbs, leaf }: &Job) -> Result<Signature, Unspecified> {
         // The library draws its own randomness; the parameter is ignored.
         let rng = SystemRandom::new();
         let bytes = match (self, tbs) {
@@ -122,7 +152,10 @@ impl Pair {
                 bytes.truncate(length);
                 bytes
             }
-            (Pair::MlDsa(_), _) => return Err(Unspecified),
+            (Pair::Lms(key), Tbs::Message(message)) => {
+                leaf.and_then(|leaf| key.sign(leaf, message)).ok_or(Unspecified)?
+            }
+            (Pair::MlDsa(_) | Pair::Lms(_), _) => return Err(Unspecified),
             (Pair::Rsa(pair), tbs) => {
                 let mut bytes = vec![0; pair.public_modulus_len()];
                 match tbs {

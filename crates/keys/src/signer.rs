@@ -15,6 +15,9 @@ pub enum SignError {
     /// The logged intent does not cover this key and this input.
     #[error("the logged intent does not cover this key and these bytes")]
     NotCovered,
+    /// An LMS key without a leaf of its own, reserved by its log.
+    #[error("no leaf of this LMS key was reserved by the log that it was made for ({0})")]
+    NoLeaf(String),
     /// The algorithm cannot sign this kind of input (Ed25519 takes
     /// messages, P-384 no SHA-256 digest).
     #[error("a {algorithm} key cannot sign {input}")]

@@ -110,7 +110,7 @@ const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34")
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 /// Of RFC 9708; the bit string is the HSS key without any wrapping
 /// (RFC 9802 §3).
-const HSS_LMS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.3.17");
+pub const HSS_LMS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.3.17");
 /// Object identifiers of ML-DSA (RFC 9881); the bit string is the key without
 /// any wrapping.
 pub const ML_DSA: [(Set, ObjectIdentifier); 3] = [

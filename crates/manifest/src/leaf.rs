@@ -5,6 +5,7 @@ use minicbor::{Decoder, decode};
 
 use crate::event::Event;
 use crate::intent::{Intent, Purpose};
+use crate::lms_entry::LmsEntry;
 
 /// Most digests that stand in one member. Those who read back what somebody
 /// else logged bound what they keep of it.
@@ -17,20 +18,23 @@ pub enum Leaf {
     Intent(Intent),
     /// Something happened.
     Event(Event),
+    /// An LMS key was made, or a leaf of one taken.
+    Lms(LmsEntry),
 }
 
 impl Leaf {
     /// Reads a leaf; `None` for what our pipeline does not write.
     pub fn decode(leaf: &[u8]) -> Option<Leaf> {
         let event = || Event::decode(leaf).map(Leaf::Event);
-        Intent::decode(leaf).map(Leaf::Intent).or_else(event)
+        let lms = || LmsEntry::decode(leaf).map(Leaf::Lms);
+        Intent::decode(leaf).map(Leaf::Intent).or_else(event).or_else(lms)
     }
 
     /// The intent, where it is one.
     pub fn intent(&self) -> Option<&Intent> {
         match self {
             Leaf::Intent(intent) => Some(intent),
-            Leaf::Event(_) => None,
+            Leaf::Event(_) | Leaf::Lms(_) => None,
         }
     }
 }

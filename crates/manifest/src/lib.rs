@@ -15,6 +15,7 @@ pub mod ids;
 pub mod intent;
 pub mod key;
 mod leaf;
+pub mod lms_entry;
 pub mod print;
 mod public_text;
 pub mod read;
@@ -35,6 +36,7 @@ pub use ids::{
 pub use intent::{Intent, Purpose};
 pub use key::{KeyAlgorithm, KeyError, PublicKey, Signature};
 pub use leaf::Leaf;
+pub use lms_entry::LmsEntry;
 pub use read::ReadError;
 pub use statement::Statement;
 pub use tbs::Tbs;

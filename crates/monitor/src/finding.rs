@@ -22,6 +22,8 @@ pub enum Kind {
     Incomplete,
     /// An entry that our pipeline does not write.
     Unreadable,
+    /// A leaf of an LMS key was given away again, or without the key.
+    LeafReused,
     /// A signature was announced, and no release came of it.
     Unreleased,
     /// A release, root document or revocation without its entry in the log.
@@ -34,7 +36,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, as metrics name them.
-    pub const ALL: [Kind; 12] = [
+    pub const ALL: [Kind; 13] = [
         Kind::SplitView,
         Kind::Rollback,
         Kind::BadSignature,
@@ -43,6 +45,7 @@ impl Kind {
         Kind::Stale,
         Kind::Incomplete,
         Kind::Unreadable,
+        Kind::LeafReused,
         Kind::Unreleased,
         Kind::Unlogged,
         Kind::Unapproved,
@@ -60,6 +63,7 @@ impl Kind {
             Kind::Stale => "stale",
             Kind::Incomplete => "incomplete",
             Kind::Unreadable => "unreadable",
+            Kind::LeafReused => "leaf_reused",
             Kind::Unreleased => "unreleased",
             Kind::Unlogged => "unlogged",
             Kind::Unapproved => "unapproved",

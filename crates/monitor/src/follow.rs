@@ -105,9 +105,10 @@ pub async fn follow(
     memory.take_in(&entries, edge, checkpoint, &note, now)?;
     let known = memory.entries().iter().zip(0u64..).filter(|(known, _)| known.leaf.is_none());
     let unreadable = known.map(|(_, index)| {
-        Finding::new(Kind::Unreadable, index, "the entry is neither an intent nor an event")
+        Finding::new(Kind::Unreadable, index, "the entry is no intent, no event and nothing about an LMS key")
     });
     followed.findings.extend(unreadable);
+    followed.findings.extend(crate::leaves::reused(memory.entries()));
     Ok(followed)
 }
 

@@ -8,6 +8,7 @@
 mod error;
 mod finding;
 mod follow;
+mod leaves;
 mod look;
 mod memory;
 mod reconcile;

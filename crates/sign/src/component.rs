@@ -166,7 +166,7 @@ impl Pipeline {
             context: vec![header],
         };
         let leaf = intent.leaf_hash();
-        let logged = Logged::append(self.log(), intent).await?;
+        let logged = Logged::append_for(self.log(), intent, signer.public_key()).await?;
         let signature = checked(signer, logged, unsigned.tbs().clone()).await?;
 
         let (name, source) = (component.name.clone(), file.clone());

@@ -74,7 +74,7 @@ impl Pipeline {
         // Every use of a key has an entry of its own.
         let mut tokens = Vec::with_capacity(keys.release.len());
         for signer in &keys.release {
-            tokens.push((signer, Logged::append(self.log(), intent.clone()).await?));
+            tokens.push((signer, Logged::append_for(self.log(), intent.clone(), signer.public_key()).await?));
         }
         // All entries are the same leaf; the envelope proves the first.
         let index = tokens.first().map_or(0, |(_, logged)| logged.index());

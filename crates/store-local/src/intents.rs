@@ -18,8 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use firmseal_keys::{Log, LogError};
-use firmseal_manifest::{Checkpoint, Digest};
+use firmseal_keys::{LeafError, Log, LogError, Reserved};
+use firmseal_manifest::{Checkpoint, Digest, KeyId};
 use firmseal_store::StoreError;
 use firmseal_tlog::VerifierKey;
 use futures_channel::oneshot;
@@ -29,6 +29,7 @@ use crate::frame::LEAF_MAX;
 use crate::intent_log_key::LogKey;
 use crate::intent_log_tiles::LogTiles;
 use crate::ledger::{Entry, Ledger};
+use crate::lms_leaves::LmsLeaves;
 
 /// Messages that may wait.
 const QUEUE: usize = 16 * 1024;
@@ -49,6 +50,7 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 enum Message {
     Append(Vec<u8>, Reply<u64>),
+    Reserve(Vec<u8>, KeyId, bool, Reply<Result<Reserved, LeafError>>),
     Read(u64, usize, Reply<Vec<Entry>>),
     Publish(Reply<Vec<u8>>),
     Inclusion(u64, u64, Reply<Vec<Digest>>),
@@ -96,6 +98,21 @@ impl IntentLog {
     /// where it was never opened.
     pub fn key_at(path: &Path) -> Result<Option<VerifierKey>, StoreError> {
         LogKey::look(&path.with_extension("key"))
+    }
+
+    /// How an LMS key stands in the log at `path`, which may be open
+    /// elsewhere; `None` if the key was not made for it. Reads all of it.
+    pub fn leaves_at(path: &Path, key: &KeyId) -> Result<Option<LmsLeaves>, StoreError> {
+        Ledger::look(path, key)
+    }
+
+    /// As [`Log::reserve`], by whoever knows whether witnesses stand behind
+    /// the log.
+    pub async fn reserve_under(&self, leaf: &[u8], key: KeyId, watched: bool) -> Result<Reserved, LogError> {
+        let leaf = sized(leaf)?;
+        let reserve = |reply| Message::Reserve(leaf, key, watched, reply);
+        let reserved = self.ask("append to the intent log", reserve).await;
+        Ok(reserved.map_err(|error| LogError::Storage(error.to_string()))??)
     }
 
     /// How many entries are durable.
@@ -163,12 +180,25 @@ impl IntentLog {
 
 impl Log for IntentLog {
     async fn append(&self, leaf: &[u8]) -> Result<u64, LogError> {
-        if leaf.is_empty() || leaf.len() > LEAF_MAX {
-            return Err(LogError::Storage(format!("a leaf has 1 to {LEAF_MAX} bytes, not {}", leaf.len())));
-        }
-        let leaf = leaf.to_vec();
+        let leaf = sized(leaf)?;
         let index = self.ask("append to the intent log", |reply| Message::Append(leaf, reply)).await;
         index.map_err(|error| LogError::Storage(error.to_string()))
+    }
+
+    /// Its verifier key: no other log has it.
+    fn name(&self) -> Option<String> {
+        Some(self.verifier().to_string())
+    }
+
+    async fn reserve(&self, leaf: &[u8], key: KeyId) -> Result<Reserved, LogError> {
+        self.reserve_under(leaf, key, false).await
+    }
+}
+
+fn sized(leaf: &[u8]) -> Result<Vec<u8>, LogError> {
+    match leaf.len() {
+        1..=LEAF_MAX => Ok(leaf.to_vec()),
+        other => Err(LogError::Storage(format!("a leaf has 1 to {LEAF_MAX} bytes, not {other}"))),
     }
 }
 
@@ -191,6 +221,14 @@ impl Worker {
                 Message::Append(leaf, reply) => {
                     next = self.append((leaf, reply), messages, durable);
                 }
+                // One at a time, and its own sync: whoever signs with LMS
+                // signs seldom.
+                Message::Reserve(leaf, key, watched, reply) if !reply.is_canceled() => {
+                    let reserved = self.ledger.reserve(&leaf, &key, watched);
+                    durable.store(self.ledger.count(), Ordering::Release);
+                    let _ = reply.send(reserved);
+                }
+                Message::Reserve(..) => {}
                 Message::Read(from, limit, reply) => {
                     let _ = reply.send(self.ledger.read(from, limit));
                 }

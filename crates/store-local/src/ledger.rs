@@ -6,12 +6,14 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use firmseal_manifest::Digest;
+use firmseal_keys::{LeafError, Reserved};
+use firmseal_manifest::{Digest, KeyId, LmsEntry};
 use firmseal_store::StoreError;
 
 use crate::directory::sync_dir;
 use crate::error::file;
 use crate::frame::{self, HEADER, PREFIX, START};
+use crate::lms_leaves::{Leaves, LmsLeaves};
 use crate::sums::SUM;
 
 /// Most entries, and most bytes of leaves, that one read returns.
@@ -41,6 +43,8 @@ pub(crate) struct Ledger {
     last: [u8; SUM],
     /// Offset of every [`STRIDE`]th record.
     marks: Vec<u64>,
+    /// What its records say about LMS keys.
+    leaves: Leaves,
     /// Why nothing can be appended any more.
     broken: Option<StoreError>,
 }
@@ -72,11 +76,41 @@ impl Ledger {
             end: HEADER.len() as u64,
             last: START,
             marks: Vec::new(),
+            leaves: Leaves::default(),
             broken: None,
         };
         ledger.begin()?;
-        ledger.recover()?;
+        let size = ledger.recover()?;
+        ledger.repair(size)?;
         Ok(ledger)
+    }
+
+    /// Cuts an incomplete record off the end.
+    fn repair(&self, size: u64) -> Result<(), StoreError> {
+        if size > self.end {
+            let cut = self.file.set_len(self.end).and_then(|()| self.file.sync_all());
+            cut.map_err(file("repair", &self.path))?;
+        }
+        Ok(())
+    }
+
+    /// How an LMS key stands in a log that another process may have open;
+    /// `None` if the key was not made for it.
+    pub(crate) fn look(path: &Path, key: &KeyId) -> Result<Option<LmsLeaves>, StoreError> {
+        let mut ledger = Ledger {
+            file: File::open(path).map_err(file("open", path))?,
+            path: path.to_owned(),
+            count: 0,
+            end: HEADER.len() as u64,
+            last: START,
+            marks: Vec::new(),
+            leaves: Leaves::default(),
+            broken: None,
+        };
+        // A record that is being written looks as if it were cut, and is
+        // left as it is.
+        ledger.recover()?;
+        Ok(ledger.leaves.of(key))
     }
 
     /// Checks the header; writes it if the file is new, or was when the
@@ -98,21 +132,23 @@ impl Ledger {
         }
     }
 
-    /// Reads every record, and cuts an incomplete one off the end.
-    fn recover(&mut self) -> Result<(), StoreError> {
+    /// Reads every record but an incomplete one at the end; returns how long
+    /// the file is.
+    fn recover(&mut self) -> Result<u64, StoreError> {
         let failed = file("read", &self.path);
         let size = self.file.metadata().map_err(&failed)?.len();
         let mut reader = BufReader::with_capacity(256 * 1024, &self.file);
         reader.seek(SeekFrom::Start(self.end)).map_err(&failed)?;
         let (mut count, mut end, mut last, mut marks) = (self.count, self.end, self.last, Vec::new());
-        let mut record = Vec::new();
+        let (mut record, mut leaves) = (Vec::new(), Leaves::default());
         loop {
             record.clear();
             let whole = read_record(&mut reader, &mut record).map_err(&failed)?;
             match whole {
                 Whole::Yes => {
-                    let (_, hash) =
+                    let (leaf, hash) =
                         frame::check(&record, count, &last).map_err(|why| self.damaged(end, why))?;
+                    leaves.see(leaf);
                     if count.is_multiple_of(STRIDE) {
                         marks.push(end);
                     }
@@ -130,10 +166,8 @@ impl Ledger {
             }
         }
         (self.count, self.end, self.last, self.marks) = (count, end, last, marks);
-        if size > end {
-            self.file.set_len(end).and_then(|()| self.file.sync_all()).map_err(file("repair", &self.path))?;
-        }
-        Ok(())
+        self.leaves = leaves;
+        Ok(size)
     }
 
     /// How many records are durable.
@@ -155,6 +189,9 @@ impl Ledger {
             }
             last = frame::write(&mut out, count, &last, leaf);
             count += 1;
+            // Before it is written: a reservation counts if it may be on
+            // the disk. One too many harms nobody.
+            self.leaves.see(leaf);
         }
         if let Err(error) = self.file.write_all_at(&out, self.end) {
             let error = file("write", &self.path)(error);
@@ -178,6 +215,24 @@ impl Ledger {
         self.marks.append(&mut marks);
         (self.last, self.count) = (last, count);
         Ok(first)
+    }
+
+    /// Reserves the next leaf of an LMS key and appends one to the log, both
+    /// in one write: the reservation stands in front. Returns the leaf's
+    /// index, the key's leaf, and how many the key has.
+    pub(crate) fn reserve(
+        &mut self,
+        leaf: &[u8],
+        key: &KeyId,
+        watched: bool,
+    ) -> Result<Result<Reserved, LeafError>, StoreError> {
+        let (taken, leaves) = match self.leaves.take(key, watched) {
+            Ok(taken) => taken,
+            Err(error) => return Ok(Err(error)),
+        };
+        let reservation = LmsEntry::Leaf { key: *key, leaf: taken }.encode();
+        let first = self.append([reservation.as_slice(), leaf].into_iter())?;
+        Ok(Ok(Reserved { index: first + 1, leaf: taken, leaves }))
     }
 
     fn break_with(&mut self, doing: &str, error: &io::Error) {

@@ -23,6 +23,7 @@ mod intent_log_key;
 mod intent_log_tiles;
 mod intents;
 mod ledger;
+mod lms_leaves;
 mod operators;
 mod pool;
 mod registry;
@@ -41,7 +42,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use firmseal_manifest::{Digest, UploadId};
+use firmseal_manifest::{Digest, KeyId, UploadId};
 use firmseal_store::StoreError;
 use firmseal_tlog::VerifierKey;
 use rusqlite::Connection;
@@ -54,6 +55,7 @@ use crate::writer::Writer;
 
 pub use crate::intents::IntentLog;
 pub use crate::ledger::Entry;
+pub use crate::lms_leaves::LmsLeaves;
 
 /// Threads that read the database, and threads that work on files.
 const READERS: usize = 2;
@@ -111,6 +113,12 @@ impl LocalStore {
     /// elsewhere; `None` where there is no log yet.
     pub fn log_key(root: &Path) -> Result<Option<VerifierKey>, StoreError> {
         IntentLog::key_at(&root.join(directory::INTENTS))
+    }
+
+    /// How an LMS key stands in the log of the store at `root`, which may be
+    /// open elsewhere; `None` if the key was not made for it.
+    pub fn leaves_at(root: &Path, key: &KeyId) -> Result<Option<LmsLeaves>, StoreError> {
+        IntentLog::leaves_at(&root.join(directory::INTENTS), key)
     }
 
     /// The intent log of this store.

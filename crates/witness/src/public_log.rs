@@ -15,8 +15,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use firmseal_keys::{Log, LogError};
-use firmseal_manifest::BirthProof;
+use firmseal_keys::{Log, LogError, Reserved};
+use firmseal_manifest::{BirthProof, KeyId};
 use firmseal_sign::{ProofError, Proofs, Proving};
 use firmseal_store::StoreError;
 use firmseal_store_local::IntentLog;
@@ -114,6 +114,15 @@ impl PublicLog {
         self.watched.is_some()
     }
 
+    /// Whether a quorum is more than half of the witnesses, so that any two
+    /// have one in common. Else two copies of the log could both find one,
+    /// and both give away the same leaf of an LMS key: for such keys the log
+    /// is then as good as alone.
+    pub fn has_majority(&self) -> bool {
+        let quorum = self.watched.as_ref().map(|watched| &watched.quorum);
+        quorum.is_some_and(|quorum| quorum.needed * 2 > quorum.members.len())
+    }
+
     /// The newest checkpoint with a quorum; `None` before the first, and
     /// without witnesses.
     pub fn newest(&self) -> Option<Arc<Cosigned>> {
@@ -171,6 +180,21 @@ impl Log for PublicLog {
         let index = self.log.append(leaf).await?;
         watched.covering(index).await.map_err(failed)?;
         Ok(index)
+    }
+
+    fn name(&self) -> Option<String> {
+        self.log.name()
+    }
+
+    /// A leaf of an LMS key counts as any entry does: once a quorum has seen
+    /// it.
+    async fn reserve(&self, leaf: &[u8], key: KeyId) -> Result<Reserved, LogError> {
+        let failed = |error: ProofError| LogError::Unwitnessed(error.to_string());
+        let Some(watched) = &self.watched else { return self.log.reserve(leaf, key).await };
+        self.stand().await.map_err(failed)?;
+        let reserved = self.log.reserve_under(leaf, key, self.has_majority()).await?;
+        watched.covering(reserved.index).await.map_err(failed)?;
+        Ok(reserved)
     }
 }
 

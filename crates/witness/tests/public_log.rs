@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use common::{Serving, add_key};
 use firmseal_core::Digest;
-use firmseal_keys::{Log, Logged};
-use firmseal_manifest::{Intent, Purpose};
+use firmseal_core::lms::Parameters;
+use firmseal_keys::{FileKey, LeafError, Log, LogError, Logged, Secret, Signer};
+use firmseal_manifest::{Intent, Purpose, Tbs};
 use firmseal_sign::{ProofError, Proofs};
 use firmseal_store::StoreError;
 use firmseal_store_local::IntentLog;
@@ -62,13 +63,17 @@ impl Stage {
     }
 
     fn quorum(&self, addresses: &[std::net::SocketAddr], patience: u64) -> Quorum {
+        self.quorum_of(2, addresses, patience)
+    }
+
+    fn quorum_of(&self, quorum: usize, addresses: &[std::net::SocketAddr], patience: u64) -> Quorum {
         let witness = self.keys.iter().zip(addresses).map(|(key, address)| WitnessSettings {
             key: key.to_string(),
             url: format!("http://{address}"),
             authority: None,
         });
         let witness = witness.collect();
-        let settings = QuorumSettings { quorum: 2, patience_seconds: patience, timeout_seconds: 5, witness };
+        let settings = QuorumSettings { quorum, patience_seconds: patience, timeout_seconds: 5, witness };
         Quorum::new(&settings, Path::new("")).unwrap()
     }
 
@@ -222,6 +227,113 @@ async fn of_two_sequencers_one_signs() {
     assert!(Logged::append(loser, intent(3)).await.is_err());
     one.close().await;
     other.close().await;
+}
+
+fn secret() -> Secret {
+    Secret::new(b"correct horse".to_vec())
+}
+
+/// An LMS key that signs under witnesses only, in the log's directory.
+async fn lms_key(log: &PublicLog, dir: &Path) -> FileKey {
+    let set = Parameters::from_codes(10, 6).unwrap();
+    FileKey::generate_lms(&dir.join("key.pem"), set, &secret(), log, true).await.unwrap()
+}
+
+/// Signs messages one after the other, and notes which leaf signed what of
+/// those signatures that left.
+async fn signing(log: &PublicLog, key: &FileKey, name: &str, left: &mut Vec<(u32, String)>) {
+    for number in 0..3 {
+        let message = format!("{name} {number}");
+        let tbs = Tbs::Message(message.clone().into_bytes());
+        let keys = vec![key.public_key().id()];
+        let intent = Intent { purpose: Purpose::Artifact, subject: tbs.fingerprint(), keys, ..intent(0) };
+        let Ok(logged) = Logged::append_for(log, intent, key.public_key()).await else { continue };
+        let signature = key.sign(logged, tbs).await.unwrap();
+        left.push((u32::from_be_bytes(signature.0[4..8].try_into().unwrap()), message));
+    }
+}
+
+/// Sorted, and whether no leaf is there twice.
+fn each_once(left: &mut [(u32, String)]) -> bool {
+    left.sort();
+    left.windows(2).all(|pair| pair[0].0 != pair[1].0)
+}
+
+#[tokio::test]
+async fn a_restored_backup_repeats_no_lms_leaf() {
+    let stage = Stage::new().await;
+    let addresses = stage.addresses();
+    let (log, backup) = (stage.dir.path().join("log"), stage.dir.path().join("backup"));
+    let mut left = Vec::new();
+    let public = PublicLog::watched(stage.log(), stage.quorum(&addresses, 30));
+    let key = lms_key(&public, &log).await;
+    signing(&public, &key, "before the backup", &mut left).await;
+    public.close().await;
+    drop(public);
+    copy(&log, &backup);
+    let public = PublicLog::watched(stage.log(), stage.quorum(&addresses, 30));
+    signing(&public, &key, "after the backup", &mut left).await;
+    assert_eq!(left.len(), 6);
+    public.close().await;
+    drop((public, key));
+    // Log and key are put back as they were.
+    std::fs::remove_dir_all(&log).unwrap();
+    copy(&backup, &log);
+    let key = FileKey::open(&log.join("key.pem"), &secret()).unwrap();
+    let public = PublicLog::watched(stage.log(), stage.quorum(&addresses, 30));
+    signing(&public, &key, "restored", &mut left).await;
+    assert_eq!(left.len(), 6, "nothing is signed");
+    public.close().await;
+    drop(public);
+    // Nor by leaving the witnesses out.
+    let alone = PublicLog::alone(stage.log());
+    signing(&alone, &key, "alone", &mut left).await;
+    assert_eq!(left.len(), 6, "nothing is signed");
+    assert!(each_once(&mut left), "{left:?}");
+}
+
+#[tokio::test]
+async fn two_sequencers_by_mistake_repeat_no_lms_leaf() {
+    let stage = Stage::new().await;
+    let addresses = stage.addresses();
+    let (log, copied) = (stage.dir.path().join("log"), stage.dir.path().join("copy"));
+    let mut left = Vec::new();
+    let public = PublicLog::watched(stage.log(), stage.quorum(&addresses, 30));
+    let key = lms_key(&public, &log).await;
+    signing(&public, &key, "before", &mut left).await;
+    public.close().await;
+    drop(public);
+    copy(&log, &copied);
+    let other_key = FileKey::open(&copied.join("key.pem"), &secret()).unwrap();
+    let one = PublicLog::watched(stage.log(), stage.quorum(&addresses, 30));
+    let other = IntentLog::open(&copied.join("intents.log")).unwrap();
+    let other = PublicLog::watched(other, stage.quorum(&addresses, 30));
+    let (mut by_one, mut by_other) = (Vec::new(), Vec::new());
+    tokio::join!(
+        signing(&one, &key, "one", &mut by_one),
+        signing(&other, &other_key, "other", &mut by_other)
+    );
+    assert!(by_one.is_empty() || by_other.is_empty(), "{by_one:?} {by_other:?}");
+    left.extend(by_one);
+    left.extend(by_other);
+    assert!(left.len() >= 3 && each_once(&mut left), "{left:?}");
+    one.close().await;
+    other.close().await;
+}
+
+/// Two quorums of one witness each may never meet: two copies of the log
+/// could both find one.
+#[tokio::test]
+async fn where_no_majority_stands_behind_the_log_lms_does_not_sign() {
+    let stage = Stage::new().await;
+    let addresses = stage.addresses();
+    let public = PublicLog::watched(stage.log(), stage.quorum_of(1, &addresses, 30));
+    assert!(!public.has_majority());
+    let key = lms_key(&public, &stage.dir.path().join("log")).await;
+    let answer = Logged::append_for(&public, intent(0), key.public_key()).await;
+    assert!(matches!(answer, Err(LogError::Leaf(LeafError::Unwatched(_)))), "{answer:?}");
+    Logged::append(&public, intent(0)).await.unwrap();
+    public.close().await;
 }
 
 #[tokio::test]

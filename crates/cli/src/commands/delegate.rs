@@ -11,7 +11,7 @@ use clap::Args;
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::{Covered, Environment, Refusal, Role, Root, Trust, foresee};
 use firmseal_fleet::Time;
-use firmseal_keys::{DynLog, DynSigner, KeyUri, Logged, SecretSource, Signer};
+use firmseal_keys::{DynLog, DynSigner, KeyUri, SecretSource, Signer};
 use firmseal_manifest::{
     Delegation, DelegationChain, Intent, KeyId, LinkSpec, ProductId, PublicKey, Purpose,
 };
@@ -301,7 +301,7 @@ impl Plan {
             context: Vec::new(),
         };
         // With witnesses, the entry counts once a quorum has seen it.
-        let logged = Logged::append(&ground.log, intent).await.map_err(PipelineError::Log)?;
+        let logged = crate::keys::logged(&ground.log, intent, &self.by).await?;
         let signature = signer.sign(logged, tbs).await?;
         let link = self.link.seal(&self.by, &signature)?;
         let chain = match &self.under {

@@ -13,7 +13,7 @@ use firmseal_core::limits::ROOT_MAX;
 use firmseal_core::{Environment, Role, RoleEntry, Root};
 use firmseal_fleet::Time;
 use firmseal_fleet::operator::Role as OperatorRole;
-use firmseal_keys::{DynSigner, FileKey, KeyUri, Logged, Secret, SecretSource, Signer};
+use firmseal_keys::{DynSigner, FileKey, KeyUri, Secret, SecretSource, Signer};
 use firmseal_manifest::{Intent, KeyAlgorithm, PublicKey, Purpose};
 use firmseal_server::{Pair, create_device_ca, create_server_certificate};
 use firmseal_store_local::LocalStore;
@@ -424,8 +424,7 @@ impl Init {
             policy: firmseal_sign::gate::policy(),
             context: Vec::new(),
         };
-        let logged =
-            Logged::append(store.intents(), intent).await.map_err(firmseal_sign::PipelineError::Log)?;
+        let logged = crate::keys::logged(store.intents(), intent, key.public_key()).await?;
         let tbs = unsigned.to_be_signed(key.public_key()).map_err(firmseal_trust::RootError::Key)?;
         let signature = key.sign(logged, tbs).await?;
         Ok(unsigned.seal(&[(key.public_key(), signature)])?)

@@ -1,17 +1,23 @@
 //! `firmseal keys`: make, list and show keys.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand, ValueEnum};
+use firmseal_core::lms::Parameters;
 use firmseal_core::mldsa::Set;
-use firmseal_keys::{FileKey, KeyUri, SecretSource, Signer};
-use firmseal_manifest::{KeyAlgorithm, PublicKey};
+use firmseal_keys::{DynLog, FileKey, KeyUri, KeysError, Secret, SecretSource, Signer};
+use firmseal_manifest::{KeyAlgorithm, KeyId, PublicKey};
+use firmseal_store_local::{IntentLog, LmsLeaves, LocalStore};
 use serde::Serialize;
 
-use crate::error::{Result, file};
+use crate::error::{CliError, Kind, Result, file};
 use crate::newfile::{self, NewFile};
 use crate::output::Output;
+use crate::place::{Place, layout};
 use crate::unechoed::unechoed;
 
 /// Make, list and show keys
@@ -24,12 +30,15 @@ pub enum Keys {
     /// Make a key: in a file for development, in a token for everything else
     #[command(after_help = "Examples:
   firmseal keys generate file:dev.pem --algorithm ed25519 --secret prompt
+  firmseal keys generate file:root.pem --algorithm lms --lms-set sha256-h10-w8 \\
+      --log custodian --unwatched
   firmseal keys generate --algorithm p256 \\
       'pkcs11:token=hsm;object=release?module-path=/usr/lib/hsm.so&pin-source=file:/etc/firmseal/hsm.pin'")]
     Generate(Generate),
     /// Show a key's public half: id, algorithm, PEM
     #[command(after_help = "Example:
-  firmseal keys show file:dev.pem --secret file:passphrase --json")]
+  firmseal keys show file:dev.pem --secret file:passphrase --json
+  firmseal keys show file:root.pem --log custodian")]
     Show(Show),
     /// List the keys in a token
     #[command(after_help = "Example:
@@ -60,11 +69,15 @@ pub enum Algorithm {
     /// ML-DSA-87; in files
     #[value(name = "ml-dsa-87", alias = "ml-dsa87")]
     MlDsa87,
+    /// LMS (RFC 8554); in files, with --place or --log: a log counts how
+    /// often it has signed
+    Lms,
 }
 
-impl From<Algorithm> for KeyAlgorithm {
-    fn from(algorithm: Algorithm) -> KeyAlgorithm {
-        match algorithm {
+impl Algorithm {
+    /// The key type; `set` is that of LMS keys.
+    fn with(self, set: LmsSet) -> KeyAlgorithm {
+        match self {
             Algorithm::Ed25519 => KeyAlgorithm::Ed25519,
             Algorithm::P256 => KeyAlgorithm::P256,
             Algorithm::P384 => KeyAlgorithm::P384,
@@ -72,7 +85,28 @@ impl From<Algorithm> for KeyAlgorithm {
             Algorithm::MlDsa44 => KeyAlgorithm::MlDsa(Set::MlDsa44),
             Algorithm::MlDsa65 => KeyAlgorithm::MlDsa(Set::MlDsa65),
             Algorithm::MlDsa87 => KeyAlgorithm::MlDsa(Set::MlDsa87),
+            Algorithm::Lms => KeyAlgorithm::Lms(set.0),
         }
+    }
+}
+
+/// Parameters of an LMS key, as its algorithm is printed.
+#[derive(Clone, Copy)]
+pub struct LmsSet(Parameters);
+
+impl FromStr for LmsSet {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<LmsSet, String> {
+        // The type codes of trees up to the tallest that is made, and of
+        // chains (RFC 8554 §4.1 and §5.1, SP 800-208 §4).
+        let all = (5..=7).chain(10..=12).flat_map(|tree| (1..=8).map(move |chains| (tree, chains)));
+        all.filter_map(|(tree, chains)| Parameters::from_codes(tree, chains))
+            .find(|set| KeyAlgorithm::Lms(*set).to_string().strip_prefix("lms-") == Some(text))
+            .map(LmsSet)
+            .ok_or_else(|| {
+                "write HASH-HEIGHT-WIDTH: sha256 or sha256-192, h5, h10 or h15, w1, w2, w4 or w8".to_owned()
+            })
     }
 }
 
@@ -85,6 +119,16 @@ pub struct Generate {
     /// Key type
     #[arg(long, value_enum, default_value = "ed25519")]
     algorithm: Algorithm,
+    /// Hash, height and width of an LMS tree: it signs 2^height times, wider
+    /// chains make signatures shorter and take longer
+    #[arg(long, value_name = "SET", default_value = "sha256-h10-w8")]
+    lms_set: LmsSet,
+    #[command(flatten)]
+    counts: Counts,
+    /// Let an LMS key sign where no witnesses stand behind the log. Such a
+    /// log must never be restored from a backup
+    #[arg(long)]
+    unwatched: bool,
     /// Where the passphrase comes from: `file:PATH`, `env:NAME` or `prompt`
     #[arg(long, default_value = "prompt", value_parser = unechoed::<SecretSource>())]
     secret: SecretSource,
@@ -92,6 +136,56 @@ pub struct Generate {
     #[arg(long, value_name = "FILE")]
     public: Option<PathBuf>,
 }
+
+/// The log that counts an LMS key's signatures.
+#[derive(Args)]
+struct Counts {
+    /// The place whose log counts the signatures of an LMS key; to make one,
+    /// its server must not be running
+    #[arg(long, value_name = "DIR", conflicts_with = "log")]
+    place: Option<PathBuf>,
+    /// The directory of a log of your own that counts them, made if it does
+    /// not exist
+    #[arg(long, value_name = "DIR")]
+    log: Option<PathBuf>,
+}
+
+impl Counts {
+    /// Opens it, to make a key, and says whether a majority of witnesses
+    /// stands behind it.
+    fn open(&self) -> Result<Option<(Arc<dyn DynLog>, bool)>> {
+        Ok(match (&self.place, &self.log) {
+            (Some(place), _) => {
+                let place = Place::open(place)?;
+                let log = place.log(&place.store()?)?;
+                let watched = log.has_majority();
+                Some((Arc::new(log), watched))
+            }
+            (None, Some(directory)) => {
+                let mut made = std::fs::DirBuilder::new();
+                made.recursive(true).mode(0o700).create(directory).map_err(file(directory))?;
+                Some((Arc::new(IntentLog::open(&directory.join(LOG))?), false))
+            }
+            (None, None) => None,
+        })
+    }
+
+    /// What it says of a key, while others may have it open.
+    fn leaves(&self, key: &KeyId) -> Result<Option<LmsLeaves>> {
+        let leaves = match (&self.place, &self.log) {
+            (Some(place), _) => LocalStore::leaves_at(&Place::open(place)?.path(layout::STORE), key)?,
+            (None, Some(directory)) => IntentLog::leaves_at(&directory.join(LOG), key)?,
+            (None, None) => return Ok(None),
+        };
+        match leaves {
+            Some(leaves) => Ok(Some(leaves)),
+            None => Err(CliError::new(Kind::NotFound, format_args!("key {key} was not made for this log"))),
+        }
+    }
+}
+
+/// The log in its directory.
+const LOG: &str = "intents.log";
 
 /// Show a key's public half
 #[derive(Args)]
@@ -102,6 +196,8 @@ pub struct Show {
     /// Where the passphrase comes from: `file:PATH`, `env:NAME` or `prompt`
     #[arg(long, default_value = "prompt", value_parser = unechoed::<SecretSource>())]
     secret: SecretSource,
+    #[command(flatten)]
+    counts: Counts,
 }
 
 /// List the keys in a token
@@ -122,22 +218,45 @@ struct Shown {
     public: String,
     /// Signs releases and root documents, which devices verify.
     for_devices: bool,
+    /// How often an LMS key can still sign, if its log was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signatures_left: Option<u32>,
+    /// How often it could when it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signatures: Option<u32>,
 }
 
 impl Shown {
-    fn new(uri: &KeyUri, key: &PublicKey) -> Result<Shown> {
+    fn new(uri: &KeyUri, key: &PublicKey, counts: &Counts) -> Result<Shown> {
+        let leaves = match key.algorithm() {
+            KeyAlgorithm::Lms(_) => counts.leaves(&key.id())?,
+            _ => None,
+        };
         Ok(Shown {
             key: uri.to_string(),
             id: key.id().to_string(),
             algorithm: key.algorithm().to_string(),
             public: key.to_pem()?,
             for_devices: key.as_core().is_some(),
+            signatures_left: leaves.map(|leaves| leaves.left()),
+            signatures: match key.algorithm() {
+                KeyAlgorithm::Lms(set) => Some(1 << set.height()),
+                _ => None,
+            },
         })
     }
 
     fn print(&self) -> String {
+        let signs = match (self.signatures, self.signatures_left) {
+            (None, _) => String::new(),
+            (Some(all), Some(left)) if left < all.div_ceil(10) => {
+                format!("signs      {left} more times of {all}: make the next key and rotate to it\n")
+            }
+            (Some(all), Some(left)) => format!("signs      {left} more times of {all}\n"),
+            (Some(all), None) => format!("signs      {all} times; how often it has, its log knows (--log)\n"),
+        };
         format!(
-            "key        {}\nid         {}\nalgorithm  {}{}\n{}",
+            "key        {}\nid         {}\nalgorithm  {}{}\n{signs}{}",
             self.key,
             self.id,
             self.algorithm,
@@ -149,12 +268,12 @@ impl Shown {
 
 impl Keys {
     /// Runs the subcommand.
-    pub fn run(self, output: &Output) -> Result {
+    pub async fn run(self, output: &Output) -> Result {
         match self {
-            Keys::Generate(command) => command.run(output),
+            Keys::Generate(command) => command.run(output).await,
             Keys::Show(command) => {
                 let signer = crate::keys::open(&command.key, &command.secret)?;
-                let shown = Shown::new(&command.key, signer.dyn_public_key())?;
+                let shown = Shown::new(&command.key, signer.dyn_public_key(), &command.counts)?;
                 output.value(&shown, || shown.print())
             }
             Keys::List(command) => command.run(output),
@@ -164,23 +283,37 @@ impl Keys {
 }
 
 impl Generate {
-    fn run(self, output: &Output) -> Result {
+    async fn run(self, output: &Output) -> Result {
         let public = match &self.key {
             KeyUri::File(path) => {
                 let passphrase = self.secret.read(&format!("new passphrase of {}", path.display()))?;
-                let key = FileKey::generate(path, self.algorithm.into(), &passphrase)?;
+                let key = self.in_file(path, &passphrase).await?;
                 output.note(format_args!("made {}", key.describe()));
                 key.public_key().clone()
             }
-            KeyUri::Pkcs11(uri) => crate::keys::generate(uri, self.algorithm.into())?,
+            KeyUri::Pkcs11(uri) => crate::keys::generate(uri, self.algorithm.with(self.lms_set))?,
         };
-        let shown = Shown::new(&self.key, &public)?;
+        let shown = Shown::new(&self.key, &public, &self.counts)?;
         if let Some(path) = &self.public {
             let mut new = NewFile::create(path, newfile::PUBLIC)?;
             new.write_all(shown.public.as_bytes()).map_err(file(path))?;
             new.finish()?;
         }
         output.value(&shown, || shown.print())
+    }
+
+    async fn in_file(&self, path: &Path, passphrase: &Secret) -> Result<FileKey> {
+        let KeyAlgorithm::Lms(set) = self.algorithm.with(self.lms_set) else {
+            return Ok(FileKey::generate(path, self.algorithm.with(self.lms_set), passphrase)?);
+        };
+        let (log, watched) = self.counts.open()?.ok_or(KeysError::NeedsLog)?;
+        if !watched && !self.unwatched {
+            let what = "no majority of witnesses stands behind this log, so nobody can tell when it was restored \
+                        from a backup and signs twice with one leaf";
+            return Err(CliError::new(Kind::Refused, what)
+                .hint("name witnesses in signing.toml, or say --unwatched and never restore the log"));
+        }
+        Ok(FileKey::generate_lms(path, set, passphrase, &log, !self.unwatched).await?)
     }
 }
 

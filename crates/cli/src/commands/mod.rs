@@ -125,7 +125,7 @@ pub fn run(command: Command, profile: Option<&Path>, output: &Output) -> Result 
         Command::Serve(command) => block_on(command.run(output)),
         Command::Demo(command) => block_on(command.run()),
         Command::Drill(command) => block_on(command.run(output)),
-        Command::Keys(command) => command.run(output),
+        Command::Keys(command) => block_on(command.run(output)),
         Command::Sign(command) => block_on(command.run(output)),
         Command::Assemble(command) => command.run(output),
         Command::Delegate(command) => block_on(command.run(profile, output)),

@@ -46,6 +46,10 @@ impl From<PipelineError> for ApiError {
                 tracing::error!(why, "no signature");
                 ApiError::Busy("nothing was signed: the log cannot be written".to_owned())
             }
+            PipelineError::Log(LogError::Leaf(_)) => ApiError::Refused {
+                why,
+                hint: hint("ask an administrator for a key that this server's log can count for"),
+            },
             PipelineError::KeyReused(_) | PipelineError::Gate(GateRefusal::VersionExists { .. }) => {
                 ApiError::Conflict(why)
             }

@@ -17,7 +17,7 @@ use firmseal_api::Base64 as Bytes64;
 use firmseal_api::requests::{ApprovalSignature, Approve as Agree, RequestState, SigningRequest};
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{KeyId, Root, statement};
-use firmseal_keys::{KeyUri, Logged, SecretSource, Signer};
+use firmseal_keys::{KeyUri, SecretSource, Signer};
 use firmseal_manifest::{Agreement, ArtifactId, Intent, Purpose, RequestId, SignedStatement, Statement};
 use firmseal_sign::{PipelineError, gate};
 use firmseal_store_local::IntentLog;
@@ -173,8 +173,8 @@ impl Approve {
             policy: statement.policy,
             context: Vec::new(),
         };
-        let logged = Logged::append(&log, intent).await.map_err(PipelineError::Log)?;
         let key = signer.public_key().clone();
+        let logged = crate::keys::logged(&log, intent, &key).await?;
         let tbs = statement.to_be_signed(&key).map_err(PipelineError::KeyUnfit)?;
         let signature = signer.sign(logged, tbs).await?;
         let bytes = Bytes64(signature.0.clone());

@@ -10,9 +10,8 @@ use base64ct::{Base64, Encoding};
 use clap::Args;
 use firmseal_core::Environment;
 use firmseal_fleet::Time;
-use firmseal_keys::{KeyUri, Logged, SecretSource, Signer};
+use firmseal_keys::{KeyUri, SecretSource, Signer};
 use firmseal_manifest::PublicKey;
-use firmseal_sign::PipelineError;
 use firmseal_store_local::IntentLog;
 use firmseal_tlog::Checkpoint;
 use firmseal_trust::Request;
@@ -97,7 +96,7 @@ impl SignRequest {
         let log = IntentLog::open(&self.log.join("intents.log"))?;
         let intent = request.intent(&key.id());
         let leaf = intent.encode();
-        let logged = Logged::append(&log, intent).await.map_err(PipelineError::Log)?;
+        let logged = crate::keys::logged(&log, intent, &key).await?;
         let index = logged.index();
         let signature = signer.sign(logged, tbs).await?;
         let file = SignatureFile::new(

@@ -9,9 +9,9 @@ use clap::Args;
 use firmseal_api::client::Client;
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::{Root, Trust};
-use firmseal_keys::{DynSigner, KeyUri, Logged, SecretSource, Signer};
+use firmseal_keys::{DynSigner, KeyUri, SecretSource, Signer};
 use firmseal_manifest::{Intent, PublicKey, Purpose, Signature};
-use firmseal_sign::{Chain, PipelineError};
+use firmseal_sign::Chain;
 use firmseal_store_local::IntentLog;
 use firmseal_trust::{RevocationSpec, RevokeError, RootError};
 use serde_json::{Value, json};
@@ -151,8 +151,8 @@ pub async fn sign(
     let mut signatures: Vec<(&PublicKey, Signature)> = Vec::new();
     for signer in signers {
         // Every use of a key has an entry of its own.
-        let logged = Logged::append(log, intent.clone()).await.map_err(PipelineError::Log)?;
         let key = signer.public_key();
+        let logged = crate::keys::logged(log, intent.clone(), key).await?;
         let tbs = unsigned.to_be_signed(key).map_err(RootError::Key)?;
         signatures.push((key, signer.sign(logged, tbs).await?));
     }
