@@ -237,7 +237,7 @@ impl Crypto for Recorder {
             }
             PublicKey::Ed25519(x) => call.key[..32].copy_from_slice(*x),
             // Too long to remember: `smoke` measures them.
-            PublicKey::Lms(_) | PublicKey::MlDsa(_) => return Err(BadSignature),
+            PublicKey::Lms(_) | PublicKey::MlDsa(_) | PublicKey::Rsa(_) => return Err(BadSignature),
         }
         RustCrypto.verify(key, message, signature)?;
         // An admission with more signatures than are remembered would look

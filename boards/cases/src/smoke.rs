@@ -5,7 +5,7 @@ use core::hint::black_box;
 
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::mldsa::{self, Set};
-use firmseal_core::{Crypto, Digest, Hasher, PublicKey, lms};
+use firmseal_core::{Crypto, Digest, Hasher, PublicKey, lms, rsa};
 
 use crate::probe::{Probe, Report};
 
@@ -40,6 +40,10 @@ const ML_DSA: [(&str, &str, Set, &[u8]); 3] = [
     ("crypto:ml_dsa_44", "crypto:ml_dsa_44_refused", Set::MlDsa44, include_bytes!("../data/ml_dsa_44.bin")),
     ("crypto:ml_dsa_65", "crypto:ml_dsa_65_refused", Set::MlDsa65, include_bytes!("../data/ml_dsa_65.bin")),
     ("crypto:ml_dsa_87", "crypto:ml_dsa_87_refused", Set::MlDsa87, include_bytes!("../data/ml_dsa_87.bin")),
+];
+const RSA: [(&str, &str, usize, &[u8]); 2] = [
+    ("crypto:rsa_3072", "crypto:rsa_3072_refused", 384, include_bytes!("../data/rsa_3072.bin")),
+    ("crypto:rsa_4096", "crypto:rsa_4096_refused", 512, include_bytes!("../data/rsa_4096.bin")),
 ];
 
 /// SHA-256 of "abc" (FIPS 180-2, appendix B.1).
@@ -79,6 +83,14 @@ pub fn strong(probe: &mut impl Probe, report: &mut impl Report) {
         let (key, signature) = bytes.split_at(set.key_len());
         let Some(key) = mldsa::Key::decode(set, key).map(PublicKey::MlDsa) else {
             return report.line(format_args!("the ML-DSA key is none"));
+        };
+        verify(probe, report, good, true, &key, MESSAGE, signature);
+        verify(probe, report, bad, false, &key, b"firmsea1", signature);
+    }
+    for (good, bad, length, bytes) in RSA {
+        let (modulus, signature) = bytes.split_at(length);
+        let Some(key) = rsa::Key::decode(modulus, &[1, 0, 1]).map(PublicKey::Rsa) else {
+            return report.line(format_args!("the RSA key is none"));
         };
         verify(probe, report, good, true, &key, MESSAGE, signature);
         verify(probe, report, bad, false, &key, b"firmsea1", signature);

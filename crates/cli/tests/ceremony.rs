@@ -65,6 +65,31 @@ impl Room {
         text
     }
 
+    /// A token with room for a key, and the key's URI.
+    fn token(&self, label: &str) -> String {
+        let module = [
+            "/usr/lib/softhsm/libsofthsm2.so",
+            "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+            "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
+            "/usr/lib64/pkcs11/libsofthsm2.so",
+            "/usr/local/lib/softhsm/libsofthsm2.so",
+        ];
+        let module = module.iter().find(|path| Path::new(path).exists()).expect("run `cargo xtask setup`");
+        fs::create_dir(self.path("tokens")).unwrap();
+        let tokens = self.path("tokens");
+        self.write("softhsm2.conf", &format!("directories.tokendir = {}\n", tokens.display()));
+        self.write("pin", "123456");
+        fs::set_permissions(self.path("pin"), fs::Permissions::from_mode(0o600)).unwrap();
+        let made = Command::new("softhsm2-util")
+            .env("SOFTHSM2_CONF", self.path("softhsm2.conf"))
+            .args(["--init-token", "--free", "--label", label, "--so-pin", "87654321", "--pin", "123456"])
+            .output()
+            .expect("run `cargo xtask setup`");
+        assert!(made.status.success());
+        let pin = self.path("pin");
+        format!("pkcs11:token={label};object=root?module-path={module}&pin-source=file:{}", pin.display())
+    }
+
     fn words(&self, ceremony: &str) -> String {
         self.json(&format!("ceremony status {ceremony}"))["words"].as_str().unwrap().to_owned()
     }
@@ -115,28 +140,7 @@ const PEOPLE: [&str; 4] = ["alice", "bob", "carol", "builder"];
 #[test]
 fn two_files_and_a_token_sign_in_every_order() {
     let room = Room::with(&["alice", "bob", "builder"]);
-    let module = [
-        "/usr/lib/softhsm/libsofthsm2.so",
-        "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
-        "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
-        "/usr/lib64/pkcs11/libsofthsm2.so",
-        "/usr/local/lib/softhsm/libsofthsm2.so",
-    ];
-    let module = module.iter().find(|path| Path::new(path).exists()).expect("run `cargo xtask setup`");
-    fs::create_dir(room.path("tokens")).unwrap();
-    let tokens = room.path("tokens");
-    room.write("softhsm2.conf", &format!("directories.tokendir = {}\n", tokens.display()));
-    room.write("pin", "123456");
-    fs::set_permissions(room.path("pin"), fs::Permissions::from_mode(0o600)).unwrap();
-    let made = Command::new("softhsm2-util")
-        .env("SOFTHSM2_CONF", room.path("softhsm2.conf"))
-        .args(["--init-token", "--free", "--label", "carol", "--so-pin", "87654321", "--pin", "123456"])
-        .output()
-        .expect("run `cargo xtask setup`");
-    assert!(made.status.success());
-    let pin = room.path("pin");
-    let carol =
-        format!("pkcs11:token=carol;object=root?module-path={module}&pin-source=file:{}", pin.display());
+    let carol = room.token("carol");
     room.out(&format!("keys generate {carol} --algorithm p256 --public carol.pub"));
     let people = [("alice", "alice.pub"), ("bob", "bob.pub"), ("carol", "carol.pub")];
     room.root("root.toml", "test", &people, "builder.pub");
@@ -280,6 +284,43 @@ fn a_finished_root_makes_a_place_and_its_record_goes_into_the_log() {
         room.fails(&format!("ceremony verify-record one/record.md --digest {digest}"), 3)
             .contains("written anew")
     );
+}
+
+#[test]
+fn rsa_keys_sign_a_root_and_a_delegation() {
+    let room = Room::with(&["ci"]);
+    let carol = room.token("carol");
+    room.out(&format!("keys generate {carol} --algorithm rsa4096 --public carol.pub"));
+    for name in ["alice", "builder"] {
+        room.out(&format!(
+            "keys generate file:{name}.pem --algorithm rsa4096 --secret file:pw --public {name}.pub"
+        ));
+    }
+    room.root("root.toml", "test", &[("alice", "alice.pub"), ("carol", "carol.pub")], "builder.pub");
+    room.out("ceremony start one --root root.toml");
+    let alice = room.sign("one", "alice");
+    let output = room.sign_as("one/request.toml", &room.words("one"), &carol, "log-carol", "carol.toml");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    room.out(&format!("ceremony add one carol.toml {alice}"));
+    room.out("ceremony finish one -o one.cbor");
+    let document = fs::read(room.path("one.cbor")).unwrap();
+    Root::decode(&document).unwrap().verify(&RustCrypto).unwrap();
+
+    // The role's key certifies, a short one signs the releases.
+    room.out("init place --root one.cbor --release-key file:builder.pem --secret file:pw");
+    room.out(
+        "delegate --place place --key file:builder.pem --secret file:pw --product gateway --to ci.pub \
+         --versions 1.0.0..1.9.9 --epoch-max 1 --index 1 --for 8h -o ci.delegation",
+    );
+    let product = "id = \"gateway\"\nenvironment = \"test\"\nvendor = \"example.com\"\nclass = \"a\"\n\
+                   format = \"raw\"\ncomponents = [{ name = \"main\", capacity = \"1MiB\" }]\n";
+    room.write("gateway.toml", product);
+    room.write("firmware.bin", "some firmware");
+    room.out(
+        "sign --place place --product-file gateway.toml --component main=firmware.bin --epoch 1 \
+         --version 1.0.0 --key file:ci.pem --secret file:pw --delegation ci.delegation -o one.bundle",
+    );
+    room.out("verify --root one.cbor one.bundle");
 }
 
 #[test]

@@ -59,6 +59,8 @@ pub enum Algorithm {
     Esp256 = -9,
     /// Ed25519.
     Ed25519 = -19,
+    /// RSASSA-PSS with SHA-256 (RFC 8230).
+    Ps256 = -37,
     /// HSS-LMS (RFC 8778); here with one level.
     HssLms = -46,
     /// ML-DSA-44 (RFC 9964).
@@ -77,6 +79,7 @@ impl Algorithm {
             -8 => Some(Algorithm::EdDsa),
             -9 => Some(Algorithm::Esp256),
             -19 => Some(Algorithm::Ed25519),
+            -37 => Some(Algorithm::Ps256),
             -46 => Some(Algorithm::HssLms),
             -48 => Some(Algorithm::MlDsa44),
             -49 => Some(Algorithm::MlDsa65),
@@ -97,6 +100,7 @@ impl Algorithm {
             PublicKey::Ed25519(_) => Algorithm::Ed25519,
             PublicKey::Lms(_) => Algorithm::HssLms,
             PublicKey::MlDsa(key) => Algorithm::of_set(key.set()),
+            PublicKey::Rsa(_) => Algorithm::Ps256,
         }
     }
 
@@ -114,6 +118,7 @@ impl Algorithm {
             PublicKey::P256 { .. } => matches!(self, Algorithm::Es256 | Algorithm::Esp256),
             PublicKey::Ed25519(_) => matches!(self, Algorithm::EdDsa | Algorithm::Ed25519),
             PublicKey::Lms(_) => matches!(self, Algorithm::HssLms),
+            PublicKey::Rsa(_) => matches!(self, Algorithm::Ps256),
             PublicKey::MlDsa(key) => self as i8 == Algorithm::of_set(key.set()) as i8,
         }
     }

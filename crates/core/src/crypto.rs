@@ -34,7 +34,8 @@ pub trait Crypto {
     /// Checks `signature` over `message`: for P-256, ECDSA with SHA-256 and
     /// the signature as r || s (RFC 9053 §2.1); for Ed25519, RFC 8032; for
     /// LMS, [`Key::verify`](crate::lms::Key::verify); for ML-DSA, FIPS 204
-    /// with an empty context.
+    /// with an empty context; for RSA, RSASSA-PSS with SHA-256 and a salt of
+    /// 32 bytes (RFC 8230 §2).
     fn verify(&self, key: &PublicKey<'_>, message: &[u8], signature: &[u8]) -> Result<(), BadSignature>;
 
     /// SHA-256 of one slice.
@@ -85,6 +86,10 @@ mod rustcrypto {
                 // Without it no such key is ever decoded.
                 #[cfg(not(feature = "ml-dsa"))]
                 PublicKey::MlDsa(_) => Err(BadSignature),
+                #[cfg(feature = "rsa")]
+                PublicKey::Rsa(key) => key.verify(message, signature, self),
+                #[cfg(not(feature = "rsa"))]
+                PublicKey::Rsa(_) => Err(BadSignature),
             }
         }
     }

@@ -9,6 +9,7 @@ use crate::crypto::{Crypto, Hasher};
 use crate::digest::Digest;
 use crate::lms;
 use crate::mldsa;
+use crate::rsa;
 
 /// A public key that a device can verify with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +27,8 @@ pub enum PublicKey<'a> {
     Lms(lms::Key<'a>),
     /// ML-DSA (FIPS 204), with an empty context.
     MlDsa(mldsa::Key<'a>),
+    /// RSASSA-PSS (RFC 8017) with SHA-256.
+    Rsa(rsa::Key<'a>),
 }
 
 /// A key id: the COSE key thumbprint (RFC 9679) with SHA-256.
@@ -48,9 +51,8 @@ impl PublicKey<'_> {
     ///
     /// The required members of an EC2 key are kty, crv, x and y as a byte
     /// string; of an OKP key, kty, crv and x; of an
-    /// HSS-LMS key, kty and pub (RFC 9679 §4); of an AKP key, kty, alg and
-    /// pub (RFC 9964 §3). Their
-    /// deterministic encodings have a fixed shape, so they are written out.
+    /// HSS-LMS key, kty and pub; of an RSA key, kty, n and e (RFC 9679 §4);
+    /// of an AKP key, kty, alg and pub (RFC 9964 §3). Their deterministic encodings have a fixed shape, so they are written out.
     pub fn id(&self, crypto: &impl Crypto) -> KeyId {
         let mut hasher = crypto.sha256();
         match self {
@@ -81,6 +83,15 @@ impl PublicKey<'_> {
                 hasher.update(&algorithm[2..]);
                 hasher.update(&[0x20, 0x59, (encoded.len() >> 8) as u8, encoded.len() as u8]);
                 hasher.update(encoded);
+            }
+            // {1: 3, -1: n, -2: e}, n of 384 or 512 bytes and e of 3
+            PublicKey::Rsa(key) => {
+                let modulus = key.modulus();
+                hasher.update(&[0xa3, 0x01, 0x03, 0x20, 0x59]);
+                hasher.update(&[(modulus.len() >> 8) as u8, modulus.len() as u8]);
+                hasher.update(modulus);
+                hasher.update(&[0x21, 0x43]);
+                hasher.update(key.exponent());
             }
         }
         KeyId(hasher.finish())

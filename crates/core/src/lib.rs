@@ -38,6 +38,7 @@ pub mod refusal;
 pub mod revocation;
 pub mod role;
 pub mod root;
+pub mod rsa;
 pub mod sshsig;
 pub mod statement;
 mod target;

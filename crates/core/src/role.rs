@@ -11,6 +11,7 @@ use crate::limits::{HOLDERS_MAX, KEYS_MAX, Limit, PRODUCTS_MAX, SIGNATURES_MAX};
 use crate::lms;
 use crate::mldsa::{self, Set};
 use crate::refusal::Refusal;
+use crate::rsa;
 
 /// What a holder may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -359,14 +360,16 @@ pub(crate) fn read_key<'a>(reader: &mut Reader<'a>) -> Result<PublicKey<'a>, Ref
     let mut labels = reader.map()?;
     let mut kty = 0;
     let (mut algorithm, mut curve, mut encoded, mut x, mut y) = (None, None, None, None, None);
+    let mut exponent = None;
     while let Some(label) = labels.next_int(reader)? {
         match (label, kty) {
             // Deterministic order brings it first, and what label -1 means
             // depends on it.
             (1, _) => kty = reader.int()?,
             (3, 7) => algorithm = Some(reader.int()?),
-            (-1, 5 | 7) => encoded = Some(reader.bytes()?),
+            (-1, 3 | 5 | 7) => encoded = Some(reader.bytes()?),
             (-1, _) => curve = Some(reader.int()?),
+            (-2, 3) => exponent = Some(reader.bytes()?),
             (-2, _) => x = Some(reader.array_of::<32>()?),
             (-3, _) => y = Some(reader.array_of::<32>()?),
             _ => return Err(Refusal::Unsupported("a member of a key")),
@@ -375,6 +378,9 @@ pub(crate) fn read_key<'a>(reader: &mut Reader<'a>) -> Result<PublicKey<'a>, Ref
     let key = match (kty, algorithm, curve, encoded, x, y) {
         (1, None, Some(6), None, Some(x), None) => Some(PublicKey::Ed25519(x)),
         (2, None, Some(1), None, Some(x), Some(y)) => Some(PublicKey::P256 { x, y }),
+        (3, None, None, Some(modulus), None, None) => {
+            exponent.and_then(|exponent| rsa::Key::decode(modulus, exponent)).map(PublicKey::Rsa)
+        }
         (5, None, None, Some(encoded), None, None) => lms::Key::decode(encoded).map(PublicKey::Lms),
         (7, Some(algorithm), None, Some(encoded), None, None) => {
             let set = match algorithm {

@@ -86,8 +86,9 @@ impl<'a> Blob<'a> {
         let raw;
         let signature = match key {
             PublicKey::Ed25519(_) => self.signature,
-            // Nor has SSH (`is_by` never matches one).
-            PublicKey::Lms(_) | PublicKey::MlDsa(_) => return false,
+            // SSH has no such keys, or signs otherwise with them; `is_by`
+            // never matches one.
+            PublicKey::Lms(_) | PublicKey::MlDsa(_) | PublicKey::Rsa(_) => return false,
             PublicKey::P256 { .. } => {
                 let Some(pair) = integers(self.signature) else { return false };
                 raw = pair;

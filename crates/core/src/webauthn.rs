@@ -58,8 +58,8 @@ impl<'a> Assertion<'a> {
         let message = &message[..self.authenticator.len() + 32];
         match key {
             PublicKey::Ed25519(_) => crypto.verify(key, message, self.signature).is_ok(),
-            // No authenticator has such a key.
-            PublicKey::Lms(_) | PublicKey::MlDsa(_) => false,
+            // No authenticator has such a key, or signs in this form with it.
+            PublicKey::Lms(_) | PublicKey::MlDsa(_) | PublicKey::Rsa(_) => false,
             PublicKey::P256 { .. } => ecdsa::der(self.signature)
                 .is_some_and(|signature| crypto.verify(key, message, &signature).is_ok()),
         }

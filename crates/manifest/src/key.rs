@@ -7,6 +7,7 @@ use firmseal_core::KeyId;
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::lms;
 use firmseal_core::mldsa::{self, Set};
+use firmseal_core::rsa;
 use pkcs1::RsaPublicKeyRef;
 use spki::der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef};
 use spki::der::pem::LineEnding;
@@ -279,6 +280,7 @@ impl PublicKey {
                 mldsa::Key::decode(*set, encoded).map(firmseal_core::PublicKey::MlDsa)
             }
             (Raw::Lms(encoded), _) => lms::Key::decode(encoded).map(firmseal_core::PublicKey::Lms),
+            (Raw::Rsa { n, e }, _) => rsa::Key::decode(n, e).map(firmseal_core::PublicKey::Rsa),
             (Raw::Ec { x, y }, KeyAlgorithm::P256) => Some(firmseal_core::PublicKey::P256 {
                 x: x.as_slice().try_into().ok()?,
                 y: y.as_slice().try_into().ok()?,
@@ -340,7 +342,11 @@ mod tests {
         };
         let ml_dsa = |set: Set| PublicKey::from_ml_dsa(set, &vec![7; set.key_len()]);
         let [small, middle, large] = [Set::MlDsa44, Set::MlDsa65, Set::MlDsa87].map(ml_dsa);
-        for key in [ed25519, p256, lms(6, 4, 32)?, lms(14, 5, 24)?, small?, middle?, large?] {
+        let rsa = |length| PublicKey::from_rsa(&vec![0xff; length], &[1, 0, 1]);
+        let rsa = [rsa(384)?, rsa(512)?];
+        for key in
+            [ed25519, p256, lms(6, 4, 32)?, lms(14, 5, 24)?, small?, middle?, large?].into_iter().chain(rsa)
+        {
             assert_eq!(key.as_core().map(|core| core.id(&RustCrypto)), Some(key.id()));
             let kind = key.as_core().map(|core| core.is_post_quantum());
             assert_eq!(kind, Some(key.algorithm().is_post_quantum()));
@@ -355,6 +361,9 @@ mod tests {
         assert!(PublicKey::from_rsa(&[0xff; 128], &e).is_err(), "1024 bits");
         assert!(PublicKey::from_rsa(&[0xff; 384], &[3]).is_err(), "exponent 3");
         assert!(PublicKey::from_rsa(&[], &e).is_err());
+        for key in [PublicKey::from_rsa(&[0xff; 256], &e), PublicKey::from_rsa(&[0xff; 384], &[1, 0, 3])] {
+            assert_eq!(key.map(|key| key.as_core().is_some()), Ok(false), "for images, not for devices");
+        }
         let good = PublicKey::from_rsa(&[0xff; 384], &e).map(|key| key.algorithm());
         assert_eq!(good, Ok(KeyAlgorithm::Rsa(3072)));
     }

@@ -32,8 +32,8 @@ fn judged(cases: &[(&str, &TestKey, Vec<u8>)]) -> Vec<String> {
 #[test]
 fn other_peoples_code_accepts_ours_and_refuses_the_rest() {
     let mut cases = Vec::new();
-    let keys = [TestKey::ed25519(1), TestKey::p256(2)];
-    let stranger = [TestKey::ed25519(9), TestKey::p256(9)];
+    let keys = [TestKey::ed25519(1), TestKey::p256(2), TestKey::rsa(4096, 0)];
+    let stranger = [TestKey::ed25519(9), TestKey::p256(9), TestKey::rsa(4096, 1)];
     for (at, key) in keys.iter().enumerate() {
         let mut scene = Scene::default();
         scene.release(|release| release.description = Some("fixes the clock".to_owned()));
@@ -44,7 +44,7 @@ fn other_peoples_code_accepts_ours_and_refuses_the_rest() {
         let signature = key.sign(&manifest.to_be_signed(key.public()).unwrap());
         let own = manifest.seal(&[(key.public(), signature)]).unwrap();
         let mut block = scene.craft.sign(key);
-        block.protected.set(1, item::int([-8, -7][at]));
+        block.protected.set(1, item::int([-8, -7, -37][at]));
         block.sign(key, b"", &manifest.digest());
         let older = scene.craft.assemble(&[block.encode()]);
         for (name, envelope) in [("own", own), ("older", older)] {

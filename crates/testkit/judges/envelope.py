@@ -11,7 +11,7 @@ import sys
 import cbor2
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 from pycose.keys import CoseKey
 from pycose.messages import Sign1Message
 
@@ -25,6 +25,10 @@ def verify(key, message, signature):
     """Checks a signature with the library that OpenSSL stands behind."""
     if key[1] == 1:
         ed25519.Ed25519PublicKey.from_public_bytes(key[-2]).verify(signature, message)
+    elif key[1] == 3:
+        numbers = rsa.RSAPublicNumbers(int.from_bytes(key[-2], "big"), int.from_bytes(key[-1], "big"))
+        pss = padding.PSS(padding.MGF1(hashes.SHA256()), salt_length=32)
+        numbers.public_key().verify(signature, message, pss, hashes.SHA256())
     else:
         point = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b"\x04" + key[-2] + key[-3])
         r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
@@ -59,8 +63,8 @@ def judge(cose_key, envelope):
             verify(key, cbor2.dumps(["Signature1", protected, b"", wrapper[0]]), signature)
         except InvalidSignature:
             return "signature"
-        # pycose knows the older names of the algorithms only.
-        if cbor2.loads(protected)[1] in (-7, -8):
+        # Of the curves' algorithms pycose knows the older names only.
+        if cbor2.loads(protected)[1] in (-7, -8, -37):
             message = Sign1Message.decode(block)
             message.key = CoseKey.decode(cose_key)
             if not message.verify_signature(detached_payload=wrapper[0]):

@@ -242,14 +242,18 @@ impl Block {
 
     /// Signs as RFC 9052 §4.4 says, over the protected header as it stands.
     pub fn sign(&mut self, key: &TestKey, external_aad: &[u8], digest: &Digest) -> &mut Block {
-        let structure = item::array(&[
+        self.signature = key.sign(&Tbs::Message(self.to_be_signed(external_aad, digest))).0;
+        self
+    }
+
+    /// What is signed.
+    pub fn to_be_signed(&self, external_aad: &[u8], digest: &Digest) -> Vec<u8> {
+        item::array(&[
             item::text("Signature1"),
             item::bytes(&self.protected.encode()),
             item::bytes(external_aad),
             item::bytes(&item::suit_digest(digest)),
-        ]);
-        self.signature = key.sign(&Tbs::Message(structure)).0;
-        self
+        ])
     }
 
     /// The encoded block.

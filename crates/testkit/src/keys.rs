@@ -6,6 +6,7 @@ use firmseal_core::mldsa::Set;
 use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs};
 
 use crate::lms::Tree;
+use crate::rsa;
 
 /// A private key made from one byte.
 pub struct TestKey {
@@ -21,6 +22,7 @@ enum Private {
     P256(p256::ecdsa::SigningKey),
     Lms(Tree),
     MlDsa(Set, Sign),
+    Rsa(rsa::Private),
 }
 
 impl TestKey {
@@ -71,12 +73,20 @@ impl TestKey {
         TestKey { private: Private::MlDsa(set, Box::new(sign)), public }
     }
 
+    /// One of the stored RSA keys of a size.
+    pub fn rsa(bits: u64, place: usize) -> TestKey {
+        let private = rsa::Private::stored(bits, place);
+        let public = private.public();
+        TestKey { private: Private::Rsa(private), public }
+    }
+
     /// The COSE identifier of its algorithm.
     pub fn algorithm(&self) -> i64 {
         match self.private {
             Private::Ed25519(_) => -19,
             Private::P256(_) => -9,
             Private::Lms(_) => -46,
+            Private::Rsa(_) => -37,
             Private::MlDsa(Set::MlDsa44, _) => -48,
             Private::MlDsa(Set::MlDsa65, _) => -49,
             Private::MlDsa(Set::MlDsa87, _) => -50,
@@ -90,7 +100,7 @@ impl TestKey {
 
     /// Signs a message; deterministic for all algorithms (RFC 8032,
     /// RFC 6979; ML-DSA without randomness; LMS takes the leaf from the
-    /// message).
+    /// message, and RSA the salt).
     pub fn sign(&self, tbs: &Tbs) -> Signature {
         let Tbs::Message(message) = tbs else { panic!("test keys sign messages") };
         Signature(match &self.private {
@@ -100,6 +110,7 @@ impl TestKey {
                 signature.to_bytes().to_vec()
             }
             Private::MlDsa(_, sign) => sign(message),
+            Private::Rsa(key) => key.sign(message),
             Private::Lms(tree) => tree.sign(u32::from(tbs.fingerprint().0[0]) % 32, message),
         })
     }

@@ -11,6 +11,7 @@ pub mod fuzz;
 pub mod item;
 pub mod keys;
 pub mod lms;
+pub mod rsa;
 pub mod story;
 pub mod vectors;
 pub mod world;

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use firmseal_core::PublicKey;
 use firmseal_core::mldsa::Set;
 use firmseal_manifest::Tbs;
 use firmseal_testkit::keys::TestKey;
@@ -16,8 +17,15 @@ fn keys_and_signatures_of_the_board_are_reproduced() {
         ("ml_dsa_44.bin", TestKey::ml_dsa(Set::MlDsa44, 1)),
         ("ml_dsa_65.bin", TestKey::ml_dsa(Set::MlDsa65, 1)),
         ("ml_dsa_87.bin", TestKey::ml_dsa(Set::MlDsa87, 1)),
+        ("rsa_3072.bin", TestKey::rsa(3072, 0)),
+        ("rsa_4096.bin", TestKey::rsa(4096, 0)),
     ] {
-        let bytes = [key.public().bits(), key.sign(&Tbs::Message(b"firmseal".to_vec())).0].concat();
+        let public = match key.public().as_core() {
+            // Not its DER: a device reads a COSE_Key.
+            Some(PublicKey::Rsa(rsa)) => rsa.modulus().to_vec(),
+            _ => key.public().bits(),
+        };
+        let bytes = [public, key.sign(&Tbs::Message(b"firmseal".to_vec())).0].concat();
         let path = folder.join(name);
         if std::env::var_os("UPDATE").is_some() {
             std::fs::create_dir_all(&folder).unwrap();

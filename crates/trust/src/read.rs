@@ -79,6 +79,7 @@ pub fn key_of(key: &firmseal_core::PublicKey<'_>) -> Result<PublicKey, KeyError>
     match key {
         firmseal_core::PublicKey::Ed25519(x) => PublicKey::from_ed25519(**x),
         firmseal_core::PublicKey::Lms(key) => PublicKey::from_lms(key.encoded()),
+        firmseal_core::PublicKey::Rsa(key) => PublicKey::from_rsa(key.modulus(), key.exponent()),
         firmseal_core::PublicKey::MlDsa(key) => PublicKey::from_ml_dsa(key.set(), key.encoded()),
         firmseal_core::PublicKey::P256 { x, y } => {
             // SEC 1 §2.3.3: an uncompressed point.

@@ -58,8 +58,10 @@ pub enum Algorithm {
     P256,
     /// ECDSA on NIST P-384; for images, not for releases
     P384,
-    /// RSA with 3072 bits, PSS; for images, not for releases
+    /// RSA with 3072 bits, PSS with SHA-256
     Rsa3072,
+    /// RSA with 4096 bits, PSS with SHA-256
+    Rsa4096,
     /// ML-DSA-44 (FIPS 204); in files
     #[value(name = "ml-dsa-44", alias = "ml-dsa44")]
     MlDsa44,
@@ -82,6 +84,7 @@ impl Algorithm {
             Algorithm::P256 => KeyAlgorithm::P256,
             Algorithm::P384 => KeyAlgorithm::P384,
             Algorithm::Rsa3072 => KeyAlgorithm::Rsa(3072),
+            Algorithm::Rsa4096 => KeyAlgorithm::Rsa(4096),
             Algorithm::MlDsa44 => KeyAlgorithm::MlDsa(Set::MlDsa44),
             Algorithm::MlDsa65 => KeyAlgorithm::MlDsa(Set::MlDsa65),
             Algorithm::MlDsa87 => KeyAlgorithm::MlDsa(Set::MlDsa87),

@@ -11,6 +11,7 @@ mod evidence;
 mod form;
 mod members;
 mod revocations;
+mod rsa;
 mod signatures;
 mod strong;
 mod targets;
@@ -24,6 +25,7 @@ pub fn all() -> Vec<Vector> {
     accepted::add(&mut cases);
     signatures::add(&mut cases);
     strong::add(&mut cases);
+    rsa::add(&mut cases);
     targets::add(&mut cases);
     commands::add(&mut cases);
     members::add(&mut cases);

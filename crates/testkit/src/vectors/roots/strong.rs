@@ -1,9 +1,10 @@
-//! Root documents with LMS and ML-DSA keys, and roles that demand both kinds.
+//! Root documents with LMS, ML-DSA and RSA keys, and roles that demand both kinds.
 
 use super::{Draft, RELEASE_ROLE, ROOT_ROLE, holder, role};
 use crate::craft::Members;
 use crate::item::{self, Item};
 use crate::keys::TestKey;
+use crate::rsa::Private;
 
 /// Adds one case: what is expected, name, description, change.
 type Case<'c> = dyn FnMut(Result<(), u16>, &str, &str, &dyn Fn(&mut Draft)) + 'c;
@@ -45,6 +46,40 @@ pub(super) fn add(case: &mut Case<'_>) {
             key.set(1, item::uint(7));
             key.set(3, item::int(algorithm));
             key.set(-1, item::bytes(&vec![7; length]));
+            let holder = item::array(&[item::text("x"), item::array(&[key.encode()])]);
+            draft.role(RELEASE_ROLE, |role| role.set(3, item::array(&[holder])));
+        });
+    }
+
+    case(Ok(()), "ok_signed_with_rsa", "the custodian's key is of RSA with 4096 bits", &|draft| {
+        let key = || TestKey::rsa(4096, 0);
+        draft.roles(|roles| roles[ROOT_ROLE] = role(0, 1, &[holder("ann", &[key()])]));
+        draft.keys = vec![key()];
+    });
+    let modulus = Private::stored(4096, 0).modulus();
+    let zero_first = [&[0], &modulus[..]].concat();
+    let (mut even, mut short) = (modulus.clone(), modulus.clone());
+    even[511] ^= 1;
+    short[0] &= 0x7f;
+    let e: &[u8] = &[1, 0, 1];
+    for (name, about, n, e) in [
+        ("rsa_key_of_2048_bits", "an RSA key that is too short", &modulus[256..], e),
+        ("rsa_key_of_3584_bits", "an RSA key of a size between those that are taken", &modulus[..448], e),
+        ("rsa_key_even", "an even modulus", &even, e),
+        ("rsa_key_of_4095_bits", "a modulus whose first bit is zero", &short, e),
+        ("rsa_key_zero_first", "a zero before the modulus", &zero_first, e),
+        ("rsa_key_exponent_3", "an RSA key with the exponent 3", &modulus, &[3]),
+        ("rsa_key_exponent_1", "an RSA key under which everything is its own signature", &modulus, &[1]),
+        ("rsa_key_exponent_zero_first", "a zero before the exponent", &modulus, &[0, 1, 0, 1]),
+        ("rsa_key_without_exponent", "an RSA key that lacks a member", &modulus, &[]),
+    ] {
+        case(Err(102), name, about, &|draft| {
+            let mut key = Members::default();
+            key.set(1, item::uint(3));
+            key.set(-1, item::bytes(n));
+            if !e.is_empty() {
+                key.set(-2, item::bytes(e));
+            }
             let holder = item::array(&[item::text("x"), item::array(&[key.encode()])]);
             draft.role(RELEASE_ROLE, |role| role.set(3, item::array(&[holder])));
         });
