@@ -40,6 +40,18 @@ pub struct CreateRelease {
     pub parameters: BTreeMap<String, String>,
 }
 
+/// Asks for a roll-back that is signed ahead: devices take it once the
+/// release that it rolls back was revoked, and not before.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PrepareRollback {
+    /// The earlier release whose payloads come back; the newest one before
+    /// that may still be offered if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub to: Option<ReleaseId>,
+}
+
 /// One artifact of a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -80,6 +80,10 @@ pub struct SigningRequest {
     pub build: String,
     /// The commit it was built from.
     pub commit: String,
+    /// Of a roll-back that is signed ahead: the manifest that must have been
+    /// revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::hex::option")]
+    pub rollback_of: Option<Digest>,
     /// When approvals expire, in seconds since 1970.
     pub expiry: u64,
     /// How far it is.

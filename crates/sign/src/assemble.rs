@@ -13,6 +13,7 @@ use semver::Version;
 use crate::component::{block, detected};
 use crate::error::PipelineError;
 use crate::gate::{self, GateRefusal, Said};
+use crate::rollback::unmarked;
 use crate::spool;
 
 /// What a release shall be called, and where it stands.
@@ -49,7 +50,12 @@ pub fn assemble(
     }
     let format = firmseal_formats::find(&product.format)
         .map_err(|error| PipelineError::Format { component: product.id.to_string(), error })?;
-    let said = Said { version: &names.version, epoch: names.epoch };
+    // A roll-back's version may be marked; its payloads' is not.
+    let version = match names.rollback_of {
+        Some(_) => unmarked(&names.version),
+        None => names.version.clone(),
+    };
+    let said = Said { version: &version, epoch: names.epoch };
     let (mut components, mut trees) = (Vec::new(), Vec::new());
     for ((name, file), component) in files.iter().zip(&product.components) {
         let inspection = detected(format, file)

@@ -30,6 +30,9 @@ pub(crate) struct Draft {
     pub(crate) requester_id: Digest,
     pub(crate) build: String,
     pub(crate) commit: String,
+    /// Of a roll-back that is signed ahead: the manifest that must have been
+    /// revoked.
+    pub(crate) rollback_of: Option<Digest>,
 }
 
 impl Draft {
@@ -49,6 +52,7 @@ impl Draft {
             requester_id: order.requester.id(),
             build: order.build.clone(),
             commit: order.commit.clone(),
+            rollback_of: None,
         }
     }
 
@@ -85,7 +89,7 @@ impl Draft {
             sequence: self.sequence,
             epoch: self.epoch,
             delegation: keys.delegation_index(),
-            rollback_of: None,
+            rollback_of: self.rollback_of,
             components: components
                 .map(|(record, component)| author::ComponentSpec {
                     name: record.name.clone(),
@@ -118,6 +122,7 @@ impl From<&SigningRequest> for Draft {
             requester_id: request.requester_id,
             build: request.build.clone(),
             commit: request.commit.clone(),
+            rollback_of: request.rollback_of,
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::order::Order;
 /// The rules, in the words that are hashed into every intent. A change of
 /// the rules is a change of this text.
 pub const RULES: &str = "\
-firmseal gate 2
+firmseal gate 3
 each component of the product gets exactly one artifact
 the sequence number is above every earlier one of the product, by 1048576 at most
 the security epoch is not below that of the latest release, and above it by 16 at most
@@ -23,6 +23,8 @@ the version is new on its channel, and the one that the artifact carries
 the security epoch is the one that the artifact carries
 the artifact is of the product's format and fits its slot
 debug builds are never signed for production
+a roll-back that is signed ahead follows the release that it rolls back at once, has its security epoch,
+  and holds the payloads of an earlier one that may be offered, under that one's version, marked
 ";
 
 /// How far a sequence number may rise above the latest: room for reserved
@@ -143,6 +145,20 @@ pub enum GateRefusal {
         /// The component.
         component: String,
     },
+    /// Devices that took what came after would not go back to it.
+    #[error("{later} came after {release}; a roll-back has its number between the two, and none is left")]
+    RollbackLate {
+        /// The release that would be rolled back.
+        release: String,
+        /// What came after.
+        later: String,
+    },
+    /// What a roll-back would bring back cannot be offered.
+    #[error("release {0} is no earlier one of this product that may be offered")]
+    RollbackTo(String),
+    /// There is nothing to go back to.
+    #[error("no release of this channel before {0} may be offered; name one with --to")]
+    NothingBefore(String),
     /// An image whose format signs it, without that signature.
     #[error("component `{component}` carries no signature of its own, which its format demands")]
     Unsigned {

@@ -8,6 +8,7 @@ use firmseal_manifest::{ArtifactId, ChannelName, Digest, ProductId};
 use semver::Version;
 
 use crate::gate::Said;
+use crate::rollback::Rollback;
 
 /// Who asks for a signature.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,6 +51,8 @@ pub struct Order {
     pub build: String,
     /// The commit it was built from.
     pub commit: String,
+    /// Of a roll-back that is signed ahead: from which release to which.
+    pub rollback: Option<Rollback>,
 }
 
 /// One artifact of an order.
@@ -71,7 +74,7 @@ impl Order {
     /// fingerprint get the same release.
     pub fn fingerprint(&self) -> Digest {
         let mut out = Writer::new();
-        out.array(8);
+        out.array(8 + usize::from(self.rollback.is_some()));
         out.text(self.product.as_str()).text(self.channel.as_str()).text(&self.version.to_string());
         match self.sequence {
             Some(sequence) => out.uint(sequence),
@@ -85,6 +88,9 @@ impl Order {
         // Parameters are an ordered map of text: its JSON is one spelling.
         out.text(&serde_json::to_string(&self.parameters).unwrap_or_default());
         out.array(2).text(&self.build).text(&self.commit);
+        if let Some(Rollback { of, to }) = &self.rollback {
+            out.array(2).text(&of.to_string()).text(&to.to_string());
+        }
         RustCrypto.digest(&out.finish())
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use firmseal_core::Refusal;
 use firmseal_core::crypto::RustCrypto;
 use firmseal_fleet::{Product, Release, ReleaseState, SigningRequest, Time};
 use firmseal_keys::{DynLog, DynSigner};
@@ -208,9 +209,18 @@ impl Pipeline {
                 sequence = sequence.max(last.saturating_add(1));
             }
         }
+        // A roll-back brings payloads back that are signed already.
+        let between = self.between(order, latest.as_ref()).await?;
+        let mut kept = Vec::new();
+        if let Some(between) = &between {
+            for (record, component) in between.to.components.iter().zip(&product.components) {
+                kept.push(self.again(order, &product, component, record).await?);
+            }
+        }
         // Every component passes the gate before any key signs anything.
         let mut examined = Vec::with_capacity(order.components.len());
-        for (ordered, component) in order.components.iter().zip(&product.components) {
+        let parts = order.components.iter().zip(&product.components);
+        for (ordered, component) in parts.filter(|_| between.is_none()) {
             examined.push(self.examine(order, &product, component, ordered, keys).await?);
         }
         // From here on keys are used. Somebody else may be signing for this
@@ -218,7 +228,9 @@ impl Pipeline {
         // store lets one of us at it. The other has used no key, and comes
         // again when the number is known to be free or taken.
         let mut draft = Draft::of(order, sequence);
+        draft.rollback_of = between.map(|between| between.of.manifest);
         self.store.reserve(claim, draft.reservation(), now).await?;
+        kept.into_iter().for_each(|prepared| draft.add(prepared));
         for (examined, component) in examined.into_iter().zip(&product.components) {
             draft.add(self.prepare(order, &product, component, examined, keys).await?);
         }
@@ -283,7 +295,12 @@ impl Pipeline {
         let floors =
             Floors { sequence: draft.sequence - 1, epoch: latest.map_or(0, |release| release.epoch) };
         device::ask(&product, &self.trust(), floors, |device| {
-            firmseal_core::admit(&envelope, device, &RustCrypto).map(|_| ())
+            match firmseal_core::admit(&envelope, device, &RustCrypto) {
+                // Signed ahead, it waits for a revocation; that is the last
+                // thing that a device asks.
+                Err(Refusal::RollbackEarly) if draft.rollback_of.is_some() => Ok(()),
+                verdict => verdict.map(drop),
+            }
         })?;
         let release = Release {
             id: ReleaseId::new(),

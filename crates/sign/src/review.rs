@@ -32,6 +32,9 @@ pub struct Side {
     pub epoch: u64,
     /// The payloads.
     pub components: Vec<Part>,
+    /// Of a roll-back that is signed ahead: the manifest that must have been
+    /// revoked before it installs.
+    pub rollback_of: Option<Digest>,
 }
 
 /// What a manifest says of one payload.
@@ -75,6 +78,7 @@ impl Side {
             sequence: manifest.sequence,
             epoch: facts.epoch,
             components,
+            rollback_of: facts.rollback_of,
         })
     }
 
@@ -136,6 +140,9 @@ impl Difference {
                 Some(old) => lines
                     .push(format!("component {} changes: {} -> {} bytes", part.name, old.size, part.size)),
             }
+        }
+        if let Some(manifest) = &after.rollback_of {
+            lines.push(format!("rolls back {manifest}, and installs only once that is revoked"));
         }
         for old in &before.components {
             if after.components.iter().all(|part| part.name != old.name) {

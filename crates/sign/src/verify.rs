@@ -19,6 +19,7 @@ use crate::component::detected;
 use crate::device::{self, Floors};
 use crate::error::PipelineError;
 use crate::gate::{self, GateRefusal, Said};
+use crate::rollback;
 use crate::spool;
 use crate::trust::Chain;
 
@@ -72,6 +73,7 @@ pub async fn verify_release(
     };
     let format = firmseal_formats::find(&product.format)
         .map_err(|error| PipelineError::Format { component: product.id.to_string(), error })?;
+    let rolls_back = rollback::rolls_back(envelope)?.is_some();
     let mut payloads: HashMap<String, Payload> = HashMap::new();
     // Each run fetches one payload more than the one before; a procedure
     // starts again at its first command, so nothing is remembered between.
@@ -115,7 +117,12 @@ pub async fn verify_release(
                     if built.tree != tree || name != component.name {
                         return Err(PipelineError::PayloadDiffers(name));
                     }
-                    let said = Said { version: &verified.version, epoch: verified.epoch };
+                    // A roll-back's version is marked; its payloads' is not.
+                    let version = match rolls_back {
+                        true => rollback::unmarked(&verified.version),
+                        false => verified.version.clone(),
+                    };
+                    let said = Said { version: &version, epoch: verified.epoch };
                     gate::check_payload(said, product, component, inspection, tree.size())?;
                     verified.components.push(ReleaseComponent {
                         name,

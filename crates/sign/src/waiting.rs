@@ -155,6 +155,7 @@ impl Pipeline {
             requester_id: draft.requester_id,
             build: draft.build.clone(),
             commit: draft.commit.clone(),
+            rollback_of: draft.rollback_of,
             expiry: now.plus(APPROVED_FOR).millis() / 1000,
             state: RequestState::Waiting,
             created: now,

@@ -10,9 +10,10 @@ use firmseal_fleet::product::{BlockSize, ComponentSpec, Environment};
 use firmseal_fleet::{ApprovalSignature, Artifact, Product, RequestState, SigningRequest, Time};
 use firmseal_keys::{FileKey, Log, LogError, Secret, Signer};
 use firmseal_manifest::{ArtifactId, Digest, End, Event, KeyAlgorithm, Leaf, PublicKey, Statement};
+use firmseal_sign::review::{Difference, Side};
 use firmseal_sign::{
     ApprovalError, EventError, Keys, NewApproval, Order, Ordered, OrderedComponent, Pipeline, PipelineError,
-    Requester, Signed, review,
+    Requester, Rollback, Signed, review,
 };
 use firmseal_store::{Blobs, Events, Registry, SigningRequests, Store};
 use firmseal_store_local::{IntentLog, LocalStore};
@@ -119,6 +120,7 @@ impl Bench {
             parameters: Default::default(),
             build: "build-17".to_owned(),
             commit: "abc123".to_owned(),
+            rollback: None,
         }
     }
 
@@ -326,4 +328,43 @@ async fn the_log_tells_what_happened() {
         Event::Closed { request: id, end: End::Signed },
     ];
     assert_eq!(leaves[1..], events.map(Leaf::Event));
+}
+
+#[tokio::test]
+async fn people_agree_to_a_roll_back_and_see_that_it_is_one() {
+    let bench = Bench::new().await;
+    let mut made = Vec::new();
+    for version in ["1.0.0", "1.1.0"] {
+        let request = bench.request(version, "ci").await;
+        bench.agree(&request, "ann").await.unwrap();
+        bench.agree(&request, "ben").await.unwrap();
+        made.push(bench.finish(&request).await.unwrap().release);
+    }
+    let (good, bad) = (&made[0], &made[1]);
+    let requester = Requester { name: "ci".to_owned() };
+    let order = bench.pipeline.rollback_order(requester, None, bad.id, None).await.unwrap();
+    assert_eq!(order.rollback, Some(Rollback { of: bad.id, to: good.id }));
+    // What waits holds a number: nothing goes between it and the bad one.
+    let next = bench.request("1.2.0", "ci").await;
+    let late = bench.pipeline.release(&order, NOW).await.unwrap_err().to_string();
+    assert!(late.contains("a signing request that waits came after 1.1.0"), "{late}");
+    bench.store.close_signing_request(next.id, RequestState::Cancelled).await.unwrap();
+
+    let request = match bench.pipeline.release(&order, NOW).await.unwrap() {
+        Ordered::Waiting(request) => *request,
+        Ordered::Signed(signed) => panic!("{signed:?}"),
+    };
+    assert_eq!((request.sequence, request.rollback_of), (3, Some(bad.manifest)));
+    let after = Side::read(&bench.store.read_all(&request.unsigned, 1 << 20).await.unwrap()).unwrap();
+    assert_eq!(after.rollback_of, Some(bad.manifest));
+    let before = Side::read(&bench.store.read_all(&bad.envelope, 1 << 20).await.unwrap()).unwrap();
+    let lines = Difference { before: Some(before), after }.lines();
+    assert!(lines.iter().any(|line| line.starts_with("rolls back ")), "{lines:?}");
+    bench.agree(&request, "ann").await.unwrap();
+    bench.agree(&request, "cleo").await.unwrap();
+    let release = bench.finish(&request).await.unwrap().release;
+    assert_eq!(bench.pipeline.waits_for(&release).await.unwrap(), Some(bad.manifest));
+    assert_eq!(release.components, good.components);
+    assert_eq!(bench.pipeline.waits_for(good).await.unwrap(), None);
+    assert_eq!(bench.request("1.2.1", "ci").await.sequence, 4, "its number is taken");
 }

@@ -140,6 +140,7 @@ impl Bench {
             parameters: Default::default(),
             build: String::new(),
             commit: String::new(),
+            rollback: None,
         }
     }
 

@@ -125,6 +125,7 @@ impl Bench {
             parameters: Default::default(),
             build: "build-17".to_owned(),
             commit: "abc123".to_owned(),
+            rollback: None,
         }
     }
 

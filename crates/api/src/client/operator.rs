@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use firmseal_manifest::{ArtifactId, DeviceId, ProductId, ReleaseId, RequestId, RolloutId, UploadId};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Client, ClientError, escape, paged};
@@ -12,7 +13,7 @@ use crate::enrolment::{CreateToken, Token, TokenRecord};
 use crate::fleet::{CreateRollout, Device, DeviceReport, Outcome, Rollout};
 use crate::registry::{Artifact, CreateUpload, Product, Upload};
 use crate::requests::{Approve, Ordered, RequestState, SigningRequest};
-use crate::signing::{CreateRelease, Release};
+use crate::signing::{CreateRelease, PrepareRollback, Release};
 use crate::trust::{PublishedRevocation, PublishedRoot};
 use crate::{BYTES_TYPE, ENVELOPE_TYPE, IDEMPOTENCY_KEY, ROOT_TYPE, UPLOAD_OFFSET};
 
@@ -78,14 +79,33 @@ impl OperatorClient<'_> {
         idempotency_key: &str,
         release: &CreateRelease,
     ) -> Result<Ordered, ClientError> {
+        self.order("/v1/releases", idempotency_key, release).await
+    }
+
+    /// Has a roll-back of a release signed ahead.
+    pub async fn prepare_rollback(
+        &self,
+        of: ReleaseId,
+        idempotency_key: &str,
+        wish: &PrepareRollback,
+    ) -> Result<Ordered, ClientError> {
+        self.order(&format!("/v1/releases/{of}/rollback"), idempotency_key, wish).await
+    }
+
+    async fn order(
+        &self,
+        path: &str,
+        idempotency_key: &str,
+        wish: &impl Serialize,
+    ) -> Result<Ordered, ClientError> {
         let mut headers = HeaderMap::new();
         let key = HeaderValue::try_from(idempotency_key)
             .map_err(|_| ClientError::Address("idempotency key".to_owned(), "use printable ASCII"))?;
         headers.insert(IDEMPOTENCY_KEY, key);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let unread = |err: serde_json::Error| ClientError::Answer(err.to_string());
-        let body = serde_json::to_vec(release).map_err(unread)?;
-        let answer = self.0.send(Method::POST, "/v1/releases", headers, body.into()).await?;
+        let body = serde_json::to_vec(wish).map_err(unread)?;
+        let answer = self.0.send(Method::POST, path, headers, body.into()).await?;
         let waits = answer.status() == StatusCode::ACCEPTED;
         let bytes = self.0.read(answer, super::JSON_MAX).await?;
         match waits {

@@ -5,9 +5,11 @@ use std::io::{BufWriter, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use firmseal_core::Digest;
 use firmseal_core::limits::ROOT_MAX;
 use firmseal_manifest::ChannelName;
 use firmseal_manifest::bundle::{BundleWriter, News};
+use firmseal_manifest::ids::parse_digest;
 use firmseal_sign::assemble::{Names, assemble};
 use semver::Version;
 use serde_json::json;
@@ -48,6 +50,10 @@ pub struct Assemble {
     /// unless it is for recovery, which does not look at it
     #[arg(long, value_name = "N")]
     sequence: u64,
+    /// Sign a roll-back ahead: the manifest of the release that must have
+    /// been revoked before this one installs
+    #[arg(long, value_name = "SHA256", value_parser = manifest)]
+    rollback_of: Option<Digest>,
     /// A component and its file
     #[arg(long = "component", value_name = "NAME=FILE", required = true)]
     components: Vec<Assignment>,
@@ -58,6 +64,11 @@ pub struct Assemble {
     /// The bundle to write
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
+}
+
+fn manifest(text: &str) -> std::result::Result<Digest, &'static str> {
+    parse_digest(text)
+        .ok_or("a manifest is named by 64 hexadecimal digits; `firmseal release show` prints them")
 }
 
 impl Assemble {
@@ -75,7 +86,7 @@ impl Assemble {
             version: self.version,
             sequence: self.sequence,
             epoch: self.epoch,
-            rollback_of: None,
+            rollback_of: self.rollback_of,
         };
         let (spec, trees) = assemble(&product, names, &files)?;
         let manifest = spec.assemble()?;

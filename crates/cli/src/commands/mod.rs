@@ -24,6 +24,7 @@ mod product;
 mod release;
 mod request;
 mod revoke;
+mod rollback;
 mod rollout;
 mod root;
 mod serve;
@@ -71,7 +72,7 @@ pub enum Command {
     /// Upload, list and show artifacts
     #[command(subcommand)]
     Artifact(artifact::Artifacts),
-    /// Make, show, export and withdraw releases
+    /// Make, show, export and withdraw releases, and prepare their roll-back
     #[command(subcommand)]
     Release(release::Releases),
     /// List, show and take back signing requests that wait for approvals

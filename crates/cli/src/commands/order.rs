@@ -133,41 +133,43 @@ impl Order {
             None => derived_key(&wish)?,
         };
         output.note(format_args!("idempotency key {key}"));
-        let release = match client.operator().create_release(&key, &wish).await? {
-            Ordered::Release(release) => *release,
-            Ordered::Request(request) => {
-                match (request.state, request.missing) {
-                    (RequestState::Waiting, 0) => {
-                        output.note("enough people have agreed; it is being signed")
-                    }
-                    (RequestState::Waiting, missing) => output.note(format_args!(
-                        "{missing} more people have to agree: firmseal approve {}",
-                        request.id
-                    )),
-                    (closed, _) => {
-                        let state = format!("{closed:?}").to_lowercase();
-                        let what = format_args!("signing request {} is {state}", request.id);
-                        return Err(CliError::new(Kind::Conflict, what)
-                            .hint("order it anew with another --idempotency-key"));
-                    }
-                }
-                return output.value(&request, || super::request::print(&request).print());
-            }
-        };
-        let gone = match release.state {
-            ReleaseState::Withdrawn => Some("withdrawn"),
-            ReleaseState::Revoked => Some("revoked"),
-            ReleaseState::Signed | ReleaseState::Verified => None,
-        };
-        if let Some(gone) = gone {
-            output.note(format_args!(
-                "this release was made before and {gone}; a new one needs another --idempotency-key"
-            ));
-        }
-        output.value(&Made { idempotency_key: &key, release: &release }, || print(&release).print())
+        told(client.operator().create_release(&key, &wish).await?, &key, output)
     }
 }
 
+/// Says what an order came to.
+pub fn told(ordered: Ordered, key: &str, output: &Output) -> Result {
+    let release = match ordered {
+        Ordered::Release(release) => *release,
+        Ordered::Request(request) => {
+            match (request.state, request.missing) {
+                (RequestState::Waiting, 0) => output.note("enough people have agreed; it is being signed"),
+                (RequestState::Waiting, missing) => output.note(format_args!(
+                    "{missing} more people have to agree: firmseal approve {}",
+                    request.id
+                )),
+                (closed, _) => {
+                    let state = format!("{closed:?}").to_lowercase();
+                    let what = format_args!("signing request {} is {state}", request.id);
+                    return Err(CliError::new(Kind::Conflict, what)
+                        .hint("order it anew with another --idempotency-key"));
+                }
+            }
+            return output.value(&request, || super::request::print(&request).print());
+        }
+    };
+    let gone = match release.state {
+        ReleaseState::Withdrawn => Some("withdrawn"),
+        ReleaseState::Revoked => Some("revoked"),
+        ReleaseState::Signed | ReleaseState::Verified => None,
+    };
+    if let Some(gone) = gone {
+        output.note(format_args!(
+            "this release was made before and {gone}; a new one needs another --idempotency-key"
+        ));
+    }
+    output.value(&Made { idempotency_key: key, release: &release }, || print(&release).print())
+}
 /// A key of everything that is asked for, so that a pipeline that repeats a
 /// step gets the release of the first time.
 fn derived_key(wish: &CreateRelease) -> Result<String> {

@@ -9,12 +9,13 @@ use firmseal_api::signing::{Release, ReleaseState};
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::{Digest, Envelope};
 use firmseal_manifest::{ProductId, ReleaseId};
+use firmseal_sign::rollback::rolls_back;
 use serde::Serialize;
 
 use super::listing::{Listing, all};
 use super::order::Order;
 use super::tally::Tally;
-use super::{block_on, export, import};
+use super::{block_on, export, import, rollback};
 use crate::error::{CliError, Kind, Result};
 use crate::newfile;
 use crate::output::Output;
@@ -22,7 +23,7 @@ use crate::profile::Profile;
 use crate::record::Record;
 use crate::units::Size;
 
-/// Make, show, export and withdraw releases
+/// Make, show, export and withdraw releases, and prepare their roll-back
 #[derive(Subcommand)]
 #[command(after_help = "Examples:
   firmseal release create --product gateway --version 1.4.0 --epoch 1 --component main=firmware.bin
@@ -31,6 +32,8 @@ use crate::units::Size;
 pub enum Releases {
     /// Make a release: upload its files, have them signed
     Create(Box<Order>),
+    /// Have a roll-back of the newest release signed ahead
+    PrepareRollback(rollback::PrepareRollback),
     /// List releases, newest first
     #[command(after_help = "Examples:
   firmseal release list
@@ -82,6 +85,7 @@ impl Releases {
         block_on(async {
             match self {
                 Releases::Create(order) => order.run(&client, output).await,
+                Releases::PrepareRollback(wish) => wish.run(&client, output).await,
                 Releases::List { product, listing } => {
                     let page = async |page| client.operator().releases(product.as_ref(), &page).await;
                     let releases = listing.fetch(output, page).await?;
@@ -139,6 +143,10 @@ struct Shown {
     #[serde(flatten)]
     release: Release,
     signatures: Vec<Signed>,
+    /// Of a roll-back that was signed ahead: the manifest that must have
+    /// been revoked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rolls_back: Option<String>,
     rollouts: Vec<Offered>,
 }
 
@@ -175,11 +183,14 @@ impl Shown {
                 rollouts.push(Offered { rollout, outcomes: Tally::of(&outcomes) });
             }
         }
-        Ok(Shown { release, signatures, rollouts })
+        let rolls_back = rolls_back(&envelope)?.map(|manifest| manifest.to_string());
+        Ok(Shown { release, signatures, rolls_back, rollouts })
     }
 
     fn print(&self) -> String {
-        let mut record = print(&self.release);
+        let before = self.rolls_back.as_ref();
+        let before = before.map(|manifest| format!("{manifest}, and installs once that is revoked"));
+        let mut record = print(&self.release).maybe("rolls back", before);
         for signed in &self.signatures {
             let key = signed.key.as_deref().unwrap_or("a key it does not name");
             record = record.row("signed with", format_args!("{} by {key}", signed.algorithm));

@@ -173,6 +173,7 @@ impl Sign {
                 .collect::<Parameters>(),
             build: self.build.clone(),
             commit: self.commit.clone(),
+            rollback: None,
         };
         let signed = match pipeline.release(&order, now).await? {
             Ordered::Signed(signed) => *signed,

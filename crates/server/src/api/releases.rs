@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use firmseal_api::encoding::PageQuery;
 use firmseal_api::requests::SigningRequest;
-use firmseal_api::signing::{CreateRelease, Release};
+use firmseal_api::signing::{CreateRelease, PrepareRollback, Release};
 use firmseal_api::{ENVELOPE_TYPE, IDEMPOTENCY_KEY, Page, Problem};
 use firmseal_manifest::{ProductId, ReleaseId};
 use firmseal_sign::{Ordered, Requester};
@@ -34,6 +34,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(import_release))
         .routes(routes!(get_release))
         .routes(routes!(get_envelope))
+        .routes(routes!(prepare_rollback))
         .routes(routes!(withdraw_release))
 }
 
@@ -81,16 +82,43 @@ async fn create_release(
     headers: HeaderMap,
     Json(wish): Json<CreateRelease>,
 ) -> Result<Response, ApiError> {
+    let key = idempotency_key(&headers)?;
+    let (requester, own) = (requester(operator), app.clone());
+    let work = async move { own.create_release(requester, &key, wish).await };
+    ordered(&app, detached(work).await?).await
+}
+
+/// Signs a roll-back of a release ahead: an earlier release's payloads,
+/// which devices take once this one was revoked.
+#[utoipa::path(post, path = "/v1/releases/{release}/rollback", tag = "signing", request_body = PrepareRollback,
+    params(("release" = String, Path), ("idempotency-key" = String, Header)),
+    responses((status = 200, body = Release), (status = 202, body = SigningRequest),
+        (status = "default", body = Problem, content_type = "application/problem+json")),
+    security(("operator" = ["engineer"])))]
+async fn prepare_rollback(
+    State(app): State<Arc<App>>,
+    operator: Operator<Engineer>,
+    Id(of): Id<ReleaseId>,
+    headers: HeaderMap,
+    Json(wish): Json<PrepareRollback>,
+) -> Result<Response, ApiError> {
+    let key = idempotency_key(&headers)?;
+    let (requester, own) = (requester(operator), app.clone());
+    let work = async move { own.prepare_rollback(requester, &key, of, wish).await };
+    ordered(&app, detached(work).await?).await
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<String, ApiError> {
     let key = headers.get(IDEMPOTENCY_KEY).and_then(|value| value.to_str().ok());
-    let key = key.ok_or_else(|| {
+    key.map(str::to_owned).ok_or_else(|| {
         ApiError::Malformed(
             "idempotency-key: a signing request has one, so that repeating it is safe".to_owned(),
         )
-    })?;
-    let key = key.to_owned();
-    let (requester, own) = (requester(operator), app.clone());
-    let work = async move { own.create_release(requester, &key, wish).await };
-    Ok(match detached(work).await? {
+    })
+}
+
+async fn ordered(app: &App, ordered: Ordered) -> Result<Response, ApiError> {
+    Ok(match ordered {
         Ordered::Signed(signed) => Answer(wire::release_out(signed.release)).into_response(),
         Ordered::Waiting(request) => {
             (StatusCode::ACCEPTED, Answer(app.request_out(*request).await?)).into_response()

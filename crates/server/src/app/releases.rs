@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use firmseal_api::signing::CreateRelease;
+use firmseal_api::signing::{CreateRelease, PrepareRollback};
 use firmseal_fleet::{Release, ReleaseState, Time};
 use firmseal_keys::{LogError, Logged};
 use firmseal_manifest::{ChannelName, Digest, Intent, ProductId, Purpose, ReleaseId, RequestId};
@@ -129,7 +129,25 @@ impl App {
             parameters: wish.parameters.into_iter().collect(),
             build: wish.build,
             commit: wish.commit,
+            rollback: None,
         };
+        self.carry_out(order).await
+    }
+
+    /// Makes a roll-back that is signed ahead, as an order like any other.
+    pub(crate) async fn prepare_rollback(
+        &self,
+        requester: Requester,
+        key: &str,
+        of: ReleaseId,
+        wish: PrepareRollback,
+    ) -> Result<Ordered, ApiError> {
+        check_text("the idempotency key", key, 1, KEY_MAX)?;
+        let key = Some(key.to_owned());
+        self.carry_out(self.pipeline.rollback_order(requester, key, of, wish.to).await?).await
+    }
+
+    async fn carry_out(&self, order: Order) -> Result<Ordered, ApiError> {
         let began = Instant::now();
         let ordered = self.pipeline.release(&order, self.clock.now()).await;
         let outcome = match &ordered {

@@ -20,6 +20,7 @@ impl App {
         let _one = self.rollouts.lock().await;
         let release = self.store.release(wish.release).await?;
         self.check_not_revoked(&release).await?;
+        self.check_not_early(&release).await?;
         if release.state != ReleaseState::Verified {
             return Err(ApiError::Conflict(format!(
                 "release {} is not verified: only a release that this server verified is offered",
@@ -70,8 +71,9 @@ impl App {
     ) -> Result<Rollout, ApiError> {
         let _one = self.rollouts.lock().await;
         if state == RolloutState::Active {
-            let release = self.store.rollout(id).await?.release;
-            self.check_not_revoked(&self.store.release(release).await?).await?;
+            let release = self.store.release(self.store.rollout(id).await?.release).await?;
+            self.check_not_revoked(&release).await?;
+            self.check_not_early(&release).await?;
         }
         self.store.set_rollout_state(id, state).await?;
         // Durable from here on; if we crash now, start-up reads it back.
@@ -91,6 +93,24 @@ impl App {
             });
         }
         Ok(())
+    }
+
+    /// Refuses a roll-back that was signed ahead, until the release that it
+    /// rolls back is revoked: devices would refuse it, and would not be
+    /// offered it again.
+    async fn check_not_early(&self, release: &Release) -> Result<(), ApiError> {
+        let Some(manifest) = self.pipeline.waits_for(release).await? else { return Ok(()) };
+        if self.pipeline.trust().revokes_release(&manifest) {
+            return Ok(());
+        }
+        Err(ApiError::Refused {
+            why: format!(
+                "release {} is a roll-back that was signed ahead, and the release with manifest {manifest} is \
+                 not revoked",
+                release.id
+            ),
+            hint: "`firmseal revoke release` and `firmseal revoke publish` come first".to_owned(),
+        })
     }
 
     /// Each device's newest report of a rollout, by device.

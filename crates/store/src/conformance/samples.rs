@@ -232,6 +232,7 @@ pub fn signing_request(product: &str) -> SigningRequest {
         requester_id: digest(),
         build: "b".to_owned(),
         commit: "c".to_owned(),
+        rollback_of: None,
         expiry: 1_900_000_000,
         state: RequestState::Waiting,
         created: NOW,
