@@ -80,7 +80,7 @@ fn a_roll_back_lies_ready_and_installs_beside_the_revocation_alone() {
     let next = create(&t, "1.2.0", "next");
     assert_eq!(next["sequence"], 4);
     t.run(&format!("firmseal release prepare-rollback {bad} --idempotency-key second"))
-        .fails(3, "came after");
+        .fails(6, "exists");
     t.ok(&format!("firmseal rollout create {}", text(&next, "id")));
     update(&online, "1.2.0");
     server.stop();
