@@ -1,7 +1,8 @@
 //! A full life: a root by three custodians, a delegated build key, releases
 //! by two people's word under a log with witnesses, devices that demand all
 //! of it; then the build key is stolen, revoked, and every role gets new
-//! keys. Every step is a command that a person types.
+//! keys; a bad release is rolled back, and a device on which nothing boots
+//! is recovered. Every step is a command that a person types.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use firmseal_e2e::device::Model;
@@ -226,14 +227,73 @@ fn a_full_life() {
     agree("ben").fails(5, "no approver's");
     agree("ann2").exits(0);
     agree("cleo2").exits(0).says("signed");
-    let release = t.json(&order("1.1.0", "second"));
-    t.ok(&format!("firmseal rollout create {}", text(&release, "id")));
+    let second = t.json(&order("1.1.0", "second"));
+    let second = text(&second, "id");
+    t.ok(&format!("firmseal rollout create {second}"));
     update(&device, "1.1.0");
     let status = device.status();
     assert_eq!((&status["root_version"], &status["revocation_version"]), (&3.into(), &2.into()));
     assert_eq!(device.slot("main", &device.active())[..200_000], [2; 200_000]);
     t.ok(&monitor).says("nothing wrong");
+
+    // It turns out bad. The way back was signed ahead, by two people's word
+    // as well, and goes out once the release is revoked.
+    let ahead = format!("firmseal release prepare-rollback {second} --to {release}");
+    let request = t.json(&ahead);
+    let request = text(&request, "id");
+    let agree = |name: &str| {
+        t.ok(&format!("firmseal approve {request} --key file:{name}.pem {SECRET} --log log-{name} --yes"))
+    };
+    agree("ben2").says("rolls back");
+    agree("ann2").says("signed");
+    let back = t.json(&ahead);
+    let back = text(&back, "id");
+    t.run(&format!("firmseal rollout create {back}")).fails(3, "is not revoked");
+    t.ok(&format!("firmseal revoke release {second} {} -o revocation-3.cbor", duty("duty2")));
+    t.ok("firmseal revoke publish revocation-3.cbor");
+    t.ok(&format!("firmseal rollout create {back}"));
+    update(&device, "1.0.0+rollback.2");
+    assert_eq!(device.status()["floors"]["sequence"]["main"], 3);
+
+    // And then nothing boots: the recovery role's new holders bring it back,
+    // without the server, and the server hears of it.
+    t.ok(&format!("firmseal release export {release} -o good.bundle"));
+    recovery(&t, "rescue", "good.bundle", &["r22", "r12"]);
+    spoil(&device);
+    device.run("boot").exits(12);
+    device.run("install ../../good.bundle").fails(8, "refused");
+    device.ok("install ../../rescue.bundle").says("RECOVERY");
+    device.ok("boot").says("1.0.0 runs, on trial");
+    device.ok("poll-once").says("confirmed");
+    device.run("poll-once");
+    assert_eq!(server.logged("a device took a recovery image").len(), 1);
+    assert_eq!(device.status()["floors"]["sequence"]["main"], 3, "recovery moves no floor");
+    t.ok(&monitor).says("nothing wrong");
     server.stop();
+}
+
+/// An image that holders of the recovery role sign, each with a log of their
+/// own, after they have looked at its payloads.
+fn recovery(t: &Shell, name: &str, bundle: &str, holders: &[&str]) {
+    t.ok(&format!("firmseal ceremony start {name} --recovery {bundle} --under three.cbor")).says("RECOVERY");
+    let status = t.json(&format!("firmseal ceremony status {name}"));
+    let words = text(&status, "words");
+    for holder in holders {
+        t.ok(&format!(
+            "firmseal ceremony sign {name}/request.toml --payloads {bundle} --key file:{holder}.pem {SECRET} \
+             --log log-{holder} --yes-words '{words}' -o {holder}-{name}.toml"
+        ));
+        t.ok(&format!("firmseal ceremony add {name} {holder}-{name}.toml"));
+    }
+    t.ok(&format!("firmseal ceremony finish {name} --payloads {bundle} -o {name}.bundle"));
+}
+
+/// The running slot rots.
+fn spoil(device: &Device) {
+    let slot = device.home().join(format!("main.{}", device.active()));
+    let mut bytes = std::fs::read(&slot).unwrap();
+    bytes[5000] ^= 1;
+    std::fs::write(slot, bytes).unwrap();
 }
 
 /// Where the release's intent stands in the log.

@@ -79,8 +79,7 @@ fn a_roll_back_lies_ready_and_installs_beside_the_revocation_alone() {
     // What comes next stands above it, and there is no second way back.
     let next = create(&t, "1.2.0", "next");
     assert_eq!(next["sequence"], 4);
-    t.run(&format!("firmseal release prepare-rollback {bad} --idempotency-key second"))
-        .fails(6, "exists");
+    t.run(&format!("firmseal release prepare-rollback {bad} --idempotency-key second")).fails(6, "exists");
     t.ok(&format!("firmseal rollout create {}", text(&next, "id")));
     update(&online, "1.2.0");
     server.stop();
