@@ -1,6 +1,6 @@
 //! Why a repository cannot be read or continued.
 
-use firmseal_manifest::{KeyAlgorithm, KeyError};
+use firmseal_manifest::{KeyAlgorithm, KeyError, KeyId};
 
 use crate::role::Role;
 
@@ -34,8 +34,8 @@ pub enum TufError {
     /// One key in two places.
     #[error("key {key} stands for {first} and for {second}; a key has one role")]
     KeyReused {
-        /// The key's TUF id.
-        key: String,
+        /// The key.
+        key: KeyId,
         /// The first role.
         first: Role,
         /// The second.

@@ -119,7 +119,9 @@ impl<'a> Export<'a> {
         };
         let stands = |document: &Document| {
             let authority = self.wanted.authority(document.role());
-            document.satisfies(authority, self.verify) && !self.is_stale(document, true)
+            document.version() >= self.from
+                && document.satisfies(authority, self.verify)
+                && !self.is_stale(document, true)
         };
         let targets = latest.is_none_or(|latest| {
             let (held, _) = &latest.targets;
@@ -169,8 +171,9 @@ impl<'a> Export<'a> {
         if self.enough(authority) {
             return Ok(());
         }
-        let missing: Vec<&str> =
-            authority.keys.iter().filter(|key| !self.has(key)).map(|key| &key.id()[..16]).collect();
+        let missing = authority.keys.iter().filter(|key| !self.has(key));
+        // By the ids that `firmseal keys show` prints.
+        let missing: Vec<String> = missing.map(|key| key.public().id().to_string()).collect();
         Err(TufError::NotEnoughKeys {
             what,
             need: authority.threshold,

@@ -41,8 +41,8 @@ impl Held {
     /// Reads a repository. `read` gives the file with a name below
     /// `metadata/`, or nothing where there is none.
     ///
-    /// With `anew` only the roots are read: where the rest was lost, or is
-    /// an old copy, the caller knows with which numbers to go on.
+    /// With `anew` the rest may be lost, but the roots may not: the caller
+    /// knows with which numbers to go on.
     pub fn read<E: From<TufError>>(
         mut read: impl FnMut(&str) -> Result<Option<Vec<u8>>, E>,
         anew: bool,
@@ -54,17 +54,28 @@ impl Held {
             let Some(bytes) = read(&file)? else { break };
             held.follow(version, &file, &bytes, verify)?;
         }
-        if anew || held.roots.is_empty() {
-            return Ok(held);
+        if !held.roots.is_empty() {
+            held.latest = match held.newest(&mut read, verify) {
+                Err(_) if anew => None,
+                newest => newest?,
+            };
         }
-        // Not there: the first export was cut short before the end.
-        let file = Role::Timestamp.file(0);
-        let Some(bytes) = read(&file)? else { return Ok(held) };
-        let timestamp = held.trusted(Role::Timestamp, &file, &bytes, verify)?;
-        let snapshot = held.below(&timestamp, Role::Snapshot, &mut read, verify)?;
-        let targets = held.below(&snapshot.0, Role::Targets, &mut read, verify)?;
-        held.latest = Some(Latest { timestamp, snapshot, targets });
         Ok(held)
+    }
+
+    /// From the timestamp down. There is none where the first export was cut
+    /// short before the end.
+    fn newest<E: From<TufError>>(
+        &self,
+        read: &mut impl FnMut(&str) -> Result<Option<Vec<u8>>, E>,
+        verify: Verify<'_>,
+    ) -> Result<Option<Latest>, E> {
+        let file = Role::Timestamp.file(0);
+        let Some(bytes) = read(&file)? else { return Ok(None) };
+        let timestamp = self.trusted(Role::Timestamp, &file, &bytes, verify)?;
+        let snapshot = self.below(&timestamp, Role::Snapshot, read, verify)?;
+        let targets = self.below(&snapshot.0, Role::Targets, read, verify)?;
+        Ok(Some(Latest { timestamp, snapshot, targets }))
     }
 
     /// Takes the next root: signed by the one before it and by itself

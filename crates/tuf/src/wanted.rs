@@ -38,7 +38,8 @@ impl Wanted {
             }
             for key in keys {
                 if let Some(first) = seen.insert(key.id().to_owned(), name) {
-                    return Err(TufError::KeyReused { key: key.id().to_owned(), first, second: name });
+                    let key = key.public().id();
+                    return Err(TufError::KeyReused { key, first, second: name });
                 }
             }
             roles.insert(name, settings);

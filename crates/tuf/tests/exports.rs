@@ -2,7 +2,7 @@
 //! step, and those who tamper with it in between.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
@@ -84,14 +84,22 @@ struct Done {
 
 impl Repository {
     fn held(&self) -> Result<Held, TufError> {
-        Held::read(|name| Ok::<_, TufError>(self.0.get(name).cloned()), false, &verify)
+        self.read(false)
+    }
+
+    fn read(&self, anew: bool) -> Result<Held, TufError> {
+        Held::read(|name| Ok::<_, TufError>(self.0.get(name).cloned()), anew, &verify)
     }
 
     /// An export with these keys at hand; what it writes is returned.
     fn plan(&self, owner: &Owner, seeds: &[u8], now: Time) -> Result<Done, TufError> {
-        let (held, wanted) = (self.held()?, owner.wanted()?);
+        self.plan_from(owner, seeds, now, 0)
+    }
+
+    fn plan_from(&self, owner: &Owner, seeds: &[u8], now: Time, from: u64) -> Result<Done, TufError> {
+        let (held, wanted) = (self.read(from > 0)?, owner.wanted()?);
         let ids: Vec<KeyId> = seeds.iter().map(|seed| key(*seed).public().id()).collect();
-        let mut export = Export::begin(&held, &wanted, ids, now, 0, &verify)?;
+        let mut export = Export::begin(&held, &wanted, ids, now, from, &verify)?;
         let mut signers = BTreeMap::new();
         while let Some(draft) = export.draft() {
             let sign = |own: &Key| {
@@ -112,6 +120,11 @@ impl Repository {
         let done = self.plan(owner, seeds, now).unwrap();
         done.files.iter().for_each(|file| self.write(file));
         done
+    }
+
+    fn export_from(&mut self, owner: &Owner, seeds: &[u8], now: Time, from: u64) {
+        let done = self.plan_from(owner, seeds, now, from).unwrap();
+        done.files.iter().for_each(|file| self.write(file));
     }
 
     fn write(&mut self, file: &File) {
@@ -355,16 +368,18 @@ fn a_key_has_one_role_and_thresholds_can_be_met() {
 
 #[test]
 fn numbers_go_on_from_where_the_owner_says() {
-    let (mut repository, owner) = (Repository::default(), Owner::new());
-    repository.export(&owner, ALL, at(0));
-    // Put back from a backup, clients have seen more.
-    let held = Held::read(|name| Ok::<_, TufError>(repository.0.get(name).cloned()), true, &verify).unwrap();
-    let wanted = owner.wanted().unwrap();
-    let ids = ALL.iter().map(|seed| key(*seed).public().id());
-    let export = Export::begin(&held, &wanted, ids, at(0), 41, &verify).unwrap();
-    assert_eq!(export.version(Role::Root), 1, "roots have no gaps");
-    let roles: BTreeSet<_> = export.draft().into_iter().map(|draft| draft.role()).collect();
-    assert_eq!(roles, [Role::Targets].into());
+    let (mut lost, owner) = (Repository::default(), Owner::new());
+    lost.export(&owner, ALL, at(0));
+    let backup = lost.clone();
+    lost.0.remove("1.snapshot.json");
+    // Lost, or put back from a backup: clients have seen more.
+    for mut repository in [lost, backup] {
+        for (days, want) in [(0, [1, 41, 41, 41]), (1, [1, 41, 41, 42])] {
+            repository.export_from(&owner, ALL, at(days), 41);
+            assert_eq!(repository.versions(), want, "roots have no gaps; the same line again goes on");
+        }
+        assert_eq!(client(&repository, &repository, at(1)), Ok(41));
+    }
 }
 
 #[test]

@@ -32,6 +32,7 @@ mod sign;
 mod tally;
 mod tls;
 mod token;
+mod tuf;
 mod verify;
 mod watch;
 mod witness;
@@ -98,6 +99,9 @@ pub enum Command {
     /// Make, list and revoke operators' tokens
     #[command(subcommand)]
     Token(token::Tokens),
+    /// Hand releases to clients of other systems
+    #[command(subcommand)]
+    Export(tuf::Exports),
     /// Show what a firmware file, envelope, bundle or delegation says of itself
     Inspect(inspect::Inspect),
     /// Check a release offline, as a device would
@@ -142,6 +146,7 @@ pub fn run(command: Command, profile: Option<&Path>, output: &Output) -> Result 
         Command::Root(command) => command.run(profile, output),
         Command::Revoke(command) => command.run(profile, output),
         Command::Token(command) => command.run(profile, output),
+        Command::Export(command) => block_on(command.run(profile, output)),
         Command::Verify(command) => command.run(output),
         Command::Tls(command) => command.run(output),
         Command::Log(command) => command.run(output),
