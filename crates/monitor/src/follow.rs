@@ -22,8 +22,10 @@ const BYTES_MAX: usize = 512 << 20;
 /// Whom the monitor believes.
 #[derive(Clone, Debug)]
 pub struct Trusted {
-    /// The log's key; its name is the origin.
+    /// The log's Ed25519 key; its name is the origin.
     pub log: VerifierKey,
+    /// Its keys of other kinds, which must have signed as well.
+    pub beside: Vec<VerifierKey>,
     /// The witnesses' keys.
     pub witnesses: Vec<VerifierKey>,
     /// How many of them must have cosigned.
@@ -54,7 +56,8 @@ pub async fn follow(
         return Err(MonitorError::Status { path: "checkpoint".to_owned(), status: fetched.status });
     }
     let mut followed = Followed { findings: Vec::new(), size: 0 };
-    let opened = Checkpoint::open(&fetched.body, &trusted.log, trusted.log.name());
+    let keys: Vec<_> = std::iter::once(&trusted.log).chain(&trusted.beside).cloned().collect();
+    let opened = Checkpoint::open_all(&fetched.body, &keys, trusted.log.name());
     let (checkpoint, note) = match opened {
         Ok(opened) => opened,
         Err(error) => {

@@ -31,7 +31,7 @@ struct Party {
 impl Party {
     fn new(name: &str, kind: KeyKind, seed: u8) -> Party {
         let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
-        let public = pair.public_key().as_ref().try_into().unwrap();
+        let public = pair.public_key().as_ref().to_vec();
         Party { pair, key: VerifierKey::new(name, kind, public).unwrap() }
     }
 
@@ -130,7 +130,7 @@ impl FakeLog {
 
     fn trusted(&self) -> Trusted {
         let witnesses = self.witnesses.iter().map(|witness| witness.key.clone()).collect();
-        Trusted { log: self.log.key.clone(), witnesses, quorum: 2, stale: 3600 }
+        Trusted { log: self.log.key.clone(), beside: Vec::new(), witnesses, quorum: 2, stale: 3600 }
     }
 
     async fn look(&self, memory: &mut Memory) -> Vec<Kind> {
@@ -214,6 +214,12 @@ async fn a_log_that_lies_is_found_out_and_changes_nothing() {
     stranger.sign(&mut note);
     log.show_note(&note, &good);
     assert_eq!(log.look(&mut memory).await, [Kind::BadSignature]);
+    // A key that is known to stand beside the log's must have signed too.
+    let beside = VerifierKey::new("example.com/log", KeyKind::MlDsa44, vec![7; 1312]).unwrap();
+    log.show(&good);
+    let both = Trusted { beside: vec![beside], ..log.trusted() };
+    let followed = follow(&log.endpoint, &both, &mut memory, NOW).await.unwrap();
+    assert_eq!(followed.findings[0].kind, Kind::BadSignature);
     let mut note = log.note(&good);
     log.witnesses[0].cosign(&mut note, NOW);
     log.show_note(&note, &good);

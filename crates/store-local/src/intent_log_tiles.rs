@@ -4,6 +4,7 @@
 //! ```text
 //! intents.log            the ledger: what is durable, and in which order
 //! intents.key            the log's key
+//! intents.ml-dsa-44.key  the one that signs beside it
 //! intents.new            a file that is being written
 //! intents.tiles/         to be served as it is, by anybody
 //!   checkpoint
@@ -29,6 +30,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use firmseal_manifest::Digest;
 use firmseal_store::StoreError;
@@ -55,6 +57,8 @@ pub(crate) struct LogTiles {
     edge: Edge,
     /// The checkpoint on disk, byte for byte; empty before the first.
     checkpoint: Vec<u8>,
+    /// Whether it was made before one of the keys was.
+    half_signed: bool,
 }
 
 impl LogTiles {
@@ -64,14 +68,16 @@ impl LogTiles {
         let files = Files { root: path.with_extension("tiles") };
         let temporary = path.with_extension("new");
         let checkpoint = files.checkpoint()?;
-        let key = LogKey::open(&path.with_extension("key"), &temporary, checkpoint.is_empty())?;
-        let mut log = LogTiles { files, temporary, key, edge: Edge::new(), checkpoint };
+        let key = LogKey::open(path, &temporary, &checkpoint)?;
+        let mut log = LogTiles { files, temporary, key, edge: Edge::new(), checkpoint, half_signed: false };
         if log.checkpoint.is_empty() {
             return Ok(log);
         }
         let verifier = log.key.verifier();
-        let (published, _) = Checkpoint::open(&log.checkpoint, verifier, verifier.name())
-            .map_err(|error| StoreError::corrupt(format!("the log's checkpoint ({error})")))?;
+        let corrupt = |error| StoreError::corrupt(format!("the log's checkpoint ({error})"));
+        let (published, note) =
+            Checkpoint::open(&log.checkpoint, verifier, verifier.name()).map_err(corrupt)?;
+        log.half_signed = !log.key.have_signed(&note).map_err(corrupt)?;
         if published.size > ledger.count() {
             return Err(StoreError::corrupt(format!(
                 "the intent log has {} entries where its checkpoint names {}; it",
@@ -109,15 +115,25 @@ impl LogTiles {
         self.key.verifier()
     }
 
+    /// The keys that sign them, that one first.
+    pub(crate) fn verifiers(&self) -> &[VerifierKey] {
+        self.key.verifiers()
+    }
+
     /// What is to be served.
     pub(crate) fn root(&self) -> &Path {
         &self.files.root
     }
 
+    /// Whether there is something to publish.
+    pub(crate) fn is_behind(&self, ledger: &Ledger) -> bool {
+        self.half_signed || self.size() < ledger.count()
+    }
+
     /// Publishes everything in the ledger. Nothing to do is no work, but
     /// the first checkpoint, over an empty log, counts as something.
     pub(crate) fn catch_up(&mut self, ledger: &Ledger) -> Result<(), StoreError> {
-        while self.checkpoint.is_empty() || self.size() < ledger.count() {
+        while self.checkpoint.is_empty() || self.is_behind(ledger) {
             let to = ledger.count().min(self.size() + STEP);
             self.step(ledger, to)?;
         }
@@ -164,7 +180,10 @@ impl LogTiles {
             root: edge.root(),
             extensions: Vec::new(),
         };
-        let note = self.key.sign(&checkpoint).map_err(|error| trouble(&error))?.to_string().into_bytes();
+        // A clock before 1970 is as good as none.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs().max(1));
+        let note = self.key.sign(&checkpoint, now).map_err(|error| trouble(&error))?;
+        let note = note.to_string().into_bytes();
         dirs.clear();
         // From the rename on the world may see it. If we crash now, the
         // ledger already has every entry it covers, and start-up finds the
@@ -172,7 +191,7 @@ impl LogTiles {
         self.write("checkpoint", &note, &mut dirs)?;
         // Known from here on, whatever the sync below says: a later attempt
         // must begin at what is there.
-        (self.edge, self.checkpoint) = (edge, note);
+        (self.edge, self.checkpoint, self.half_signed) = (edge, note, false);
         dirs.iter().try_for_each(|dir| sync_dir(dir))?;
         // A partial tile may go once the full one is there (tlog-tiles); one
         // that stays does no harm.

@@ -62,6 +62,7 @@ enum Message {
 struct Inner {
     queue: SyncSender<Message>,
     durable: Arc<AtomicU64>,
+    verifiers: Vec<VerifierKey>,
     verifier: VerifierKey,
     tiles: PathBuf,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -83,6 +84,7 @@ impl IntentLog {
         let ledger = Ledger::open(path)?;
         let tiles = LogTiles::open(path, &ledger)?;
         let (verifier, served) = (tiles.verifier().clone(), tiles.root().to_owned());
+        let verifiers = tiles.verifiers().to_vec();
         let (queue, messages) = sync_channel(QUEUE);
         let durable = Arc::new(AtomicU64::new(ledger.count()));
         let shared = Arc::clone(&durable);
@@ -91,13 +93,23 @@ impl IntentLog {
             .spawn(move || Worker { ledger, tiles, due: None }.work_off(&messages, &shared))
             .map_err(file("start the thread of", path))?;
         let thread = Mutex::new(Some(thread));
-        Ok(IntentLog { inner: Arc::new(Inner { queue, durable, verifier, tiles: served, thread }) })
+        Ok(IntentLog {
+            inner: Arc::new(Inner { queue, durable, verifiers, verifier, tiles: served, thread }),
+        })
     }
 
-    /// The key of the log at `path`, which may be open elsewhere; `None`
-    /// where it was never opened.
-    pub fn key_at(path: &Path) -> Result<Option<VerifierKey>, StoreError> {
-        LogKey::look(&path.with_extension("key"))
+    /// The keys of the log at `path`, which may be open elsewhere, the
+    /// Ed25519 key first; none where it was never opened.
+    pub fn keys_at(path: &Path) -> Result<Vec<VerifierKey>, StoreError> {
+        LogKey::look(path)
+    }
+
+    /// Makes an ML-DSA-87 key for the log at `path`, which must not be open.
+    /// It signs checkpoints from the next opening on.
+    pub fn add_ml_dsa_87(path: &Path) -> Result<VerifierKey, StoreError> {
+        // Holds the log's lock meanwhile.
+        let _ledger = Ledger::open(path)?;
+        LogKey::add_ml_dsa_87(path, &path.with_extension("new"))
     }
 
     /// How an LMS key stands in the log at `path`, which may be open
@@ -131,9 +143,15 @@ impl IntentLog {
         self.ask("read the intent log", |reply| Message::Read(from, limit, reply)).await
     }
 
-    /// The key that checkpoints verify with; its name is the log's origin.
+    /// The Ed25519 key that checkpoints verify with; its name is the log's
+    /// origin.
     pub fn verifier(&self) -> &VerifierKey {
         &self.inner.verifier
+    }
+
+    /// All keys that checkpoints are signed with, that one first.
+    pub fn verifiers(&self) -> &[VerifierKey] {
+        &self.inner.verifiers
     }
 
     /// The directory that holds `checkpoint` and `tile/`, to be served as
@@ -258,7 +276,7 @@ impl Worker {
 
     /// Notes when the tiles are to follow.
     fn schedule(&mut self) {
-        if self.tiles.size() < self.ledger.count() && self.due.is_none() {
+        if self.tiles.is_behind(&self.ledger) && self.due.is_none() {
             self.due = Some(Instant::now() + INTERVAL);
         }
     }

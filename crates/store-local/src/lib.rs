@@ -109,10 +109,16 @@ impl LocalStore {
         })
     }
 
-    /// The key of the log of the store at `root`, which may be open
-    /// elsewhere; `None` where there is no log yet.
-    pub fn log_key(root: &Path) -> Result<Option<VerifierKey>, StoreError> {
-        IntentLog::key_at(&root.join(directory::INTENTS))
+    /// The keys of the log of the store at `root`, which may be open
+    /// elsewhere, the Ed25519 key first; none where there is no log yet.
+    pub fn log_keys(root: &Path) -> Result<Vec<VerifierKey>, StoreError> {
+        IntentLog::keys_at(&root.join(directory::INTENTS))
+    }
+
+    /// Makes an ML-DSA-87 key for the log of the store at `root`, which must
+    /// not be open. It signs checkpoints from the next opening on.
+    pub fn add_ml_dsa_87(root: &Path) -> Result<VerifierKey, StoreError> {
+        IntentLog::add_ml_dsa_87(&root.join(directory::INTENTS))
     }
 
     /// How an LMS key stands in the log of the store at `root`, which may be

@@ -50,12 +50,13 @@ impl Checkpoint {
     /// Reads a signed checkpoint of the log that has this key, which must
     /// have signed it. Others' signatures are ignored.
     pub fn open(bytes: &[u8], key: &VerifierKey, origin: &str) -> Result<(Checkpoint, Note), Error> {
+        Checkpoint::open_all(bytes, std::slice::from_ref(key), origin)
+    }
+
+    /// The same for a log with several keys.
+    pub fn open_all(bytes: &[u8], keys: &[VerifierKey], origin: &str) -> Result<(Checkpoint, Note), Error> {
         let note = Note::parse(bytes)?;
-        // A cosignature says that a log looked so, never what the log is.
-        if key.kind() != Kind::Ed25519 {
-            return Err(Error::malformed("verifier key")("a log's key has type 1"));
-        }
-        note.verify(std::slice::from_ref(key))?;
+        signed_by_log(&note, keys)?;
         let checkpoint = Checkpoint::parse(note.text())?;
         match checkpoint.origin == origin {
             true => Ok((checkpoint, note)),
@@ -71,6 +72,32 @@ impl Checkpoint {
             true => Note::new(text),
             false => Err(Error::malformed("checkpoint")("its origin or an extension has a newline")),
         }
+    }
+}
+
+/// Checks that a log has signed a note, which it does with a key of each kind
+/// that it is known to have. Two of one kind are an old and a new one, and
+/// either will do.
+///
+/// Were one kind enough where two are known, whoever can forge the weaker
+/// would leave the stronger out. Ed25519 is always one of them: a log whose
+/// checkpoints are witnessed has it (tlog-tiles), and it alone covers
+/// extension lines.
+pub(crate) fn signed_by_log(note: &Note, keys: &[VerifierKey]) -> Result<(), Error> {
+    let bad = Error::malformed("verifier key");
+    let has = |kind| keys.iter().any(|key| key.kind() == kind);
+    // A witness's says that a log looked so, never what the log is.
+    if has(Kind::Cosignature) {
+        return Err(bad("it is a witness's, where a log's is wanted"));
+    }
+    if !has(Kind::Ed25519) {
+        return Err(bad("a log has a key of type 1; others stand beside it"));
+    }
+    let verified = note.verify(keys)?;
+    let signed = |kind| verified.iter().any(|verified| verified.key.kind() == kind);
+    match keys.iter().find(|key| !signed(key.kind())) {
+        None => Ok(()),
+        Some(key) => Err(Error::HalfSigned { name: key.name().to_owned(), id: key.id() }),
     }
 }
 

@@ -1,16 +1,16 @@
-//! Cosignatures: what a witness signs (C2SP tlog-cosignature).
+//! Cosignatures: what a witness signs, and a log with ML-DSA (C2SP
+//! tlog-cosignature).
 
 use firmseal_core::Digest;
 
 use crate::error::Error;
-use crate::note::NoteSignature;
 
 /// What an Ed25519 cosigner signs: the time and the whole note text.
 pub fn cosignature_message(time: u64, text: &str) -> Vec<u8> {
     format!("cosignature/v1\ntime {time}\n{text}").into_bytes()
 }
 
-/// What an ML-DSA-44 cosigner signs: that a subtree belongs to a log. A
+/// What an ML-DSA cosigner signs: that a subtree belongs to a log. A
 /// checkpoint is the subtree from 0 to its size.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Subtree<'a> {
@@ -54,27 +54,5 @@ impl Subtree<'_> {
         out.extend_from_slice(&self.end.to_be_bytes());
         out.extend_from_slice(self.hash.as_bytes());
         Ok(out)
-    }
-}
-
-/// An ML-DSA-44 cosignature taken apart. It is not verified here.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct MlDsa44Cosignature<'a> {
-    /// When, in seconds since 1970.
-    pub time: u64,
-    /// The signature (FIPS 204).
-    pub signature: &'a [u8; 2420],
-}
-
-impl<'a> MlDsa44Cosignature<'a> {
-    /// The type of such keys.
-    pub const KIND: u8 = 0x06;
-
-    /// Takes a signature line apart.
-    pub fn parse(line: &'a NoteSignature) -> Result<MlDsa44Cosignature<'a>, Error> {
-        let bad = Error::malformed("ML-DSA-44 cosignature");
-        let (time, signature) = line.bytes().split_first_chunk().ok_or(bad("it is too short"))?;
-        let signature = signature.try_into().map_err(|_| bad("it has not 2,420 bytes"))?;
-        Ok(MlDsa44Cosignature { time: u64::from_be_bytes(*time), signature })
     }
 }

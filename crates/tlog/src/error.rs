@@ -20,6 +20,14 @@ pub enum Error {
     /// No key that is trusted here signed.
     #[error("no trusted key signed the note; check which keys are configured")]
     Unsigned,
+    /// A log signs with keys of several kinds, and did not with all.
+    #[error("the log's key {name}+{id:08x} has not signed, and is one that this log always signs with")]
+    HalfSigned {
+        /// The key's name.
+        name: String,
+        /// Its id.
+        id: u32,
+    },
     /// Two keys that are trusted here have one name and one id.
     #[error("two trusted keys are both named {name} with one id; remove one")]
     AmbiguousKey {

@@ -26,7 +26,7 @@ mod witness;
 
 pub use crate::bundle::{ENTRY_MAX, decode_bundle, encode_bundle};
 pub use crate::checkpoint::Checkpoint;
-pub use crate::cosignature::{MlDsa44Cosignature, Subtree, cosignature_message};
+pub use crate::cosignature::{Subtree, cosignature_message};
 pub use crate::edge::Edge;
 pub use crate::error::Error;
 pub use crate::key::{Kind, VerifierKey, key_id};

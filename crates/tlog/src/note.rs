@@ -1,10 +1,6 @@
 //! Signed notes: a text and the signatures under it (C2SP signed-note).
 
-use firmseal_core::PublicKey;
-use firmseal_core::crypto::{Crypto, RustCrypto};
-
 use crate::base64;
-use crate::cosignature::cosignature_message;
 use crate::error::Error;
 use crate::key::{Kind, VerifierKey, is_name};
 
@@ -47,12 +43,13 @@ pub struct Verified<'k> {
 
 impl NoteSignature {
     /// The line of a key over a note: for [`Kind::Ed25519`], the 64 bytes.
-    pub fn new(key: &VerifierKey, signature: &[u8; 64]) -> NoteSignature {
+    pub fn new(key: &VerifierKey, signature: &[u8]) -> NoteSignature {
         NoteSignature { name: key.name().to_owned(), id: key.id(), bytes: signature.to_vec() }
     }
 
-    /// The line of a cosignature made at `time`.
-    pub fn timed(key: &VerifierKey, time: u64, signature: &[u8; 64]) -> NoteSignature {
+    /// The line of a key of any other kind, over
+    /// [`VerifierKey::message`] at `time`.
+    pub fn timed(key: &VerifierKey, time: u64, signature: &[u8]) -> NoteSignature {
         let mut line = NoteSignature::new(key, signature);
         line.bytes.splice(..0, time.to_be_bytes());
         line
@@ -102,21 +99,23 @@ impl NoteSignature {
     /// Checks it; returns the time of a cosignature.
     fn verify(&self, key: &VerifierKey, text: &str) -> Result<Option<u64>, Error> {
         let bad = || Error::BadSignature { name: self.name.clone() };
-        let verify = |message: &[u8], signature: &[u8]| {
-            RustCrypto.verify(&PublicKey::Ed25519(key.public()), message, signature).map_err(|_| bad())
-        };
-        match key.kind() {
-            Kind::Ed25519 => verify(text.as_bytes(), &self.bytes).map(|()| None),
-            Kind::Cosignature => {
+        let (time, signature) = match key.kind() {
+            Kind::Ed25519 => (0, self.bytes.as_slice()),
+            Kind::Cosignature | Kind::MlDsa44 | Kind::MlDsa87 => {
                 let (time, signature) = self.bytes.split_first_chunk().ok_or_else(bad)?;
-                let time = u64::from_be_bytes(*time);
-                // Zero would say that it vouches for less than a checkpoint,
-                // and no timestamp may "exceed 2^63 - 1".
-                if time == 0 || time > i64::MAX as u64 {
-                    return Err(bad());
-                }
-                verify(&cosignature_message(time, text), signature).map(|()| Some(time))
+                (u64::from_be_bytes(*time), signature)
             }
+        };
+        // No timestamp may "exceed 2^63 - 1". Zero says of an Ed25519
+        // cosignature that it vouches for less than a checkpoint; ML-DSA
+        // signs trees without a time as well.
+        if time > i64::MAX as u64 || (time == 0 && key.kind() == Kind::Cosignature) {
+            return Err(bad());
+        }
+        let message = key.message(time, text).map_err(|_| bad())?;
+        match key.has_signed(&message, signature) {
+            true => Ok((time != 0).then_some(time)),
+            false => Err(bad()),
         }
     }
 }

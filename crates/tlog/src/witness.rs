@@ -8,9 +8,9 @@
 
 use firmseal_core::Digest;
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, signed_by_log};
 use crate::error::Error;
-use crate::key::{Kind, VerifierKey};
+use crate::key::VerifierKey;
 use crate::merkle::{empty_root, verify_consistency};
 use crate::note::{NOTE_MAX, Note, NoteSignature, SIGNATURES_MAX};
 use crate::{base64, lines};
@@ -162,8 +162,7 @@ fn judge(
     let zero = || text.lines().nth(1) == Some("0");
     let origin = text.lines().next().unwrap_or_default();
     let log = logs.iter().find(|log| log.origin == origin).ok_or(Refusal::UnknownLog)?;
-    let keys: Vec<VerifierKey> = log.keys.iter().filter(|key| key.kind() == Kind::Ed25519).cloned().collect();
-    request.checkpoint.verify(&keys).map_err(|_| Refusal::Untrusted)?;
+    signed_by_log(&request.checkpoint, &log.keys).map_err(|_| Refusal::Untrusted)?;
     let refusal = if zero() { Refusal::BadProof } else { Refusal::BadRequest };
     let checkpoint = Checkpoint::parse(text).map_err(|_| refusal)?;
     if request.old > checkpoint.size {

@@ -3,11 +3,11 @@
 
 mod common;
 
-use common::{Party, entry, grown};
+use common::{Party, Strong, entry, grown};
 use firmseal_core::Digest;
 use firmseal_tlog::{
-    Checkpoint, Error, Kind, LogProof, MlDsa44Cosignature, Note, NoteSignature, Policy, Prover,
-    SIGNATURES_MAX, Subtree, Tile, VerifierKey, decode_bundle, empty_root, encode_bundle, leaf_hash,
+    Checkpoint, Error, Kind, LogProof, Note, NoteSignature, Policy, Prover, SIGNATURES_MAX, Subtree, Tile,
+    VerifierKey, decode_bundle, empty_root, encode_bundle, leaf_hash,
 };
 
 /// signed-note, "Example".
@@ -193,14 +193,73 @@ fn ml_dsa_44_cosignatures_have_their_layout() {
     let long = "x".repeat(256);
     assert!(Subtree { origin: &long, ..subtree }.message().is_err());
     assert!(Subtree { cosigner: "", ..subtree }.message().is_err());
-    let base64 = "A".repeat(3240) + "AAA=";
-    let short = "A".repeat(3240);
-    let line = |base64: &str| NoteSignature::parse(&format!("\u{2014} w {base64}")).unwrap();
-    assert_eq!(base64.len(), 3244);
-    assert!(MlDsa44Cosignature::parse(&line(&short)).is_err());
-    let line = line(&base64);
-    assert_eq!(line.bytes().len(), 8 + 2420);
-    assert_eq!(MlDsa44Cosignature::parse(&line).unwrap().time, 0);
+}
+
+#[test]
+fn a_log_with_keys_of_two_kinds_signs_with_both() {
+    let (log, strong) = (Party::log("example.org/log"), Strong::new("example.org/log", 4));
+    let both = [log.key.clone(), strong.key.clone()];
+    let mut note = log.checkpoint(1, Digest([0xaa; 32]));
+    let open = |note: &Note, keys: &[VerifierKey]| {
+        Checkpoint::open_all(note.to_string().as_bytes(), keys, "example.org/log").map(|(read, _)| read.size)
+    };
+    // Left out, it is missed by whoever knows it, and by nobody else.
+    assert!(matches!(open(&note, &both), Err(Error::HalfSigned { .. })));
+    assert_eq!(open(&note, &both[..1]), Ok(1));
+    note.push(strong.sign(note.text(), 77)).unwrap();
+    assert_eq!(note.signatures()[1].to_string().len(), "\u{2014} example.org/log ".len() + 3244);
+    assert_eq!(open(&note, &both), Ok(1));
+    assert_eq!(open(&note, &both[..1]), Ok(1), "for others it is the line of a stranger");
+    let times: Vec<_> = note.verify(&both).unwrap().iter().map(|verified| verified.time).collect();
+    assert_eq!(times, [None, Some(77)]);
+    // Alone it does not speak for a log: it leaves extension lines out.
+    assert!(matches!(open(&note, &both[1..]), Err(Error::Malformed { .. })));
+    // An old key and a new one of one kind: either will do.
+    let new = Strong::new("example.org/log", 5);
+    assert_eq!(open(&note, &[both[0].clone(), new.key, both[1].clone()]), Ok(1));
+}
+
+#[test]
+fn a_bit_of_an_ml_dsa_line_refuses_the_note() {
+    let strong = Strong::new("w1", 4);
+    let note = Party::log("example.org/log").checkpoint(1, Digest([0xaa; 32]));
+    let keys = std::slice::from_ref(&strong.key);
+    let with = |note: &Note, line: NoteSignature| {
+        let mut note = note.clone();
+        note.push(line).unwrap();
+        note.verify(keys).map(|verified| verified[0].time)
+    };
+    let good = strong.sign(note.text(), 77);
+    assert_eq!(with(&note, good.clone()), Ok(Some(77)));
+    assert_eq!(with(&note, strong.sign(note.text(), 0)), Ok(None), "a tree without a time");
+    let refused = Err(Error::BadSignature { name: "w1".to_owned() });
+    assert_eq!(with(&note, strong.sign(note.text(), 1 << 63)), refused);
+    // In the time, at the beginning, in the middle and at the end.
+    for at in [7, 8, 1000, 8 + 2419] {
+        let mut bytes = good.bytes().to_vec();
+        bytes[at] ^= 1;
+        let (time, signature) = bytes.split_first_chunk().unwrap();
+        let line = NoteSignature::timed(&strong.key, u64::from_be_bytes(*time), signature);
+        assert_eq!(with(&note, line), refused, "byte {at}");
+    }
+    for bytes in [&good.bytes()[8..2400], &[&good.bytes()[8..], &[0]].concat(), &[]] {
+        assert_eq!(with(&note, NoteSignature::timed(&strong.key, 77, bytes)), refused);
+    }
+    // Over another tree, and under something that is no checkpoint.
+    let other = Party::log("example.org/log").checkpoint(2, Digest([0xaa; 32]));
+    assert_eq!(with(&other, good.clone()), refused);
+    assert_eq!(with(&Note::new("three\nlines\nof text\n".to_owned()).unwrap(), good), refused);
+}
+
+#[test]
+fn keys_of_every_kind_are_read_as_they_are_written() {
+    for kind in Kind::ALL {
+        let length = kind.ml_dsa().map_or(32, |set| set.key_len());
+        let key = VerifierKey::new("example.org/log", kind, vec![7; length]).unwrap();
+        assert_eq!(VerifierKey::parse(&key.to_string()), Ok(key.clone()));
+        assert!(VerifierKey::new("example.org/log", kind, vec![7; length - 1]).is_err());
+        assert_eq!(key.ed25519().is_some(), length == 32);
+    }
 }
 
 #[test]

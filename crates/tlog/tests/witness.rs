@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Memory, Party, grown};
+use common::{Memory, Party, Strong, grown};
 use firmseal_core::Digest;
 use firmseal_tlog::{
     Answer, Decision, Edge, Error, Kind, KnownLog, Policy, Prover, Refusal, Request, Seen, decide, empty_root,
@@ -54,6 +54,38 @@ fn a_log_that_grows_is_cosigned() {
         assert_eq!(next, seen(&tiles, size));
         state = next;
     }
+}
+
+/// A witness that knows both keys of a log takes no checkpoint with one
+/// signature: whoever can forge the weaker would leave the other out.
+#[test]
+fn a_log_of_two_keys_is_asked_for_both() {
+    let (log, strong) = (Party::log(ORIGIN), Strong::new(ORIGIN, 4));
+    let (tiles, _) = grown(&[9, 10]);
+    let keys = vec![log.key.clone(), strong.key.clone()];
+    let known = [KnownLog { origin: ORIGIN.to_owned(), keys }];
+    let status = |request: &Request| match decide(request.to_string().as_bytes(), &known, |_| Seen::default())
+    {
+        Decision::Refuse(refusal) => refusal.status(),
+        Decision::Cosign { .. } => 200,
+    };
+    let half = request(&log, &tiles, 0, 10);
+    assert_eq!(status(&half), 403);
+    let with = |line| {
+        let mut whole = half.clone();
+        whole.checkpoint.push(line).unwrap();
+        whole
+    };
+    let good = strong.sign(half.checkpoint.text(), 77);
+    assert_eq!(status(&with(good)), 200);
+    assert_eq!(
+        status(&with(strong.sign(request(&log, &tiles, 0, 9).checkpoint.text(), 77))),
+        403,
+        "over another tree"
+    );
+    assert_eq!(status(&with(Strong::new(ORIGIN, 5).sign(half.checkpoint.text(), 77))), 403, "a stranger's");
+    // Who knows the first key alone takes the line for a stranger's.
+    assert_eq!(refused(&with(strong.sign(half.checkpoint.text(), 77)), &log, Seen::default()), 200);
 }
 
 #[test]

@@ -51,18 +51,22 @@ impl Settings {
         let mut logs: Vec<KnownLog> = Vec::new();
         for LogSettings { key, origin } in &self.log {
             let key = VerifierKey::parse(key).map_err(|error| bad(path, &error.to_string()))?;
-            if key.kind() != Kind::Ed25519 {
-                return Err(bad(path, "a log's key has type 1; this is a witness's"));
+            if key.kind() == Kind::Cosignature {
+                return Err(bad(path, "this is a witness's key, where a log's is wanted"));
             }
             let origin = origin.clone().unwrap_or_else(|| key.name().to_owned());
             match logs.iter_mut().find(|log| log.origin == origin) {
-                // A log that changes its key has two for a while.
+                // A log that changes its key has two for a while; one of
+                // another kind stands beside the first for good.
                 Some(log) if !log.keys.contains(&key) => log.keys.push(key),
                 Some(_) => return Err(bad(path, "a log stands in it twice")),
                 None => logs.push(KnownLog { origin, keys: vec![key] }),
             }
         }
-        Ok(logs)
+        match logs.iter().all(|log| log.keys.iter().any(|key| key.kind() == Kind::Ed25519)) {
+            true => Ok(logs),
+            false => Err(bad(path, "a log has a key of type 1; others stand beside it, in a [[log]] each")),
+        }
     }
 }
 

@@ -10,17 +10,20 @@ use firmseal_tlog::{Checkpoint, Error, Note, NoteSignature, VerifierKey};
 pub struct Cosigned {
     checkpoint: Checkpoint,
     note: Note,
+    /// The log's Ed25519 key.
     log: VerifierKey,
     /// Who has cosigned and when.
     witnesses: Vec<(VerifierKey, u64)>,
 }
 
 impl Cosigned {
-    /// Reads a checkpoint that this log has signed. Cosignatures in it are
-    /// dropped: they are added one by one.
-    pub(crate) fn open(bytes: &[u8], log: &VerifierKey) -> Result<Cosigned, Error> {
+    /// Reads a checkpoint that this log has signed, with the lines of all of
+    /// `keys`, which are its own and verified where they are there.
+    /// Cosignatures in it are dropped: they are added one by one.
+    pub(crate) fn open(bytes: &[u8], log: &VerifierKey, keys: &[VerifierKey]) -> Result<Cosigned, Error> {
         let (checkpoint, note) = Checkpoint::open(bytes, log, log.name())?;
-        let note = note.retained(|line| by(line, log));
+        note.verify(keys)?;
+        let note = note.retained(|line| keys.iter().any(|key| by(line, key)));
         Ok(Cosigned { checkpoint, note, log: log.clone(), witnesses: Vec::new() })
     }
 
@@ -83,5 +86,5 @@ fn by(line: &NoteSignature, key: &VerifierKey) -> bool {
 }
 
 fn id(key: &VerifierKey) -> Option<KeyId> {
-    PublicKey::from_ed25519(*key.public()).ok().map(|key| key.id())
+    PublicKey::from_ed25519(*key.ed25519()?).ok().map(|key| key.id())
 }

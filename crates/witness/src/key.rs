@@ -18,7 +18,6 @@ use crate::error::{WitnessError, file};
 use crate::files;
 
 const PREFIX: &str = "PRIVATE+KEY+";
-const KIND: u8 = Kind::Cosignature as u8;
 
 /// The key, ready to cosign.
 pub struct CosignerKey {
@@ -30,14 +29,15 @@ impl CosignerKey {
     /// Makes a key under this name, in a file that must not exist yet.
     pub fn create(path: &Path, name: &str) -> Result<CosignerKey, WitnessError> {
         let failed = |why: &str| WitnessError::Key { path: path.to_owned(), why: why.to_owned() };
-        let mut key = Zeroizing::new([KIND; 33]);
-        SystemRandom::new().fill(&mut key[1..]).map_err(|_| failed("there are no random bytes"))?;
-        let (_, public) = pair(&key[1..]).ok_or_else(|| failed("it cannot be made"))?;
+        let mut seed = Zeroizing::new([0; 32]);
+        SystemRandom::new().fill(&mut *seed).map_err(|_| failed("there are no random bytes"))?;
+        let (_, public) = pair(&*seed).ok_or_else(|| failed("it cannot be made"))?;
         // Names stand in one byte of length in other cosignatures.
         let verifier = VerifierKey::new(name, Kind::Cosignature, public).ok();
         let verifier = verifier.filter(|_| name.len() <= 255);
         let id = verifier.ok_or_else(|| WitnessError::Name(name.to_owned()))?.id();
-        let secret = Zeroizing::new(Base64::encode_string(&*key));
+        let key = Zeroizing::new([Kind::Cosignature.identifier(), &*seed].concat());
+        let secret = Zeroizing::new(Base64::encode_string(&key));
         let text = Zeroizing::new(format!("{PREFIX}{name}+{id:08x}+{}\n", *secret));
         let mut out = files::private(path)?;
         out.write_all(text.as_bytes()).and_then(|()| out.sync_all()).map_err(file("write", path))?;
@@ -61,9 +61,9 @@ impl CosignerKey {
 
     /// Cosigns a checkpoint's text at a time that is not 0. Whoever calls
     /// this has made durable that it was seen.
-    pub(crate) fn cosign(&self, text: &str, time: u64) -> Option<NoteSignature> {
+    pub(crate) fn cosign(&self, text: &str, time: u64) -> NoteSignature {
         let signature = self.pair.sign(&cosignature_message(time, text));
-        Some(NoteSignature::timed(&self.verifier, time, signature.as_ref().try_into().ok()?))
+        NoteSignature::timed(&self.verifier, time, signature.as_ref())
     }
 }
 
@@ -71,8 +71,7 @@ fn parse(text: &str) -> Option<CosignerKey> {
     let mut parts = text.strip_prefix(PREFIX)?.splitn(3, '+');
     let (name, id, key) = (parts.next()?, parts.next()?, parts.next()?);
     let key = Zeroizing::new(Base64::decode_vec(key).ok()?);
-    let (&KIND, seed) = key.split_first()? else { return None };
-    let (pair, public) = pair(seed)?;
+    let (pair, public) = pair(key.strip_prefix(Kind::Cosignature.identifier())?)?;
     let verifier = VerifierKey::new(name, Kind::Cosignature, public).ok()?;
     (id == format!("{:08x}", verifier.id())).then_some(CosignerKey { pair, verifier })
 }

@@ -280,9 +280,10 @@ impl Watched {
 
     async fn round(&self) -> bool {
         let published = self.log.checkpoint().await;
-        let target = published
-            .map_err(|error| error.to_string())
-            .and_then(|bytes| Cosigned::open(&bytes, self.log.verifier()).map_err(|error| error.to_string()));
+        let target = published.map_err(|error| error.to_string()).and_then(|bytes| {
+            Cosigned::open(&bytes, self.log.verifier(), self.log.verifiers())
+                .map_err(|error| error.to_string())
+        });
         let target = match target {
             Ok(target) => target,
             Err(error) => {
@@ -357,7 +358,7 @@ impl Watched {
 /// The checkpoint that an earlier process kept, if it still has its quorum.
 fn kept(log: &IntentLog, quorum: &Quorum) -> Option<Cosigned> {
     let bytes = std::fs::read(log.tiles().with_extension("cosigned")).ok()?;
-    let mut cosigned = Cosigned::open(&bytes, log.verifier()).ok()?;
+    let mut cosigned = Cosigned::open(&bytes, log.verifier(), log.verifiers()).ok()?;
     for line in Note::parse(&bytes).ok()?.signatures() {
         for member in &quorum.members {
             // Lines of others, and of witnesses that are none any more.

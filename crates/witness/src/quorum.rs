@@ -122,7 +122,7 @@ impl Quorum {
                 return Err(bad("it is a log's key, not a witness's"));
             }
             // One key under two names would count twice.
-            if !seen.insert(*key.public()) {
+            if !seen.insert(key.public().to_vec()) {
                 return Err(bad("it stands here twice"));
             }
             let authority = match &witness.authority {

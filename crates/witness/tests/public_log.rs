@@ -6,7 +6,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{Serving, add_key};
+use common::{Serving, add_keys};
 use firmseal_core::Digest;
 use firmseal_core::lms::Parameters;
 use firmseal_keys::{FileKey, LeafError, Log, LogError, Logged, Secret, Signer};
@@ -41,12 +41,13 @@ struct Stage {
 impl Stage {
     async fn new() -> Stage {
         let dir = tempfile::tempdir().unwrap();
-        let log = IntentLog::open(&Stage::path_in(dir.path())).unwrap().verifier().clone();
+        // Every key that it has: a witness then asks for the signature of each.
+        let log = IntentLog::open(&Stage::path_in(dir.path())).unwrap().verifiers().to_vec();
         let (mut homes, mut keys, mut serving) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..3 {
             let home = dir.path().join(format!("w{number}"));
             keys.push(Witness::create(&home, &format!("w{number}.example")).unwrap());
-            add_key(&home, &log);
+            add_keys(&home, &log);
             serving.push(Some(Serving::start(&home).await));
             homes.push(home);
         }

@@ -38,9 +38,10 @@ pub struct Monitor {
     /// For https: certificate authorities, PEM
     #[arg(long, value_name = "FILE")]
     authority: Option<PathBuf>,
-    /// The log's key, as `firmseal log show` prints it
-    #[arg(long, value_name = "KEY", value_parser = verifier)]
-    vkey: VerifierKey,
+    /// The log's key, as `firmseal log show` prints it; once more for each
+    /// key of another kind, which must then have signed as well
+    #[arg(long, value_name = "KEY", value_parser = verifier, required = true)]
+    vkey: Vec<VerifierKey>,
     /// A witness's key, as `firmseal witness show` prints it; may be repeated
     #[arg(long = "witness", value_name = "KEY", value_parser = verifier)]
     witnesses: Vec<VerifierKey>,
@@ -115,8 +116,16 @@ impl Monitor {
 
     fn trusted(&self) -> Result<Trusted> {
         let usage = |why: &str| Err(CliError::new(Kind::Usage, why));
-        if self.vkey.kind() != KeyKind::Ed25519 {
+        if self.vkey.iter().any(|key| key.kind() == KeyKind::Cosignature) {
             return usage("--vkey takes a log's key; a witness's goes to --witness");
+        }
+        let (mut log, beside): (Vec<_>, Vec<_>) =
+            self.vkey.iter().cloned().partition(|key| key.kind() == KeyKind::Ed25519);
+        let (Some(log), true) = (log.pop(), log.is_empty()) else {
+            return usage("of the log's keys, exactly one is of Ed25519; the others stand beside it");
+        };
+        if beside.iter().any(|key| key.name() != log.name()) {
+            return usage("the keys of one log have one name");
         }
         if self.witnesses.iter().any(|key| key.kind() != KeyKind::Cosignature) {
             return usage("--witness takes a witness's key; the log's goes to --vkey");
@@ -125,8 +134,8 @@ impl Monitor {
         if quorum > self.witnesses.len() {
             return usage("--quorum is more than there are witnesses");
         }
-        let (log, witnesses) = (self.vkey.clone(), self.witnesses.clone());
-        Ok(Trusted { log, witnesses, quorum, stale: self.stale.0.as_secs() })
+        let witnesses = self.witnesses.clone();
+        Ok(Trusted { log, beside, witnesses, quorum, stale: self.stale.0.as_secs() })
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use firmseal_manifest::PublicKey;
+use firmseal_manifest::{KeyError, PublicKey};
 use firmseal_server::logging::{self, LogFormat};
 use firmseal_witness::{Witness, WitnessError, service};
 use serde_json::json;
@@ -131,7 +131,7 @@ impl Show {
         let witness = Witness::open(&self.directory)?;
         let key = witness.verifier().to_string();
         // As a root document takes it.
-        let public = PublicKey::from_ed25519(*witness.verifier().public())?;
+        let public = PublicKey::from_ed25519(*witness.verifier().ed25519().ok_or(KeyError::Malformed)?)?;
         let (id, pem) = (public.id().to_string(), public.to_pem()?);
         let watched = witness.watched();
         let logs: Vec<_> = watched

@@ -190,7 +190,7 @@ async fn watched(bench: &mut Bench) -> (Panel, Vec<u8>) {
     bench.restart().await;
     let holder = |key: &firmseal_tlog::VerifierKey| Holder {
         name: key.name().into(),
-        keys: vec![PublicKey::from_ed25519(*key.public()).unwrap()],
+        keys: vec![PublicKey::from_ed25519(*key.ed25519().unwrap()).unwrap()],
     };
     let mut spec = RootSpec { version: 2, ..root_spec(&bench.release_key()) };
     spec.roles.push(RoleSpec {

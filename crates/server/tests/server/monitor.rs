@@ -23,14 +23,21 @@ impl Log for Silent {
     }
 }
 
+/// All keys of the log, each of which must have signed.
+fn trusted(bench: &Bench) -> Trusted {
+    let keys = bench.store.intents().verifiers();
+    let (log, beside) = keys.split_first().unwrap();
+    assert_eq!(beside.len(), 1, "ML-DSA-44 beside Ed25519");
+    Trusted { log: log.clone(), beside: beside.to_vec(), witnesses: Vec::new(), quorum: 0, stale: 3600 }
+}
+
 async fn looked(bench: &Bench, memory: &mut Memory, later: u64) -> Report {
     // Published a moment after it is durable; the test does not wait.
     bench.store.intents().checkpoint().await.unwrap();
     let pem = std::fs::read(bench.file("server.pem")).unwrap();
     let url = format!("https://{}/log", bench.address(Serves::Public));
     let log = Endpoint::new(&url, Some(&pem), Duration::from_secs(20)).unwrap();
-    let key = bench.store.intents().verifier().clone();
-    let trusted = Trusted { log: key, witnesses: Vec::new(), quorum: 0, stale: 3600 };
+    let trusted = trusted(bench);
     let viewer = bench.operator(&[firmseal_fleet::Role::Viewer]).await;
     let now = bench.clock.now().millis() / 1000 + later;
     let (report, trouble) =
@@ -96,8 +103,7 @@ async fn a_server_that_signs_without_logging_is_found_out() {
     let pem = std::fs::read(bench.file("server.pem")).unwrap();
     let url = format!("https://{}/log", bench.address(Serves::Public));
     let log = Endpoint::new(&url, Some(&pem), Duration::from_secs(20)).unwrap();
-    let key = bench.store.intents().verifier().clone();
-    let trusted = Trusted { log: key, witnesses: Vec::new(), quorum: 0, stale: 3600 };
+    let trusted = trusted(&bench);
     let nobody = bench.anybody(Serves::Operator);
     let (report, trouble) = look(&log, &trusted, Some((&nobody, None)), &mut memory, (1, 900)).await;
     assert!(trouble.is_some() && report.trouble.is_some() && report.metrics().contains("monitor_up 0"));

@@ -44,6 +44,26 @@ impl Party {
     }
 }
 
+/// Somebody with an ML-DSA-44 key.
+pub struct Strong {
+    secret: ml_dsa::ExpandedSigningKey<ml_dsa::MlDsa44>,
+    pub key: VerifierKey,
+}
+
+impl Strong {
+    pub fn new(name: &str, seed: u8) -> Strong {
+        let secret = ml_dsa::ExpandedSigningKey::<ml_dsa::MlDsa44>::from_seed(&[seed; 32].into());
+        let public = secret.verifying_key().encode().to_vec();
+        Strong { secret, key: VerifierKey::new(name, Kind::MlDsa44, public).unwrap() }
+    }
+
+    pub fn sign(&self, text: &str, time: u64) -> NoteSignature {
+        let message = self.key.message(time, text).unwrap();
+        let signature = self.secret.sign_deterministic(&message, &[]).unwrap().encode();
+        NoteSignature::timed(&self.key, time, &signature)
+    }
+}
+
 /// Tiles in memory, as a log that grew writes them.
 #[derive(Default)]
 pub struct Memory(pub BTreeMap<Tile, Vec<u8>>);

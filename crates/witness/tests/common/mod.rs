@@ -42,7 +42,7 @@ impl Tiles for Memory {
 impl FakeLog {
     pub fn new(origin: &str, seed: u8, history: &str) -> FakeLog {
         let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
-        let public = pair.public_key().as_ref().try_into().unwrap();
+        let public = pair.public_key().as_ref().to_vec();
         let (mut edge, mut tiles) = (Edge::new(), Memory::default());
         for number in 0..ENTRIES {
             edge.push(leaf_hash(format!("{history} {number}").as_bytes()));
@@ -69,7 +69,7 @@ impl FakeLog {
         let mut note =
             Checkpoint { origin, size, root: self.root(size), extensions: vec![] }.to_note().unwrap();
         let signature = self.pair.sign(note.text().as_bytes());
-        note.push(NoteSignature::new(&self.key, signature.as_ref().try_into().unwrap())).unwrap();
+        note.push(NoteSignature::new(&self.key, signature.as_ref())).unwrap();
         note
     }
 
@@ -96,7 +96,13 @@ pub fn add_log(home: &Path, log: &FakeLog) {
 }
 
 pub fn add_key(home: &Path, key: &VerifierKey) {
-    std::fs::write(home.join("witness.toml"), format!("[[log]]\nkey = \"{key}\"\n")).unwrap();
+    add_keys(home, std::slice::from_ref(key));
+}
+
+/// The keys of one log.
+pub fn add_keys(home: &Path, keys: &[VerifierKey]) {
+    let text: String = keys.iter().map(|key| format!("[[log]]\nkey = \"{key}\"\n")).collect();
+    std::fs::write(home.join("witness.toml"), text).unwrap();
 }
 
 /// A witness that is served on a port of its own.
