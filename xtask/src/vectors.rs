@@ -67,8 +67,8 @@ fn append(out: &mut Vec<u8>, name: &str, is_root: bool, text: &str) -> Option<u1
         put_bytes(out, &[0; 16]);
         put_bytes(out, &[0; 16]);
         // Epoch, delegation, three documents, maximum age, three times,
-        // stranded, components, measurements.
-        [0; 12].into_iter().for_each(|zero| put(out, zero));
+        // stranded, channel, components, measurements.
+        [0; 13].into_iter().for_each(|zero| put(out, zero));
         return Some(expected);
     }
     put(
@@ -97,6 +97,7 @@ fn append(out: &mut Vec<u8>, name: &str, is_root: bool, text: &str) -> Option<u1
     put(out, number("floor").unwrap_or(0));
     put(out, number("leeway").unwrap_or(0));
     put(out, u64::from(one("stranded").is_some()));
+    put_bytes(out, one("channel").unwrap_or_default().as_bytes());
     put(out, all("component").count() as u64);
     for component in all("component") {
         let mut words = component.split(' ');

@@ -92,6 +92,7 @@ fn judge<P: Probe, R: Report>(
             time: case.time,
         },
         stranded: case.stranded,
+        takes: case.takes,
         product: case.product,
         vendor: case.vendor,
         class: case.class,

@@ -5,8 +5,8 @@
 //! endian; byte strings have their length in front. No parser of hostile
 //! input: both ends are built from this repository, minutes apart.
 
-use firmseal_core::Time;
 use firmseal_core::limits::COMPONENTS_MAX;
+use firmseal_core::{Takes, Time};
 
 /// What is asked of the device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,6 +73,8 @@ pub struct Case<'a> {
     pub time: Time,
     /// Nothing can boot, or somebody is there.
     pub stranded: bool,
+    /// The channels that it takes.
+    pub takes: Takes<'a>,
     places: [Place<'a>; COMPONENTS_MAX],
     place_count: usize,
     contents: [Content; COMPONENTS_MAX],
@@ -174,6 +176,11 @@ impl<'a> Pack<'a> {
             max_age: self.option()?,
             time: Time { clock: self.option()?, floor: self.number()?, leeway: self.number()? },
             stranded: self.number()? != 0,
+            takes: match self.text()? {
+                "" => Takes::General,
+                "*" => Takes::Any,
+                channel => Takes::Channel(channel),
+            },
             places: [Place::default(); COMPONENTS_MAX],
             place_count: 0,
             contents: [Content::default(); COMPONENTS_MAX],

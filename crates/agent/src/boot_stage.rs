@@ -103,7 +103,7 @@ impl BootStage<'_> {
         let under = (image == Image::Confirmed).then(|| kept.under());
         // A recovery image boots as one. That it was admitted as such is its
         // record's word; that the recovery role signed it core sees anew.
-        let stand = Stand { floors, slot, under, stranded: kept.head.recovery };
+        let stand = Stand { floors, slot, under, stranded: kept.head.recovery, takes: kept.head.takes() };
         self.profile.with_device(stand, |device| {
             let decide = || -> Result<Result<BootOutcome, Refusal>, Error> {
                 // Sizes are taken from a manifest whose signatures hold, and

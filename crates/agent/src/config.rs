@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use firmseal_core::limits::{COMPONENTS_MAX, TEXT_MAX};
-use firmseal_manifest::ProductId;
+use firmseal_manifest::{ChannelName, ProductId};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -78,6 +78,10 @@ pub struct Config {
     /// How old news of the log may be when something is installed, in
     /// seconds; without it none is asked for.
     pub max_age: Option<u64>,
+    /// The channel whose releases it takes, approved as the root document asks
+    /// on it. Without it releases of every channel are taken, approved as
+    /// the root document asks where it names no channel.
+    pub channel: Option<ChannelName>,
     /// How far this device's clock may be off, in seconds.
     #[serde(default = "default_leeway")]
     pub leeway: u64,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use firmseal_core::crypto::RustCrypto;
-use firmseal_core::{Component, Device, Root};
+use firmseal_core::{Component, Device, Root, Takes};
 
 use crate::boot_control::Slot;
 use crate::clock::Clock;
@@ -25,6 +25,9 @@ pub(crate) struct Stand<'a> {
     pub(crate) under: Option<AdmittedUnder<'a>>,
     /// Whether the recovery role may sign.
     pub(crate) stranded: bool,
+    /// The channels that count: those of the settings at an install, and
+    /// later those that it was admitted for.
+    pub(crate) takes: Takes<'a>,
 }
 
 /// What does not change while the agent runs.
@@ -40,6 +43,12 @@ impl Profile {
         Root::decode(&anchor).and_then(|root| root.verify(&RustCrypto)).map_err(Error::Anchor)?;
         let trust = TrustStore::open(&deps.files, &config.state, anchor)?;
         Ok(Profile { trust, config, clock: deps.clock.clone() })
+    }
+
+    /// The channels that are taken from now on.
+    pub(crate) fn takes(&self) -> Takes<'_> {
+        let channel = self.config.channel.as_ref();
+        channel.map_or(Takes::General, |channel| Takes::Channel(channel.as_str()))
     }
 
     /// Version of the root document in force.
@@ -61,7 +70,7 @@ impl Profile {
         stand: Stand<'_>,
         look: impl FnOnce(&Device<'_>) -> T,
     ) -> Result<T, Error> {
-        let Stand { floors, slot, under, stranded } = stand;
+        let Stand { floors, slot, under, stranded, takes } = stand;
         let ids: Vec<[&[u8]; 1]> =
             self.config.components.iter().map(|component| [component.name.as_bytes()]).collect();
         let components: Vec<Component<'_>> = self
@@ -81,6 +90,7 @@ impl Profile {
             look(&Device {
                 trust,
                 stranded,
+                takes,
                 product,
                 vendor: self.config.vendor.as_bytes(),
                 class: self.config.class.as_bytes(),

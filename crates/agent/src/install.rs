@@ -90,7 +90,13 @@ impl State {
         let slot = boot.inactive();
         self.journal.reload();
         let floors = self.counters.floors()?;
-        let stand = Stand { floors: &floors, slot, under: None, stranded: self.stranded(&boot) };
+        let stand = Stand {
+            floors: &floors,
+            slot,
+            under: None,
+            stranded: self.stranded(&boot),
+            takes: self.profile.takes(),
+        };
         let (kept, counts) = self.profile.with_device(stand, |device| -> Result<_, Error> {
             let admitted = admit(envelope, device, &RustCrypto)?;
             if admitted.components().count() != device.components.len() {
@@ -143,7 +149,12 @@ impl State {
     ) -> Result<Kept, Error> {
         let manifest = admitted.manifest_digest().to_string();
         let recovery = admitted.is_recovery();
-        let same = |head: &Head| head.manifest == manifest && head.slot == slot && head.recovery == recovery;
+        let channel = self.profile.config.channel.is_some();
+        let same = |head: &Head| {
+            head.manifest == manifest
+                && head.slot == slot
+                && (head.recovery, head.channel) == (recovery, channel)
+        };
         let kept = match self.journal.current()? {
             Some(kept) if same(&kept.head) => kept,
             _ => {
@@ -155,6 +166,7 @@ impl State {
                     manifest,
                     origin: origin.clone(),
                     recovery,
+                    channel,
                 };
                 let kept = Kept { head, root: Vec::new(), owner: Vec::new(), envelope: envelope.to_vec() };
                 self.journal.begin(&kept)?;

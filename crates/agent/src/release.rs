@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use firmseal_api::updates::{Offer, TEXT_MAX};
+use firmseal_core::Takes;
 use firmseal_manifest::{ReleaseId, RequestId, RolloutId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -103,6 +104,17 @@ pub(crate) struct Head {
     /// It came in by the recovery role: it moves no floor.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) recovery: bool,
+    /// It was admitted for the channel that the device took then: who had to
+    /// approve it stays so, whatever channel is set later.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) channel: bool,
+}
+
+impl Head {
+    /// The channels that count at a boot.
+    pub(crate) fn takes(&self) -> Takes<'static> {
+        if self.channel { Takes::Any } else { Takes::General }
+    }
 }
 
 /// A record that holds a release.

@@ -62,7 +62,13 @@ impl State {
     pub(crate) fn still_stands(&self, slot: Slot) -> Result<(), Error> {
         let Some(kept) = self.shelf(slot).read()? else { return Ok(()) };
         let floors = self.counters.floors()?;
-        let stand = Stand { floors: &floors, slot, under: None, stranded: kept.head.recovery };
+        let stand = Stand {
+            floors: &floors,
+            slot,
+            under: None,
+            stranded: kept.head.recovery,
+            takes: kept.head.takes(),
+        };
         self.profile.with_device(stand, |device| {
             consider(&kept.envelope, device, Image::Trial, &RustCrypto).map(drop).map_err(Error::from)
         })?
@@ -127,7 +133,8 @@ impl State {
     fn raise_floors(&self, slot: Slot, kept: &Kept) -> Result<(), Error> {
         let floors = self.counters.floors()?;
         let under = Some(kept.under());
-        let stand = Stand { floors: &floors, slot, under, stranded: kept.head.recovery };
+        let stand =
+            Stand { floors: &floors, slot, under, stranded: kept.head.recovery, takes: kept.head.takes() };
         self.profile.with_device(stand, |device| {
             let image = consider(&kept.envelope, device, Image::Confirmed, &RustCrypto)?;
             if image.is_recovery() {

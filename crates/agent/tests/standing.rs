@@ -76,6 +76,7 @@ fn owners(version: u64, lineage: [u8; 16]) -> Vec<u8> {
         threshold: 1,
         holders: vec![Holder { name: name.to_owned(), keys: vec![key.public().clone()] }],
         products: vec![],
+        channels: vec![],
         both_kinds: false,
     };
     let demands = Demands { proof: false, approvals: false, delegation: false, owner: true };

@@ -62,6 +62,8 @@ async fn agent(vector: &Vector) -> (Agent, SimFiles, Config) {
     }
     let knows = &vector.knows;
     (config.max_age, config.leeway) = (knows.max_age, knows.leeway);
+    config.channel =
+        knows.channel.as_deref().filter(|channel| *channel != "*").map(|name| name.parse().unwrap());
     config.presence = Some(PRESENCE.into());
     if knows.stranded {
         put(&files, Path::new(PRESENCE), b"1\n");

@@ -7,7 +7,8 @@ use firmseal_core::Environment;
 use firmseal_core::limits::ROOT_MAX;
 use firmseal_keys::known::development_key;
 use firmseal_manifest::ids::parse_digest;
-use firmseal_manifest::{ProductId, PublicKey};
+use firmseal_manifest::{ChannelName, ProductId, PublicKey};
+use firmseal_trust::change::Entry;
 use firmseal_trust::{ClosedLogSpec, Demands, DemandsSpec, Holder, Role, RoleSpec, RootSpec, revoke};
 use serde::Deserialize;
 use toml::Spanned;
@@ -47,6 +48,8 @@ struct WrittenRole {
     threshold: u64,
     #[serde(default)]
     products: Vec<ProductId>,
+    #[serde(default)]
+    channels: Vec<ChannelName>,
     #[serde(default, rename = "both-kinds")]
     both_kinds: bool,
     holder: Vec<WrittenHolder>,
@@ -65,6 +68,8 @@ struct RemovedRole {
     role: Spanned<String>,
     #[serde(default)]
     products: Vec<ProductId>,
+    #[serde(default)]
+    channels: Vec<ChannelName>,
 }
 
 #[derive(Deserialize)]
@@ -135,7 +140,7 @@ pub fn whole(path: &Path, current: Option<&RootSpec>) -> Result<RootSpec> {
 }
 
 /// Reads what changes against `current`. A role that is named replaces the
-/// one of the same products; demands replace all demands; closed logs are
+/// one of the same products and channels; demands replace all demands; closed logs are
 /// added. Resets are not carried on: devices would lower their floors again.
 pub fn changed(path: &Path, current: &RootSpec) -> Result<RootSpec> {
     let (file, written) = File::read(path, Some(current))?;
@@ -146,27 +151,19 @@ pub fn changed(path: &Path, current: &RootSpec) -> Result<RootSpec> {
     if let Some(lineage) = &written.lineage {
         spec.lineage = file.lineage(lineage)?;
     }
-    let same = |own: &RoleSpec, role: Role, products: &[ProductId]| {
-        let sorted = |products: &[ProductId]| {
-            let mut products = products.to_vec();
-            products.sort();
-            products
-        };
-        own.role == role && sorted(&own.products) == sorted(products)
-    };
     for removed in &written.remove_role {
         let role = file.role_name(&removed.role)?;
+        let gone = Entry::new(role, removed.products.clone(), removed.channels.clone());
         let before = spec.roles.len();
-        spec.roles.retain(|own| !same(own, role, &removed.products));
+        spec.roles.retain(|own| Entry::of(own) != gone);
         if spec.roles.len() == before {
-            return Err(
-                file.wrong(removed.role.span(), "there is no such role to remove; check its products")
-            );
+            let why = "there is no such role to remove; check its products and channels";
+            return Err(file.wrong(removed.role.span(), why));
         }
     }
     for role in &written.role {
         let role = file.role(role)?;
-        match spec.roles.iter_mut().find(|own| same(own, role.role, &role.products)) {
+        match spec.roles.iter_mut().find(|own| Entry::of(own) == Entry::of(&role)) {
             Some(own) => *own = role,
             None => spec.roles.push(role),
         }
@@ -272,6 +269,7 @@ impl<'a> File<'a> {
             threshold: written.threshold,
             holders: written.holder.iter().map(holder).collect::<Result<_>>()?,
             products: written.products.clone(),
+            channels: written.channels.clone(),
             both_kinds: written.both_kinds,
         })
     }
@@ -349,6 +347,10 @@ pub fn write(spec: &RootSpec) -> Result<String> {
         }
         if !role.products.is_empty() {
             table.insert("products".into(), named(&role.products));
+        }
+        if !role.channels.is_empty() {
+            let channels = role.channels.iter().map(|channel| text(channel.as_str())).collect();
+            table.insert("channels".into(), toml::Value::Array(channels));
         }
         let mut holders = Vec::new();
         for holder in &role.holders {

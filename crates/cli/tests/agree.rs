@@ -45,6 +45,7 @@ async fn demand_approvals(place: &Place, holders: Vec<(&str, PublicKey)>) {
         threshold: 2,
         holders: holders.collect(),
         products: vec![],
+        channels: vec![],
         both_kinds: false,
     });
     let demands = Demands { approvals: true, ..DemandsSpec::NOTHING.demands };

@@ -23,6 +23,7 @@ fn device(vector: &Vector) -> String {
     }
     writeln!(out, "time_floor = {}\nleeway = {}\nstranded = {}", knows.floor, knows.leeway, knows.stranded)
         .unwrap();
+    knows.channel.iter().for_each(|channel| writeln!(out, "channel = {channel:?}").unwrap());
     for component in &vector.components {
         writeln!(
             out,

@@ -33,6 +33,21 @@ impl<'d> Trust<'d> {
     }
 }
 
+/// Which channels' releases a device takes, and so whose approvals count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Takes<'d> {
+    /// Releases of every channel, each approved as the root document asks
+    /// where no channel is named: what is easier to approve on some channel
+    /// does not come in that way.
+    General,
+    /// Releases of this channel, approved as the root document asks on it.
+    Channel(&'d str),
+    /// Releases of every channel, each approved as is asked on its own: for
+    /// those who judge in place of devices that they do not know, and for
+    /// the boot of what was admitted from a channel.
+    Any,
+}
+
 /// What a device knows of itself and demands.
 #[derive(Clone, Copy, Debug)]
 pub struct Device<'d> {
@@ -43,6 +58,8 @@ pub struct Device<'d> {
     pub stranded: bool,
     /// Product name.
     pub product: &'d str,
+    /// The channels that it takes.
+    pub takes: Takes<'d>,
     /// Vendor UUID.
     pub vendor: &'d [u8; 16],
     /// Class UUID.

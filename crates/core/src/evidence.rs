@@ -16,7 +16,7 @@ use crate::limits::{Limit, PATH_MAX, STATEMENTS_MAX};
 use crate::merkle;
 use crate::refusal::Refusal;
 use crate::revocation::Born;
-use crate::role::{Role, Tally};
+use crate::role::{RoleEntry, Tally};
 use crate::root::Root;
 use crate::statement::{SignedStatement, StatementPurpose};
 use crate::time::Moment;
@@ -42,7 +42,6 @@ struct Proof<'a> {
 pub(crate) struct Subject<'s> {
     pub(crate) manifest: &'s Digest,
     pub(crate) signed: &'s [KeyId],
-    pub(crate) product: &'s str,
     pub(crate) moment: &'s Moment,
 }
 
@@ -106,7 +105,7 @@ impl<'a> Evidence<'a> {
         }
     }
 
-    /// Counts the holders of the approver role that agree, and compares each
+    /// Counts the holders of an approver role that agree, and compares each
     /// Statement that one of them signed with the release.
     ///
     /// The requester is not among them, whichever of its keys it uses:
@@ -117,11 +116,11 @@ impl<'a> Evidence<'a> {
         &self,
         purpose: StatementPurpose,
         root: &Root<'_>,
+        role: &RoleEntry<'_>,
         subject: &Subject<'_>,
         revoked: impl Fn(&KeyId) -> bool,
         crypto: &impl Crypto,
     ) -> Result<(), Refusal> {
-        let role = root.role(Role::Approver, subject.product)?;
         let mut tally = Tally::default();
         for signed in self.statements().filter(|signed| signed.statement.purpose == purpose) {
             let statement = &signed.statement;
@@ -132,7 +131,7 @@ impl<'a> Evidence<'a> {
             }
             let mut counted = false;
             signed.agreed(
-                &role,
+                role,
                 |holder, key| {
                     let own = role
                         .holder(holder)

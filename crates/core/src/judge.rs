@@ -7,7 +7,7 @@
 
 use crate::crypto::Crypto;
 use crate::delegation::Chains;
-use crate::device::Device;
+use crate::device::{Device, Takes};
 use crate::digest::Digest;
 use crate::envelope::Envelope;
 use crate::evidence::{Evidence, Subject};
@@ -129,6 +129,14 @@ fn release<'a>(
     };
 
     let facts = check_facts(authenticated.manifest(), device)?;
+    // A boot runs what was admitted, whatever was set since; and recovery
+    // images are for every device that needs one.
+    if let Takes::Channel(channel) = device.takes
+        && facts.channel != channel
+        && purpose == Purpose::Install
+    {
+        return Err(Refusal::WrongChannel);
+    }
     let moment = match (purpose, &born) {
         // It was in time when it was admitted, and nothing vouches for when
         // that was.
@@ -147,13 +155,19 @@ fn release<'a>(
         intent.announces(&digest, signed.ids(), delegation, crypto)?;
         evidence.match_statements(crypto)?;
     }
-    let subject = Subject { manifest: &digest, signed: signed.ids(), product, moment: &moment };
+    let subject = Subject { manifest: &digest, signed: signed.ids(), moment: &moment };
     if demands.approvals {
-        evidence.agree(StatementPurpose::Approval, root, &subject, revoked, crypto)?;
+        let channel = match device.takes {
+            Takes::General => None,
+            Takes::Channel(_) | Takes::Any => Some(facts.channel),
+        };
+        let role = root.approvers(product, channel)?;
+        evidence.agree(StatementPurpose::Approval, root, &role, &subject, revoked, crypto)?;
     }
     match device.trust.owner {
         Some(owner) if demands.owner || owner.demands(product).owner => {
-            evidence.agree(StatementPurpose::Owner, owner, &subject, |_| false, crypto)?;
+            let role = owner.approvers(product, None)?;
+            evidence.agree(StatementPurpose::Owner, owner, &role, &subject, |_| false, crypto)?;
         }
         None if demands.owner => return Err(Refusal::OwnerMissing),
         _ => {}

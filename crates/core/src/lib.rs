@@ -53,7 +53,7 @@ pub use cbor::Bstr;
 pub use checkpoint::Witnessed;
 pub use crypto::{Crypto, Hasher};
 pub use delegation::{Covered, Link};
-pub use device::{Component, Device, Trust};
+pub use device::{Component, Device, Takes, Trust};
 pub use digest::Digest;
 pub use envelope::Envelope;
 pub use facts::{ComponentFacts, Facts};

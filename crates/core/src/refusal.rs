@@ -77,6 +77,8 @@ pub enum Refusal {
     WrongEnvironment,
     /// Signed for another product.
     WrongProduct,
+    /// Made for a channel that the device does not take.
+    WrongChannel,
     /// Signed for another vendor.
     WrongVendor,
     /// Signed for another device class.
@@ -230,6 +232,7 @@ impl Refusal {
             Refusal::UnknownComponent(_) => 306,
             Refusal::TooLarge { .. } => 307,
             Refusal::WrongSlot { .. } => 308,
+            Refusal::WrongChannel => 309,
             Refusal::SequenceTooLow { .. } => 400,
             Refusal::EpochTooLow { .. } => 401,
             Refusal::EpochBelowRoot { .. } => 402,
@@ -298,6 +301,7 @@ impl fmt::Display for Refusal {
                 f.write_str("signed for another environment (test and production never mix)")
             }
             Refusal::WrongProduct => f.write_str("signed for another product"),
+            Refusal::WrongChannel => f.write_str("a release of a channel that this device does not take"),
             Refusal::WrongVendor => f.write_str("signed for another vendor"),
             Refusal::WrongClass => f.write_str("signed for another device class"),
             Refusal::UnknownComponent(index) => {

@@ -56,6 +56,7 @@ pub struct RoleEntry<'a> {
     holders: Reader<'a>,
     holder_count: usize,
     products: Option<(Reader<'a>, usize)>,
+    channels: Option<(Reader<'a>, usize)>,
     both: bool,
 }
 
@@ -63,7 +64,7 @@ impl<'a> RoleEntry<'a> {
     pub(crate) fn decode(reader: &mut Reader<'a>) -> Result<RoleEntry<'a>, Refusal> {
         let mut keys = reader.map()?;
         let (mut role, mut threshold, mut holders, mut products) = (None, 0, None, None);
-        let mut both = false;
+        let (mut both, mut channels) = (false, None);
         while let Some(label) = keys.next_int(reader)? {
             match label {
                 1 => role = Role::from_label(reader.uint()?),
@@ -88,6 +89,13 @@ impl<'a> RoleEntry<'a> {
                         return Err(Refusal::Malformed("a role that says that it demands nothing more"));
                     }
                 }
+                6 => {
+                    let count = reader.array(PRODUCTS_MAX, Limit::ProductsMax)?;
+                    channels = Some((reader.clone(), count));
+                    for _ in 0..count {
+                        reader.text()?;
+                    }
+                }
                 _ => return Err(Refusal::Unsupported("a member of a role")),
             }
         }
@@ -96,7 +104,12 @@ impl<'a> RoleEntry<'a> {
         if threshold == 0 || threshold > holder_count {
             return Err(Refusal::BadThreshold);
         }
-        let entry = RoleEntry { role, threshold, holders, holder_count, products, both };
+        // What else is signed is not about one release, or must count
+        // whatever channel the release says it is on.
+        if channels.is_some() && role != Role::Approver {
+            return Err(Refusal::Malformed("a role that cannot be limited to channels"));
+        }
+        let entry = RoleEntry { role, threshold, holders, holder_count, products, channels, both };
         if both {
             entry.check_kinds()?;
         }
@@ -132,14 +145,20 @@ impl<'a> RoleEntry<'a> {
         Ok(())
     }
 
-    /// Whether both entries would govern one role for some product.
+    /// Whether both entries would govern one role for some product and
+    /// channel.
     pub(crate) fn overlaps(&self, other: &RoleEntry<'a>) -> bool {
-        self.role == other.role
-            && match (self.products(), other.products()) {
-                (None, None) => true,
-                (Some(mut own), Some(_)) => own.any(|product| other.names(product) == Some(true)),
-                _ => false,
-            }
+        let products = match (self.products(), other.products()) {
+            (None, None) => true,
+            (Some(mut own), Some(_)) => own.any(|product| other.names(product) == Some(true)),
+            _ => false,
+        };
+        let channels = match (self.channels(), other.channels()) {
+            (None, None) => true,
+            (Some(mut own), Some(_)) => own.any(|channel| other.names_channel(channel) == Some(true)),
+            _ => false,
+        };
+        self.role == other.role && products && channels
     }
 
     /// The role.
@@ -168,6 +187,17 @@ impl<'a> RoleEntry<'a> {
     pub fn products(&self) -> Option<impl Iterator<Item = &'a str> + use<'a>> {
         let (mut reader, count) = self.products.clone()?;
         Some((0..count).map_while(move |_| reader.text().ok()))
+    }
+
+    /// The channels an entry of approvers is limited to; `None` where it
+    /// counts on all that no other names.
+    pub fn channels(&self) -> Option<impl Iterator<Item = &'a str> + use<'a>> {
+        let (mut reader, count) = self.channels.clone()?;
+        Some((0..count).map_while(move |_| reader.text().ok()))
+    }
+
+    pub(crate) fn names_channel(&self, channel: &str) -> Option<bool> {
+        self.channels().map(|mut names| names.any(|name| name == channel))
     }
 
     pub(crate) fn names(&self, product: &str) -> Option<bool> {

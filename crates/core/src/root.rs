@@ -332,16 +332,42 @@ impl<'a> Root<'a> {
     /// The entry that governs a role for a product: the one that names the
     /// product, else the one that names none.
     pub fn role(&self, role: Role, product: &str) -> Result<RoleEntry<'a>, Refusal> {
-        let mut general = None;
-        // At most one of each kind: `check_roles` has seen to that.
+        self.governing(role, product, None)
+    }
+
+    /// The approvers of a product's releases on a channel, as a device that
+    /// takes this channel counts them: of the entries that govern the
+    /// product, the one that names the channel, else the one that names
+    /// none. `None` for a device that takes no channel in particular: a
+    /// channel where less is asked is none of its own, so entries that name
+    /// channels do not count there.
+    ///
+    /// What names the product comes before what names the channel: who
+    /// writes an entry for a product means all of its channels.
+    pub fn approvers(&self, product: &str, channel: Option<&str>) -> Result<RoleEntry<'a>, Refusal> {
+        self.governing(Role::Approver, product, channel)
+    }
+
+    fn governing(&self, role: Role, product: &str, channel: Option<&str>) -> Result<RoleEntry<'a>, Refusal> {
+        let mut best: Option<(u8, RoleEntry<'a>)> = None;
+        // At most one of each rank: `check_roles` has seen to that.
         for entry in self.roles().filter(|entry| entry.role() == role) {
-            match entry.names(product) {
-                Some(true) => return Ok(entry),
-                Some(false) => {}
-                None => general = Some(entry),
+            let on = channel.map_or(entry.channels().is_none().then_some(0), |channel| {
+                match entry.names_channel(channel) {
+                    Some(named) => named.then_some(1),
+                    None => Some(0),
+                }
+            });
+            let of = match entry.names(product) {
+                Some(named) => named.then_some(2),
+                None => Some(0),
+            };
+            let (Some(on), Some(of)) = (on, of) else { continue };
+            if best.as_ref().is_none_or(|(rank, _)| *rank < on + of) {
+                best = Some((on + of, entry));
             }
         }
-        general.ok_or(Refusal::RoleMissing)
+        best.map(|(_, entry)| entry).ok_or(Refusal::RoleMissing)
     }
 
     /// SHA-256 of the body: what the root role signs.

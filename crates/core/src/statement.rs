@@ -12,8 +12,8 @@ use crate::envelope::Sign1;
 use crate::key::{KeyId, PublicKey};
 use crate::limits::{INTENT_DIGESTS_MAX, Limit, SIGNATURES_MAX};
 use crate::refusal::Refusal;
-use crate::role::{Role, RoleEntry};
-use crate::root::{Environment, Root};
+use crate::role::RoleEntry;
+use crate::root::Environment;
 use crate::{sshsig, webauthn};
 
 /// What is agreed to.
@@ -124,25 +124,23 @@ impl<'a> Statement<'a> {
     }
 }
 
-/// Names the approvers of a product that have signed a Statement, given as an
-/// envelope carries it: `[statement, [+ signature]]`. Whether what they
+/// Names the approvers of a role ([`Root::approvers`](crate::Root::approvers))
+/// that have signed a Statement, given as an envelope carries it: `[statement, [+ signature]]`. Whether what they
 /// agreed to is what a release became, only [`crate::admit()`] tells.
 ///
 /// A signature by nobody of the role names nobody; one that is by somebody
 /// and does not verify refuses the whole.
 pub fn approvers<'a>(
     signed: &[u8],
-    root: &Root<'a>,
-    product: &str,
+    role: &RoleEntry<'a>,
     mut each: impl FnMut(&'a str, KeyId),
     crypto: &impl Crypto,
 ) -> Result<(), Refusal> {
     let mut reader = Reader::new(signed);
     let signed = SignedStatement::decode(&mut reader)?;
     reader.end()?;
-    let role = root.role(Role::Approver, product)?;
     signed.agreed(
-        &role,
+        role,
         |holder, key| {
             if let Some(name) = role.holder(holder) {
                 each(name, *key);

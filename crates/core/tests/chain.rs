@@ -4,7 +4,7 @@
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{
     Action, Admitted, Component, Device, Image, Measured, Measurement, Outcome, Refusal, Root, Streamed,
-    Trust, Verifier, admit, boot,
+    Takes, Trust, Verifier, admit, boot,
 };
 use firmseal_testkit::world::{COMPONENT, PRODUCT, component, firmware};
 use firmseal_testkit::{TestKey, World};
@@ -52,6 +52,7 @@ fn check(world: &World, sequence: u64, verdict: impl FnOnce(&Device<'_>)) {
     verdict(&Device {
         trust: Trust::anchored(&root),
         stranded: false,
+        takes: Takes::General,
         product: PRODUCT,
         vendor: vendor.as_bytes(),
         class: class.as_bytes(),

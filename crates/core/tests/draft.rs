@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{
-    Component, Device, Digest, Envelope, Environment, Identity, Machine, Refusal, Role, Root, Trust, admit,
+    Component, Device, Digest, Envelope, Environment, Identity, Machine, Refusal, Role, Root, Takes, Trust,
+    admit,
 };
 use firmseal_manifest::print;
 use firmseal_testkit::engine::{Script, authenticated, run};
@@ -161,6 +162,7 @@ fn the_examples_are_refused_without_facts() {
     let device = Device {
         trust: Trust::anchored(&root),
         stranded: false,
+        takes: Takes::General,
         product: "gateway",
         vendor: &VENDOR,
         class: &CLASS,

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use firmseal_core::crypto::RustCrypto;
-use firmseal_core::{BlockSize, Component, Device, Envelope, Root, Tree, Trust, admit};
+use firmseal_core::{BlockSize, Component, Device, Envelope, Root, Takes, Tree, Trust, admit};
 use firmseal_manifest::{ComponentSpec, Digest, Environment, ReleaseSpec};
 use firmseal_testkit::engine::{Script, run};
 use firmseal_testkit::vectors::Scene;
@@ -83,6 +83,7 @@ fn with_device<T>(release: &ReleaseSpec, root: &Root<'_>, ask: impl FnOnce(&Devi
     ask(&Device {
         trust: Trust::anchored(root),
         stranded: false,
+        takes: Takes::General,
         product: release.product.as_str(),
         vendor: release.vendor.as_bytes(),
         class: release.class.as_bytes(),

@@ -41,6 +41,7 @@ fn all() -> Vec<Refusal> {
         R::UnknownComponent(0),
         R::TooLarge { size: 0, capacity: 0 },
         R::WrongSlot { built_for: 0, slot: 0 },
+        R::WrongChannel,
         R::SequenceTooLow { offered: 0, floor: 0 },
         R::EpochTooLow { offered: 0, counter: 0 },
         R::EpochBelowRoot { offered: 0, minimum: 0 },
@@ -74,7 +75,7 @@ fn all() -> Vec<Refusal> {
             R::SeveredMissing(_) | R::SeveredMismatch(_) | R::ManifestDigest | R::BadSignature => {}
             R::UnknownSigner | R::ThresholdNotMet { .. } | R::RoleMissing | R::BadThreshold => {}
             R::KeyReused | R::FactsMissing | R::FactsDisagree(_) | R::WrongEnvironment => {}
-            R::WrongProduct | R::WrongVendor | R::WrongClass | R::UnknownComponent(_) => {}
+            R::WrongProduct | R::WrongVendor | R::WrongClass | R::UnknownComponent(_) | R::WrongChannel => {}
             R::TooLarge { .. } | R::WrongSlot { .. } | R::SequenceTooLow { .. } | R::EpochTooLow { .. } => {}
             R::EpochBelowRoot { .. } | R::DelegationTooLow { .. } | R::UnknownCommand(_) => {}
             R::UnknownParameter(_) | R::CommandNotAllowed(_) | R::ParameterMissing(_) => {}

@@ -5,7 +5,7 @@ use firmseal_api::encoding::{PAGE_MAX, PageQuery};
 use firmseal_api::registry::Product;
 use firmseal_api::signing::Release;
 use firmseal_core::crypto::{Crypto, RustCrypto};
-use firmseal_core::{Component, Device, Digest, Refusal, Root, Trust};
+use firmseal_core::{Component, Device, Digest, Refusal, Root, Takes, Trust};
 
 use crate::error::MonitorError;
 use crate::reconcile::{Installed, Registered, Registry};
@@ -140,6 +140,7 @@ async fn unapproved(
     let device = Device {
         trust: Trust::anchored(&root),
         stranded: false,
+        takes: Takes::Any,
         product: product.id.as_str(),
         vendor: product.vendor.as_bytes(),
         class: product.class.as_bytes(),

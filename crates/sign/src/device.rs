@@ -1,7 +1,7 @@
 //! The product's newest device, on paper: what core is asked about before
 //! anything leaves the pipeline.
 
-use firmseal_core::{Component, Device, Refusal, Trust};
+use firmseal_core::{Component, Device, Refusal, Takes, Trust};
 use firmseal_fleet::Product;
 
 use crate::trust::Chain;
@@ -51,6 +51,8 @@ pub(crate) fn ask_with<T>(
     question(&Device {
         trust,
         stranded: false,
+        // Which channels devices take is for them to say.
+        takes: Takes::Any,
         product: product.id.as_str(),
         vendor: product.vendor.as_bytes(),
         class: product.class.as_bytes(),

@@ -204,8 +204,7 @@ impl Pipeline {
         let mut holder = None;
         let taken = statement::approvers(
             &signed.encode()?,
-            &root,
-            &product,
+            &root.approvers(&product, Some(request.channel.as_str()))?,
             |name, _| holder = Some(name.to_owned()),
             &RustCrypto,
         );
@@ -231,6 +230,7 @@ impl Pipeline {
         let document = self.root();
         let trust = self.trust();
         let root = Root::decode(&document)?;
+        let role = root.approvers(request.product.as_str(), Some(request.channel.as_str()))?;
         let mut signed =
             SignedStatement { statement: review::statement(request, &root), signatures: Vec::new() };
         let mut holders = std::collections::BTreeSet::new();
@@ -248,8 +248,7 @@ impl Pipeline {
             let mut holder = None;
             let counts = statement::approvers(
                 &one.encode()?,
-                &root,
-                request.product.as_str(),
+                &role,
                 |name, _| holder = Some(name.to_owned()),
                 &RustCrypto,
             );
@@ -259,7 +258,7 @@ impl Pipeline {
                 signed.signatures.extend(one.signatures);
             }
         }
-        let need = root.role(Role::Approver, request.product.as_str())?.threshold();
+        let need = role.threshold();
         // More than enough would only make the envelope longer.
         signed.signatures.truncate(need);
         Ok((signed, need.saturating_sub(holders.len())))

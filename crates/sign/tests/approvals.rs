@@ -27,6 +27,9 @@ const NOW: Time = Time::from_millis(1_800_000_000_000);
 const APPROVERS: [&str; 3] = ["ann", "ben", "cleo"];
 
 fn key_of(name: &str) -> TestKey {
+    if name == "ned" {
+        return TestKey::ed25519(69);
+    }
     let place = APPROVERS.iter().position(|own| *own == name).unwrap() as u8;
     if name == "ben" { TestKey::p256(61) } else { TestKey::ed25519(60 + place) }
 }
@@ -41,8 +44,14 @@ struct Bench {
 fn root_for(release: &PublicKey) -> Vec<u8> {
     let root_key = TestKey::ed25519(100);
     let holder = |name: &str, key: &PublicKey| Holder { name: name.into(), keys: vec![key.clone()] };
-    let role =
-        |role, threshold, holders| RoleSpec { role, threshold, holders, products: vec![], both_kinds: false };
+    let role = |role, threshold, holders| RoleSpec {
+        role,
+        threshold,
+        holders,
+        products: vec![],
+        channels: vec![],
+        both_kinds: false,
+    };
     let approvers = APPROVERS.iter().map(|name| holder(name, key_of(name).public())).collect();
     let demands = Demands { approvals: true, ..DemandsSpec::NOTHING.demands };
     let unsigned = RootSpec {
@@ -53,6 +62,10 @@ fn root_for(release: &PublicKey) -> Vec<u8> {
             role(Role::Root, 1, vec![holder("custodian", root_key.public())]),
             role(Role::Release, 1, vec![holder("ci", release)]),
             role(Role::Approver, 2, approvers),
+            RoleSpec {
+                channels: vec!["nightly".parse().unwrap()],
+                ..role(Role::Approver, 1, vec![holder("ned", key_of("ned").public())])
+            },
         ],
         minimum_epoch: 0,
         demands: vec![DemandsSpec { demands, products: vec![] }],
@@ -367,4 +380,24 @@ async fn people_agree_to_a_roll_back_and_see_that_it_is_one() {
     assert_eq!(release.components, good.components);
     assert_eq!(bench.pipeline.waits_for(good).await.unwrap(), None);
     assert_eq!(bench.request("1.2.1", "ci").await.sequence, 4, "its number is taken");
+}
+
+#[tokio::test]
+async fn a_channel_may_ask_others() {
+    let bench = Bench::new().await;
+    let order = Order { channel: "nightly".parse().unwrap(), ..bench.order("1.0.0-3", "ci").await };
+    let Ordered::Waiting(request) = bench.pipeline.release(&order, NOW).await.unwrap() else {
+        panic!("approvals are demanded");
+    };
+    let stranger = why(bench.agree(&request, "ann").await);
+    assert!(matches!(stranger, ApprovalError::Stranger { .. }), "{stranger:?}");
+    assert_eq!(bench.pipeline.missing_approvals(&request).await.unwrap(), 1);
+    bench.agree(&request, "ned").await.unwrap();
+    let release = bench.finish(&request).await.unwrap().release;
+    assert_eq!(release.channel.as_str(), "nightly");
+    // His word counts there alone.
+    let stable = bench.request("1.0.0", "ci").await;
+    let stranger = why(bench.agree(&stable, "ned").await);
+    assert!(matches!(stranger, ApprovalError::Stranger { .. }), "{stranger:?}");
+    assert_eq!(bench.pipeline.missing_approvals(&stable).await.unwrap(), 2);
 }

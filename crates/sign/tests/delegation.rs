@@ -41,6 +41,7 @@ fn root(proof: bool) -> Vec<u8> {
         threshold: 1,
         holders: vec![Holder { name: name.into(), keys: vec![key.public().clone()] }],
         products: vec![],
+        channels: vec![],
         both_kinds: false,
     };
     let demands = Demands { delegation: true, proof, ..DemandsSpec::NOTHING.demands };
@@ -239,6 +240,7 @@ async fn keys_of_one_kind_sign_nothing_where_both_are_demanded() {
         threshold: 1,
         holders: vec![Holder { name: name.into(), keys }],
         products: vec![],
+        channels: vec![],
         both_kinds,
     };
     let custodian = TestKey::ed25519(100);

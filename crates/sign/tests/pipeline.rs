@@ -38,6 +38,7 @@ fn root_for(release: &PublicKey, environment: CoreEnvironment) -> Vec<u8> {
         threshold: 1,
         holders: vec![holder],
         products: vec![],
+        channels: vec![],
         both_kinds: false,
     };
     let unsigned = RootSpec {

@@ -211,7 +211,7 @@ fn holder(name: &str, key: TestKey) -> Holder {
 }
 
 fn role(role: Role, threshold: u64, holders: Vec<Holder>) -> RoleSpec {
-    RoleSpec { role, threshold, holders, products: vec![], both_kinds: false }
+    RoleSpec { role, threshold, holders, products: vec![], channels: vec![], both_kinds: false }
 }
 
 /// An owner's root: one holder who consents for all products.

@@ -5,39 +5,56 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use firmseal_core::{Demands, Role};
-use firmseal_manifest::{KeyId, ProductId};
+use firmseal_manifest::{ChannelName, KeyId, ProductId};
 
 use crate::revoke::name;
 use crate::root::{RoleSpec, RootSpec};
 
-/// Whom an entry is for: a role, and the products it is limited to.
+/// Whom an entry is for: a role, and the products and channels it is limited
+/// to.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Entry {
     role: u64,
     products: Vec<ProductId>,
+    channels: Vec<ChannelName>,
     name: &'static str,
 }
 
 impl Entry {
     /// The entry that a role stands for.
     pub fn of(role: &RoleSpec) -> Entry {
-        let mut products = role.products.clone();
-        products.sort();
-        Entry { role: role.role as u64, products, name: name(role.role) }
+        Entry::new(role.role, role.products.clone(), role.channels.clone())
     }
 
-    /// Whether it is for some products of what another entry of the same
-    /// role is for.
+    /// The entry for a role, some products and some channels.
+    pub fn new(role: Role, mut products: Vec<ProductId>, mut channels: Vec<ChannelName>) -> Entry {
+        products.sort();
+        channels.sort();
+        Entry { role: role as u64, products, channels, name: name(role) }
+    }
+
+    /// Whether it is for some products or channels of what another entry of
+    /// the same role is for.
     pub fn is_part_of(&self, general: &RoleSpec) -> bool {
-        self.role == general.role as u64 && !self.products.is_empty()
+        self.role == general.role as u64 && !(self.products.is_empty() && self.channels.is_empty())
     }
 }
 
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)?;
-        f.write_str(&of_products(&self.products))
+        f.write_str(&of_products(&self.products))?;
+        f.write_str(&on_channels(&self.channels))
     }
+}
+
+/// ` on a, b`, or nothing for every channel.
+pub fn on_channels(channels: &[ChannelName]) -> String {
+    if channels.is_empty() {
+        return String::new();
+    }
+    let names: Vec<&str> = channels.iter().map(ChannelName::as_str).collect();
+    format!(" on {}", names.join(", "))
 }
 
 /// ` for a, b`, or nothing for every product.

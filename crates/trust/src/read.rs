@@ -2,7 +2,7 @@
 //! where the next one begins.
 
 use firmseal_core::{Refusal, Revocation, Root};
-use firmseal_manifest::{KeyAlgorithm, KeyError, ProductId, PublicKey};
+use firmseal_manifest::{ChannelName, KeyAlgorithm, KeyError, ProductId, PublicKey};
 
 use crate::revocation::{RevocationSpec, RevokedKey};
 use crate::root::{ClosedLogSpec, DemandsSpec, Holder, RoleSpec, RootError, RootSpec};
@@ -25,6 +25,7 @@ impl RootSpec {
                 threshold: entry.threshold() as u64,
                 holders,
                 products: products(entry.products())?,
+                channels: channels(entry.channels())?,
                 both_kinds: entry.both(),
             });
         }
@@ -91,6 +92,19 @@ pub fn key_of(key: &firmseal_core::PublicKey<'_>) -> Result<PublicKey, KeyError>
 
 fn product(name: &str) -> Result<ProductId, RootError> {
     name.parse().map_err(|_| RootError::Refused(Refusal::Malformed("a product name that is none")))
+}
+
+fn channels<'a>(names: Option<impl Iterator<Item = &'a str>>) -> Result<Vec<ChannelName>, RootError> {
+    let Some(names) = names else { return Ok(Vec::new()) };
+    let channel = |name: &str| {
+        name.parse().map_err(|_| RootError::Refused(Refusal::Malformed("a channel name that is none")))
+    };
+    let named: Vec<ChannelName> = names.map(channel).collect::<Result<_, _>>()?;
+    // As with products: none named would be written as all.
+    if named.is_empty() {
+        return Err(RootError::Refused(Refusal::Unsupported("a list of channels without any")));
+    }
+    Ok(named)
 }
 
 fn products<'a>(names: Option<impl Iterator<Item = &'a str>>) -> Result<Vec<ProductId>, RootError> {

@@ -4,7 +4,7 @@ use firmseal_core::cose::Context;
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::{Demands, Environment, Refusal, Role, Root};
 use firmseal_manifest::cbor::Writer;
-use firmseal_manifest::{Digest, KeyError, ProductId, PublicKey, Signature, Tbs, sign1};
+use firmseal_manifest::{ChannelName, Digest, KeyError, ProductId, PublicKey, Signature, Tbs, sign1};
 
 /// What every release must carry besides signatures.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -71,6 +71,9 @@ pub struct RoleSpec {
     pub holders: Vec<Holder>,
     /// The products it is limited to; empty for all.
     pub products: Vec<ProductId>,
+    /// Of approvers, the channels it is limited to; empty for all that no
+    /// other entry names.
+    pub channels: Vec<ChannelName>,
     /// Whether a holder counts only who has signed with a classical key and
     /// with a post-quantum one.
     pub both_kinds: bool,
@@ -142,7 +145,8 @@ impl RootSpec {
 
 impl RoleSpec {
     fn encode(&self, out: &mut Writer) -> Result<(), KeyError> {
-        out.map(3 + usize::from(!self.products.is_empty()) + usize::from(self.both_kinds));
+        let more = [!self.products.is_empty(), self.both_kinds, !self.channels.is_empty()];
+        out.map(3 + more.iter().filter(|said| **said).count());
         out.uint(1).uint(self.role as u64);
         out.uint(2).uint(self.threshold);
         out.uint(3).array(self.holders.len());
@@ -160,6 +164,12 @@ impl RoleSpec {
         }
         if self.both_kinds {
             out.uint(5).bool(true);
+        }
+        if !self.channels.is_empty() {
+            out.uint(6).array(self.channels.len());
+            for channel in &self.channels {
+                out.text(channel.as_str());
+            }
         }
         Ok(())
     }

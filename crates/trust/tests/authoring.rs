@@ -105,7 +105,7 @@ proptest! {
                     })
                     .collect(),
                 products: if place < 2 { vec![] } else { vec![format!("p{place}").parse().unwrap()] },
-                both_kinds: false,
+                channels: vec![], both_kinds: false,
             })
             .collect();
         let spec = RootSpec {

@@ -27,6 +27,7 @@ fn role(role: Role, threshold: u64, holders: &[(&str, &[u8])]) -> RoleSpec {
         threshold,
         holders: holders.iter().map(holder).collect(),
         products: Vec::new(),
+        channels: vec![],
         both_kinds: false,
     }
 }

@@ -23,6 +23,7 @@ fn role(role: Role, threshold: u64, holders: &[(&str, u8)], products: &[&str]) -
     RoleSpec {
         role,
         threshold,
+        channels: vec![],
         both_kinds: false,
         holders: holders.iter().map(holder).collect(),
         products: products.iter().map(|product| product.parse().unwrap()).collect(),

@@ -26,6 +26,7 @@ fn world() -> World {
             .map(|(n, key)| Holder { name: format!("{role:?} {n}"), keys: vec![key.public().clone()] })
             .collect(),
         products: vec![],
+        channels: vec![],
         both_kinds: false,
     };
     world.root.roles.push(role(Role::Revocation, 1, &[revoker()]));

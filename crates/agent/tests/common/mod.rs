@@ -54,6 +54,7 @@ pub fn root(environment: Environment, minimum_epoch: u64) -> Vec<u8> {
         threshold: 1,
         holders: vec![Holder { name: "tester".to_owned(), keys: vec![key.public.clone()] }],
         products: vec![],
+        channels: vec![],
         both_kinds: false,
     };
     let spec = RootSpec {

@@ -37,6 +37,7 @@ impl Link {
             threshold: 1,
             holders: vec![Holder { name: "tester".to_owned(), keys: vec![key.public.clone()] }],
             products: vec![],
+            channels: vec![],
             both_kinds: false,
         };
         let own = root_key(self.version);
@@ -72,7 +73,14 @@ impl Link {
 
 fn held(role: Role, threshold: u64, keys: Vec<(String, TestKey)>) -> RoleSpec {
     let holders = keys.into_iter().map(|(name, key)| Holder { name, keys: vec![key.public().clone()] });
-    RoleSpec { role, threshold, holders: holders.collect(), products: vec![], both_kinds: false }
+    RoleSpec {
+        role,
+        threshold,
+        holders: holders.collect(),
+        products: vec![],
+        channels: vec![],
+        both_kinds: false,
+    }
 }
 
 pub fn chain(to: u64) -> Vec<Vec<u8>> {

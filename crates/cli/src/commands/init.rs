@@ -392,6 +392,7 @@ impl Init {
             threshold: 1,
             holders: vec![Holder { name: name.to_owned(), keys: keys.to_vec() }],
             products: Vec::new(),
+            channels: vec![],
             both_kinds: false,
         };
         let unsigned = RootSpec {

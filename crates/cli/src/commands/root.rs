@@ -149,6 +149,9 @@ struct Role {
     /// Whether a holder counts only with a key of each kind.
     both_kinds: bool,
     products: Vec<String>,
+    /// Of approvers, the channels that they are for; none for the others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    channels: Vec<String>,
     holders: Vec<Holder>,
 }
 
@@ -206,6 +209,7 @@ impl Shown {
                     threshold: role.threshold,
                     both_kinds: role.both_kinds,
                     products: role.products.iter().map(ToString::to_string).collect(),
+                    channels: role.channels.iter().map(ToString::to_string).collect(),
                     holders: role.holders.iter().map(holder).collect(),
                 })
                 .collect(),
@@ -237,10 +241,11 @@ impl Shown {
             .row("digest", &self.digest)
             .row("verified", &self.verified);
         for role in &self.roles {
-            let of = match role.products.is_empty() {
+            let named = |word: &str, names: &[String]| match names.is_empty() {
                 true => String::new(),
-                false => format!(" for {}", role.products.join(", ")),
+                false => format!(" {word} {}", names.join(", ")),
             };
+            let of = named("for", &role.products) + &named("on", &role.channels);
             let needed = format!("{} of {} holders", role.threshold, role.holders.len());
             let kinds = of_both(role.both_kinds);
             record = record.row(format!("role {}", role.role), format_args!("{needed}{of}{kinds}"));

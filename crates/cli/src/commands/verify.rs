@@ -10,7 +10,7 @@ use firmseal_core::crypto::RustCrypto;
 use firmseal_core::limits::{COMPONENTS_MAX, ENVELOPE_MAX, FRESHNESS_MAX, REVOCATION_MAX, ROOT_MAX};
 use firmseal_core::{
     Action, Admitted, Component, Device, Envelope, Facts, Measured, Measurement, Outcome, Refusal, Root,
-    Time, Tree, Trust, Verifier, admit, authenticate,
+    Takes, Time, Tree, Trust, Verifier, admit, authenticate,
 };
 use firmseal_manifest::{TreeBuilder, bundle};
 use serde::Deserialize;
@@ -96,6 +96,9 @@ struct Described {
     /// Nothing can boot, or somebody is there and asks for recovery.
     #[serde(default)]
     stranded: bool,
+    /// The channel that it takes, or `*` for each as that asks; without it,
+    /// every channel, approved as the root document asks where it names none.
+    channel: Option<String>,
     component: Vec<DescribedComponent>,
 }
 
@@ -168,6 +171,11 @@ impl Verify {
                 time: Time { clock: described.clock, floor: described.time_floor, leeway: described.leeway },
             },
             stranded: described.stranded,
+            takes: match described.channel.as_deref() {
+                None => Takes::General,
+                Some("*") => Takes::Any,
+                Some(channel) => Takes::Channel(channel),
+            },
             product: &described.product,
             vendor: described.vendor.as_bytes(),
             class: described.class.as_bytes(),
@@ -214,6 +222,7 @@ impl Verify {
             time_floor: 0,
             leeway: 0,
             stranded: false,
+            channel: Some("*".to_owned()),
             component: component.collect::<Result<_>>()?,
         })
     }

@@ -364,6 +364,7 @@ pub(crate) fn root_spec(release: &FileKey) -> RootSpec {
         threshold: 1,
         holders: vec![Holder { name: name.into(), keys: vec![key.clone()] }],
         products: vec![],
+        channels: vec![],
         both_kinds: false,
     };
     RootSpec {

@@ -198,6 +198,7 @@ async fn watched(bench: &mut Bench) -> (Panel, Vec<u8>) {
         threshold: 1,
         holders: vec![holder(&log)],
         products: vec![],
+        channels: vec![],
         both_kinds: false,
     });
     let holders = panel.keys.iter().map(holder).collect();
@@ -206,6 +207,7 @@ async fn watched(bench: &mut Bench) -> (Panel, Vec<u8>) {
         threshold: 2,
         holders,
         products: vec![],
+        channels: vec![],
         both_kinds: false,
     });
     let demands = Demands { proof: true, approvals: false, delegation: false, owner: false };

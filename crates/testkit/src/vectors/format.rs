@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use firmseal_core::crypto::{BadSignature, RustCrypto};
 use firmseal_core::{
-    Component, Crypto, Device, Digest, Hasher, Image, Measured, Measurement, PublicKey, Refusal, Root, Time,
-    Trust, admit, boot,
+    Component, Crypto, Device, Digest, Hasher, Image, Measured, Measurement, PublicKey, Refusal, Root, Takes,
+    Time, Trust, admit, boot,
 };
 use firmseal_manifest::ids::parse_digest;
 
@@ -39,6 +39,8 @@ pub struct Knows {
     pub leeway: u64,
     /// Nothing can boot, or somebody is there.
     pub stranded: bool,
+    /// The channel that it takes; `*` where it takes each as that asks.
+    pub channel: Option<String>,
 }
 
 /// One case.
@@ -184,6 +186,7 @@ impl Vector {
                 time: Time { clock: knows.clock, floor: knows.floor, leeway: knows.leeway },
             },
             stranded: knows.stranded,
+            takes: knows.takes(),
             product: &self.product,
             vendor: &self.vendor,
             class: &self.class,
@@ -283,6 +286,15 @@ impl Purpose {
 }
 
 impl Knows {
+    /// The channels that it takes.
+    pub fn takes(&self) -> Takes<'_> {
+        match self.channel.as_deref() {
+            None => Takes::General,
+            Some("*") => Takes::Any,
+            Some(channel) => Takes::Channel(channel),
+        }
+    }
+
     fn lines(&self, line: &mut impl FnMut(&str, &str)) {
         let documents =
             [("owner", &self.owner), ("revocation", &self.revocation), ("freshness", &self.freshness)];
@@ -302,6 +314,7 @@ impl Knows {
         if self.stranded {
             line("stranded", "yes");
         }
+        self.channel.iter().for_each(|channel| line("channel", channel));
     }
 
     fn parse(lines: &mut Lines<'_>) -> Option<Knows> {
@@ -318,7 +331,8 @@ impl Knows {
         let (max_age, clock) = (number("max_age")?, number("clock")?);
         let (floor, leeway) = (number("floor")?.unwrap_or(0), number("leeway")?.unwrap_or(0));
         let stranded = lines.take("stranded").is_some_and(|text| text == "yes");
-        Some(Knows { owner, revocation, freshness, max_age, clock, floor, leeway, stranded })
+        let channel = lines.take("channel").map(str::to_owned);
+        Some(Knows { owner, revocation, freshness, max_age, clock, floor, leeway, stranded, channel })
     }
 }
 

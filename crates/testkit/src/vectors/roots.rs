@@ -132,6 +132,31 @@ pub fn all() -> Vec<RootVector> {
             }
         },
     );
+    let approvers = |seed, channels: &[&str]| {
+        let mut own = Members::parse(&role(2, 1, &[holder("x", &[TestKey::ed25519(seed)])]));
+        if !channels.is_empty() {
+            own.set(6, item::array(&channels.iter().map(|channel| item::text(channel)).collect::<Vec<_>>()));
+        }
+        own.encode()
+    };
+    case(Ok(()), "ok_approvers_of_channels", "approvers for two channels and for the rest", &|draft| {
+        let entries = [approvers(20, &["nightly"]), approvers(21, &["beta", "stable"]), approvers(22, &[])];
+        draft.roles(|roles| roles.extend(entries));
+    });
+    case(
+        Err(100),
+        "two_approver_roles_for_one_channel",
+        "two approver roles that name one channel: which threshold counts?",
+        &|draft| {
+            let entries = [approvers(20, &["nightly"]), approvers(21, &["beta", "nightly"])];
+            draft.roles(|roles| roles.extend(entries));
+        },
+    );
+    case(Err(100), "release_role_of_a_channel", "a release role that is limited to a channel", &|draft| {
+        let mut own = Members::parse(&role(1, 1, &[holder("x", &[TestKey::ed25519(20)])]));
+        own.set(6, item::array(&[item::text("nightly")]));
+        draft.roles(|roles| roles.push(own.encode()));
+    });
 
     strong::add(&mut case);
 
@@ -213,7 +238,7 @@ pub fn all() -> Vec<RootVector> {
         draft.role(RELEASE_ROLE, |role| role.set(1, item::uint(7)));
     });
     case(Err(102), "role_unknown_member", "a member of a role that is not defined", &|draft| {
-        draft.role(RELEASE_ROLE, |role| role.set(6, item::uint(7)));
+        draft.role(RELEASE_ROLE, |role| role.set(20, item::uint(7)));
     });
     case(Err(102), "unknown_member", "a member that is not defined", &|draft| {
         draft.body.set(20, item::uint(7));

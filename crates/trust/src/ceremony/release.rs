@@ -2,7 +2,7 @@
 //! reaches.
 
 use firmseal_core::crypto::RustCrypto;
-use firmseal_core::{Component, Device, Refusal, Role, Root, Trust, admit};
+use firmseal_core::{Component, Device, Refusal, Role, Root, Takes, Trust, admit};
 use firmseal_manifest::{ProductId, PublicKey, ReleaseSpec, Signature, UnsignedManifest};
 
 use super::CeremonyError;
@@ -106,6 +106,7 @@ impl ReleasePlan {
         let device = Device {
             trust: Trust::anchored(root),
             stranded: self.recovery,
+            takes: Takes::Any,
             product: self.spec.product.as_str(),
             vendor: self.spec.vendor.as_bytes(),
             class: self.spec.class.as_bytes(),

@@ -109,7 +109,8 @@ fn against(
 /// Whether no entry for all products stood before for a role that now gets
 /// one: then nothing is taken over.
 fn general(old: &RootSpec, entry: &Entry) -> bool {
-    !old.roles.iter().any(|role| role.products.is_empty() && entry.is_part_of(role))
+    let all = |role: &crate::RoleSpec| role.products.is_empty() && role.channels.is_empty();
+    !old.roles.iter().any(|role| all(role) && entry.is_part_of(role))
 }
 
 fn dropped(was: Demands, is: Demands, of: &str, out: &mut Vec<String>) {

@@ -126,7 +126,7 @@ impl Approve {
         }
         let (agreement, signature) = self.sign(&statement).await?;
         let signed = SignedStatement { statement, signatures: vec![agreement] };
-        let key = approver(&signed, &root, told.product.as_str())?;
+        let key = approver(&signed, &root, &told)?;
         let agree = Agree { key: ArtifactId(key.0), signature };
         match (&source, &self.output) {
             (Source::Server(client), _) => {
@@ -219,12 +219,17 @@ fn asked() -> Result<bool> {
 }
 
 /// Whose signature it is. One that does not count is found before it is sent.
-fn approver(signed: &SignedStatement, root: &Root<'_>, product: &str) -> Result<KeyId> {
+fn approver(signed: &SignedStatement, root: &Root<'_>, told: &SigningRequest) -> Result<KeyId> {
+    let (product, channel) = (&told.product, &told.channel);
+    let role = root.approvers(product.as_str(), Some(channel.as_str()))?;
     let mut found = None;
     let encoded = signed.encode().map_err(PipelineError::KeyUnfit)?;
-    statement::approvers(&encoded, root, product, |_, key| found = Some(key), &RustCrypto)?;
+    statement::approvers(&encoded, &role, |_, key| found = Some(key), &RustCrypto)?;
     found.ok_or_else(|| {
-        CliError::new(Kind::NotAllowed, format_args!("this key is no approver's of product {product}"))
-            .hint("`firmseal root show` names the approvers and their keys")
+        CliError::new(
+            Kind::NotAllowed,
+            format_args!("this key is no approver's of product {product} on {channel}"),
+        )
+        .hint("`firmseal root show` names the approvers and their keys")
     })
 }

@@ -7,7 +7,7 @@ use firmseal_manifest::Digest;
 use super::{Attack, List, Outcome, Tries};
 use crate::story::{self, NOW, STRICT, approver};
 use crate::vectors::scene::Scene;
-use crate::vectors::told::{key, revoke};
+use crate::vectors::told::{NED, key, nightly, revoke};
 
 const DAY: u64 = 86_400;
 
@@ -137,6 +137,14 @@ fn dishonest_approver(tries: &mut Tries<'_>) {
             });
         });
     });
+    tries.refused(
+        701,
+        "on_another_channel",
+        "agrees on a channel where it may alone, for devices that take none",
+        |scene| {
+            nightly(scene, None, vec![NED]);
+        },
+    );
     tries.refused(707, "to_something_else", "shows its colleague another manifest", |scene| {
         scene.tell(|story| story.statement = |statement| statement.manifest = Digest([1; 32]));
     });

@@ -5,6 +5,7 @@
 
 mod accepted;
 mod boots;
+mod channels;
 mod commands;
 mod delegations;
 mod evidence;
@@ -31,6 +32,7 @@ pub fn all() -> Vec<Vector> {
     members::add(&mut cases);
     form::add(&mut cases);
     boots::add(&mut cases);
+    channels::add(&mut cases);
     evidence::add(&mut cases);
     delegations::add(&mut cases);
     revocations::add(&mut cases);
