@@ -76,8 +76,12 @@ impl Settings {
     pub fn read(path: &Path) -> Result<Settings> {
         let text = std::fs::read_to_string(path).map_err(file(path))?;
         let about = |error: CliError| error.about(path.display());
-        let written: Written = toml::from_str(&text)
-            .map_err(|error| about(CliError::new(Kind::Usage, error.to_string().trim_end())))?;
+        let written: Written = toml::from_str(&text).map_err(|error| {
+            // By its number: the line itself may hold a PIN that somebody put
+            // into a URI, and errors end in the logs of machines.
+            let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
+            about(CliError::new(Kind::Usage, format_args!("line {line}: {}", error.message())))
+        })?;
         let base = path.parent().unwrap_or(Path::new(""));
         let mut keys = Vec::new();
         for (role, own) in written.roles() {
