@@ -5,6 +5,7 @@
 //! threshold is met the document is put together and verified as devices do.
 //! Pure: who carries what, and when, the caller knows.
 
+mod leaf;
 mod release;
 mod request;
 mod warn;

@@ -308,6 +308,12 @@ impl Request {
         })
     }
 
+    /// The highest leaf of an LMS key that has signed the document that this
+    /// one stands under. A log that would give a lower one was restored.
+    pub fn last_leaf(&self, key: &PublicKey) -> Option<u32> {
+        super::leaf::highest(self.under()?, key)
+    }
+
     /// What a key signs.
     pub fn to_be_signed(&self, key: &PublicKey) -> Result<Tbs, CeremonyError> {
         Ok(match &self.plan {

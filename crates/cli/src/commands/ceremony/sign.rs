@@ -92,8 +92,10 @@ impl SignRequest {
         let tbs = request.to_be_signed(&key)?;
 
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.log).map_err(file(&self.log))?;
+        let log = self.log.join("intents.log");
+        not_restored(&log, &request, &key)?;
         self.remember(&request)?;
-        let log = IntentLog::open(&self.log.join("intents.log"))?;
+        let log = IntentLog::open(&log)?;
         let intent = request.intent(&key.id());
         let leaf = intent.encode();
         let logged = crate::keys::logged(&log, intent, &key).await?;
@@ -180,6 +182,24 @@ impl SignRequest {
         // Before the key is used: after a cut it says too much, never too
         // little.
         newfile::replace(&path, newfile::PRIVATE, format!("{subject}\n").as_bytes())
+    }
+}
+
+/// Refuses a log that has forgotten a signature which is there to be seen.
+fn not_restored(log: &Path, request: &Request, key: &PublicKey) -> Result {
+    let Some(last) = request.last_leaf(key).filter(|_| log.exists()) else { return Ok(()) };
+    match IntentLog::leaves_at(log, &key.id())? {
+        Some(leaves) if leaves.next <= last => {
+            let what = format!(
+                "LMS key {} has signed with leaf {last}, and this machine's log would give leaf {} away",
+                key.id(),
+                leaves.next
+            );
+            Err(CliError::new(Kind::Refused, what)
+                .hint("the log was restored: bring back all of it, or never use this key again"))
+        }
+        // One that does not know the key at all gives nothing away.
+        _ => Ok(()),
     }
 }
 
