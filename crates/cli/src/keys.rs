@@ -4,8 +4,9 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use firmseal_keys::{DynSigner, FileKey, KeyUri, Log, Logged, Pkcs11Uri, SecretSource};
-use firmseal_keys_pkcs11::{Options, Pkcs11Error, Pkcs11Key};
+use firmseal_keys::wrapped::{Wrapped, WrappingKey};
+use firmseal_keys::{DynSigner, FileKey, KeyUri, Log, Logged, Pkcs11Uri, Secret, SecretSource};
+use firmseal_keys_pkcs11::{Options, Pkcs11Error, Pkcs11Key, escrow};
 use firmseal_manifest::{Intent, KeyAlgorithm, PublicKey};
 use firmseal_sign::PipelineError;
 use serde::Serialize;
@@ -21,13 +22,46 @@ pub fn open(uri: &KeyUri, secret: &SecretSource) -> Result<Arc<dyn DynSigner>> {
             Ok(Arc::new(FileKey::open(path, &passphrase)?))
         }
         KeyUri::Pkcs11(uri) => {
-            let pin = match firmseal_keys_pkcs11::read_pin(uri)? {
-                Some(pin) => pin,
-                None => secret.read(&format!("PIN of {uri}"))?,
-            };
+            let pin = pin(uri, secret)?;
             Ok(Arc::new(Pkcs11Key::open(uri, Some(pin), Options::default())?))
         }
     }
+}
+
+/// The PIN of a token: from where its URI says, or from the same source as
+/// other secrets.
+pub fn pin(uri: &Pkcs11Uri, secret: &SecretSource) -> Result<Secret> {
+    match firmseal_keys_pkcs11::read_pin(uri)? {
+        Some(pin) => Ok(pin),
+        None => Ok(secret.read(&format!("PIN of {uri}"))?),
+    }
+}
+
+/// Opens a token's key with a PIN that is at hand.
+pub fn open_with(uri: &Pkcs11Uri, pin: &Secret) -> Result<Arc<dyn DynSigner>> {
+    Ok(Arc::new(Pkcs11Key::open(uri, Some(pin.clone()), Options::default())?))
+}
+
+/// Has a token wrap a key for escrow.
+pub fn wrap(uri: &Pkcs11Uri, pin: &Secret, under: &WrappingKey) -> Result<Wrapped> {
+    Ok(escrow::wrap(uri, Some(pin.clone()), under)?)
+}
+
+/// Ends that a token's key may be wrapped.
+pub fn confine(uri: &Pkcs11Uri, pin: &Secret) -> Result {
+    Ok(escrow::confine(uri, Some(pin.clone()))?)
+}
+
+/// Has a token unwrap a key, and says which it is there.
+pub fn unwrap(uri: &Pkcs11Uri, pin: &Secret, under: &WrappingKey, wrapped: &Wrapped) -> Result<Pkcs11Uri> {
+    let made = escrow::unwrap(uri, Some(pin.clone()), under, wrapped)?;
+    // Of two keys of one label the id tells which.
+    Ok(Pkcs11Uri { id: made.uri.id, ..uri.clone() })
+}
+
+/// Takes away what was unwrapped.
+pub fn discard(uri: &Pkcs11Uri, pin: &Secret) -> Result {
+    Ok(escrow::discard(uri, Some(pin.clone()))?)
 }
 
 /// Logs the use of a key, which it then signs under. Says so when an LMS key
@@ -47,8 +81,12 @@ pub async fn logged(log: &(impl Log + ?Sized), intent: Intent, key: &PublicKey) 
 }
 
 /// Makes a key in a token.
-pub fn generate(uri: &Pkcs11Uri, algorithm: KeyAlgorithm) -> Result<PublicKey> {
-    let made = firmseal_keys_pkcs11::generate(uri, firmseal_keys_pkcs11::read_pin(uri)?, algorithm)?;
+pub fn generate(uri: &Pkcs11Uri, algorithm: KeyAlgorithm, escrowable: bool) -> Result<PublicKey> {
+    let pin = firmseal_keys_pkcs11::read_pin(uri)?;
+    let made = match escrowable {
+        true => firmseal_keys_pkcs11::generate_escrowable(uri, pin, algorithm)?,
+        false => firmseal_keys_pkcs11::generate(uri, pin, algorithm)?,
+    };
     Ok(made.public_key?)
 }
 
@@ -100,6 +138,10 @@ impl From<Pkcs11Error> for CliError {
             | Pkcs11Error::NoPublicKey
             | Pkcs11Error::UnsupportedKey(_)
             | Pkcs11Error::NotConfined(_)
+            | Pkcs11Error::CannotLeave
+            | Pkcs11Error::CannotWrap(_)
+            | Pkcs11Error::CannotUnwrap(_)
+            | Pkcs11Error::StillExtractable
             | Pkcs11Error::Replaced
             | Pkcs11Error::Refused(_) => Kind::Refused,
             // A token that is unplugged is none that matches.
@@ -108,7 +150,23 @@ impl From<Pkcs11Error> for CliError {
             | Pkcs11Error::Lost(_)
             | Pkcs11Error::Busy(_) => Kind::Unavailable,
         };
-        CliError::new(kind, error)
+        let hint = match &error {
+            Pkcs11Error::CannotLeave => {
+                Some("only a key that was made with `keys generate --escrowable` is wrapped, and once")
+            }
+            Pkcs11Error::CannotWrap(_) => {
+                Some("keep a spare key instead: another holder in the root document needs no copy")
+            }
+            Pkcs11Error::StillExtractable => {
+                Some("whoever has the PIN can take it out: end that with the token's own tool")
+            }
+            _ => None,
+        };
+        let out = CliError::new(kind, error);
+        match hint {
+            Some(hint) => out.hint(hint),
+            None => out,
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// Identities with their recipients, made for these tests by a program that
@@ -50,6 +50,7 @@ impl Safe {
         Command::new(env!("CARGO_BIN_EXE_firmseal"))
             .args(line.split_whitespace())
             .current_dir(self.0.path())
+            .env("SOFTHSM2_CONF", self.path("softhsm2.conf"))
             .stdin(Stdio::null())
             .output()
             .expect("the program runs")
@@ -129,6 +130,83 @@ fn what_is_wrong_is_named() {
     assert!(!typed.contains(secret), "an identity by mistake is not repeated: {typed}");
     let again = format!("keys escrow file:key.pem --threshold 2 --recipient {to} --recipient {to} -o x");
     safe.fails(&again, 2);
-    let token = format!("keys escrow pkcs11:token=a;object=b --threshold 2 --recipient {to} -o x");
-    assert!(safe.fails(&token, 3).contains("never leaves"));
+}
+
+/// Two tokens, and how a URI into them ends.
+fn tokens(safe: &Safe) -> String {
+    let module = [
+        "/usr/lib/softhsm/libsofthsm2.so",
+        "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+        "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
+        "/usr/lib64/pkcs11/libsofthsm2.so",
+        "/usr/local/lib/softhsm/libsofthsm2.so",
+    ];
+    let module = module.iter().find(|path| Path::new(path).exists()).expect("run `cargo xtask setup`");
+    fs::create_dir(safe.path("tokens")).unwrap();
+    let tokens = safe.path("tokens");
+    fs::write(safe.path("softhsm2.conf"), format!("directories.tokendir = {}\n", tokens.display())).unwrap();
+    safe.private("pin", "123456");
+    for label in ["hsm", "spare"] {
+        let made = Command::new("softhsm2-util")
+            .env("SOFTHSM2_CONF", safe.path("softhsm2.conf"))
+            .args(["--init-token", "--free", "--label", label, "--so-pin", "87654321", "--pin", "123456"])
+            .output()
+            .expect("run `cargo xtask setup`");
+        assert!(made.status.success());
+    }
+    format!("module-path={module}&pin-source=file:{}", safe.path("pin").display())
+}
+
+#[test]
+fn a_tokens_key_comes_back_in_another_token() {
+    let safe = Safe::new();
+    let end = tokens(&safe);
+    let (hsm, spare) =
+        (format!("pkcs11:token=hsm;object=root?{end}"), format!("pkcs11:token=spare;object=root?{end}"));
+    let all: String = CUSTODIANS.iter().map(|(_, to)| format!(" --recipient {to}")).collect();
+    safe.out(&format!("keys generate {hsm} --algorithm rsa4096 --escrowable --public root.pub"));
+    safe.fails("keys generate file:other.pem --escrowable --secret file:pw", 2);
+    safe.out(&format!("keys escrow {hsm} --threshold 2 -o escrow{all}"));
+    // It was escrowable once.
+    let listed = safe.out(&format!("keys list pkcs11:token=hsm?{end}"));
+    assert!(listed.contains("it was extractable once"), "{listed}");
+    let again = safe.fails(&format!("keys escrow {hsm} --threshold 2 -o again{all}"), 3);
+    assert!(again.contains("so it cannot be escrowed") && again.contains("--escrowable"), "{again}");
+    assert!(!safe.path("again").exists());
+
+    let shares = "--share escrow/share-3.age --share escrow/share-1.age --identity id-1 --identity id-3";
+    let file = safe.fails(&format!("ceremony recover {shares} --secret file:pw -o back.pem"), 3);
+    assert!(file.contains("a key that lived in a token") && file.contains("--to"), "{file}");
+    let few = "--share escrow/share-3.age --identity id-3";
+    let few = safe.fails(&format!("ceremony recover {few} --to {spare} -o back.pub"), 3);
+    assert!(few.contains("2 shares bring the key back, here are 1"), "{few}");
+    assert!(!safe.path("back.pub").exists());
+    safe.out(&format!("ceremony recover {shares} --to {spare} --log custodian -o back.pub"));
+    let read = |name: &str| fs::read_to_string(safe.path(name)).unwrap();
+    assert_eq!(read("back.pub"), read("root.pub"));
+    let record = read("back.pub.record.md");
+    assert!(record.contains("token=spare") && record.contains("signed as entry 0"), "{record}");
+    assert!(!record.contains("pin"), "{record}");
+    for record in ["escrow/record.md", "back.pub.record.md"] {
+        safe.out(&format!("ceremony verify-record {record}"));
+    }
+    let shown = safe.out(&format!("keys show {spare}"));
+    assert_eq!(
+        shown.lines().nth(1),
+        safe.out(&format!("keys show {hsm}")).lines().nth(1),
+        "the same id in both: {shown}"
+    );
+    // What came back is there already, and stays.
+    safe.fails(&format!("ceremony recover {shares} --to {spare} -o twice.pub"), 6);
+
+    // A key that was made to stay, and one that the token cannot wrap.
+    let stays = format!("pkcs11:token=hsm;object=stays?{end}");
+    safe.out(&format!("keys generate {stays} --algorithm p256"));
+    let why = safe.fails(&format!("keys escrow {stays} --threshold 2 -o x{all}"), 3);
+    assert!(why.contains("not even wrapped"), "{why}");
+    let curve = format!("pkcs11:token=hsm;object=curve?{end}");
+    safe.out(&format!("keys generate {curve} --algorithm ed25519 --escrowable"));
+    let why = safe.fails(&format!("keys escrow {curve} --threshold 2 -o x{all}"), 3);
+    assert!(why.contains("cannot wrap this key") && why.contains("cannot be escrowed"), "{why}");
+    assert!(!safe.path("x").exists());
 }

@@ -71,6 +71,18 @@ pub enum Pkcs11Error {
     /// A freshly generated key is not as protected as was demanded.
     #[error("the token made a key that can leave it ({0}); the key was destroyed")]
     NotConfined(&'static str),
+    /// The key was made so that it never leaves, and cannot be escrowed.
+    #[error("the key cannot leave its token, not even wrapped, so it cannot be escrowed")]
+    CannotLeave,
+    /// The token cannot wrap the key.
+    #[error("the token cannot wrap this key under AES ({0}), so the key cannot be escrowed")]
+    CannotWrap(String),
+    /// The token cannot unwrap the key.
+    #[error("the token does not unwrap the key ({0}): it lacks AES key wrap, or the shares make another key")]
+    CannotUnwrap(String),
+    /// The token did not take back that the key may leave it.
+    #[error("the token still says that the key may leave it")]
+    StillExtractable,
     /// The key behind the URI is not the one that was opened.
     #[error("the key in the token was replaced by another; open it anew")]
     Replaced,
@@ -122,8 +134,10 @@ impl From<Error> for Pkcs11Error {
             | RvError::FunctionNotSupported
             | RvError::FunctionRejected
             | RvError::KeyFunctionNotPermitted
+            | RvError::KeyNotWrappable
             | RvError::KeySizeRange
             | RvError::KeyTypeInconsistent
+            | RvError::KeyUnextractable
             | RvError::MechanismInvalid
             | RvError::MechanismParamInvalid
             | RvError::PinExpired
@@ -131,7 +145,9 @@ impl From<Error> for Pkcs11Error {
             | RvError::TemplateIncomplete
             | RvError::TemplateInconsistent
             | RvError::TokenWriteProtected
-            | RvError::UserPinNotInitialized => Pkcs11Error::Refused(text),
+            | RvError::UserPinNotInitialized
+            | RvError::WrappedKeyInvalid
+            | RvError::WrappedKeyLenRange => Pkcs11Error::Refused(text),
             _ => Pkcs11Error::Lost(text),
         }
     }

@@ -6,6 +6,7 @@
 //! signature is verified before it leaves; a wrong PIN is tried once.
 
 mod error;
+pub mod escrow;
 mod key;
 mod login;
 mod manage;
@@ -16,6 +17,6 @@ mod token;
 pub use error::Pkcs11Error;
 pub use firmseal_keys::Pkcs11Uri;
 pub use key::{Options, Pkcs11Key};
-pub use manage::{TokenKey, generate, list};
+pub use manage::{TokenKey, generate, generate_escrowable, list};
 pub use object::Protection;
 pub use token::read_pin;

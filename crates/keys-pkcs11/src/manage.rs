@@ -51,17 +51,41 @@ pub fn generate(
     pin: Option<Secret>,
     algorithm: KeyAlgorithm,
 ) -> Result<TokenKey, Pkcs11Error> {
-    let Some(label) = uri.object.clone() else {
-        return Err(Pkcs11Error::NotForSigning("a new key needs a label: add `object=` to the URI"));
-    };
+    make(uri, pin, algorithm, false)
+}
+
+/// The same, but for one thing: the token may wrap the key, until
+/// [`confine`](crate::escrow::confine) ends that. Whoever has the PIN can
+/// take it out as long.
+pub fn generate_escrowable(
+    uri: &Pkcs11Uri,
+    pin: Option<Secret>,
+    algorithm: KeyAlgorithm,
+) -> Result<TokenKey, Pkcs11Error> {
+    make(uri, pin, algorithm, true)
+}
+
+fn make(
+    uri: &Pkcs11Uri,
+    pin: Option<Secret>,
+    algorithm: KeyAlgorithm,
+    escrowable: bool,
+) -> Result<TokenKey, Pkcs11Error> {
+    let label = label(uri)?;
     let uri = uri.clone();
     with_deadline(GENERATE_DEADLINE, move || {
         let connection = Connection::open(&uri, pin.as_ref(), Access::Write)?;
-        generate_in(&connection, &label, uri.id.clone(), algorithm)
+        generate_in(&connection, &label, uri.id.clone(), algorithm, escrowable)
     })
 }
 
-fn describe(session: &Session, key: &PrivateKey, token: &Pkcs11Uri) -> TokenKey {
+/// The label that a new key gets.
+pub(crate) fn label(uri: &Pkcs11Uri) -> Result<String, Pkcs11Error> {
+    let label = uri.object.clone();
+    label.ok_or(Pkcs11Error::NotForSigning("a new key needs a label: add `object=` to the URI"))
+}
+
+pub(crate) fn describe(session: &Session, key: &PrivateKey, token: &Pkcs11Uri) -> TokenKey {
     TokenKey { uri: key.uri(token), public_key: key.public_key(session), protection: key.protection }
 }
 
@@ -70,26 +94,10 @@ fn generate_in(
     label: &str,
     id: Option<Vec<u8>>,
     algorithm: KeyAlgorithm,
+    escrowable: bool,
 ) -> Result<TokenKey, Pkcs11Error> {
     let (session, token) = (connection.session()?, connection.token_uri());
-    // Public halves and certificates count: a later look-up by this label
-    // or id must find one key.
-    let taken = |name: &str, attribute: Attribute| match session
-        .find_objects(&[Attribute::Token(true), attribute])?
-    {
-        found if found.is_empty() => Ok(()),
-        _ => Err(Pkcs11Error::Exists(format!("an object with this {name}"))),
-    };
-    taken("label", Attribute::Label(label.as_bytes().to_vec()))?;
-    let id = match id {
-        Some(id) => id,
-        None => {
-            let mut id = vec![0; 16];
-            rand::fill(&mut id).map_err(|_| Pkcs11Error::Busy("no randomness".to_owned()))?;
-            id
-        }
-    };
-    taken("id", Attribute::Id(id.clone()))?;
+    let id = free_id(session, label, id)?;
 
     let (mechanism, shape) = shape(algorithm)?;
     let both =
@@ -109,7 +117,7 @@ fn generate_in(
         &[
             Attribute::Private(true),
             Attribute::Sensitive(true),
-            Attribute::Extractable(false),
+            Attribute::Extractable(escrowable),
             Attribute::Sign(true),
             // Sign-only: a key that also decrypts or unwraps can be made to
             // do more than sign.
@@ -127,7 +135,12 @@ fn generate_in(
 
     // What the token made, not what we asked for.
     let found = Pkcs11Uri { object: Some(label.to_owned()), id: Some(id), ..Pkcs11Uri::default() };
-    let answer = private_key(session, &found, &token).and_then(|key| match key.protection.weakness() {
+    // One that may be wrapped is told from others by nothing else.
+    let judged = |protection: Protection| match escrowable {
+        true => Protection { extractable: false, never_extractable: true, ..protection }.weakness(),
+        false => protection.weakness(),
+    };
+    let answer = private_key(session, &found, &token).and_then(|key| match judged(key.protection) {
         Some(weakness) => Err(Pkcs11Error::NotConfined(weakness)),
         None => Ok(describe(session, &key, &token)),
     });
@@ -138,6 +151,30 @@ fn generate_in(
         let _ = session.destroy_object(public);
     }
     answer
+}
+
+/// The id of a new object, the one asked for or a random one, if neither it
+/// nor the label is taken.
+pub(crate) fn free_id(session: &Session, label: &str, id: Option<Vec<u8>>) -> Result<Vec<u8>, Pkcs11Error> {
+    // Public halves and certificates count: a later look-up by this label
+    // or id must find one key.
+    let taken = |name: &str, attribute: Attribute| match session
+        .find_objects(&[Attribute::Token(true), attribute])?
+    {
+        found if found.is_empty() => Ok(()),
+        _ => Err(Pkcs11Error::Exists(format!("an object with this {name}"))),
+    };
+    taken("label", Attribute::Label(label.as_bytes().to_vec()))?;
+    let id = match id {
+        Some(id) => id,
+        None => {
+            let mut id = vec![0; 16];
+            rand::fill(&mut id).map_err(|_| Pkcs11Error::Busy("no randomness".to_owned()))?;
+            id
+        }
+    };
+    taken("id", Attribute::Id(id.clone()))?;
+    Ok(id)
 }
 
 /// How a key of this algorithm is made, and what tells the token its size.

@@ -25,6 +25,7 @@ pub mod secret;
 pub mod signer;
 pub mod uri;
 pub mod verify;
+pub mod wrapped;
 
 pub use error::KeysError;
 pub use file::FileKey;

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use firmseal_keys::age::{AgeError, Identity, Recipient, decrypt, encrypt};
-use firmseal_keys::escrow::{EscrowError, recover, split};
+use firmseal_keys::escrow::{EscrowError, recover, recover_wrapping, split, split_wrapping};
+use firmseal_keys::wrapped::{Wrapped, WrappingKey};
 use firmseal_keys::{FileKey, Secret, Signer};
 use firmseal_manifest::KeyAlgorithm;
 use zeroize::Zeroizing;
@@ -31,6 +32,47 @@ fn any_two_of_three_make_the_key() {
             assert_eq!(made, public);
             assert_eq!(*FileKey::open(&back, &secret()).unwrap().public_key(), public);
         }
+    }
+}
+
+#[test]
+fn shares_of_a_wrapping_key_carry_the_wrapped_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, to) = (dir.path().join("key"), dir.path().join("back"));
+    let key = FileKey::generate(&path, KeyAlgorithm::P256, &secret()).unwrap();
+    let (_, of_file) = split(&path, &secret(), 2, 3).unwrap();
+    let wrapping = WrappingKey::draw().unwrap();
+    let wrapped = Wrapped { public: key.public_key().clone(), bytes: vec![7; 144] };
+    let shares = split_wrapping(&wrapping, &wrapped, 2, 3).unwrap();
+    let pair = |shares: &[Zeroizing<String>]| [bytes(&shares[2]), bytes(&shares[0])];
+    let (back, same) = recover_wrapping(&pair(&shares)).unwrap();
+    assert_eq!((back.expose(), same), (wrapping.expose(), wrapped.clone()));
+    // Neither kind is taken for the other.
+    assert!(matches!(recover(&pair(&shares), &to, &secret()), Err(EscrowError::OfAToken)));
+    assert!(matches!(recover_wrapping(&pair(&of_file)), Err(EscrowError::OfAFile)));
+    assert!(!to.exists());
+    // Another wrapped key, or another key's public half, beside one share or
+    // all of them.
+    let wrong = |result: Result<(WrappingKey, Wrapped), EscrowError>| result.map(|_| ()).unwrap_err();
+    let swap = |share: &str| bytes(&share.replace("wrapped BwcH", "wrapped BwcI"));
+    assert!(matches!(
+        wrong(recover_wrapping(&[bytes(&shares[0]), swap(&shares[1])])),
+        EscrowError::Another(2)
+    ));
+    let other = FileKey::generate(&dir.path().join("other"), KeyAlgorithm::P256, &secret()).unwrap();
+    let mine = shares[0].lines().find(|line| line.starts_with("public ")).unwrap();
+    let theirs =
+        split_wrapping(&wrapping, &Wrapped { public: other.public_key().clone(), ..wrapped }, 2, 2).unwrap();
+    let theirs = theirs[0].lines().find(|line| line.starts_with("public ")).unwrap();
+    let swap = |share: &str| bytes(&share.replace(mine, theirs));
+    assert!(matches!(
+        wrong(recover_wrapping(&[swap(&shares[0]), swap(&shares[1])])),
+        EscrowError::NotAShare(1)
+    ));
+    for (need, count) in [(1, 3), (4, 3), (2, 33)] {
+        let wrapped = Wrapped { public: key.public_key().clone(), bytes: vec![] };
+        let refused = split_wrapping(&wrapping, &wrapped, need, count);
+        assert!(matches!(refused, Err(EscrowError::Threshold { .. })));
     }
 }
 

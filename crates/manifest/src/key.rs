@@ -272,6 +272,14 @@ impl PublicKey {
         self.raw.cose_key()
     }
 
+    /// Modulus and exponent of an RSA key, big endian.
+    pub fn rsa(&self) -> Option<(&[u8], &[u8])> {
+        match &self.raw {
+            Raw::Rsa { n, e } => Some((n, e)),
+            _ => None,
+        }
+    }
+
     /// The key as devices hold it, if devices can verify with it.
     pub fn as_core(&self) -> Option<firmseal_core::PublicKey<'_>> {
         match (&self.raw, self.algorithm) {

@@ -45,7 +45,7 @@ pub enum Keys {
   firmseal keys list \\
       'pkcs11:token=hsm?module-path=/usr/lib/hsm.so&pin-source=file:/etc/firmseal/hsm.pin'")]
     List(List),
-    /// Split a key file's key among custodians, for the day it is lost
+    /// Split a key among custodians, for the day it is lost
     Escrow(super::ceremony::Escrow),
 }
 
@@ -135,6 +135,10 @@ pub struct Generate {
     /// Where the passphrase comes from: `file:PATH`, `env:NAME` or `prompt`
     #[arg(long, default_value = "prompt", value_parser = unechoed::<SecretSource>())]
     secret: SecretSource,
+    /// In a token: the token may wrap the key, until `keys escrow` has split
+    /// it
+    #[arg(long)]
+    escrowable: bool,
     /// Write the public key there as PEM
     #[arg(long, value_name = "FILE")]
     public: Option<PathBuf>,
@@ -288,13 +292,26 @@ impl Keys {
 impl Generate {
     async fn run(self, output: &Output) -> Result {
         let public = match &self.key {
+            KeyUri::File(_) if self.escrowable => {
+                return Err(CliError::new(Kind::Usage, "a key in a file can always be split")
+                    .hint("leave --escrowable out; it is for keys in tokens"));
+            }
             KeyUri::File(path) => {
                 let passphrase = self.secret.read(&format!("new passphrase of {}", path.display()))?;
                 let key = self.in_file(path, &passphrase).await?;
                 output.note(format_args!("made {}", key.describe()));
                 key.public_key().clone()
             }
-            KeyUri::Pkcs11(uri) => crate::keys::generate(uri, self.algorithm.with(self.lms_set))?,
+            KeyUri::Pkcs11(uri) => {
+                let public = crate::keys::generate(uri, self.algorithm.with(self.lms_set), self.escrowable)?;
+                if self.escrowable {
+                    output.note(
+                        "whoever has the PIN can take the key out until `firmseal keys escrow` has ended that: \
+                         do it now",
+                    );
+                }
+                public
+            }
         };
         let shown = Shown::new(&self.key, &public, &self.counts)?;
         if let Some(path) = &self.public {

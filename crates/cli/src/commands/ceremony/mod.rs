@@ -6,6 +6,7 @@ mod directory;
 mod escrow;
 mod files;
 mod finish;
+mod recover;
 mod sign;
 mod start;
 
@@ -86,7 +87,7 @@ pub enum Ceremonies {
         digest: Option<String>,
     },
     /// Bring a key back from its custodians' shares
-    Recover(escrow::Recover),
+    Recover(recover::Recover),
     /// Print a root document as a file to begin the next one with
     #[command(after_help = "Example:
   firmseal ceremony spec root-1.cbor > root.toml")]
@@ -153,7 +154,7 @@ impl Ceremonies {
                         .print()
                 })
             }
-            Ceremonies::Recover(recover) => recover.run(output),
+            Ceremonies::Recover(recover) => block_on(recover.run(output)),
             Ceremonies::Spec { root } => {
                 let about = |error: CliError| error.about(root.display());
                 let document = trust::read(&root, ROOT_MAX)?;
