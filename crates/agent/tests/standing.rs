@@ -13,11 +13,14 @@ use common::*;
 use firmseal_agent::files::{Access, Files};
 use firmseal_agent::{Agent, Config, Deps, Enrolment, Error, Slot, enrol};
 use firmseal_api::updates::Phase;
-use firmseal_core::{Environment, Refusal};
+use firmseal_core::{BlockSize, Environment, Refusal};
 use firmseal_manifest::bundle::News;
 use firmseal_testkit::TestKey;
 use firmseal_testkit::story::{NOW, OWNER, freshness, owner};
+use firmseal_testkit::vectors::Vector;
+use firmseal_testkit::world::firmware;
 use firmseal_trust::{Demands, DemandsSpec, Holder, Role, RoleSpec, RootSpec};
+use uuid::Uuid;
 
 struct Bench {
     files: SimFiles,
@@ -295,4 +298,38 @@ async fn a_word_that_comes_while_an_image_is_downloaded_counts() {
     let boot = agent.boot_state().unwrap();
     assert_eq!((boot.trial, agent.status().unwrap().install), (None, None));
     assert_eq!(agent.boot_stage().unwrap().version, "1.0.0");
+}
+
+/// The release of a vector, with its payload.
+fn of_vector(name: &str) -> (Vector, Release) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spec/vectors").join(format!("{name}.txt"));
+    let vector = Vector::parse(name, &std::fs::read_to_string(path).unwrap()).unwrap();
+    let payload = firmware(9000, 1);
+    let trees = vec![tree_of(&payload, BlockSize::B4096)];
+    let release = Release { envelope: vector.envelope.clone(), payloads: vec![payload], trees };
+    (vector, release)
+}
+
+#[tokio::test]
+async fn what_a_channel_brought_boots_whatever_is_set_later() {
+    let (vector, release) = of_vector("ok_channel_of_its_own");
+    let files = SimFiles::default();
+    let mut config = with_server(config(Path::new("/sim"), &[&vector.components[0].name], 1 << 20));
+    config.product = vector.product.parse().unwrap();
+    (config.vendor, config.class) = (Uuid::from_bytes(vector.vendor), Uuid::from_bytes(vector.class));
+    let deps = Deps { files: Arc::new(files), ..deps(&config) };
+    enrol(&config, &deps, &Enrolment { anchor: &vector.root, server: None }).await.unwrap();
+    let taking = |channel: Option<&str>| {
+        let config = Config { channel: channel.map(|name| name.parse().unwrap()), ..config.clone() };
+        Agent::new(config, deps.clone()).unwrap()
+    };
+    // One person agreed, which is enough on `nightly` and nowhere else.
+    let two = Refusal::ApprovalsMissing { have: 0, need: 2 }.code();
+    assert_eq!(code(install(&taking(None), &release).await), two);
+    assert_eq!(code(install(&taking(Some("stable")), &release).await), Refusal::WrongChannel.code());
+    bring_up(&taking(Some("nightly")), &release).await;
+    for channel in [None, Some("stable"), Some("nightly")] {
+        let booted = taking(channel).boot_stage().unwrap();
+        assert!(!booted.trial && booted.version == "1.2.3", "{channel:?}: {booted:?}");
+    }
 }

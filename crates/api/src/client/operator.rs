@@ -213,6 +213,11 @@ impl OperatorClient<'_> {
         self.0.document("/v1/revocation").await
     }
 
+    /// The newest freshness document; not found where there is none.
+    pub async fn freshness(&self) -> Result<Bytes, ClientError> {
+        self.0.document("/v1/freshness").await
+    }
+
     async fn publish<T: serde::de::DeserializeOwned>(
         &self,
         path: &str,

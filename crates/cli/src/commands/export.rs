@@ -48,8 +48,7 @@ pub struct Export {
     /// Root documents of the devices' owner to put in besides, oldest first
     #[arg(long, value_name = "FILE")]
     owner_root: Vec<PathBuf>,
-    /// The newest freshness document to put in, which the public listener
-    /// has under `/v1/freshness`; for devices that ask for recent news
+    /// Another freshness document to put in than the server's newest
     #[arg(long, value_name = "FILE")]
     freshness: Option<PathBuf>,
 }
@@ -92,7 +91,7 @@ impl Export {
         roots.extend(documents(&self.owner_root)?);
         let freshness = match &self.freshness {
             Some(path) => Some(crate::trust::read(path, FRESHNESS_MAX)?.to_vec()),
-            None => None,
+            None => if_any(operator.freshness().await)?,
         };
         Ok(News { roots, revocation: if_any(operator.revocation().await)?, freshness })
     }

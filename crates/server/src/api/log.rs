@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::http::auth::RenewingDevice;
+use crate::http::auth::{Operator, RenewingDevice, Viewer};
 use crate::http::extract::Segment;
 
 const NOTE_TYPE: &str = "text/plain; charset=utf-8";
@@ -25,6 +25,10 @@ const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
 pub(crate) fn public_routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(checkpoint)).routes(routes!(tile)).routes(routes!(public_freshness))
+}
+
+pub(crate) fn operator_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(operator_freshness))
 }
 
 pub(crate) fn device_routes() -> OpenApiRouter<Arc<App>> {
@@ -57,6 +61,16 @@ async fn tile(State(app): State<Arc<App>>, Segment(tile): Segment) -> Result<Res
     security(()))]
 async fn public_freshness(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     Ok(answer(app.freshness()?, ROOT_TYPE, MOMENT))
+}
+
+/// A recent checkpoint with the version of the newest revocation, which
+/// exported bundles carry.
+#[utoipa::path(get, path = "/v1/freshness", tag = "trust",
+    responses((status = 200, body = Vec<u8>, content_type = "application/cbor"),
+        (status = "default", body = Problem, content_type = "application/problem+json")),
+    security(("operator" = ["viewer"])))]
+async fn operator_freshness(State(app): State<Arc<App>>, _: Operator<Viewer>) -> Result<Response, ApiError> {
+    Ok(answer(app.freshness()?, ROOT_TYPE, "no-store"))
 }
 
 /// A recent checkpoint with the version of the newest revocation. The

@@ -35,6 +35,7 @@ pub(crate) fn documented(serves: Serves) -> OpenApiRouter<Arc<App>> {
             .merge(fleet::routes())
             .merge(operators::routes())
             .merge(trust::operator_routes())
+            .merge(log::operator_routes())
             .merge(health::operator_routes()),
         Serves::Device => device::routes().merge(trust::device_routes()).merge(log::device_routes()),
         Serves::Public => public::routes()
