@@ -67,7 +67,8 @@ pub struct ReleaseComponent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ReleaseState {
-    /// It has its signature; nobody has checked it yet.
+    /// It has its signatures, and waits for the consent of its devices'
+    /// owners; no rollout offers it.
     Signed,
     /// The server verified it as a device would; rollouts may offer it.
     Verified,

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use firmseal_core::Refusal;
+use firmseal_core::{Digest, Refusal};
 use firmseal_formats::Inspection;
 use firmseal_manifest::bundle::{self, BundleHead, BundleWriter, News};
 use firmseal_manifest::{ComponentSpec, ReadError, ReleaseSpec, TreeBuilder};
@@ -79,6 +79,11 @@ impl BundleFile {
     /// The payloads, in the order of the components.
     pub fn parts(&self) -> &[Part] {
         &self.parts
+    }
+
+    /// Name and digest of each payload's parsed header.
+    pub fn headers(&self) -> Vec<(String, Digest)> {
+        self.parts.iter().map(|part| (part.name.clone(), part.inspection.digest())).collect()
     }
 
     /// Writes the same payloads under another envelope, whole or not at all.

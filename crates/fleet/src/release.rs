@@ -10,7 +10,8 @@ use crate::Time;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReleaseState {
-    /// It has its signature; nobody has checked it yet.
+    /// It has its signatures, and waits for the consent of its devices'
+    /// owners; nothing here offers it.
     Signed,
     /// The server itself verified envelope and payloads as a device would.
     /// Only a release in this state is offered.

@@ -8,6 +8,7 @@ pub mod author;
 pub mod bundle;
 pub mod cbor;
 pub mod chain;
+pub mod consent;
 pub mod delegation;
 pub mod event;
 pub mod evidence;

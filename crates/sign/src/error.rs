@@ -101,12 +101,6 @@ pub enum PipelineError {
         /// How many must.
         need: usize,
     },
-    /// Consent is demanded that nothing here can gather.
-    #[error(
-        "the root document demands the owner's consent for releases of product `{0}`, which cannot be \
-         gathered here yet; nothing was signed"
-    )]
-    OwnerDemanded(String),
     /// The root document in force cannot be read back.
     #[error("the root document in force: {0}")]
     Root(String),

@@ -8,6 +8,7 @@
 
 pub mod assemble;
 mod component;
+pub mod consent;
 pub(crate) mod delegated;
 pub mod device;
 mod draft;

@@ -294,12 +294,15 @@ impl Pipeline {
         // from the same code that devices run.
         let floors =
             Floors { sequence: draft.sequence - 1, epoch: latest.map_or(0, |release| release.epoch) };
-        device::ask(&product, &self.trust(), floors, |device| {
+        let state = device::ask(&product, &self.trust(), floors, |device| {
             match firmseal_core::admit(&envelope, device, &RustCrypto) {
                 // Signed ahead, it waits for a revocation; that is the last
                 // thing that a device asks.
-                Err(Refusal::RollbackEarly) if draft.rollback_of.is_some() => Ok(()),
-                verdict => verdict.map(drop),
+                Err(Refusal::RollbackEarly) if draft.rollback_of.is_some() => Ok(ReleaseState::Verified),
+                // The owner agrees to what the vendor has signed. What a
+                // device asks after that, the gate has asked.
+                Err(Refusal::OwnerMissing) if demands.owner => Ok(ReleaseState::Signed),
+                verdict => verdict.map(|_| ReleaseState::Verified),
             }
         })?;
         let release = Release {
@@ -312,7 +315,7 @@ impl Pipeline {
             components: draft.components.clone(),
             manifest: manifest.digest(),
             envelope: self.store.put_bytes(envelope.into()).await?,
-            state: ReleaseState::Verified,
+            state,
             build: draft.build.clone(),
             commit: draft.commit.clone(),
             request: claim.request,

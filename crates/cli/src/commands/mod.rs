@@ -5,6 +5,7 @@ mod artifact;
 mod assemble;
 mod ceremony;
 mod completions;
+mod countersign;
 mod delegate;
 mod demo;
 mod device;
@@ -81,6 +82,8 @@ pub enum Command {
     Request(request::Requests),
     /// Agree to a release that waits, after looking at its bytes
     Approve(approve::Approve),
+    /// Agree to a release as the owner of devices, after looking at its bytes
+    Countersign(countersign::Countersign),
     /// Enrol, list, show and revoke devices
     #[command(subcommand)]
     Device(device::Devices),
@@ -140,6 +143,7 @@ pub fn run(command: Command, profile: Option<&Path>, output: &Output) -> Result 
         Command::Release(command) => command.run(profile, output),
         Command::Request(command) => command.run(profile, output),
         Command::Approve(command) => block_on(command.run(profile, output)),
+        Command::Countersign(command) => block_on(command.run(output)),
         Command::Device(command) => command.run(profile, output),
         Command::Rollout(command) => command.run(profile, output),
         Command::Ceremony(command) => command.run(output),

@@ -158,6 +158,9 @@ pub fn told(ordered: Ordered, key: &str, output: &Output) -> Result {
             return output.value(&request, || super::request::print(&request).print());
         }
     };
+    if release.state == ReleaseState::Signed {
+        output.note("its devices' owner has to agree: export it, and have it countersigned");
+    }
     let gone = match release.state {
         ReleaseState::Withdrawn => Some("withdrawn"),
         ReleaseState::Revoked => Some("revoked"),

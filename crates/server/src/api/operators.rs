@@ -73,5 +73,5 @@ async fn get_payload(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let (digest, tree) = payload_name(&name)?;
-    app.blob(app.public_payload(digest, tree).await?, &headers, BYTES_TYPE, "operator").await
+    app.blob(app.operator_payload(digest, tree).await?, &headers, BYTES_TYPE, "operator").await
 }

@@ -78,7 +78,6 @@ impl From<PipelineError> for ApiError {
             | PipelineError::BothKinds { .. }
             | PipelineError::NoWitnesses(_)
             | PipelineError::TooFewWitnesses { .. }
-            | PipelineError::OwnerDemanded(_)
             | PipelineError::KeyUnfit(_) => {
                 ApiError::Refused { why, hint: hint("an administrator configures keys for the product") }
             }
@@ -323,8 +322,23 @@ impl App {
 
     /// The blob behind a verified release's payload or tree, for anybody.
     pub(crate) async fn public_payload(&self, payload: Digest, tree: bool) -> Result<Digest, ApiError> {
+        self.payload_in(&[ReleaseState::Verified], payload, tree).await
+    }
+
+    /// The same for operators, who also carry what an owner has yet to agree
+    /// to.
+    pub(crate) async fn operator_payload(&self, payload: Digest, tree: bool) -> Result<Digest, ApiError> {
+        self.payload_in(&[ReleaseState::Verified, ReleaseState::Signed], payload, tree).await
+    }
+
+    async fn payload_in(
+        &self,
+        states: &[ReleaseState],
+        payload: Digest,
+        tree: bool,
+    ) -> Result<Digest, ApiError> {
         for (release, hash_blocks) in self.catalog.holders(&payload) {
-            if self.store.release(release).await?.state == ReleaseState::Verified {
+            if states.contains(&self.store.release(release).await?.state) {
                 return Ok(if tree { hash_blocks } else { payload });
             }
         }

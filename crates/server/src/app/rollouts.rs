@@ -21,6 +21,12 @@ impl App {
         let release = self.store.release(wish.release).await?;
         self.check_not_revoked(&release).await?;
         self.check_not_early(&release).await?;
+        if release.state == ReleaseState::Signed {
+            return Err(ApiError::Refused {
+                why: format!("release {} waits for the consent of its devices' owners", release.id),
+                hint: "export it, have it countersigned, and carry the bundle to the devices".to_owned(),
+            });
+        }
         if release.state != ReleaseState::Verified {
             return Err(ApiError::Conflict(format!(
                 "release {} is not verified: only a release that this server verified is offered",

@@ -12,6 +12,7 @@ use firmseal_manifest::{Statement, TreeBuilder};
 use firmseal_sign::review::{self, Difference, Side};
 
 use super::source::Source;
+use crate::bundle_file::said;
 use crate::error::{CliError, Kind, Result};
 use crate::output::Output;
 
@@ -78,16 +79,7 @@ pub(super) async fn look(source: &Source, told: &SigningRequest, output: &Output
 /// What the format's parser reads of a payload: its digest, and a line.
 fn inspect(copy: File, format: &str) -> Result<(Digest, String)> {
     let inspection = review::inspect(format, &copy)?;
-    let mut line = format!("{}, {} bytes", inspection.format, inspection.image_size);
-    if let Some(version) = &inspection.version {
-        line.push_str(&format!(", version {version}"));
-    }
-    if let Some(epoch) = inspection.epoch {
-        line.push_str(&format!(", epoch {epoch}"));
-    }
-    if inspection.debug == Some(true) {
-        line.push_str(", a DEBUG build");
-    }
+    let line = said(&inspection);
     Ok((inspection.digest(), line))
 }
 

@@ -18,7 +18,9 @@ use firmseal_api::requests::{ApprovalSignature, Approve as Agree, RequestState, 
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{KeyId, Root, statement};
 use firmseal_keys::{KeyUri, SecretSource, Signer};
-use firmseal_manifest::{Agreement, ArtifactId, Intent, Purpose, RequestId, SignedStatement, Statement};
+use firmseal_manifest::{
+    Agreement, ArtifactId, ChannelName, Intent, ProductId, Purpose, RequestId, SignedStatement, Statement,
+};
 use firmseal_sign::{PipelineError, gate};
 use firmseal_store_local::IntentLog;
 use serde::{Deserialize, Serialize};
@@ -124,9 +126,10 @@ impl Approve {
         if !self.yes && !asked()? {
             return Err(CliError::new(Kind::Refused, "not approved; nothing was signed"));
         }
-        let (agreement, signature) = self.sign(&statement).await?;
+        let (log, ssh) = (self.log.as_deref(), self.ssh.as_deref());
+        let (agreement, signature) = sign(&statement, self.key.as_ref(), &self.secret, log, ssh).await?;
         let signed = SignedStatement { statement, signatures: vec![agreement] };
-        let key = approver(&signed, &root, &told)?;
+        let key = approver(&signed, &root, &told.product, Some(&told.channel))?;
         let agree = Agree { key: ArtifactId(key.0), signature };
         match (&source, &self.output) {
             (Source::Server(client), _) => {
@@ -150,36 +153,43 @@ impl Approve {
             }
         }
     }
+}
 
-    async fn sign(&self, statement: &Statement) -> Result<(Agreement, ApprovalSignature)> {
-        if let Some(path) = &self.ssh {
-            let blob = ssh::sign(path, &statement.encode())?;
-            return Ok((Agreement::Ssh(blob.clone()), ApprovalSignature::Ssh { signature: Bytes64(blob) }));
-        }
-        let (Some(uri), Some(log)) = (&self.key, &self.log) else {
-            return Err(CliError::new(Kind::Usage, "name your key with --key and --log, or with --ssh"));
-        };
-        let signer = crate::keys::open(uri, &self.secret)?;
-        let mut made = std::fs::DirBuilder::new();
-        made.recursive(true).mode(0o700).create(log).map_err(file(log))?;
-        let log = IntentLog::open(&log.join(LOG))?;
-        let intent = Intent {
-            purpose: Purpose::Statement,
-            subject: statement.digest(),
-            keys: vec![signer.public_key().id()],
-            delegation: None,
-            statements: Vec::new(),
-            requester: signer.public_key().id().0,
-            policy: statement.policy,
-            context: Vec::new(),
-        };
-        let key = signer.public_key().clone();
-        let logged = crate::keys::logged(&log, intent, &key).await?;
-        let tbs = statement.to_be_signed(&key).map_err(PipelineError::KeyUnfit)?;
-        let signature = signer.sign(logged, tbs).await?;
-        let bytes = Bytes64(signature.0.clone());
-        Ok((Agreement::Cose { key, signature }, ApprovalSignature::Cose { signature: bytes }))
+/// Signs a Statement with a key that is logged first, or with an SSH key.
+pub(super) async fn sign(
+    statement: &Statement,
+    key: Option<&KeyUri>,
+    secret: &SecretSource,
+    log: Option<&Path>,
+    ssh: Option<&Path>,
+) -> Result<(Agreement, ApprovalSignature)> {
+    if let Some(path) = ssh {
+        let blob = ssh::sign(path, &statement.encode())?;
+        return Ok((Agreement::Ssh(blob.clone()), ApprovalSignature::Ssh { signature: Bytes64(blob) }));
     }
+    let (Some(uri), Some(log)) = (key, log) else {
+        return Err(CliError::new(Kind::Usage, "name your key with --key and --log, or with --ssh"));
+    };
+    let signer = crate::keys::open(uri, secret)?;
+    let mut made = std::fs::DirBuilder::new();
+    made.recursive(true).mode(0o700).create(log).map_err(file(log))?;
+    let log = IntentLog::open(&log.join(LOG))?;
+    let intent = Intent {
+        purpose: Purpose::Statement,
+        subject: statement.digest(),
+        keys: vec![signer.public_key().id()],
+        delegation: None,
+        statements: Vec::new(),
+        requester: signer.public_key().id().0,
+        policy: statement.policy,
+        context: Vec::new(),
+    };
+    let key = signer.public_key().clone();
+    let logged = crate::keys::logged(&log, intent, &key).await?;
+    let tbs = statement.to_be_signed(&key).map_err(PipelineError::KeyUnfit)?;
+    let signature = signer.sign(logged, tbs).await?;
+    let bytes = Bytes64(signature.0.clone());
+    Ok((Agreement::Cose { key, signature }, ApprovalSignature::Cose { signature: bytes }))
 }
 
 fn show(told: &SigningRequest, seen: &Seen, output: &Output) {
@@ -207,7 +217,7 @@ fn show(told: &SigningRequest, seen: &Seen, output: &Output) {
 }
 
 /// Asks a person; without one there is --yes.
-fn asked() -> Result<bool> {
+pub(super) fn asked() -> Result<bool> {
     if !std::io::stdin().is_terminal() {
         return Err(CliError::new(Kind::Usage, "nobody is there to be asked")
             .hint("look at the request first, then agree with --yes"));
@@ -219,17 +229,19 @@ fn asked() -> Result<bool> {
 }
 
 /// Whose signature it is. One that does not count is found before it is sent.
-fn approver(signed: &SignedStatement, root: &Root<'_>, told: &SigningRequest) -> Result<KeyId> {
-    let (product, channel) = (&told.product, &told.channel);
-    let role = root.approvers(product.as_str(), Some(channel.as_str()))?;
+pub(super) fn approver(
+    signed: &SignedStatement,
+    root: &Root<'_>,
+    product: &ProductId,
+    channel: Option<&ChannelName>,
+) -> Result<KeyId> {
+    let role = root.approvers(product.as_str(), channel.map(ChannelName::as_str))?;
     let mut found = None;
     let encoded = signed.encode().map_err(PipelineError::KeyUnfit)?;
     statement::approvers(&encoded, &role, |_, key| found = Some(key), &RustCrypto)?;
     found.ok_or_else(|| {
-        CliError::new(
-            Kind::NotAllowed,
-            format_args!("this key is no approver's of product {product} on {channel}"),
-        )
-        .hint("`firmseal root show` names the approvers and their keys")
+        let on = channel.map(|channel| format!(" on {channel}")).unwrap_or_default();
+        CliError::new(Kind::NotAllowed, format_args!("this key is no approver's of product {product}{on}"))
+            .hint("`firmseal root show` names the approvers and their keys")
     })
 }
