@@ -47,6 +47,16 @@ impl PublicKey<'_> {
         matches!(self, PublicKey::Lms(_) | PublicKey::MlDsa(_))
     }
 
+    /// Length of its signatures.
+    pub fn signature_len(&self) -> usize {
+        match self {
+            PublicKey::P256 { .. } | PublicKey::Ed25519(_) => 64,
+            PublicKey::Lms(key) => key.parameters().signature_len(),
+            PublicKey::MlDsa(key) => key.set().signature_len(),
+            PublicKey::Rsa(key) => key.modulus().len(),
+        }
+    }
+
     /// Computes the key's id.
     ///
     /// The required members of an EC2 key are kty, crv, x and y as a byte

@@ -14,6 +14,7 @@ pub mod record;
 pub mod retire;
 pub mod revocation;
 pub mod revoke;
+mod room;
 pub mod root;
 
 pub use ceremony::{Ceremony, CeremonyError, Request};

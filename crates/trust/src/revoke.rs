@@ -4,16 +4,14 @@
 //! is used.
 
 use firmseal_core::crypto::RustCrypto;
-use firmseal_core::limits::{ALLOWED_MAX, CLOSED_LOGS_MAX, REVOCATION_MAX, REVOKED_MAX, SIGNATURES_MAX};
+use firmseal_core::limits::{ALLOWED_MAX, CLOSED_LOGS_MAX, REVOCATION_MAX, REVOKED_MAX};
 use firmseal_core::{KeyId, Revocation, Role, Root};
 use firmseal_manifest::Digest;
 
 use crate::read::key_of;
 use crate::revocation::{RevocationSpec, RevokedKey};
+use crate::room;
 use crate::root::RootError;
-
-/// Room for one signature with its frame.
-const SIGNATURE_ROOM: usize = 160;
 
 /// Why a revocation must not be signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -154,8 +152,10 @@ impl RevocationSpec {
         }
         at_most("keys", self.keys.len(), REVOKED_MAX)?;
         at_most("releases", self.releases.len(), ALLOWED_MAX)?;
-        let room = REVOCATION_MAX - SIGNATURES_MAX * SIGNATURE_ROOM;
-        at_most("bytes besides signatures", self.assemble().body().len(), room)
+        // The heads of the document and of its body take a few bytes.
+        let signed = root.role(Role::Revocation, "").map_or(0, |role| room::at_most(&role));
+        let most = REVOCATION_MAX.saturating_sub(signed + 16);
+        at_most("bytes besides signatures", self.assemble().body().len(), most)
     }
 }
 

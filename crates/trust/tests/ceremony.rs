@@ -201,6 +201,38 @@ fn where_both_kinds_are_demanded_one_is_half_a_holder() {
 }
 
 #[test]
+fn what_would_be_too_long_when_it_is_signed_is_not_begun() {
+    // Each key takes 2.6 kB and each signature 4.6: five of six fit no more.
+    let root_of = |threshold, seeds: std::ops::Range<u8>| {
+        let holder = |seed: u8| Holder {
+            name: format!("holder {seed}"),
+            keys: vec![TestKey::ml_dsa(Set::MlDsa87, seed).public().clone()],
+        };
+        let mut spec = first();
+        spec.roles[0] = RoleSpec { threshold, holders: seeds.map(holder).collect(), ..spec.roles[0].clone() };
+        spec
+    };
+    let begin = |kind, spec: &RootSpec, under: Option<Vec<u8>>| {
+        Request::new(kind, "t", spec.assemble().unwrap().unsigned().unwrap(), under)
+    };
+    let refused = begin(Kind::FirstRoot, &root_of(4, 1..7), None);
+    assert!(matches!(refused, Err(CeremonyError::TooLong { most: 32768, .. })), "{refused:?}");
+    let mut ceremony = Ceremony::new(begin(Kind::FirstRoot, &root_of(3, 1..5), None).unwrap());
+    for seed in [1, 2, 3] {
+        let (key, request) = (TestKey::ml_dsa(Set::MlDsa87, seed), ceremony.request().clone());
+        let signature = key.sign(&request.to_be_signed(key.public()).unwrap());
+        ceremony.add(&key.public().id(), &request.digest(), signature).unwrap();
+    }
+    let one = ceremony.finish().unwrap();
+    // The same holders sign once for both; others sign beside them.
+    let same = RootSpec { version: 2, ..root_of(3, 1..5) };
+    assert!(begin(Kind::Rotation, &same, Some(one.clone())).is_ok());
+    let others = RootSpec { version: 2, ..root_of(3, 11..15) };
+    let refused = begin(Kind::Rotation, &others, Some(one));
+    assert!(matches!(refused, Err(CeremonyError::TooLong { .. })), "{refused:?}");
+}
+
+#[test]
 fn other_bytes_do_not_count() {
     let honest = request(Kind::FirstRoot, &first(), None);
     let mut other = first();

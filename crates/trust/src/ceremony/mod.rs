@@ -62,6 +62,17 @@ pub enum CeremonyError {
     /// A title that would not stand on one line.
     #[error("a title is one line of 1 to 200 characters")]
     Title,
+    /// Signed as it must be it would be longer than devices read.
+    #[error(
+        "with the signatures that it needs the document takes {takes} bytes or more, and devices read {most}; \
+         take keys with shorter signatures, or fewer of them"
+    )]
+    TooLong {
+        /// What it takes at least.
+        takes: usize,
+        /// What devices read.
+        most: usize,
+    },
     /// The signature was made for another ceremony.
     #[error("the signature is for request {signed}, not for {asked}; it was made over other bytes")]
     OtherRequest {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use firmseal_core::crypto::{Crypto, Hasher, RustCrypto};
+use firmseal_core::limits::{REVOCATION_MAX, ROOT_MAX};
 use firmseal_core::{Environment, KeyId, Role, Root};
 use firmseal_manifest::{Digest, Intent, PublicKey, Purpose, ReleaseSpec, Signature, Tbs};
 
@@ -10,6 +11,7 @@ use super::release::ReleasePlan;
 use super::{CeremonyError, WordCode};
 use crate::read::key_of;
 use crate::revocation::{RevocationSpec, UnsignedRevocation};
+use crate::room;
 use crate::root::{Holder, RootSpec, UnsignedRoot};
 
 /// Longest title, in characters.
@@ -141,7 +143,9 @@ impl Request {
                 if spec.version != 1 {
                     return Err(CeremonyError::NotFirst(spec.version));
                 }
-                let own = Authority::root(&Root::decode(&document)?, Role::Root, "")?;
+                let first = Root::decode(&document)?;
+                fits(&document, ROOT_MAX, room::at_least(&first.role(Role::Root, "")?, |_| false))?;
+                let own = Authority::root(&first, Role::Root, "")?;
                 (Plan::Root(Box::new(spec), unsigned), vec![own])
             }
             (Kind::Rotation, Some(before)) => {
@@ -149,6 +153,11 @@ impl Request {
                 let (before, next) = (Root::decode(before)?, Root::decode(&document)?);
                 before.verify(&RustCrypto)?;
                 before.precedes(&next)?;
+                // Whoever signs for the one before may count for this one too.
+                let (old, new) = (before.role(Role::Root, "")?, next.role(Role::Root, "")?);
+                let ids: Vec<KeyId> = old.keys().map(|(_, key)| key.id(&RustCrypto)).collect();
+                let takes = room::at_least(&old, |_| false) + room::at_least(&new, |key| ids.contains(key));
+                fits(&document, ROOT_MAX, takes)?;
                 let both =
                     vec![Authority::root(&before, Role::Root, "")?, Authority::root(&next, Role::Root, "")?];
                 (Plan::Root(Box::new(spec), unsigned), both)
@@ -163,6 +172,8 @@ impl Request {
                 if spec.environment != root.environment() {
                     return Err(firmseal_core::Refusal::WrongEnvironment.into());
                 }
+                let takes = room::at_least(&root.role(Role::Revocation, "")?, |_| false);
+                fits(&document, REVOCATION_MAX, takes)?;
                 let authority = Authority::root(&root, Role::Revocation, "")?;
                 let unsigned = spec.assemble();
                 (Plan::Revocation(Box::new(spec), unsigned), vec![authority])
@@ -352,6 +363,15 @@ impl Request {
             }
             (Plan::Release(plan), root) => plan.seal(&Root::decode(root.unwrap_or_default())?, signatures)?,
         })
+    }
+}
+
+/// Whether a document can be signed at all. What it takes in the end depends
+/// on who signs.
+fn fits(document: &[u8], most: usize, signatures: usize) -> Result<(), CeremonyError> {
+    match document.len() + signatures {
+        takes if takes > most => Err(CeremonyError::TooLong { takes, most }),
+        _ => Ok(()),
     }
 }
 
