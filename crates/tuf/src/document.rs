@@ -98,6 +98,35 @@ impl Document {
         self.signatures.push((key.id().to_owned(), key.write_signature(signature)));
     }
 
+    /// Whether a key has signed.
+    pub fn is_signed_by(&self, key: &crate::Key, verify: Verify<'_>) -> bool {
+        self.satisfies(&Authority::new(vec![key.clone()], 1), verify)
+    }
+
+    /// Takes over the signatures of a copy that somebody else has signed.
+    /// Whose they are is asked later; what is said twice stays once.
+    pub fn merge(&mut self, copy: Document) -> Result<(), TufError> {
+        if copy.body != self.body {
+            return Err(TufError::OtherRoot("the copies do not say the same"));
+        }
+        for signature in copy.signatures {
+            if !self.signatures.contains(&signature) && self.signatures.len() < SIGNATURES_MAX {
+                self.signatures.push(signature);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether two say the same, whatever the time until which they do.
+    pub(crate) fn agrees(&self, other: &Document) -> bool {
+        let timeless = |document: &Document| {
+            let mut body = document.body.clone();
+            body.as_object_mut().map(|members| members.remove("expires"));
+            body
+        };
+        timeless(self) == timeless(other)
+    }
+
     /// Whether as many different keys of an authority have signed as it
     /// demands.
     pub fn satisfies(&self, authority: &Authority, verify: Verify<'_>) -> bool {

@@ -68,13 +68,16 @@ pub enum TufError {
         "{0} is longer than 64 KiB, which an ed25519 key does not sign whole; give the role a p256 or rsa key"
     )]
     TooLong(Role),
+    /// A root that was signed elsewhere is not the one that is needed.
+    #[error("the root that was signed is not the next one: {0}")]
+    OtherRoot(&'static str),
     /// What a key signed does not verify.
     #[error("a signature of {0} does not verify; nothing was published")]
     BadSignature(Role),
     /// A name that would not be one file in the repository.
     #[error("{0:?} cannot be the name of a target")]
     Name(String),
-    /// A date that cannot be written.
-    #[error("{0} would expire after the year 9999")]
-    Expiry(Role),
+    /// Metadata that is good for longer than anybody can think ahead.
+    #[error("{0} would be good for more than 36500 days")]
+    Valid(Role),
 }

@@ -60,6 +60,37 @@ impl Draft {
     }
 }
 
+impl Draft {
+    /// A root that people sign in turns, on machines of their own: the next
+    /// one of a repository, by nobody yet.
+    pub fn root(held: &Held, wanted: &Wanted, now: Time) -> Document {
+        let document = |version| {
+            let members = members(|role| wanted.authority(role));
+            Document::unsigned(Role::Root, version, until(wanted, Role::Root, now), members)
+        };
+        document(held.version(Role::Root).saturating_add(1))
+    }
+
+    /// What one of them is asked to sign: a draft as it came, for one key.
+    pub fn of(document: Document, key: Key) -> Draft {
+        let canonical = document.canonical();
+        Draft { document, canonical, keys: vec![key] }
+    }
+
+    /// The document with a signature more.
+    pub fn sealed(self, key: &Key, signature: &Signature) -> Document {
+        let mut document = self.document;
+        document.sign(key, signature);
+        document
+    }
+}
+
+/// Until when metadata is good that is signed now. Clients read whole
+/// seconds; python-tuf refuses fractions.
+fn until(wanted: &Wanted, role: Role, now: Time) -> Time {
+    Time::from_millis(now.plus(wanted.role(role).valid).millis() / 1000 * 1000)
+}
+
 /// Which roles are signed anew.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Due {
@@ -75,6 +106,7 @@ pub struct Export<'a> {
     at_hand: BTreeSet<KeyId>,
     now: Time,
     from: u64,
+    given: Option<Document>,
     due: Due,
     verify: Verify<'a>,
     done: Vec<(Document, Vec<u8>)>,
@@ -82,22 +114,24 @@ pub struct Export<'a> {
 
 impl<'a> Export<'a> {
     /// Decides what an export does. Versions continue those of the
-    /// repository, and none is below `from`.
+    /// repository, and none is below `from`. `given` is the next root where
+    /// people have signed it elsewhere; keys at hand may add to it.
     pub fn begin(
         held: &'a Held,
         wanted: &'a Wanted,
         at_hand: impl IntoIterator<Item = KeyId>,
         now: Time,
         from: u64,
+        given: Option<Document>,
         verify: Verify<'a>,
     ) -> Result<Export<'a>, TufError> {
         let mut export = Export {
             held,
             wanted,
             at_hand: at_hand.into_iter().collect(),
-            // Clients read whole seconds; python-tuf refuses fractions.
-            now: Time::from_millis(now.millis() / 1000 * 1000),
+            now,
             from,
+            given,
             due: Due { root: false, targets: false, snapshot: false },
             verify,
             done: Vec::new(),
@@ -128,7 +162,7 @@ impl<'a> Export<'a> {
             held.body()["targets"] != self.listed() || !stands(held)
         });
         let snapshot = targets || latest.is_none_or(|latest| !stands(&latest.snapshot.0));
-        self.due = Due { root, targets, snapshot };
+        self.due = Due { root: root || self.given.is_some(), targets, snapshot };
     }
 
     /// Whether metadata has expired, or is to be signed again while its keys
@@ -149,15 +183,20 @@ impl<'a> Export<'a> {
             Role::Snapshot => self.due.snapshot,
             Role::Timestamp => true,
         };
+        if let Some(given) = &self.given {
+            if !given.agrees(&Draft::root(self.held, self.wanted, self.now)) {
+                return Err(TufError::OtherRoot("its number, keys or thresholds differ from the settings"));
+            }
+            if given.expires() <= self.now {
+                return Err(TufError::OtherRoot("it has expired"));
+            }
+        }
         for role in Role::ALL.into_iter().filter(|role| due(*role)) {
-            self.demand(self.wanted.authority(role), role.to_string())?;
+            self.demand(role, self.wanted.authority(role), role.to_string())?;
             if let (Role::Root, Some(root)) = (role, self.held.root()) {
                 let version = root.document.version();
                 let what = format!("root {}, by the keys of root {version},", version.saturating_add(1));
-                self.demand(root.authority(Role::Root), what)?;
-            }
-            if self.expiry(role).millis() / 1000 <= self.now.millis() / 1000 {
-                return Err(TufError::Expiry(role));
+                self.demand(role, root.authority(Role::Root), what)?;
             }
         }
         if self.due.targets {
@@ -167,19 +206,18 @@ impl<'a> Export<'a> {
         Ok(())
     }
 
-    fn demand(&self, authority: &Authority, what: String) -> Result<(), TufError> {
-        if self.enough(authority) {
+    fn demand(&self, role: Role, authority: &Authority, what: String) -> Result<(), TufError> {
+        let given = self.given.as_ref().filter(|_| role == Role::Root);
+        let signs =
+            |key: &Key| self.has(key) || given.is_some_and(|given| given.is_signed_by(key, self.verify));
+        let missing: Vec<_> = authority.keys.iter().filter(|key| !signs(key)).collect();
+        let have = (authority.keys.len() - missing.len()) as u64;
+        if have >= authority.threshold {
             return Ok(());
         }
-        let missing = authority.keys.iter().filter(|key| !self.has(key));
         // By the ids that `firmseal keys show` prints.
-        let missing: Vec<String> = missing.map(|key| key.public().id().to_string()).collect();
-        Err(TufError::NotEnoughKeys {
-            what,
-            need: authority.threshold,
-            have: (authority.keys.len() - missing.len()) as u64,
-            missing: missing.join(", "),
-        })
+        let missing: Vec<String> = missing.iter().map(|key| key.public().id().to_string()).collect();
+        Err(TufError::NotEnoughKeys { what, need: authority.threshold, have, missing: missing.join(", ") })
     }
 
     fn has(&self, key: &Key) -> bool {
@@ -188,11 +226,6 @@ impl<'a> Export<'a> {
 
     fn enough(&self, authority: &Authority) -> bool {
         authority.keys.iter().filter(|key| self.has(key)).count() as u64 >= authority.threshold
-    }
-
-    fn expiry(&self, role: Role) -> Time {
-        let expires = self.now.plus(self.wanted.role(role).valid);
-        Time::from_millis(expires.millis() / 1000 * 1000)
     }
 
     /// The next document to be signed; none when all are.
@@ -218,12 +251,17 @@ impl<'a> Export<'a> {
             Role::Snapshot => self.names(Role::Targets),
             Role::Timestamp => self.names(Role::Snapshot),
         };
-        let document = Document::unsigned(role, version, self.expiry(role), members);
+        let given = self.given.clone().filter(|_| role == Role::Root);
+        let document = given.unwrap_or_else(|| {
+            Document::unsigned(role, version, until(self.wanted, role, self.now), members)
+        });
         // With the keys of the root before it too: a client that has not
         // seen the new root yet can go on with what the old one says.
         let former = self.held.root().map(|root| root.authority(role)).filter(|_| self.due.root);
         let keys = former.into_iter().chain([self.wanted.authority(role)]).flat_map(|role| &role.keys);
-        let keys = keys.filter(|key| self.has(key)).cloned().collect();
+        // Who has signed a root elsewhere does not do so again.
+        let open = |key: &&Key| self.has(key) && !document.is_signed_by(key, self.verify);
+        let keys = keys.filter(open).cloned().collect();
         let canonical = document.canonical();
         Draft { document, canonical, keys: Authority::new(keys, 1).keys }
     }

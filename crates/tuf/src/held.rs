@@ -156,7 +156,8 @@ impl Held {
 }
 
 impl Root {
-    fn of(document: Document) -> Option<Root> {
+    /// Reads a root that nobody vouches for yet.
+    pub fn of(document: Document) -> Option<Root> {
         let body = document.body();
         let mut authorities = BTreeMap::new();
         for role in Role::ALL {
@@ -169,6 +170,11 @@ impl Root {
             authorities.insert(role, Authority::new(keys, entry["threshold"].as_u64()?));
         }
         Some(Root { document, authorities })
+    }
+
+    /// The metadata.
+    pub fn document(&self) -> &Document {
+        &self.document
     }
 
     /// Who holds a role.

@@ -20,7 +20,7 @@ pub mod wanted;
 pub use document::Document;
 pub use error::TufError;
 pub use export::{Draft, Export, File};
-pub use held::Held;
+pub use held::{Held, Root};
 pub use key::Key;
 pub use release::{Component, Content, Released};
 pub use role::{Authority, Role};

@@ -59,9 +59,10 @@ pub enum Content {
 pub type Offered = (String, Target, Content);
 
 impl Released {
-    /// The directory of everything that it consists of.
-    pub fn directory(&self) -> String {
-        format!("{}/{}/{}", self.product, self.channel, self.version)
+    /// How the names of everything begin that it consists of. No product,
+    /// channel or version has an underscore: a name says one thing.
+    fn prefix(&self) -> String {
+        format!("{}_{}_{}", self.product, self.channel, self.version)
     }
 
     fn custom(&self, kind: &str) -> Value {
@@ -80,22 +81,18 @@ impl Released {
     /// devices judge them by. Nothing that changes with the day: what was
     /// offered under a name stays what it is.
     pub fn files(&self, index: usize) -> Result<Vec<Offered>, TufError> {
-        let directory = self.directory();
+        let prefix = self.prefix();
         let mut files = Vec::new();
         for (place, component) in self.components.iter().enumerate() {
             let mut custom = self.custom("payload");
             custom["component"] = component.name.as_str().into();
             let target = Target { length: component.size, sha256: component.payload, custom };
             // No component can be called what the envelope is called.
-            files.push((
-                format!("{directory}/{}.bin", component.name),
-                target,
-                Content::Payload(index, place),
-            ));
+            files.push((format!("{prefix}_{}.bin", component.name), target, Content::Payload(index, place)));
         }
         let (length, sha256) = self.envelope;
         let target = Target { length, sha256, custom: self.custom("envelope") };
-        files.push((format!("{directory}/release.suit"), target, Content::Envelope(index)));
+        files.push((format!("{prefix}_release.suit"), target, Content::Envelope(index)));
         files.iter().try_for_each(|(name, ..)| check_name(name))?;
         Ok(files)
     }
@@ -127,7 +124,7 @@ pub fn offered(releases: &[Released]) -> Result<Vec<Offered>, TufError> {
             sha256: RustCrypto.digest(&bytes),
             custom: release.custom("newest"),
         };
-        all.push((format!("{product}/{channel}/newest.json"), target, Content::Bytes(bytes)));
+        all.push((format!("{product}_{channel}_newest.json"), target, Content::Bytes(bytes)));
     }
     Ok(all)
 }
@@ -157,11 +154,11 @@ mod tests {
         assert_eq!(
             names,
             [
-                "gateway/stable/2.0.0/main.bin",
-                "gateway/stable/2.0.0/release.suit",
-                "gateway/stable/1.9.0/main.bin",
-                "gateway/stable/1.9.0/release.suit",
-                "gateway/stable/newest.json",
+                "gateway_stable_2.0.0_main.bin",
+                "gateway_stable_2.0.0_release.suit",
+                "gateway_stable_1.9.0_main.bin",
+                "gateway_stable_1.9.0_release.suit",
+                "gateway_stable_newest.json",
             ]
         );
         let (_, target, Content::Bytes(bytes)) = &all[4] else { unreachable!("the last is the channel's") };
@@ -174,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_component_that_is_no_file_name_is_refused() {
-        for bad in ["../../etc/passwd", "a/b/../c", "a\"b", ".hidden"] {
+        for bad in ["../../etc/passwd", "a/b/../c", "a\"b", "a%2fb"] {
             assert!(release("1.0.0", 1, bad).files(0).is_err(), "{bad}");
         }
         // It can have any other name without standing in the envelope's way.

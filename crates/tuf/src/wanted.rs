@@ -7,6 +7,9 @@ use crate::error::TufError;
 use crate::role::{Authority, Role};
 use crate::target::Target;
 
+/// The longest time that metadata is good: a hundred years.
+const VALID_MAX: Duration = Duration::from_secs(36_500 * 86_400);
+
 /// A role as its owner wants it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RoleSettings {
@@ -32,6 +35,10 @@ impl Wanted {
         for name in Role::ALL {
             let settings = role(name);
             let Authority { keys, threshold } = &settings.authority;
+            // Not every client can write dates that far away.
+            if settings.valid > VALID_MAX {
+                return Err(TufError::Valid(name));
+            }
             // Zero would let nobody sign for everybody (CVE-2026-23992).
             if !(1..=keys.len() as u64).contains(threshold) {
                 return Err(TufError::Threshold { role: name, threshold: *threshold, keys: keys.len() });

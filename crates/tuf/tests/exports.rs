@@ -46,7 +46,7 @@ impl Owner {
         let mut roles: BTreeMap<_, _> =
             roles.into_iter().map(|(role, seeds, threshold)| (role, (seeds.collect(), threshold))).collect();
         roles.insert(Role::Timestamp, (vec![6], 1));
-        Owner { roles, targets: BTreeMap::new() }.offering("a/1.0.0/main.bin", 1)
+        Owner { roles, targets: BTreeMap::new() }.offering("a_1.0.0_main.bin", 1)
     }
 
     fn role(mut self, role: Role, seeds: &[u8], threshold: u64) -> Owner {
@@ -99,7 +99,7 @@ impl Repository {
     fn plan_from(&self, owner: &Owner, seeds: &[u8], now: Time, from: u64) -> Result<Done, TufError> {
         let (held, wanted) = (self.read(from > 0)?, owner.wanted()?);
         let ids: Vec<KeyId> = seeds.iter().map(|seed| key(*seed).public().id()).collect();
-        let mut export = Export::begin(&held, &wanted, ids, now, from, &verify)?;
+        let mut export = Export::begin(&held, &wanted, ids, now, from, None, &verify)?;
         let mut signers = BTreeMap::new();
         while let Some(draft) = export.draft() {
             let sign = |own: &Key| {
@@ -184,7 +184,7 @@ fn only_what_changed_is_signed_again() {
     let again = repository.export(&owner, &[6], at(0));
     assert_eq!((repository.versions(), again.files.len()), ([1, 1, 1, 2], 1));
 
-    let more = owner.clone().offering("a/1.1.0/main.bin", 2);
+    let more = owner.clone().offering("a_1.1.0_main.bin", 2);
     let refused = repository.plan(&more, &[6], at(0)).err().unwrap();
     assert!(matches!(&refused, TufError::NotEnoughKeys { what, .. } if what == "targets"), "{refused}");
     repository.export(&more, &[4, 5, 6], at(0));
@@ -218,7 +218,7 @@ fn metadata_is_renewed_while_its_keys_are_there_and_demanded_when_it_is_over() {
 fn clients_see_what_fits_together_at_every_moment_and_cuts_are_mended() {
     let owner = Owner::new();
     let changes = [
-        ("a release", owner.clone().offering("a/2.0.0/main.bin", 3)),
+        ("a release", owner.clone().offering("a_2.0.0_main.bin", 3)),
         ("the timestamp key", owner.clone().role(Role::Timestamp, &[16], 1)),
         ("the snapshot key", owner.clone().role(Role::Snapshot, &[15], 1)),
         ("the targets key", owner.clone().role(Role::Targets, &[14, 24], 2)),
@@ -231,7 +231,7 @@ fn clients_see_what_fits_together_at_every_moment_and_cuts_are_mended() {
                 .role(Role::Targets, &[14], 1)
                 .role(Role::Snapshot, &[15], 1)
                 .role(Role::Timestamp, &[16], 1)
-                .offering("a/2.0.0/main.bin", 3),
+                .offering("a_2.0.0_main.bin", 3),
         ),
     ];
     let seeds: Vec<u8> = (1..=30).collect();
@@ -385,8 +385,8 @@ fn numbers_go_on_from_where_the_owner_says() {
 #[test]
 fn what_is_too_long_for_a_key_is_said_before_any_key_is_used() {
     let (held, ids) = (Held::default(), ALL.iter().map(|seed| key(*seed).public().id()));
-    let many = (0..700).fold(Owner::new(), |owner, n| owner.offering(&format!("a/1.{n}.0/main.bin"), 9));
+    let many = (0..700).fold(Owner::new(), |owner, n| owner.offering(&format!("a_1.{n}.0_main.bin"), 9));
     let many = many.wanted().unwrap();
-    let refused = Export::begin(&held, &many, ids, at(0), 0, &verify).err();
+    let refused = Export::begin(&held, &many, ids, at(0), 0, None, &verify).err();
     assert_eq!(refused, Some(TufError::TooLong(Role::Targets)));
 }

@@ -2,6 +2,7 @@
 //! nothing of Firmseal.
 
 mod catalogue;
+mod custodian;
 mod repository;
 mod settings;
 mod signing;
@@ -19,7 +20,7 @@ use firmseal_keys::{DynLog, KeyUri, SecretSource, Signer};
 use firmseal_manifest::{ReleaseId, TreeBuilder};
 use firmseal_sign::Chain;
 use firmseal_store_local::IntentLog;
-use firmseal_tuf::{Content, Export, Held, Released, Role, Target, release};
+use firmseal_tuf::{Content, Draft, Export, Held, Released, Role, Target, release};
 use serde_json::{Value, json};
 
 use self::catalogue::{Catalogue, Recorded, not_recorded};
@@ -27,6 +28,7 @@ use self::repository::Repository;
 use self::settings::Settings;
 use self::signing::Keys;
 use crate::error::{Result, file};
+use crate::newfile;
 use crate::output::Output;
 use crate::place::{Place, in_files};
 use crate::profile::Profile;
@@ -44,6 +46,8 @@ const LOG: &str = "intents.log";
 pub enum Exports {
     /// Write a TUF 1.0 repository, or bring it up to date
     Tuf(Box<Tuf>),
+    /// Show the next root of a TUF repository, and sign it with a key of yours
+    TufRoot(custodian::SignRoot),
 }
 
 impl Exports {
@@ -51,6 +55,7 @@ impl Exports {
     pub async fn run(self, profile: Option<&Path>, output: &Output) -> Result {
         match self {
             Exports::Tuf(tuf) => tuf.run(profile, output).await,
+            Exports::TufRoot(sign) => sign.run(output).await,
         }
     }
 }
@@ -106,6 +111,13 @@ pub struct Tuf {
     /// with it
     #[arg(long, value_name = "FILE", requires = "log")]
     anchor: Option<PathBuf>,
+    /// Write the next root there, for people to sign in turns with `firmseal
+    /// export tuf-root`, and do nothing else; the file must not exist
+    #[arg(long, value_name = "FILE", conflicts_with = "root")]
+    root_draft: Option<PathBuf>,
+    /// The next root as somebody has signed it; give every copy
+    #[arg(long, value_name = "FILE")]
+    root: Vec<PathBuf>,
     /// Look at every target that is there already, and write anew what is
     /// damaged
     #[arg(long)]
@@ -138,12 +150,23 @@ impl Tuf {
     /// Runs the command.
     pub async fn run(self, profile: Option<&Path>, output: &Output) -> Result {
         let settings = Settings::read(&self.settings)?;
+        let given = custodian::gather(&self.root)?;
         let ground = self.ground(profile).await?;
-        let keys = self.keys(&settings, &ground.chain)?;
+        let production = Root::decode(ground.chain.root())?.environment() == Environment::Production;
+        apart(&settings, &ground.chain, production)?;
         let repository = Repository::open(&self.repository)?;
         let verify = signing::verifies;
         let held = Held::read(|name| repository.metadata(name), self.renumber_from.is_some(), &verify)?;
 
+        let now = Time::from(SystemTime::now());
+        if let Some(path) = &self.root_draft {
+            let draft = Draft::root(&held, &settings.wanted, now);
+            newfile::write(path, newfile::PUBLIC, &draft.encode())?;
+            let value = json!({ "root": draft.version(), "draft": path });
+            return output
+                .value(&value, || format!("root {} to be signed: {}\n", draft.version(), path.display()));
+        }
+        let keys = self.keys(&settings, &ground.chain, production)?;
         let (releases, left_out) = releases(&ground, &settings).await?;
         for (id, why) in &left_out {
             output.note(format_args!("{id} is left out: {why}"));
@@ -152,10 +175,9 @@ impl Tuf {
         let offered = release::offered(&said)?;
         let targets = offered.iter().map(|(name, target, _)| (name.clone(), target.clone()));
         let wanted = settings.wanted.with(targets.collect::<BTreeMap<_, _>>());
-        let now = Time::from(SystemTime::now());
         let from = self.renumber_from.unwrap_or_default();
         // From here on it is known that the keys are enough.
-        let mut export = Export::begin(&held, &wanted, keys.ids(), now, from, &verify)?;
+        let mut export = Export::begin(&held, &wanted, keys.ids(), now, from, given, &verify)?;
 
         for (name, target, content) in &offered {
             let stands = held.target(name).as_ref() == Some(target)
@@ -197,17 +219,11 @@ impl Tuf {
         Ok(Ground { chain, catalogue: Catalogue::Place(store), log })
     }
 
-    /// Opens the keys. None of the repository's is one of Firmseal's own.
-    fn keys(&self, settings: &Settings, chain: &Chain) -> Result<Keys> {
-        let production = Root::decode(chain.root())?.environment() == Environment::Production;
+    /// Opens the keys.
+    fn keys(&self, settings: &Settings, chain: &Chain, production: bool) -> Result<Keys> {
         let uris = || settings.sign.iter().chain(&self.key);
         if production && uris().any(KeyUri::is_development_only) {
             return Err(in_files());
-        }
-        for role in Role::ALL {
-            for key in &settings.wanted.authority(role).keys {
-                signing::stands_apart(key, role, chain, production)?;
-            }
         }
         let secret = self.secret.as_ref().or(settings.secret.as_ref()).unwrap_or(&SecretSource::Prompt);
         let mut signers = Vec::new();
@@ -258,6 +274,14 @@ impl Tuf {
             record.row("written", written.join(", ")).print()
         })
     }
+}
+
+/// None of the repository's keys is one of Firmseal's own.
+fn apart(settings: &Settings, chain: &Chain, production: bool) -> Result {
+    Role::ALL.into_iter().try_for_each(|role| {
+        let mut keys = settings.wanted.authority(role).keys.iter();
+        keys.try_for_each(|key| signing::stands_apart(key, role, chain, production))
+    })
 }
 
 /// The releases that go into the repository: those that core admits as they

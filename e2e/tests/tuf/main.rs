@@ -2,129 +2,12 @@
 //! refreshes, downloads, follows roots, and refuses what it must.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use firmseal_e2e::{Server, Shell};
+mod desk;
+
+use firmseal_e2e::Server;
 use serde_json::Value;
 
-/// A key of each kind that TUF clients verify with.
-const KEYS: &[(&str, &str)] = &[
-    ("root-1", "ed25519"),
-    ("root-2", "p256"),
-    ("root-3", "rsa3072"),
-    ("targets", "p256"),
-    ("snapshot", "rsa3072"),
-    ("timestamp", "ed25519"),
-];
-
-const SETTINGS: &str = r#"
-secret = "file:passphrase"
-sign = ["file:snapshot.pem", "file:timestamp.pem"]
-root = { keys = ["root-1.pub", "root-2.pub", "root-3.pub"], threshold = 2, valid = "365d" }
-targets = { keys = ["targets.pub"], valid = "90d" }
-snapshot = { keys = ["snapshot.pub"], valid = "7d" }
-timestamp = { keys = ["timestamp.pub"], valid = "1d" }
-"#;
-
-/// The keys that are not opened by the settings.
-const OFFLINE: &[&str] = &["root-1", "root-2", "targets"];
-
-/// A desk with the keys of a repository.
-struct Desk {
-    t: Shell,
-}
-
-impl Desk {
-    fn new() -> Desk {
-        let desk = Desk { t: Shell::new() };
-        desk.t.write("tuf/passphrase", "a passphrase of the repository's\n");
-        desk.t.ok("chmod 600 tuf/passphrase");
-        KEYS.iter().for_each(|(name, algorithm)| desk.key(name, algorithm));
-        desk.settings(SETTINGS);
-        desk
-    }
-
-    /// With a place of its own, and no server.
-    fn with_place() -> Desk {
-        let desk = Desk::new();
-        desk.t.ok("firmseal init place");
-        let product = "id = \"gateway\"\nenvironment = \"test\"\nvendor = \"example.com\"\n\
-                       class = \"gateway\"\nformat = \"raw\"\n\
-                       components = [{ name = \"main\", capacity = \"1MiB\" }]\n";
-        desk.t.write("gateway.toml", product);
-        desk
-    }
-
-    fn key(&self, name: &str, algorithm: &str) {
-        self.t.ok(&format!(
-            "firmseal keys generate file:tuf/{name}.pem --algorithm {algorithm} --secret file:tuf/passphrase \
-             --public tuf/{name}.pub"
-        ));
-    }
-
-    fn settings(&self, text: &str) {
-        self.t.write("tuf/tuf.toml", text);
-    }
-
-    /// Signs a release in the place, offline.
-    fn release(&self, version: &str, channel: &str) {
-        let firmware = self.t.write("firmware.bin", firmware(version));
-        self.t.ok(&format!(
-            "firmseal sign --place place --product-file gateway.toml --version {version} --channel {channel} \
-             --epoch 1 --component main={} -o {version}.bundle",
-            firmware.display()
-        ));
-    }
-
-    fn line(&self, repository: &str, more: &str, keys: &[&str]) -> String {
-        let keys: String = keys.iter().map(|key| format!(" --key file:tuf/{key}.pem")).collect();
-        format!("firmseal export tuf {repository} --settings tuf/tuf.toml {more}{keys}")
-    }
-
-    /// Exports the place; what was done.
-    fn export(&self, repository: &str, keys: &[&str]) -> Value {
-        self.t.json(&self.line(repository, "--place place", keys))
-    }
-
-    /// What a client with this memory says to a repository. One without a
-    /// memory begins with our first root.
-    fn client(&self, repository: &str, memory: &str, more: &str) -> Value {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tuf_client.py");
-        let line = format!("python {script} {repository} {memory} repo/metadata/1.root.json {more}");
-        serde_json::from_str(&self.t.ok(&line).stdout).unwrap()
-    }
-
-    fn copy(&self, from: &str, to: &str) {
-        self.t.ok(&format!("rm -rf {to}"));
-        self.t.ok(&format!("cp -a {from} {to}"));
-    }
-
-    /// Changes a file's text.
-    fn edit(&self, path: &str, from: &str, to: &str) {
-        let text = String::from_utf8(self.t.read(path)).unwrap();
-        assert!(text.contains(from), "{path} has no {from}:\n{text}");
-        self.t.write(path, text.replacen(from, to, 1));
-    }
-
-    /// The file of a target in a repository.
-    fn target(&self, repository: &str, version: &str) -> String {
-        let directory = format!("{repository}/targets/gateway/stable/{version}");
-        let listed = std::fs::read_dir(self.t.path(&directory)).unwrap();
-        let mut names = listed.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        format!("{directory}/{}", names.find(|name| name.ends_with("main.bin")).unwrap())
-    }
-}
-
-fn firmware(version: &str) -> Vec<u8> {
-    version.bytes().cycle().take(9_000).collect()
-}
-
-/// Root, targets, snapshot and timestamp of a client or an export.
-fn versions(said: &Value) -> [u64; 4] {
-    ["root", "targets", "snapshot", "timestamp"].map(|role| {
-        let own = &said["versions"][role];
-        let version = own.as_u64().or_else(|| said["roles"][role]["version"].as_u64());
-        version.unwrap_or_else(|| panic!("no {role} in {said}"))
-    })
-}
+use desk::{Desk, OFFLINE, SETTINGS, firmware, lie, period, versions};
 
 #[test]
 fn a_client_has_what_a_server_offers_and_no_more() {
@@ -149,19 +32,19 @@ fn a_client_has_what_a_server_offers_and_no_more() {
         |more: &[&str]| t.json(&desk.line("repo", "--log tuf-log --anchor place/trust/root.cbor", more));
     assert_eq!(versions(&export(OFFLINE)), [1, 1, 1, 1]);
 
-    let both = "gateway/stable/newest.json gateway/stable/1.1.0/main.bin gateway/stable/1.1.0/release.suit \
-                gateway/beta/2.0.0-rc.1/main.bin";
+    let both = "gateway_stable_newest.json gateway_stable_1.1.0_main.bin gateway_stable_1.1.0_release.suit \
+                gateway_beta_2.0.0-rc.1_main.bin";
     let said = desk.client("repo", "seen", both);
     assert_eq!(versions(&said), [1, 1, 1, 1]);
     assert_eq!(said["names"].as_array().unwrap().len(), 5, "{said}");
-    let newest = &said["targets"]["gateway/stable/newest.json"]["custom"];
+    let newest = &said["targets"]["gateway_stable_newest.json"]["custom"];
     assert_eq!((&newest["version"], &newest["sequence"]), (&"1.1.0".into(), &2.into()));
-    let payload = &said["targets"]["gateway/stable/1.1.0/main.bin"]["custom"];
+    let payload = &said["targets"]["gateway_stable_1.1.0_main.bin"]["custom"];
     assert_eq!((&payload["epoch"], &payload["component"]), (&3.into(), &"main".into()));
-    assert_eq!(said["targets"]["gateway/beta/2.0.0-rc.1/main.bin"], Value::Null, "another channel's");
+    assert_eq!(said["targets"]["gateway_beta_2.0.0-rc.1_main.bin"], Value::Null, "another channel's");
 
     // What came over TUF is judged by Firmseal like anything else.
-    let downloads = "seen/targets/gateway%2Fstable%2F1.1.0%2F";
+    let downloads = "seen/targets/gateway_stable_1.1.0_";
     t.ok(&format!(
         "firmseal verify --root place/trust/root.cbor {downloads}release.suit --payload {downloads}main.bin"
     ))
@@ -180,8 +63,8 @@ fn a_client_has_what_a_server_offers_and_no_more() {
     assert_eq!(versions(&export(&["targets"])), [1, 2, 2, 3]);
     let said = desk.client("repo", "seen", both);
     assert_eq!(versions(&said), [1, 2, 2, 3]);
-    assert_eq!(said["targets"]["gateway/stable/1.1.0/main.bin"], Value::Null, "withdrawn");
-    assert_eq!(said["targets"]["gateway/stable/newest.json"]["custom"]["version"], "1.0.0");
+    assert_eq!(said["targets"]["gateway_stable_1.1.0_main.bin"], Value::Null, "withdrawn");
+    assert_eq!(said["targets"]["gateway_stable_newest.json"]["custom"]["version"], "1.0.0");
 
     // The place itself says the same, once its server is down.
     t.run(&desk.line("repo", "--place place", &[])).fails(8, "place");
@@ -228,13 +111,66 @@ fn a_client_follows_every_key_at_every_moment() {
         }
     }
     for memory in ["seen", "fresh"] {
-        let said = desk.client("repo", memory, "gateway/stable/1.1.0/main.bin");
+        let said = desk.client("repo", memory, "gateway_stable_1.1.0_main.bin");
         assert_eq!(versions(&said), [2, 2, 2, 2], "{memory}");
     }
     // From here on the old keys are of no use, and nobody needs them.
     desk.settings(&rotated.replace("timestamp.pem", "timestamp-2.pem"));
     assert_eq!(versions(&desk.export("repo", &[])), [2, 2, 2, 3]);
     assert_eq!(versions(&desk.client("repo", "seen", "")), [2, 2, 2, 3]);
+}
+
+#[test]
+fn a_root_is_signed_by_people_in_turns() {
+    let desk = Desk::with_place();
+    let t = &desk.t;
+    let draft = |name: &str| t.ok(&desk.line("repo", &format!("--place place --root-draft {name}"), &[]));
+    // Each has a log of their own, and sends a copy back.
+    let sign = |draft: &str, before: &str, key: &str| {
+        format!(
+            "firmseal export tuf-root {draft} {before} --key file:tuf/{key}.pem --secret file:tuf/passphrase \
+             --log log-{key} -o {key}-{draft}"
+        )
+    };
+    let copies = |draft: &str, keys: &[&str]| {
+        keys.iter().fold("--place place".to_owned(), |line, key| line + &format!(" --root {key}-{draft}"))
+    };
+    draft("1.json");
+    t.ok("firmseal export tuf-root 1.json").says("2 of");
+    for key in ["root-1", "root-3"] {
+        t.ok(&sign("1.json", "", key));
+    }
+    t.run(&sign("1.json", "", "targets")).fails(3, "is no root key");
+    t.run(&desk.line("repo", &copies("1.json", &["root-1"]), &["targets"]))
+        .fails(3, "2 of its keys, and 1 are");
+    t.ok(&desk.line("repo", &copies("1.json", &["root-1", "root-3"]), &["targets"]));
+    assert_eq!(versions(&desk.client("repo", "seen", "")), [1, 1, 1, 1]);
+
+    // The next one has another holder, and needs two of the old root's too.
+    desk.key("root-4", "p256");
+    desk.settings(&SETTINGS.replace("\"root-3.pub\"", "\"root-4.pub\""));
+    draft("2.json");
+    let before = "--before repo/metadata/1.root.json";
+    t.run("firmseal export tuf-root 2.json").fails(2, "follows another one").hints();
+    t.ok(&format!("firmseal export tuf-root 2.json {before}")).says("(new)");
+    for key in ["root-3", "root-4"] {
+        t.ok(&sign("2.json", before, key));
+    }
+    let some = copies("2.json", &["root-3", "root-4"]);
+    t.run(&desk.line("repo", &some, &[])).fails(3, "missing");
+    // What somebody weakened on its way is not what the others signed, nor
+    // what the settings say.
+    desk.edit("root-4-2.json", "\"threshold\": 2", "\"threshold\": 1");
+    t.run(&desk.line("repo", &some, &["root-1"])).fails(3, "the copies do not say the same");
+    let alone = copies("2.json", &["root-4"]);
+    t.run(&desk.line("repo", &alone, &["root-1", "root-2"])).fails(3, "differ from the settings");
+    desk.edit("root-4-2.json", "\"threshold\": 1", "\"threshold\": 2");
+    // A key that is at hand adds to what came back.
+    assert_eq!(versions(&t.json(&desk.line("repo", &some, &["root-1"]))), [2, 1, 1, 2]);
+    for memory in ["seen", "fresh"] {
+        assert_eq!(versions(&desk.client("repo", memory, "")), [2, 1, 1, 2]);
+    }
+    t.run(&desk.line("repo", &some, &["root-1"])).fails(3, "differ from the settings");
 }
 
 #[test]
@@ -259,7 +195,7 @@ fn what_a_client_must_refuse_it_refuses() {
         desk.settings(&SETTINGS.replace("valid = \"7d\"", &format!("valid = \"{valid}\"")));
         t.ok(&desk.line("old-snapshot", "--place old-place", &[]));
     }
-    for valid in ["1000d", "9000d", "90000d"] {
+    for valid in ["1000d", "4000d", "15000d"] {
         desk.settings(&SETTINGS.replace("valid = \"7d\"", &format!("valid = \"{valid}\"")));
         t.ok(&desk.line("old-targets", "--place old-place", &[]));
     }
@@ -327,10 +263,10 @@ fn what_a_client_must_refuse_it_refuses() {
         desk.copy("repo", "bad");
         desk.copy(memory, "memory");
         attack();
-        let said = desk.client("bad", "memory", "gateway/stable/1.1.0/main.bin");
+        let said = desk.client("bad", "memory", "gateway_stable_1.1.0_main.bin");
         assert_eq!(said["refused"], *class, "{what}: {said}");
         // It has kept nothing of it.
-        let said = desk.client("repo", "memory", "gateway/stable/1.1.0/main.bin");
+        let said = desk.client("repo", "memory", "gateway_stable_1.1.0_main.bin");
         assert_eq!(versions(&said), [1, 2, 2, 2], "{what}");
     }
 
@@ -403,7 +339,7 @@ fn an_export_believes_neither_the_registry_nor_the_directory() {
     refused("", OFFLINE, 3, "metadata/1.targets.json is not the file");
     // Unless the owner says how to go on; clients do, too.
     t.ok(&desk.line("repo", "--place place --renumber-from 20", OFFLINE));
-    assert_eq!(versions(&desk.client("repo", "seen", "gateway/stable/1.1.0/main.bin")), [1, 20, 20, 20]);
+    assert_eq!(versions(&desk.client("repo", "seen", "gateway_stable_1.1.0_main.bin")), [1, 20, 20, 20]);
     desk.copy("good", "repo");
 
     // A target that was damaged is found when somebody looks, and mended.
@@ -425,6 +361,7 @@ fn an_export_believes_neither_the_registry_nor_the_directory() {
         (SETTINGS.replace("targets.pub", "snapshot.pub"), 2, "a key has one role"),
         (SETTINGS.replace("threshold = 2", "threshold = 4"), 2, "a threshold of 4 with 3 keys"),
         (SETTINGS.replace("threshold = 2", "threshold = 0"), 2, "a threshold of 0 with 3 keys"),
+        (SETTINGS.replace("valid = \"90d\"", "valid = \"36501d\""), 2, "more than 36500 days"),
         (SETTINGS.replace("targets = {", "target = {"), 2, "target"),
     ] {
         desk.settings(&settings);
@@ -436,23 +373,4 @@ fn an_export_believes_neither_the_registry_nor_the_directory() {
     refused("", OFFLINE, 6, "another export is at work");
     drop(lock);
     assert_eq!(t.ok("find repo -type f -exec sha256sum {} +").stdout, before, "nothing of it has changed");
-}
-
-/// A program that writes into the place's database what never happened.
-fn lie(change: &str) -> String {
-    format!(
-        "import sqlite3\n\
-         base = sqlite3.connect('place/store/store.db')\n\
-         names = base.execute(\"SELECT name FROM sqlite_master WHERE type = 'trigger'\").fetchall()\n\
-         [base.execute('DROP TRIGGER ' + name) for (name,) in names]\n\
-         base.execute(\"UPDATE releases SET {change} WHERE version = '1.1.0'\")\n\
-         base.commit()\n"
-    )
-}
-
-/// How long a role's metadata is good in the settings.
-fn period(role: &str) -> String {
-    let days = [("timestamp", 1), ("snapshot", 7), ("targets", 90), ("root", 365)];
-    let days = days.into_iter().find(|(name, _)| *name == role).unwrap().1;
-    format!("valid = \"{days}d\"")
 }
