@@ -68,8 +68,8 @@ pub fn discard(uri: &Pkcs11Uri, pin: &Secret) -> Result {
 /// is nearly used up, to programs too: the next one is not made in a hurry.
 pub async fn logged(log: &(impl Log + ?Sized), intent: Intent, key: &PublicKey) -> Result<Logged<Intent>> {
     let logged = Logged::append_for(log, intent, key).await.map_err(PipelineError::Log)?;
-    if let Some(leaf) = logged.leaf().filter(|leaf| leaf.is_late()) {
-        let left = leaf.left();
+    if let Some(reserved) = logged.leaf().map(|leaf| leaf.reserved()).filter(|reserved| reserved.is_late()) {
+        let left = reserved.left();
         // A closed stderr is no reason to stop.
         let _ = writeln!(
             std::io::stderr(),

@@ -60,6 +60,18 @@ pub struct Reserved {
     pub leaves: u32,
 }
 
+impl Reserved {
+    /// How many leaves are left behind this one.
+    pub fn left(&self) -> u32 {
+        self.leaves.saturating_sub(self.leaf).saturating_sub(1)
+    }
+
+    /// Whether fewer than a tenth are left: time to make the next key.
+    pub fn is_late(&self) -> bool {
+        self.left() < self.leaves.div_ceil(10)
+    }
+}
+
 /// An append-only log: of intents, and of what came of them.
 ///
 /// Contract: when `append` returns an index, the leaf at that index is
@@ -154,8 +166,7 @@ impl<L: Log + ?Sized> Log for Arc<L> {
 #[derive(PartialEq, Eq, Debug)]
 pub struct LmsLeaf {
     key: KeyId,
-    leaf: u32,
-    leaves: u32,
+    reserved: Reserved,
     log: String,
 }
 
@@ -163,17 +174,12 @@ impl LmsLeaf {
     /// The leaf, if it is one of this key, reserved by the log that the key
     /// was made for.
     pub(crate) fn of(&self, key: &KeyId, log: &str) -> Option<u32> {
-        (self.key == *key && self.log == log).then_some(self.leaf)
+        (self.key == *key && self.log == log).then_some(self.reserved.leaf)
     }
 
-    /// How many leaves are left behind this one.
-    pub fn left(&self) -> u32 {
-        self.leaves.saturating_sub(self.leaf).saturating_sub(1)
-    }
-
-    /// Whether fewer than a tenth are left: time to make the next key.
-    pub fn is_late(&self) -> bool {
-        self.left() < self.leaves.div_ceil(10)
+    /// What the log reserved.
+    pub fn reserved(&self) -> &Reserved {
+        &self.reserved
     }
 }
 
@@ -205,9 +211,9 @@ impl Logged<Intent> {
     ) -> Result<Logged<Intent>, LogError> {
         let KeyAlgorithm::Lms(_) = key.algorithm() else { return Logged::append(log, intent).await };
         let name = log.name().ok_or(LeafError::NotCounted)?;
-        let Reserved { index, leaf, leaves } = log.reserve(&intent.encode(), key.id()).await?;
-        let leaf = LmsLeaf { key: key.id(), leaf, leaves, log: name };
-        Ok(Logged { value: intent, index, leaf: Some(leaf) })
+        let reserved = log.reserve(&intent.encode(), key.id()).await?;
+        let leaf = LmsLeaf { key: key.id(), reserved, log: name };
+        Ok(Logged { value: intent, index: reserved.index, leaf: Some(leaf) })
     }
 
     /// The leaf that was reserved with it, of an LMS key.

@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use firmseal_keys::age::{AgeError, Identity, Recipient, decrypt, encrypt};
+use firmseal_keys::conformance::{MemoryLog, covering};
 use firmseal_keys::escrow::{EscrowError, recover, recover_wrapping, split, split_wrapping};
+use firmseal_keys::pool::wait;
 use firmseal_keys::wrapped::{Wrapped, WrappingKey};
 use firmseal_keys::{FileKey, Secret, Signer};
-use firmseal_manifest::KeyAlgorithm;
+use firmseal_manifest::{KeyAlgorithm, Tbs};
 use zeroize::Zeroizing;
 
 fn secret() -> Secret {
@@ -33,6 +35,27 @@ fn any_two_of_three_make_the_key() {
             assert_eq!(*FileKey::open(&back, &secret()).unwrap().public_key(), public);
         }
     }
+}
+
+/// The key that comes back has no count of its own: the log goes on where it
+/// was.
+#[test]
+fn an_lms_key_comes_back_and_signs_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, log) = (dir.path().join("key"), MemoryLog::default());
+    let set = firmseal_core::lms::Parameters::from_codes(10, 6).unwrap();
+    let key = wait(FileKey::generate_lms(&path, set, &secret(), &log, true)).unwrap();
+    let tbs = Tbs::Message(b"firmware".to_vec());
+    let leaf = |key: &FileKey| {
+        let logged = wait(covering(&log, key.public_key(), &tbs));
+        let signature = wait(key.sign(logged, tbs.clone())).unwrap();
+        u32::from_be_bytes(signature.0[4..8].try_into().unwrap())
+    };
+    let first = leaf(&key);
+    let (public, shares) = split(&path, &secret(), 2, 3).unwrap();
+    let back = dir.path().join("back");
+    assert_eq!(recover(&[bytes(&shares[2]), bytes(&shares[0])], &back, &secret()).unwrap(), public);
+    assert_eq!(leaf(&FileKey::open(&back, &secret()).unwrap()), first + 1);
 }
 
 #[test]

@@ -159,8 +159,8 @@ async fn leaves_end_and_the_last_one_signs() {
     for number in 0..32 {
         let tbs = Tbs::Message(vec![number]);
         let logged = Logged::append_for(&log, intent(&key, &tbs), key.public_key()).await.unwrap();
-        assert_eq!(logged.leaf().unwrap().left(), 31 - u32::from(number));
-        assert_eq!(logged.leaf().unwrap().is_late(), number > 27);
+        let reserved = logged.leaf().unwrap().reserved();
+        assert_eq!((reserved.left(), reserved.is_late()), (31 - u32::from(number), number > 27));
         assert_eq!(leaf(&key.sign(logged, tbs).await.unwrap()), u32::from(number));
     }
     let before = log.len();

@@ -190,10 +190,14 @@ impl Log for PublicLog {
     /// it.
     async fn reserve(&self, leaf: &[u8], key: KeyId) -> Result<Reserved, LogError> {
         let failed = |error: ProofError| LogError::Unwitnessed(error.to_string());
-        let Some(watched) = &self.watched else { return self.log.reserve(leaf, key).await };
         self.stand().await.map_err(failed)?;
         let reserved = self.log.reserve_under(leaf, key, self.has_majority()).await?;
-        watched.covering(reserved.index).await.map_err(failed)?;
+        if reserved.is_late() {
+            tracing::warn!(key = %key, left = reserved.left(), "an LMS key is nearly used up: make the next one");
+        }
+        if let Some(watched) = &self.watched {
+            watched.covering(reserved.index).await.map_err(failed)?;
+        }
         Ok(reserved)
     }
 }
