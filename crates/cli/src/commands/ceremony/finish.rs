@@ -75,9 +75,14 @@ impl Finish {
             "log_index": index,
         });
         output.value(&value, || {
+            // Of a release the envelope was signed; the file has more in it.
+            let (file, of) = match self.payloads {
+                Some(_) => ("bundle", "sha-256 of the envelope"),
+                None => ("document", "sha-256"),
+            };
             Record::new()
-                .row("document", self.output.display())
-                .row("sha-256", RustCrypto.digest(&document))
+                .row(file, self.output.display())
+                .row(of, RustCrypto.digest(&document))
                 .row("record", directory.record_file().display())
                 .row("record digest", format_args!("{digest}   write it into the binder"))
                 .maybe("log entry", index)
