@@ -75,6 +75,14 @@ pub struct SigningRequest {
     pub build: String,
     /// The commit it was built from.
     pub commit: String,
+    /// The software bill of materials: CycloneDX or SPDX as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub sbom: Option<ArtifactId>,
+    /// That of the release before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub previous_sbom: Option<ArtifactId>,
     /// When approvals expire, in seconds since 1970.
     pub expiry: u64,
     /// How far it is.

@@ -35,6 +35,10 @@ pub struct CreateRelease {
     /// The commit it was built from.
     #[schema(max_length = 256)]
     pub commit: String,
+    /// The software bill of materials: CycloneDX or SPDX as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub sbom: Option<ArtifactId>,
     /// Parameters of the firmware format, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parameters: BTreeMap<String, String>,
@@ -103,6 +107,10 @@ pub struct Release {
     /// SHA-256 of the envelope.
     #[schema(value_type = String)]
     pub envelope: ArtifactId,
+    /// The software bill of materials: CycloneDX or SPDX as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub sbom: Option<ArtifactId>,
     /// The payloads, in the order of the product's components.
     pub components: Vec<Payload>,
     /// Index of the intent in the log.

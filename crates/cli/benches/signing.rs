@@ -42,6 +42,7 @@ async fn main() {
                     break;
                 }
                 let order = CreateRelease {
+                    sbom: None,
                     product: product.parse().unwrap(),
                     channel: "stable".parse().unwrap(),
                     version: semver::Version::new(1, 0, patch),

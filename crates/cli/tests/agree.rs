@@ -190,7 +190,11 @@ async fn an_approval_travels_as_a_file() {
     demand_approvals(&place, approvers).await;
     place.stdout("product create gateway --vendor example.com --class one --component main=1MiB");
     place.write("firmware", &bytes(9000, 1));
-    place.run("release create --product gateway --version 1.0.0 --epoch 1 --component main=firmware");
+    place.write("list.json", br#"{"bomFormat":"CycloneDX","components":[{"name":"zlib","version":"1.3"}]}"#);
+    let order = "release create --product gateway --version 1.0.0 --epoch 1 --component main=firmware";
+    let none = place.fails(&format!("{order} --sbom firmware"), 3);
+    assert!(none.contains("is neither CycloneDX nor SPDX"), "{none}");
+    place.run(&format!("{order} --sbom list.json"));
     let id = text(&place.json("request list")[0], "id").to_owned();
     place.stdout(&format!("request export {id} -o stick"));
     place.fails(&format!("request export {id} -o stick"), 6);
@@ -200,7 +204,8 @@ async fn an_approval_travels_as_a_file() {
         format!("--profile nothing approve --from stick --anchor place/trust/root.cbor {key} --yes -o {out}")
     };
     let ben = "--key file:ben.pem --secret file:place/keys/passphrase --log ben-log";
-    place.stdout(&away("--ssh ann", "ann.json"));
+    let seen = place.run(&away("--ssh ann", "ann.json"));
+    assert!(String::from_utf8_lossy(&seen.stderr).contains("SBOM with 1 parts"), "{seen:?}");
     place.fails(&away("--ssh ann", "ann.json"), 6);
     place.fails(&away("--ssh ann", "x").replace("place/trust/root.cbor", "root-2.cbor"), 3);
     // Whatever changed on the stick is seen, and nothing is signed.
@@ -221,8 +226,16 @@ async fn an_approval_travels_as_a_file() {
         assert!(answer.contains(why), "{name}: {answer}");
         place.write(&path, &good);
     }
-    let payload = std::fs::read_dir(place.path("stick")).unwrap().map(|entry| entry.unwrap().path());
-    let payload = payload.into_iter().find(|path| path.extension().is_some_and(|e| e == "payload")).unwrap();
+    let ending = |ending: &str| {
+        let mut paths = std::fs::read_dir(place.path("stick")).unwrap().map(|entry| entry.unwrap().path());
+        paths.find(|path| path.extension().is_some_and(|own| own == ending)).unwrap()
+    };
+    let list = std::fs::read_to_string(ending("sbom")).unwrap();
+    std::fs::write(ending("sbom"), list.replace("1.3", "1.4")).unwrap();
+    let answer = place.fails(&away(ben, "ben.json"), 3);
+    assert!(answer.contains("the bill of materials is not what"), "{answer}");
+    std::fs::write(ending("sbom"), list).unwrap();
+    let payload = ending("payload");
     std::fs::write(&payload, bytes(9000, 2)).unwrap();
     let answer = place.fails(&away(ben, "ben.json"), 3);
     assert!(answer.contains("the payload of component main"), "{answer}");

@@ -68,6 +68,9 @@ pub struct Release {
     /// Blob of the envelope.
     #[serde(with = "crate::hex")]
     pub envelope: Digest,
+    /// Blob of its software bill of materials, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::hex::option")]
+    pub sbom: Option<Digest>,
     /// How far it has come.
     pub state: ReleaseState,
     /// The CI's id of the build, as CI wrote it.

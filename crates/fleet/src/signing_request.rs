@@ -84,6 +84,12 @@ pub struct SigningRequest {
     /// revoked.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::hex::option")]
     pub rollback_of: Option<Digest>,
+    /// Blob of its software bill of materials.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::hex::option")]
+    pub sbom: Option<Digest>,
+    /// Blob of that of the release before.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::hex::option")]
+    pub previous_sbom: Option<Digest>,
     /// When approvals expire, in seconds since 1970.
     pub expiry: u64,
     /// How far it is.

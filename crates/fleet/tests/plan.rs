@@ -55,6 +55,7 @@ fn release() -> impl Strategy<Value = Release> {
             components: Vec::new(),
             manifest: Digest([n; 32]),
             envelope: Digest([n; 32]),
+            sbom: None,
             state,
             build: format!("build-{n}"),
             commit: String::new(),

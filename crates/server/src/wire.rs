@@ -327,6 +327,8 @@ pub(crate) fn request_out(
         requester_id: ArtifactId(request.requester_id),
         build: request.build,
         commit: request.commit,
+        sbom: request.sbom.map(ArtifactId),
+        previous_sbom: request.previous_sbom.map(ArtifactId),
         expiry: request.expiry,
         state: match request.state {
             fleet::RequestState::Waiting => requests::RequestState::Waiting,
@@ -359,6 +361,7 @@ pub(crate) fn release_out(release: fleet::Release) -> ApiRelease {
         epoch: release.epoch,
         manifest: ArtifactId(release.manifest),
         envelope: ArtifactId(release.envelope),
+        sbom: release.sbom.map(ArtifactId),
         components: release.components.into_iter().map(payload_out).collect(),
         log_index: release.log_index,
         build: release.build,

@@ -30,6 +30,8 @@ pub(crate) struct Draft {
     pub(crate) requester_id: Digest,
     pub(crate) build: String,
     pub(crate) commit: String,
+    /// Blob of its software bill of materials.
+    pub(crate) sbom: Option<Digest>,
     /// Of a roll-back that is signed ahead: the manifest that must have been
     /// revoked.
     pub(crate) rollback_of: Option<Digest>,
@@ -52,6 +54,7 @@ impl Draft {
             requester_id: order.requester.id(),
             build: order.build.clone(),
             commit: order.commit.clone(),
+            sbom: order.sbom.map(|sbom| sbom.0),
             rollback_of: None,
         }
     }
@@ -122,6 +125,7 @@ impl From<&SigningRequest> for Draft {
             requester_id: request.requester_id,
             build: request.build.clone(),
             commit: request.commit.clone(),
+            sbom: request.sbom,
             rollback_of: request.rollback_of,
         }
     }

@@ -10,6 +10,7 @@ use firmseal_store::StoreError;
 
 use crate::gate::GateRefusal;
 use crate::proofs::ProofError;
+use crate::sbom::SbomError;
 use crate::waiting::{ApprovalError, WAITING_MAX};
 
 /// Why an order did not become a release, and who can do something about it.
@@ -104,6 +105,9 @@ pub enum PipelineError {
     /// The root document in force cannot be read back.
     #[error("the root document in force: {0}")]
     Root(String),
+    /// What was ordered as software bill of materials is none.
+    #[error("artifact {0}, the software bill of materials, {1}")]
+    Sbom(String, SbomError),
     /// The same request is being carried out.
     #[error("signing request {0} is being carried out; ask again for its result")]
     InFlight(RequestId),

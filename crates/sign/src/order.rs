@@ -45,6 +45,8 @@ pub struct Order {
     pub epoch: u64,
     /// One artifact for each component.
     pub components: Vec<OrderedComponent>,
+    /// The artifact that is its software bill of materials.
+    pub sbom: Option<ArtifactId>,
     /// Parameters of the format.
     pub parameters: Parameters,
     /// The build that made the artifacts.
@@ -74,7 +76,7 @@ impl Order {
     /// fingerprint get the same release.
     pub fn fingerprint(&self) -> Digest {
         let mut out = Writer::new();
-        out.array(8 + usize::from(self.rollback.is_some()));
+        out.array(8 + usize::from(self.rollback.is_some()) + usize::from(self.sbom.is_some()));
         out.text(self.product.as_str()).text(self.channel.as_str()).text(&self.version.to_string());
         match self.sequence {
             Some(sequence) => out.uint(sequence),
@@ -88,6 +90,9 @@ impl Order {
         // Parameters are an ordered map of text: its JSON is one spelling.
         out.text(&serde_json::to_string(&self.parameters).unwrap_or_default());
         out.array(2).text(&self.build).text(&self.commit);
+        if let Some(sbom) = &self.sbom {
+            out.bytes(sbom.0.as_bytes());
+        }
         if let Some(Rollback { of, to }) = &self.rollback {
             out.array(2).text(&of.to_string()).text(&to.to_string());
         }

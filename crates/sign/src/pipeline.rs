@@ -8,7 +8,7 @@ use firmseal_core::Refusal;
 use firmseal_core::crypto::RustCrypto;
 use firmseal_fleet::{Product, Release, ReleaseState, SigningRequest, Time};
 use firmseal_keys::{DynLog, DynSigner};
-use firmseal_manifest::{AuthorError, ProductId, ReleaseId, RequestId};
+use firmseal_manifest::{AuthorError, Digest, ProductId, ReleaseId, RequestId};
 use firmseal_store::{Begin, Claim, NewRequest, Store, StoreError};
 
 use crate::delegated::Meant;
@@ -20,6 +20,7 @@ use crate::keys::Keys;
 use crate::order::Order;
 use crate::proofs::Proofs;
 use crate::request_key::RequestKey;
+use crate::sbom::{SBOM_MAX, Sbom};
 use crate::trust::Live;
 use crate::waiting::Agreed;
 
@@ -209,6 +210,7 @@ impl Pipeline {
                 sequence = sequence.max(last.saturating_add(1));
             }
         }
+        self.sbom(order.sbom.map(|sbom| sbom.0)).await?;
         // A roll-back brings payloads back that are signed already.
         let between = self.between(order, latest.as_ref()).await?;
         let mut kept = Vec::new();
@@ -241,6 +243,13 @@ impl Pipeline {
         }
         let release = self.complete(&draft, claim, None, now).await?;
         Ok(Ordered::Signed(Box::new(Signed { release, stored: false })))
+    }
+
+    /// A software bill of materials in the store.
+    pub(crate) async fn sbom(&self, blob: Option<Digest>) -> Result<Option<Sbom>, PipelineError> {
+        let Some(blob) = blob else { return Ok(None) };
+        let bytes = self.store.read_all(&blob, SBOM_MAX as u64).await?;
+        Sbom::read(&bytes).map(Some).map_err(|error| PipelineError::Sbom(blob.to_string(), error))
     }
 
     /// The keys that sign for a product, if they may.
@@ -315,6 +324,7 @@ impl Pipeline {
             components: draft.components.clone(),
             manifest: manifest.digest(),
             envelope: self.store.put_bytes(envelope.into()).await?,
+            sbom: draft.sbom,
             state,
             build: draft.build.clone(),
             commit: draft.commit.clone(),

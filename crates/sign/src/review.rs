@@ -12,6 +12,7 @@ use firmseal_manifest::Statement;
 use firmseal_manifest::cbor::Writer;
 
 use crate::component::detected;
+use crate::sbom::{self, Sbom};
 
 /// What a manifest says of a release.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -98,14 +99,18 @@ pub struct Difference {
     pub before: Option<Side>,
     /// The release that is to be signed.
     pub after: Side,
+    /// The bills of materials of both.
+    pub sboms: [Option<Sbom>; 2],
 }
 
 impl Difference {
-    /// What a Statement names: SHA-256 over `[before or null, after]` in
-    /// deterministic CBOR.
+    /// What a Statement names: SHA-256 over `[before or null, after, ? [SBOM
+    /// before or null, SBOM after or null]]` in deterministic CBOR, the last
+    /// where there is one, as digests of the documents.
     pub fn digest(&self) -> Digest {
         let mut out = Writer::new();
-        out.array(2);
+        let told = self.sboms.iter().any(Option::is_some);
+        out.array(2 + usize::from(told));
         match &self.before {
             Some(before) => before.write(&mut out),
             None => {
@@ -113,13 +118,26 @@ impl Difference {
             }
         }
         self.after.write(&mut out);
+        if told {
+            out.array(2);
+            for sbom in &self.sboms {
+                match sbom {
+                    Some(sbom) => out.bytes(sbom.digest().as_bytes()),
+                    None => out.null(),
+                };
+            }
+        }
         RustCrypto.digest(&out.finish())
     }
 
     /// The same in words, a line for each thing that changes.
     pub fn lines(&self) -> Vec<String> {
         let after = &self.after;
-        let Some(before) = &self.before else { return vec!["the first release of this product".to_owned()] };
+        let [sbom_before, sbom] = &self.sboms;
+        let materials = sbom::lines(sbom_before.as_ref(), sbom.as_ref());
+        let Some(before) = &self.before else {
+            return [vec!["the first release of this product".to_owned()], materials].concat();
+        };
         let mut lines = Vec::new();
         let mut line = |what: &str, from: &dyn std::fmt::Display, to: &dyn std::fmt::Display| {
             let (from, to) = (from.to_string(), to.to_string());
@@ -149,6 +167,7 @@ impl Difference {
                 lines.push(format!("component {} is gone", old.name));
             }
         }
+        lines.extend(materials);
         lines
     }
 }

@@ -11,7 +11,7 @@ use firmseal_core::limits::ENVELOPE_MAX;
 use firmseal_core::{Digest, Envelope, Manifest, Refusal};
 use firmseal_fleet::product::ComponentSpec;
 use firmseal_fleet::{Product, Release, ReleaseComponent, ReleaseState};
-use firmseal_manifest::ReleaseId;
+use firmseal_manifest::{ArtifactId, ReleaseId};
 use firmseal_store::Page;
 use semver::{BuildMetadata, Version};
 
@@ -101,6 +101,7 @@ impl Pipeline {
                 .map(|part| OrderedComponent { name: part.name.clone(), artifact: part.artifact })
                 .collect(),
             parameters: Default::default(),
+            sbom: to.sbom.map(ArtifactId),
             build: to.build.clone(),
             commit: to.commit.clone(),
             rollback: Some(Rollback { of: of.id, to: to.id }),

@@ -132,7 +132,9 @@ impl Pipeline {
             }
             None => None,
         };
-        let difference = Difference { before, after: Side::read(&unsigned)? };
+        let previous_sbom = latest.and_then(|release| release.sbom);
+        let sboms = [self.sbom(previous_sbom).await?, self.sbom(draft.sbom).await?];
+        let difference = Difference { before, after: Side::read(&unsigned)?, sboms };
         Ok(SigningRequest {
             id: claim.request,
             key: request_key(order).stored(),
@@ -156,6 +158,8 @@ impl Pipeline {
             build: draft.build.clone(),
             commit: draft.commit.clone(),
             rollback_of: draft.rollback_of,
+            sbom: draft.sbom,
+            previous_sbom,
             expiry: now.plus(APPROVED_FOR).millis() / 1000,
             state: RequestState::Waiting,
             created: now,

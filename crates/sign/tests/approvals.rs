@@ -13,7 +13,7 @@ use firmseal_manifest::{ArtifactId, Digest, End, Event, KeyAlgorithm, Leaf, Publ
 use firmseal_sign::review::{Difference, Side};
 use firmseal_sign::{
     ApprovalError, EventError, Keys, NewApproval, Order, Ordered, OrderedComponent, Pipeline, PipelineError,
-    Requester, Rollback, Signed, review,
+    Requester, Rollback, Sbom, Signed, review,
 };
 use firmseal_store::{Blobs, Events, Registry, SigningRequests, Store};
 use firmseal_store_local::{IntentLog, LocalStore};
@@ -130,6 +130,7 @@ impl Bench {
             sequence: None,
             epoch: 1,
             components: vec![OrderedComponent { name: "main".to_owned(), artifact: id }],
+            sbom: None,
             parameters: Default::default(),
             build: "build-17".to_owned(),
             commit: "abc123".to_owned(),
@@ -371,7 +372,7 @@ async fn people_agree_to_a_roll_back_and_see_that_it_is_one() {
     let after = Side::read(&bench.store.read_all(&request.unsigned, 1 << 20).await.unwrap()).unwrap();
     assert_eq!(after.rollback_of, Some(bad.manifest));
     let before = Side::read(&bench.store.read_all(&bad.envelope, 1 << 20).await.unwrap()).unwrap();
-    let lines = Difference { before: Some(before), after }.lines();
+    let lines = Difference { before: Some(before), after, sboms: [None, None] }.lines();
     assert!(lines.iter().any(|line| line.starts_with("rolls back ")), "{lines:?}");
     bench.agree(&request, "ann").await.unwrap();
     bench.agree(&request, "cleo").await.unwrap();
@@ -400,4 +401,57 @@ async fn a_channel_may_ask_others() {
     let stranger = why(bench.agree(&stable, "ned").await);
     assert!(matches!(stranger, ApprovalError::Stranger { .. }), "{stranger:?}");
     assert_eq!(bench.pipeline.missing_approvals(&stable).await.unwrap(), 2);
+}
+
+impl Bench {
+    /// A document as an artifact.
+    async fn document(&self, text: &str) -> ArtifactId {
+        let id = ArtifactId(self.store.put_bytes(text.to_owned().into()).await.unwrap());
+        let artifact = Artifact {
+            id,
+            size: text.len() as u64,
+            format: "raw".to_owned(),
+            inspection: serde_json::Value::Null,
+            uploaded_by: "ci".to_owned(),
+            created: NOW,
+        };
+        self.store.insert_artifact(artifact).await.unwrap();
+        id
+    }
+}
+
+#[tokio::test]
+async fn what_a_release_is_made_of_is_agreed_to() {
+    let bench = Bench::new().await;
+    let sbom = |version: &str| {
+        format!(r#"{{"bomFormat":"CycloneDX","components":[{{"name":"zlib","version":"{version}"}}]}}"#)
+    };
+    let none = Order { sbom: Some(bench.document("no list").await), ..bench.order("1.0.0", "ci").await };
+    let refused = bench.pipeline.release(&none, NOW).await;
+    assert!(matches!(refused, Err(PipelineError::Sbom(..))), "{refused:?}");
+    assert_eq!(bench.store.intents().len(), 0, "no key was used");
+
+    let first = bench.document(&sbom("1.2")).await;
+    let order = Order { sbom: Some(first), key: None, ..bench.order("1.0.0", "ci").await };
+    let Ordered::Waiting(request) = bench.pipeline.release(&order, NOW).await.unwrap() else { panic!() };
+    assert_eq!((request.sbom, request.previous_sbom), (Some(first.0), None));
+    bench.agree(&request, "ann").await.unwrap();
+    bench.agree(&request, "ben").await.unwrap();
+    assert_eq!(bench.finish(&request).await.unwrap().release.sbom, Some(first.0));
+
+    let next = bench.document(&sbom("1.3")).await;
+    let order = Order { sbom: Some(next), ..bench.order("1.1.0", "ci").await };
+    let Ordered::Waiting(request) = bench.pipeline.release(&order, NOW).await.unwrap() else { panic!() };
+    assert_eq!((request.sbom, request.previous_sbom), (Some(next.0), Some(first.0)));
+    let side = |bytes: &[u8]| Side::read(bytes).unwrap();
+    let after = side(&bench.store.read_all(&request.unsigned, 1 << 20).await.unwrap());
+    let release = bench.store.latest_release(&order.product).await.unwrap().unwrap();
+    let before = Some(side(&bench.store.read_all(&release.envelope, 1 << 20).await.unwrap()));
+    let read = |text: &str| Some(Sbom::read(text.as_bytes()).unwrap());
+    let seen = Difference { before, after, sboms: [read(&sbom("1.2")), read(&sbom("1.3"))] };
+    assert_eq!(seen.digest(), request.difference);
+    assert!(seen.lines().contains(&"SBOM ~ zlib 1.2 -> 1.3".to_owned()), "{:?}", seen.lines());
+    // Another list is another Statement.
+    let hidden = Difference { sboms: [read(&sbom("1.3")), read(&sbom("1.3"))], ..seen };
+    assert_ne!(hidden.digest(), request.difference);
 }

@@ -138,6 +138,7 @@ impl Bench {
             sequence: None,
             epoch: 1,
             components: vec![OrderedComponent { name: "main".to_owned(), artifact: id }],
+            sbom: None,
             parameters: Default::default(),
             build: String::new(),
             commit: String::new(),

@@ -123,6 +123,7 @@ impl Bench {
                 name: "main".to_owned(),
                 artifact: self.upload(payload).await,
             }],
+            sbom: None,
             parameters: Default::default(),
             build: "build-17".to_owned(),
             commit: "abc123".to_owned(),

@@ -13,7 +13,7 @@ use crate::events::happened;
 use crate::registry::{all, find_artifact, find_product, fresh, limit, no_artifact, no_product, one};
 
 const COLUMNS: &str = "id, product, channel, version, sequence, epoch, components, manifest, envelope, state, \
-                       build, source_commit, request, requester, log_index, created";
+                       build, source_commit, request, requester, log_index, created, sbom";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Release> {
     let (Text(id), Text(product), Text(channel), Text(version)) =
@@ -22,6 +22,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Release> {
     let (Hash(manifest), Hash(envelope), Word(state)) = (row.get(7)?, row.get(8)?, row.get(9)?);
     let (Text(request), Count(log_index), When(created)) = (row.get(12)?, row.get(14)?, row.get(15)?);
     let (build, commit, requester) = (row.get(10)?, row.get(11)?, row.get(13)?);
+    let sbom: Option<Hash> = row.get(16)?;
     Ok(Release {
         id,
         product,
@@ -32,6 +33,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Release> {
         components,
         manifest,
         envelope,
+        sbom: sbom.map(|Hash(sbom)| sbom),
         state,
         build,
         commit,
@@ -94,6 +96,9 @@ pub(crate) fn insert(connection: &Connection, release: &Release) -> Result<(), F
     let Release { product, sequence, version, channel, .. } = release;
     find_product(connection, product)?.ok_or_else(|| no_product(product))?;
     blobs::require(connection, &release.envelope)?;
+    if let Some(sbom) = &release.sbom {
+        blobs::require(connection, sbom)?;
+    }
     for component in &release.components {
         let artifact = &component.artifact;
         find_artifact(connection, artifact)?.ok_or_else(|| no_artifact(artifact))?;
@@ -112,7 +117,7 @@ pub(crate) fn insert(connection: &Connection, release: &Release) -> Result<(), F
     }
     connection
         .prepare_cached(&format!(
-            "INSERT INTO releases ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            "INSERT INTO releases ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         ))?
         .execute(params![
             Text(release.id),
@@ -130,7 +135,8 @@ pub(crate) fn insert(connection: &Connection, release: &Release) -> Result<(), F
             Text(release.request),
             release.requester,
             Count::new("log index", release.log_index)?,
-            When(release.created)
+            When(release.created),
+            release.sbom.map(Hash)
         ])?;
     let Release { manifest, envelope, log_index: intent, .. } = *release;
     happened(connection, &Event::Released { manifest, envelope, intent })

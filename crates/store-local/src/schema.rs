@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0004_trust.sql"),
     include_str!("../migrations/0005_signing_requests.sql"),
     include_str!("../migrations/0006_events.sql"),
+    include_str!("../migrations/0007_sboms.sql"),
 ];
 
 /// What this program's databases say they are: `FSLS`.

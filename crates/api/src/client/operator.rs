@@ -138,6 +138,13 @@ impl OperatorClient<'_> {
         self.0.document(&format!("/v1/requests/{id}/envelope")).await
     }
 
+    /// A bill of materials that a request is about.
+    pub async fn sbom(&self, id: RequestId, sbom: ArtifactId) -> Result<Bytes, ClientError> {
+        let path = format!("/v1/requests/{id}/payloads/{sbom}");
+        let answer = self.0.send(Method::GET, &path, HeaderMap::new(), Bytes::new()).await?;
+        self.0.read(answer, super::JSON_MAX).await
+    }
+
     /// Agrees to a signing request.
     pub async fn approve(&self, id: RequestId, approve: &Approve) -> Result<SigningRequest, ClientError> {
         self.0.call(Method::POST, &format!("/v1/requests/{id}/approvals"), Some(approve)).await

@@ -28,7 +28,8 @@ use crate::upload::{Source, upload};
 #[command(after_help = "Examples:
   firmseal release create --product gateway --version 1.4.0 --epoch 1 --component main=firmware.bin
   firmseal release create --product gateway --version 1.4.0 --epoch 1 --component main=firmware.bin \\
-      --channel beta --build \"$CI_JOB_ID\" --commit \"$(git rev-parse HEAD)\" --json
+      --channel beta --build \"$CI_JOB_ID\" --commit \"$(git rev-parse HEAD)\" \\
+      --sbom firmware.cdx.json --json
   firmseal release create --product sensor --version 2.0.0 --epoch 3 --sequence 40 \\
       --component app=9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
 pub struct Order {
@@ -50,6 +51,10 @@ pub struct Order {
     /// A component and what goes into it: a file, or an artifact's SHA-256
     #[arg(long, value_name = "NAME=FILE|SHA256", required = true)]
     component: Vec<Filling>,
+    /// Its software bill of materials, CycloneDX or SPDX as JSON: a file, or
+    /// an artifact's SHA-256
+    #[arg(long, value_name = "FILE|SHA256")]
+    sbom: Option<Content>,
     /// A parameter of the product's firmware format
     #[arg(long = "param", value_name = "NAME=VALUE")]
     parameters: Vec<Assignment>,
@@ -77,6 +82,14 @@ enum Content {
     Artifact(ArtifactId),
 }
 
+impl FromStr for Content {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> std::result::Result<Content, &'static str> {
+        Ok(text.parse().map_or_else(|_| Content::File(text.into()), Content::Artifact))
+    }
+}
+
 impl FromStr for Filling {
     type Err = &'static str;
 
@@ -84,11 +97,7 @@ impl FromStr for Filling {
         match text.split_once('=') {
             Some((name, content)) if !name.is_empty() && !content.is_empty() => {
                 // A file of such a name is still reachable as ./SHA256.
-                let content = match content.parse() {
-                    Ok(artifact) => Content::Artifact(artifact),
-                    Err(_) => Content::File(content.into()),
-                };
-                Ok(Filling { name: name.to_owned(), content })
+                Ok(Filling { name: name.to_owned(), content: content.parse()? })
             }
             _ => Err("write NAME=FILE or NAME=SHA256"),
         }
@@ -117,7 +126,13 @@ impl Order {
             };
             components.push(ReleaseComponent { component: filling.name.clone(), artifact });
         }
+        let sbom = match &self.sbom {
+            None => None,
+            Some(Content::Artifact(artifact)) => Some(*artifact),
+            Some(Content::File(path)) => Some(upload(client, Source::open(path)?, output).await?.id),
+        };
         let wish = CreateRelease {
+            sbom,
             product: self.product,
             channel: self.channel,
             version: self.version,
@@ -202,6 +217,7 @@ mod tests {
     #[test]
     fn the_same_wish_has_the_same_key() {
         let wish = |epoch| CreateRelease {
+            sbom: None,
             product: "gw".parse().unwrap(),
             channel: "stable".parse().unwrap(),
             version: Version::new(1, 0, 0),

@@ -87,6 +87,9 @@ pub struct Sign {
     /// `firmseal delegate` wrote; one for each such key
     #[arg(long = "delegation", value_name = "FILE", requires = "keys")]
     pub delegations: Vec<PathBuf>,
+    /// Its software bill of materials, CycloneDX or SPDX as JSON
+    #[arg(long, value_name = "FILE")]
+    pub sbom: Option<PathBuf>,
     /// The bundle to write
     #[arg(long, short, value_name = "FILE")]
     pub output: PathBuf,
@@ -157,6 +160,10 @@ impl Sign {
             let id = store_artifact(&store, path, now).await?;
             components.push(OrderedComponent { name: component.name.clone(), artifact: id });
         }
+        let sbom = match &self.sbom {
+            Some(path) => Some(store_artifact(&store, path, now).await?),
+            None => None,
+        };
         let order = Order {
             key: None,
             requester: requester(),
@@ -166,6 +173,7 @@ impl Sign {
             sequence: self.sequence,
             epoch: self.epoch,
             components,
+            sbom,
             parameters: self
                 .parameters
                 .iter()

@@ -66,6 +66,7 @@ impl From<PipelineError> for ApiError {
             },
             PipelineError::Format { .. }
             | PipelineError::PayloadDiffers(_)
+            | PipelineError::Sbom(..)
             | PipelineError::Refused(_)
             | PipelineError::Author(_) => ApiError::Refused {
                 why,
@@ -125,6 +126,7 @@ impl App {
                 .into_iter()
                 .map(|part| OrderedComponent { name: part.component, artifact: part.artifact })
                 .collect(),
+            sbom: wish.sbom,
             parameters: wish.parameters.into_iter().collect(),
             build: wish.build,
             commit: wish.commit,
@@ -302,6 +304,7 @@ impl App {
             components: verified.components,
             manifest: verified.manifest,
             envelope: self.store.put_bytes(envelope.clone()).await?,
+            sbom: None,
             state: ReleaseState::Verified,
             build: origin.build,
             commit: origin.commit,

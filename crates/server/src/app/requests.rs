@@ -74,14 +74,17 @@ impl App {
         Ok(())
     }
 
-    /// A payload of a request, for whoever has to look at it.
+    /// A payload or bill of materials of a request, for whoever has to look
+    /// at it.
     pub(crate) async fn request_payload(
         &self,
         id: RequestId,
         payload: ArtifactId,
     ) -> Result<Digest, ApiError> {
         let request = self.signing_request(id).await?;
-        match request.components.iter().any(|component| component.payload == payload.0) {
+        let sboms = [request.sbom, request.previous_sbom];
+        let of_it = request.components.iter().any(|component| component.payload == payload.0);
+        match of_it || sboms.contains(&Some(payload.0)) {
             true => Ok(payload.0),
             false => Err(ApiError::NotFound(format!("payload {payload} of signing request {id}"))),
         }

@@ -8,7 +8,8 @@ use firmseal_api::requests::SigningRequest;
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::evidence::holder_id;
 use firmseal_core::{BlockSize, Digest, KeyId, Root, StatementPurpose};
-use firmseal_manifest::{Statement, TreeBuilder};
+use firmseal_manifest::{ArtifactId, Statement, TreeBuilder};
+use firmseal_sign::Sbom;
 use firmseal_sign::review::{self, Difference, Side};
 
 use super::source::Source;
@@ -72,8 +73,25 @@ pub(super) async fn look(source: &Source, told: &SigningRequest, output: &Output
         None => None,
     };
     let header = review::header(&headers);
-    let difference = Difference { before, after: after.clone() };
+    let sboms = [
+        materials(source, told, told.previous_sbom, "the bill of materials before").await?,
+        materials(source, told, told.sbom, "the bill of materials").await?,
+    ];
+    let difference = Difference { before, after: after.clone(), sboms };
     Ok(Seen { after, difference, header, payloads })
+}
+
+/// A bill of materials, if it is the one that is named.
+async fn materials(
+    source: &Source,
+    told: &SigningRequest,
+    named: Option<ArtifactId>,
+    what: &str,
+) -> Result<Option<Sbom>> {
+    let Some(id) = named else { return Ok(None) };
+    let sbom = Sbom::read(&source.sbom(told.id, id).await?)
+        .map_err(|error| CliError::new(Kind::Refused, error).about(format_args!("{what} {id}")))?;
+    if sbom.digest() == id.0 { Ok(Some(sbom)) } else { Err(lies(what)) }
 }
 
 /// What the format's parser reads of a payload: its digest, and a line.

@@ -17,6 +17,7 @@ use firmseal_api::Base64 as Bytes64;
 use firmseal_api::requests::{ApprovalSignature, Approve as Agree, RequestState, SigningRequest};
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{KeyId, Root, statement};
+use firmseal_fleet::Time;
 use firmseal_keys::{KeyUri, SecretSource, Signer};
 use firmseal_manifest::{
     Agreement, ArtifactId, ChannelName, Intent, ProductId, Purpose, RequestId, SignedStatement, Statement,
@@ -206,14 +207,16 @@ fn show(told: &SigningRequest, seen: &Seen, output: &Output) {
         line("changes", &change);
     }
     line("requester", &told.requester);
-    line("build", &format_args!("{} of {}", told.build, told.commit));
+    if !(told.build.is_empty() && told.commit.is_empty()) {
+        line("build", &format_args!("{} of {}", told.build, told.commit));
+    }
     for signer in &told.signers {
         line("signs", signer);
     }
     let own =
         if told.policy.0 == gate::policy() { "the rules of this program" } else { "rules unknown here" };
     line("policy", &format_args!("{} ({own})", told.policy));
-    line("expires", &format_args!("{} s after 1970", told.expiry));
+    line("expires", &Time::from_millis(told.expiry.saturating_mul(1000)));
 }
 
 /// Asks a person; without one there is --yes.

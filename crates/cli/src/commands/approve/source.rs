@@ -13,6 +13,7 @@ use firmseal_api::requests::SigningRequest;
 use firmseal_core::limits::{ENVELOPE_MAX, ROOT_MAX};
 use firmseal_manifest::{ArtifactId, ProductId, RequestId};
 use firmseal_sign::Chain;
+use firmseal_sign::sbom::SBOM_MAX;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -41,6 +42,7 @@ pub enum Source {
     /// manifest.suit     the envelope, without signatures
     /// previous.suit     the envelope of the release before, if there is one
     /// SHA256.payload    each payload
+    /// SHA256.sbom       bills of materials of both, where there are any
     /// root-N.cbor       every root document
     /// revocation.cbor   the newest revocation, if there is one
     /// ```
@@ -128,6 +130,14 @@ impl Source {
         }
     }
 
+    /// A bill of materials of the request.
+    pub async fn sbom(&self, id: RequestId, sbom: ArtifactId) -> Result<Bytes> {
+        match self {
+            Source::Server(client) => Ok(client.operator().sbom(id, sbom).await?),
+            Source::Folder(folder) => trust::read(&folder.join(format!("{sbom}.sbom")), SBOM_MAX),
+        }
+    }
+
     /// The envelope of a release before.
     pub async fn previous(&self, product: &ProductId, manifest: ArtifactId) -> Result<Option<Bytes>> {
         let client = match self {
@@ -160,6 +170,11 @@ impl Source {
             && let Some(envelope) = self.previous(&request.product, previous).await?
         {
             put("previous.suit", &envelope)?;
+        }
+        let mut sboms: Vec<_> = [request.sbom, request.previous_sbom].into_iter().flatten().collect();
+        sboms.dedup();
+        for sbom in sboms {
+            put(&format!("{sbom}.sbom"), &self.sbom(id, sbom).await?)?;
         }
         let chain = self.chain(None).await?;
         for (document, version) in chain.roots().iter().zip(1u64..) {

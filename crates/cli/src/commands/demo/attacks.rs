@@ -109,6 +109,7 @@ impl Session {
         std::fs::write(&product_file, product).map_err(file(&product_file))?;
         std::fs::write(&image, firmware).map_err(file(&image))?;
         let order = Sign {
+            sbom: None,
             place: directory.join("place"),
             product: None,
             product_file: Some(product_file),
