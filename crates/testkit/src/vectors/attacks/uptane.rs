@@ -17,7 +17,11 @@ pub(super) const ATTACKS: &[Attack] = &[
             until: "payloads are encrypted; on the way TLS 1.3 with hybrid key exchange hides them",
         },
         remains: "whoever holds a payload reads it",
-        tests: &["server: tls_is_1_3_and_nothing_older", "server: the_key_exchange_is_hybrid_post_quantum"],
+        tests: &[
+            "e2e: eavesdrop_on_the_way_reads_nothing_and_a_stick_is_read",
+            "server: tls_is_1_3_and_nothing_older",
+            "server: the_key_exchange_is_hybrid_post_quantum",
+        ],
         cases: |_| (),
     },
     Attack {
