@@ -143,6 +143,7 @@ impl Agent {
         let running = state.shelf(boot.active).read()?.map(|kept| Running {
             version: Version::parse(&kept.head.version).unwrap_or(Version::new(0, 0, 0)),
             sequence: kept.head.sequence,
+            manifest: kept.head.manifest.parse().ok(),
             epoch: floors.epoch,
             slot: boot.active.to_string(),
             confirmed: boot.confirmed == Some(boot.active),

@@ -72,6 +72,10 @@ pub struct Running {
     pub version: Version,
     /// Its sequence number; the floor of the next one once confirmed.
     pub sequence: u64,
+    /// SHA-256 of its manifest. Agents of older versions do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub manifest: Option<ArtifactId>,
     /// The device's security epoch counter.
     pub epoch: u64,
     /// The slot it runs from, in the device's own word: `a`, `b`.

@@ -121,6 +121,7 @@ fn request(running: &Running) -> Vec<u8> {
             agent: "bench".to_owned(),
             root_version: 1,
             running: Some(Runs {
+                manifest: None,
                 version: semver::Version::new(1, 0, 0),
                 sequence: 1,
                 epoch: 1,

@@ -42,6 +42,7 @@ impl Device {
             running: Some(Running {
                 version: semver::Version::new(1, 0, sequence),
                 sequence,
+                manifest: None,
                 epoch: 0,
                 slot: "a".to_owned(),
                 confirmed: true,

@@ -57,6 +57,7 @@ async fn device(place: &Place, root_version: u64, sequence: u64) -> String {
         running: Some(Running {
             version: semver::Version::new(1, 0, 0),
             sequence,
+            manifest: None,
             epoch: 1,
             slot: "a".to_owned(),
             confirmed: true,

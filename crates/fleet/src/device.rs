@@ -52,6 +52,9 @@ pub struct Running {
     pub version: Version,
     /// Sequence number of the running release.
     pub sequence: u64,
+    /// SHA-256 of its manifest, where the device says it.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::hex::option")]
+    pub manifest: Option<Digest>,
     /// The device's security epoch counter.
     pub epoch: u64,
     /// The slot it runs from, in the device's own word: `a`, `b`.

@@ -102,6 +102,7 @@ fn device() -> impl Strategy<Value = Device> {
         (0u64..6, mostly(1).prop_map(u64::from)).prop_map(|(sequence, epoch)| Running {
             version: Version::new(1, 0, sequence),
             sequence,
+            manifest: None,
             epoch,
             slot: "a".to_owned(),
             state: SlotState::Confirmed,
@@ -235,6 +236,7 @@ proptest! {
                 let running = device.running.get_or_insert_with(|| Running {
                     version: offer.version.clone(),
                     sequence: 0,
+                    manifest: None,
                     epoch: 0,
                     slot: "a".to_owned(),
                     state: SlotState::Confirmed,

@@ -52,6 +52,8 @@ pub struct Installed {
     pub sequence: u64,
     /// The version.
     pub version: String,
+    /// The manifest, where the device says it.
+    pub manifest: Option<Digest>,
 }
 
 /// Compares. What is younger than `grace` seconds may still be under way.
@@ -104,10 +106,12 @@ pub fn reconcile(entries: &[Known], registry: &Registry, now: u64, grace: u64) -
             continue;
         }
         let image = (device.product.as_str(), device.sequence, device.version.as_str());
-        let detail = match logged.get(&image) {
-            Some(true) => continue,
-            Some(false) => "the release that it says it runs is not logged",
-            None => "no release is what it says it runs",
+        let stranger = device.manifest.filter(|manifest| !manifests.contains(manifest));
+        let detail = match (logged.get(&image), stranger) {
+            (_, Some(manifest)) => format!("manifest {manifest} is that of no release"),
+            (Some(true), None) => continue,
+            (Some(false), None) => "the release that it says it runs is not logged".to_owned(),
+            (None, None) => "no release is what it says it runs".to_owned(),
         };
         let detail =
             format!("{} {} (sequence {}): {detail}", device.product, device.version, device.sequence);

@@ -60,6 +60,7 @@ pub async fn fetch(client: &Client, anchor: Option<&[u8]>) -> Result<Registry, M
                 product: device.product.to_string(),
                 sequence: running.sequence,
                 version: running.version.to_string(),
+                manifest: running.manifest.map(|manifest| manifest.0),
             });
         }
         match found.next {

@@ -277,6 +277,7 @@ fn device(sequence: u8, version: &str) -> Installed {
         product: "gateway".to_owned(),
         sequence: u64::from(sequence),
         version: version.to_owned(),
+        manifest: None,
     }
 }
 
@@ -322,6 +323,13 @@ fn log_registry_and_fleet_must_agree() {
     let mut registry = fine.clone();
     registry.releases[0].unapproved = Some("0 of 2".to_owned());
     assert_eq!(found(&registry), one(Kind::Unapproved, "rel-1"));
+    // A device that says which manifest it runs is asked for that.
+    let saying = |manifest| Installed { manifest: Some(manifest), ..device(1, "1.1.0") };
+    let mut registry = fine.clone();
+    registry.devices.push(saying(registry.releases[0].manifest));
+    assert_eq!(found(&registry), []);
+    registry.devices.push(saying(Digest([0x66; 32])));
+    assert_eq!(found(&registry), one(Kind::UnknownImage, "dev-1"));
     // Images that are no release, or one that is not logged.
     for (device, others) in [(device(9, "9.9.9"), 0), (device(1, "6.6.6"), 0), (device(5, "1.5.0"), 1)] {
         let mut registry = fine.clone();

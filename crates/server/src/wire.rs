@@ -70,6 +70,7 @@ fn running_in(running: updates::Running) -> fleet::Running {
     fleet::Running {
         version: running.version,
         sequence: running.sequence,
+        manifest: running.manifest.map(|manifest| manifest.0),
         epoch: running.epoch,
         slot: running.slot,
         state: if running.confirmed { SlotState::Confirmed } else { SlotState::Trial },
@@ -80,6 +81,7 @@ fn running_out(running: fleet::Running) -> updates::Running {
     updates::Running {
         version: running.version,
         sequence: running.sequence,
+        manifest: running.manifest.map(ArtifactId),
         epoch: running.epoch,
         slot: running.slot,
         confirmed: running.state == SlotState::Confirmed,

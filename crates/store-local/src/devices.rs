@@ -14,7 +14,8 @@ pub(crate) const DEVICE: &str = "SELECT d.id, d.product, d.state, d.version, d.s
                       d.last_seen, d.labels, d.created, \
                       (SELECT json_group_array(release) FROM holds WHERE device = d.id), \
                       c.fingerprint, c.spki, c.serial, c.not_after, \
-                      d.agent, d.root_version, d.hardware, d.bootloader, d.verifies, d.trial, d.epoch_counter \
+                      d.agent, d.root_version, d.hardware, d.bootloader, d.verifies, d.trial, d.epoch_counter, \
+                      d.manifest \
                       FROM devices d JOIN certificates c \
                       ON c.n = (SELECT max(n) FROM certificates WHERE device = d.id)";
 
@@ -23,7 +24,8 @@ pub(crate) fn read_device(row: &Row<'_>) -> rusqlite::Result<Device> {
     let running = match row.get(3)? {
         Some(Text(version)) => {
             let (Count(sequence), Count(epoch), Word(state)) = (row.get(4)?, row.get(5)?, row.get(7)?);
-            Some(Running { version, sequence, epoch, slot: row.get(6)?, state })
+            let manifest = row.get::<_, Option<Hash>>(23)?.map(|Hash(manifest)| manifest);
+            Some(Running { version, sequence, manifest, epoch, slot: row.get(6)?, state })
         }
         None => None,
     };
@@ -83,10 +85,11 @@ pub(crate) fn set_running(
     update(
         connection,
         device,
-        "UPDATE devices SET version = ?, sequence = ?, epoch = ?, slot = ?, slot_state = ? WHERE id = ?",
+        "UPDATE devices SET version = ?, sequence = ?, manifest = ?, epoch = ?, slot = ?, slot_state = ? WHERE id = ?",
         params![
             Text(&running.version),
             Count::new("sequence", running.sequence)?,
+            running.manifest.map(Hash),
             Count::new("epoch", running.epoch)?,
             running.slot,
             Word(running.state),

@@ -336,6 +336,7 @@ pub(crate) fn poll_at(sequence: u64) -> Poll {
             agent: "test 1".to_owned(),
             root_version: 1,
             running: Some(Runs {
+                manifest: None,
                 version: "0.0.1".parse().unwrap(),
                 sequence,
                 epoch: 1,

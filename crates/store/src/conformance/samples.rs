@@ -172,6 +172,7 @@ pub fn running(sequence: u64) -> Running {
     Running {
         version: Version::new(1, 0, sequence),
         sequence,
+        manifest: Some(digest()),
         epoch: 1,
         slot: "a".to_owned(),
         state: SlotState::Confirmed,

@@ -1,0 +1,2 @@
+-- The manifest of what a device says that it runs.
+ALTER TABLE devices ADD COLUMN manifest BLOB;
