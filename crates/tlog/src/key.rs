@@ -32,7 +32,7 @@ impl Kind {
     pub const ALL: [Kind; 4] = [Kind::Ed25519, Kind::Cosignature, Kind::MlDsa44, Kind::MlDsa87];
 
     /// What stands before the public key, in a key and under its id: "it is
-    /// RECOMMENDED that [0xff] be followed by a longer identifier that is
+    /// RECOMMENDED that \[0xff\] be followed by a longer identifier that is
     /// unlikely to collide".
     pub fn identifier(self) -> &'static [u8] {
         match self {
