@@ -8,9 +8,9 @@
 //! A backend that fails panics with the sentence of the contract it broke.
 #![allow(clippy::panic)] // A suite reports by panicking.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
 
@@ -49,11 +49,14 @@ impl Log for MemoryLog {
         Some("memory".to_owned())
     }
 
-    async fn reserve(&self, leaf: &[u8], _: KeyId) -> Result<Reserved, LogError> {
-        // One count for all logs of the process, which have one name.
-        static NEXT: AtomicU32 = AtomicU32::new(0);
+    async fn reserve(&self, leaf: &[u8], key: KeyId) -> Result<Reserved, LogError> {
+        // All logs of the process have one name, so each key has one count.
+        static NEXT: Mutex<BTreeMap<KeyId, u32>> = Mutex::new(BTreeMap::new());
         let index = self.append(leaf).await?;
-        Ok(Reserved { index, leaf: NEXT.fetch_add(1, Ordering::Relaxed), leaves: u32::MAX })
+        let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = next.entry(key).or_default();
+        *next += 1;
+        Ok(Reserved { index, leaf: *next - 1, leaves: u32::MAX })
     }
 }
 
