@@ -6,6 +6,7 @@
 //! be replayed, simulated and property-tested.
 
 pub mod artifact;
+pub mod caller;
 pub mod device;
 pub mod enrolment;
 pub mod hex;
@@ -19,6 +20,7 @@ pub mod signing_request;
 pub mod time;
 
 pub use artifact::Artifact;
+pub use caller::{Caller, CallerKind, Scope};
 pub use device::{Bootloader, Certificate, Device, DeviceState, Equipment, Running, SlotState};
 pub use enrolment::EnrolmentToken;
 pub use operator::{Credential, CredentialId, CredentialKind, Role};

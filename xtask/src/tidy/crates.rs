@@ -14,13 +14,30 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("root", &["core"]),
     ("root, in C", &["core-c"]),
     ("words", &["manifest"]),
-    ("pure", &["boot", "bootsim", "fleet", "formats", "tlog", "trust", "tuf"]),
-    ("service", &["api", "keys", "sign", "store"]),
+    (
+        "pure",
+        &["boot", "bootsim", "evidence", "fleet", "formats", "identity", "timestamp", "tlog", "trust", "tuf"],
+    ),
+    ("service", &["api", "keys", "policy", "sign", "store"]),
     (
         "rim",
-        &["agent", "keys-pkcs11", "monitor", "server", "station", "store-cloud", "store-local", "witness"],
+        &[
+            "agent",
+            "keys-aws",
+            "keys-pkcs11",
+            "keys-remote",
+            "keys-tpm",
+            "keys-vault",
+            "monitor",
+            "notify",
+            "server",
+            "station",
+            "store-cloud",
+            "store-local",
+            "witness",
+        ],
     ),
-    ("bins", &["cli", "testkit", "e2e"]),
+    ("bins", &["cli", "pkcs11", "testkit", "e2e"]),
 ];
 
 /// One dependency comment may speak for a small family, not for a page.
