@@ -19,7 +19,7 @@ pub enum RequestState {
     Signed,
     /// It was taken back before it was signed.
     Cancelled,
-    /// Another release came first.
+    /// Another release came first, or devices would not take it any more.
     Superseded,
     /// Too few people agreed in time.
     Expired,

@@ -60,9 +60,10 @@ impl PublicKey<'_> {
     /// Computes the key's id.
     ///
     /// The required members of an EC2 key are kty, crv, x and y as a byte
-    /// string; of an OKP key, kty, crv and x; of an
-    /// HSS-LMS key, kty and pub; of an RSA key, kty, n and e (RFC 9679 §4);
-    /// of an AKP key, kty, alg and pub (RFC 9964 §3). Their deterministic encodings have a fixed shape, so they are written out.
+    /// string; of an OKP key, kty, crv and x; of an HSS-LMS key, kty and pub;
+    /// of an RSA key, kty, n and e (RFC 9679 §4); of an AKP key, kty, alg and
+    /// pub (RFC 9964 §3). Their deterministic encodings have a fixed shape,
+    /// so they are written out.
     pub fn id(&self, crypto: &impl Crypto) -> KeyId {
         let mut hasher = crypto.sha256();
         match self {

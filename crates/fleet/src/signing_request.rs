@@ -16,8 +16,9 @@ pub enum RequestState {
     Signed,
     /// Somebody took it back before it was signed.
     Cancelled,
-    /// A release with a higher sequence number, or with its version, came
-    /// first: devices would refuse it.
+    /// Devices would refuse it by now: a release with a higher sequence
+    /// number, or with its version, came first, or the root document asks
+    /// for more than it has.
     Superseded,
     /// Too few people agreed in time.
     Expired,

@@ -102,7 +102,7 @@ pub enum End {
     Signed = 0,
     /// Somebody took it back.
     Cancelled = 1,
-    /// Another release came first.
+    /// Another release came first, or devices would not take it any more.
     Superseded = 2,
     /// Too few people agreed in time.
     Expired = 3,

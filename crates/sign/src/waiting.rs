@@ -241,7 +241,7 @@ impl Pipeline {
         for approval in self.store().approvals(request.id).await? {
             // Roots and revocations may have come since it was taken.
             let key = KeyId(approval.key);
-            if trust.revokes_key(&key).is_some() || is_own(request, &root, &approval.holder) {
+            if trust.revokes_key(&key).is_some() {
                 continue;
             }
             let Some(public) = approver_key(&root, &key)? else { continue };
@@ -256,7 +256,10 @@ impl Pipeline {
                 |name, _| holder = Some(name.to_owned()),
                 &RustCrypto,
             );
+            // Whose key it is now, not whose it was when the approval came:
+            // a rotation may have given it to whoever asked.
             if let (Ok(()), Some(holder)) = (counts, holder)
+                && !is_own(request, &root, &holder)
                 && holders.insert(holder)
             {
                 signed.signatures.extend(one.signatures);
@@ -307,7 +310,9 @@ impl Pipeline {
             }
             Err(error) => {
                 let _ = self.store().abandon(&claim).await;
-                if matches!(error, PipelineError::Superseded(_)) {
+                // What devices would refuse now they would refuse again: with
+                // the request open, each round would use the keys once more.
+                if matches!(error, PipelineError::Superseded(_) | PipelineError::Refused(_)) {
                     self.store().close_signing_request(id, RequestState::Superseded).await?;
                 }
                 Err(error)

@@ -41,7 +41,7 @@ struct Bench {
     _directory: tempfile::TempDir,
 }
 
-fn root_for(release: &PublicKey) -> Vec<u8> {
+fn root_for(release: &PublicKey, version: u64, minimum_epoch: u64) -> Vec<u8> {
     let root_key = TestKey::ed25519(100);
     let holder = |name: &str, key: &PublicKey| Holder { name: name.into(), keys: vec![key.clone()] };
     let role = |role, threshold, holders| RoleSpec {
@@ -55,7 +55,7 @@ fn root_for(release: &PublicKey) -> Vec<u8> {
     let approvers = APPROVERS.iter().map(|name| holder(name, key_of(name).public())).collect();
     let demands = Demands { approvals: true, ..DemandsSpec::NOTHING.demands };
     let unsigned = RootSpec {
-        version: 1,
+        version,
         lineage: [1; 16],
         environment: CoreEnvironment::Test,
         roles: vec![
@@ -67,7 +67,7 @@ fn root_for(release: &PublicKey) -> Vec<u8> {
                 ..role(Role::Approver, 1, vec![holder("ned", key_of("ned").public())])
             },
         ],
-        minimum_epoch: 0,
+        minimum_epoch,
         demands: vec![DemandsSpec { demands, products: vec![] }],
         closed_logs: vec![],
         sequence_resets: vec![],
@@ -84,7 +84,7 @@ impl Bench {
         let secret = Secret::new(b"correct horse".to_vec());
         let path = directory.path().join("release.pem");
         let release = FileKey::generate(&path, KeyAlgorithm::Ed25519, &secret).unwrap();
-        let root = root_for(release.public_key());
+        let root = root_for(release.public_key(), 1, 0);
         let store = LocalStore::open(&directory.path().join("store")).unwrap();
         store
             .insert_product(Product {
@@ -277,6 +277,26 @@ async fn a_request_that_was_overtaken_is_closed() {
     assert!(matches!(overtaken, Err(PipelineError::Superseded(_))), "{overtaken:?}");
     let closed = bench.store.signing_request(first.id).await.unwrap().unwrap();
     assert_eq!(closed.state, RequestState::Superseded);
+}
+
+#[tokio::test]
+async fn what_devices_would_refuse_by_now_is_signed_no_second_time() {
+    let bench = Bench::new().await;
+    bench.pipeline.load_trust(NOW).await.unwrap();
+    let request = bench.request("1.0.0", "ci").await;
+    bench.agree(&request, "ann").await.unwrap();
+    bench.agree(&request, "ben").await.unwrap();
+    let release = bench.pipeline.keys(&request.product).release[0].public_key().clone();
+    let next = root_for(&release, 2, request.epoch + 1);
+    bench.pipeline.publish_root(next.into(), "custodian", NOW).await.unwrap();
+
+    let refused = bench.pipeline.finish(request.id, NOW).await;
+    assert!(matches!(refused, Err(PipelineError::Refused(_))), "{refused:?}");
+    let closed = bench.store.signing_request(request.id).await.unwrap().unwrap();
+    assert_eq!(closed.state, RequestState::Superseded);
+    let used = bench.store.intents().len();
+    assert!(bench.pipeline.finish_waiting(NOW).await.unwrap().is_empty());
+    assert_eq!(bench.store.intents().len(), used, "no key is used again");
 }
 
 #[tokio::test]

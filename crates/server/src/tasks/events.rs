@@ -13,6 +13,10 @@ pub(super) async fn enter(app: Arc<App>) {
         return;
     };
     let waiting = app.store.waiting_events(COUNTED).await.map_or(0, |waiting| waiting.len());
-    app.metrics.events_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
-    tracing::warn!(error = %err, waiting, "what happened is not in the log yet; nothing is lost");
+    let before = app.metrics.events_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    // Said once: while the log is away, this comes twice a second.
+    match before {
+        0 => tracing::warn!(error = %err, waiting, "what happened is not in the log yet; nothing is lost"),
+        _ => tracing::debug!(error = %err, waiting, "what happened is still not in the log"),
+    }
 }
