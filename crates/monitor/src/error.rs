@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use firmseal_api::client::ClientError;
-use firmseal_witness::FetchError;
+use firmseal_outbound::OutboundError;
 
 /// Why the monitor cannot look.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +14,7 @@ pub enum MonitorError {
         /// What was asked for.
         path: String,
         /// What happened.
-        error: FetchError,
+        error: OutboundError,
     },
     /// The log answers with something else.
     #[error("the log answered {status} for {path}")]

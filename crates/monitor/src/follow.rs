@@ -5,8 +5,8 @@
 //! log is believed, and none is needed.
 
 use firmseal_core::crypto::{Crypto, RustCrypto};
+use firmseal_outbound::{Endpoint, Fetched};
 use firmseal_tlog::{Checkpoint, ENTRY_MAX, Error, NOTE_MAX, Note, Tile, VerifierKey, WIDTH, decode_bundle};
-use firmseal_witness::{Endpoint, Fetched};
 
 use crate::error::MonitorError;
 use crate::finding::{Finding, Kind};

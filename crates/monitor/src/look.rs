@@ -1,7 +1,7 @@
 //! One look: at the log, then at the registry.
 
 use firmseal_api::client::Client;
-use firmseal_witness::Endpoint;
+use firmseal_outbound::Endpoint;
 
 use crate::error::MonitorError;
 use crate::follow::{Trusted, follow};

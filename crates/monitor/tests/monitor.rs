@@ -15,11 +15,11 @@ use firmseal_monitor::{
     Finding, Installed, Kind, Known, Memory, MonitorError, Registered, Registry, Report, Trusted, follow,
     reconcile,
 };
+use firmseal_outbound::Endpoint;
 use firmseal_tlog::{
     Checkpoint, Edge, Kind as KeyKind, Note, NoteSignature, Tile, VerifierKey, WIDTH, cosignature_message,
     encode_bundle, leaf_hash,
 };
-use firmseal_witness::Endpoint;
 
 const NOW: u64 = 1_800_000_000;
 

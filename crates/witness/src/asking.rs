@@ -6,12 +6,12 @@
 
 use bytes::Bytes;
 use firmseal_core::crypto::{Crypto, RustCrypto};
+use firmseal_outbound::OutboundError;
 use firmseal_store::StoreError;
 use firmseal_store_local::IntentLog;
 use firmseal_tlog::{Answer, Checkpoint, NOTE_MAX, Note, NoteSignature, Request, verify_consistency};
 
 use crate::cosigned::Cosigned;
-use crate::fetch::FetchError;
 use crate::quorum::Member;
 
 /// How far a witness's clock may be behind ours. A cosignature older than
@@ -30,7 +30,7 @@ pub(crate) enum Trouble {
     Forked(u64),
     /// It is out of reach.
     #[error("{0}")]
-    Unreachable(#[from] FetchError),
+    Unreachable(#[from] OutboundError),
     /// It says no.
     #[error("it answered {0}")]
     Refused(u16),
@@ -88,7 +88,7 @@ impl Asking {
             let request = Request { old: known, proof, checkpoint: target.note().clone() };
             let body = Bytes::from(request.to_string());
             let fetched = self.member.endpoint.post("add-checkpoint", body, NOTE_MAX).await?;
-            let kind = fetched.content_type.as_deref();
+            let kind = fetched.content_type();
             let answer = Answer::read(fetched.status, kind, &fetched.body);
             match answer.map_err(|error| Trouble::Answer(error.to_string()))? {
                 Answer::Cosigned(lines) => {

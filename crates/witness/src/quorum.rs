@@ -16,7 +16,7 @@ use firmseal_manifest::limits::COSIGNATURES_MAX;
 use firmseal_tlog::{Kind, VerifierKey};
 use serde::{Deserialize, Serialize};
 
-use crate::fetch::{Endpoint, FetchError};
+use firmseal_outbound::{Endpoint, OutboundError};
 
 /// The settings, as they stand in a file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -78,7 +78,7 @@ pub enum QuorumError {
     },
     /// The address.
     #[error(transparent)]
-    Address(#[from] FetchError),
+    Address(#[from] OutboundError),
     /// The authority file.
     #[error("cannot read {}: {error}", path.display())]
     Authority {

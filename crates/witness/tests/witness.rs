@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{FakeLog, Serving, add_log};
+use firmseal_outbound::{Endpoint, Fetched};
 use firmseal_tlog::{Answer, Checkpoint, Note, NoteSignature};
-use firmseal_witness::{Endpoint, Fetched, Witness, WitnessError};
+use firmseal_witness::{Witness, WitnessError};
 
 const CHILD: &str = "FIRMSEAL_WITNESS_DIR";
 
@@ -56,7 +57,7 @@ async fn every_answer_over_http() {
     let note = Note::parse(&seen.body).unwrap();
     assert_eq!(Checkpoint::parse(note.text()).unwrap().size, 301);
     assert_eq!(note.verify(&[key.clone(), log.verifier()]).unwrap().len(), 2);
-    assert_eq!(seen.content_type.as_deref(), Some("text/plain; charset=utf-8"));
+    assert_eq!(seen.content_type(), Some("text/plain; charset=utf-8"));
     // What is refused, and how.
     let stranger = FakeLog::new("example.com/log", 2, "a");
     for (want, body) in [
@@ -72,10 +73,7 @@ async fn every_answer_over_http() {
         let answer = post(at, body).await;
         assert_eq!(answer.status, want, "{answer:?}");
         if want == 409 {
-            assert_eq!(
-                (answer.content_type.as_deref(), &answer.body[..]),
-                (Some("text/x.tlog.size"), &b"301\n"[..])
-            );
+            assert_eq!((answer.content_type(), &answer.body[..]), (Some("text/x.tlog.size"), &b"301\n"[..]));
         }
     }
     // Lines of strangers are neither verified nor handed on.
@@ -171,7 +169,7 @@ async fn killed_at_any_moment_it_cosigns_one_history() {
                     else {
                         return got;
                     };
-                    let kind = answer.content_type.as_deref();
+                    let kind = answer.content_type();
                     match Answer::read(answer.status, kind, &answer.body).unwrap() {
                         Answer::Cosigned(_) => {
                             size += 1;

@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "pure",
         &["boot", "bootsim", "evidence", "fleet", "formats", "identity", "timestamp", "tlog", "trust", "tuf"],
     ),
-    ("service", &["api", "keys", "policy", "sign", "store"]),
+    ("service", &["api", "keys", "outbound", "policy", "sign", "store"]),
     (
         "rim",
         &[

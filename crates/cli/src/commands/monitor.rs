@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{ArgGroup, Args};
 use firmseal_monitor::{Finding, Memory, MonitorError, Report, Trusted};
+use firmseal_outbound::Endpoint;
 use firmseal_tlog::{Kind as KeyKind, VerifierKey};
-use firmseal_witness::Endpoint;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::{CliError, Kind, Result, file};

@@ -12,11 +12,12 @@ use firmseal_api::client::Client;
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{Demands, Root};
 use firmseal_manifest::{Event, Leaf, Phase, PublicKey, Purpose};
+use firmseal_outbound::{Endpoint, Fetched};
 use firmseal_server::Serves;
 use firmseal_testkit::world::firmware;
 use firmseal_tlog::{Checkpoint, Note, Tile, decode_bundle, leaf_hash, written};
 use firmseal_trust::{DemandsSpec, Holder, Role, RoleSpec, RootSpec};
-use firmseal_witness::{Endpoint, Fetched, Quorum, QuorumSettings, Witness, WitnessSettings, service};
+use firmseal_witness::{Quorum, QuorumSettings, Witness, WitnessSettings, service};
 use http::{HeaderMap, Method, StatusCode};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -36,7 +37,7 @@ async fn get(log: &Endpoint, path: &str) -> Fetched {
 /// Everything that is served, below a directory.
 async fn mirror(log: &Endpoint, into: &Path) -> (Note, Checkpoint) {
     let fetched = get(log, "checkpoint").await;
-    assert_eq!((fetched.status, fetched.content_type.as_deref()), (200, Some("text/plain; charset=utf-8")));
+    assert_eq!((fetched.status, fetched.content_type()), (200, Some("text/plain; charset=utf-8")));
     let note = Note::parse(&fetched.body).unwrap();
     let checkpoint = Checkpoint::parse(note.text()).unwrap();
     let keep = |path: &str, bytes: &[u8]| {
@@ -50,7 +51,7 @@ async fn mirror(log: &Endpoint, into: &Path) -> (Note, Checkpoint) {
         {
             let fetched = get(log, &path).await;
             assert_eq!(
-                (fetched.status, fetched.content_type.as_deref()),
+                (fetched.status, fetched.content_type()),
                 (200, Some("application/octet-stream")),
                 "{path}"
             );

@@ -6,10 +6,10 @@ use std::time::Duration;
 use firmseal_keys::{Log, LogError};
 use firmseal_manifest::{Digest, Intent, Purpose};
 use firmseal_monitor::{Kind, Memory, Report, Trusted, look};
+use firmseal_outbound::Endpoint;
 use firmseal_server::{Clock, Deps, Server, Serves};
 use firmseal_sign::{Keys, Pipeline};
 use firmseal_testkit::world::firmware;
-use firmseal_witness::Endpoint;
 use tokio::net::TcpListener;
 
 use crate::bench::{Bench, poll_at, product};

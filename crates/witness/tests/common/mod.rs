@@ -10,10 +10,11 @@ use std::time::Duration;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use firmseal_core::Digest;
 use firmseal_core::crypto::{Crypto, RustCrypto};
+use firmseal_outbound::Endpoint;
 use firmseal_tlog::{
     Checkpoint, Edge, Error, Kind, NoteSignature, Prover, Request, Tile, Tiles, VerifierKey, leaf_hash,
 };
-use firmseal_witness::{Endpoint, Witness, service};
+use firmseal_witness::{Witness, service};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
