@@ -10,12 +10,15 @@ pub mod caller;
 pub mod device;
 pub mod enrolment;
 pub mod hex;
+pub mod job;
 pub mod operator;
 pub mod plan;
 pub mod product;
+pub mod reason;
 pub mod release;
 pub mod report;
 pub mod rollout;
+pub mod signature;
 pub mod signing_request;
 pub mod time;
 
@@ -23,12 +26,17 @@ pub use artifact::Artifact;
 pub use caller::{Caller, CallerKind, Scope};
 pub use device::{Bootloader, Certificate, Device, DeviceState, Equipment, Running, SlotState};
 pub use enrolment::EnrolmentToken;
+pub use job::{
+    ArtifactOrder, Asked, CameTo, Job, JobKind, JobReview, JobState, Priority, Progress, ReleaseOrder,
+};
 pub use operator::{Credential, CredentialId, CredentialKind, Role};
 pub use plan::{Catalog, Inventory, Offer, Pace, Plan, Policy, plan};
 pub use product::{BlockSize, ComponentSpec, Environment, Product};
+pub use reason::Reason;
 pub use release::{Release, ReleaseComponent, ReleaseState};
 pub use report::{Phase, Report, ReportId};
 pub use rollout::{Cohort, Rollout, RolloutState};
+pub use signature::Signature;
 pub use signing_request::{Approval, ApprovalSignature, RequestState, SigningRequest};
 pub use time::Time;
 

@@ -92,6 +92,53 @@ pub enum Event {
         /// What it does now.
         phase: Phase,
     },
+    /// It was decided whether a signing request is carried out. That one was
+    /// permitted is told by its intent, whose context names the decision.
+    Decided {
+        /// The signing request.
+        request: RequestId,
+        /// SHA-256 of the decision's record; zeros where the gate decided,
+        /// or a person.
+        decision: Digest,
+        /// What was decided.
+        ruling: Ruling,
+    },
+    /// A key was to be used, and there is no signature that anybody got.
+    Attempt {
+        /// The signing request.
+        request: RequestId,
+        /// Where the intent stands in the log.
+        intent: u64,
+        /// What is known of it.
+        outcome: Outcome,
+    },
+}
+
+/// What was decided about a signing request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Ruling {
+    /// It is refused, and that is its end.
+    Refused = 0,
+    /// It waits for approvals.
+    Approvals = 1,
+    /// A security officer has to release it.
+    Held = 2,
+    /// A security officer has released it.
+    Released = 3,
+    /// Enough people have agreed.
+    Agreed = 4,
+}
+
+/// What is known of a use of a key that brought nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Outcome {
+    /// It failed: the key signed nothing that verifies.
+    Failed = 0,
+    /// Nobody saw how it ended: the key may have signed. If it did, the
+    /// signature went nowhere.
+    Unknown = 1,
 }
 
 /// How a signing request ended.
@@ -161,6 +208,15 @@ impl Event {
                     .bytes(manifest.as_bytes())
                     .uint(*phase as u64);
             }
+            Event::Decided { request, decision, ruling } => {
+                begin(&mut out, 10, 3)
+                    .bytes(request.uuid().as_bytes())
+                    .bytes(decision.as_bytes())
+                    .uint(*ruling as u64);
+            }
+            Event::Attempt { request, intent, outcome } => {
+                begin(&mut out, 11, 3).bytes(request.uuid().as_bytes()).uint(*intent).uint(*outcome as u64);
+            }
         }
         out.finish()
     }
@@ -215,6 +271,27 @@ fn read(decoder: &mut Decoder<'_>) -> Result<Option<Event>, decode::Error> {
                 _ => return Ok(None),
             },
         },
+        10 => Event::Decided {
+            request: input.request()?,
+            decision: input.digest()?,
+            ruling: match input.0.u64()? {
+                0 => Ruling::Refused,
+                1 => Ruling::Approvals,
+                2 => Ruling::Held,
+                3 => Ruling::Released,
+                4 => Ruling::Agreed,
+                _ => return Ok(None),
+            },
+        },
+        11 => Event::Attempt {
+            request: input.request()?,
+            intent: input.0.u64()?,
+            outcome: match input.0.u64()? {
+                0 => Outcome::Failed,
+                1 => Outcome::Unknown,
+                _ => return Ok(None),
+            },
+        },
         _ => return Ok(None),
     }))
 }
@@ -254,6 +331,19 @@ impl fmt::Display for Event {
             Event::Rollout { rollout, manifest, phase } => {
                 write!(f, "{rollout} of manifest {manifest} is {}", format!("{phase:?}").to_lowercase())
             }
+            Event::Decided { request, ruling: Ruling::Approvals, .. } => {
+                write!(f, "{request} waits for approvals")
+            }
+            Event::Decided { request, ruling: Ruling::Agreed, .. } => {
+                write!(f, "{request} has its approvals")
+            }
+            Event::Decided { request, ruling, .. } => {
+                write!(f, "{request} is {}", format!("{ruling:?}").to_lowercase())
+            }
+            Event::Attempt { request, intent, outcome } => {
+                let outcome = format!("{outcome:?}").to_lowercase();
+                write!(f, "an attempt for {request} under entry {intent}: {outcome}")
+            }
         }
     }
 }
@@ -288,6 +378,15 @@ mod tests {
             rollout,
             manifest: D,
             phase,
+        }));
+        all.extend(
+            [Ruling::Refused, Ruling::Approvals, Ruling::Held, Ruling::Released, Ruling::Agreed]
+                .map(|ruling| Event::Decided { request, decision: D, ruling }),
+        );
+        all.extend([Outcome::Failed, Outcome::Unknown].map(|outcome| Event::Attempt {
+            request,
+            intent: 70_001,
+            outcome,
         }));
         all
     }

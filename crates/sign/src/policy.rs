@@ -7,10 +7,9 @@
 //! digest is in the log before a key is used: the same policy gives the same
 //! verdict on it ten years later.
 
-use std::fmt;
-
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_evidence::Facts;
+pub use firmseal_fleet::Reason;
 use firmseal_fleet::{Caller, Environment, Time};
 use firmseal_manifest::{ArtifactId, ChannelName, Digest, ProductId, RequestId};
 use semver::Version;
@@ -154,21 +153,6 @@ pub enum Verdict {
         /// The rules that demand it.
         reasons: Vec<Reason>,
     },
-}
-
-/// One rule that stands in the way.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-pub struct Reason {
-    /// The rule's name, as the policy gives it.
-    pub rule: String,
-    /// What the rule says to people.
-    pub why: String,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.why, self.rule)
-    }
 }
 
 /// Why a policy gives no verdict. Nothing is signed then.

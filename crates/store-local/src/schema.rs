@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0006_events.sql"),
     include_str!("../migrations/0007_sboms.sql"),
     include_str!("../migrations/0008_running_manifest.sql"),
+    include_str!("../migrations/0009_jobs.sql"),
 ];
 
 /// What this program's databases say they are: `FSLS`.

@@ -63,6 +63,7 @@ groups!(
     uploads,
     registry,
     requests,
+    jobs,
     devices,
     reports,
     rollouts,

@@ -24,6 +24,7 @@ pub mod conformance;
 pub mod error;
 pub mod events;
 pub mod fleet;
+pub mod jobs;
 pub mod operators;
 pub mod page;
 pub mod registry;
@@ -36,6 +37,7 @@ pub use blobs::{BlobStream, Blobs, stream_of};
 pub use error::StoreError;
 pub use events::{Events, WaitingEvent};
 pub use fleet::{Allowance, Enrolled, Fleet, Observation, Observed};
+pub use jobs::{ClaimedJob, Claiming, Depth, Ending, Inserted, JobFilter, JobOutcome, Jobs, Room};
 pub use operators::Operators;
 pub use page::Page;
 pub use registry::Registry;
@@ -46,7 +48,7 @@ pub use uploads::{NewUpload, Upload, Uploads};
 
 /// Everything that the server keeps.
 pub trait Store:
-    Blobs + Uploads + Registry + Requests + Fleet + Operators + SigningRequests + TrustDocuments + Events
+    Blobs + Uploads + Registry + Requests + Jobs + Fleet + Operators + SigningRequests + TrustDocuments + Events
 {
 }
 
@@ -55,6 +57,7 @@ impl<
         + Uploads
         + Registry
         + Requests
+        + Jobs
         + Fleet
         + Operators
         + SigningRequests

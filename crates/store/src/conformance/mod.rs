@@ -10,6 +10,7 @@
 pub mod blobs;
 pub mod devices;
 pub mod events;
+pub mod jobs;
 pub mod operators;
 pub mod registry;
 pub mod reports;
@@ -43,6 +44,7 @@ pub async fn all(engine: &dyn Engine) {
     uploads::all(engine).await;
     registry::all(engine).await;
     requests::all(engine).await;
+    jobs::all(engine).await;
     devices::all(engine).await;
     reports::all(engine).await;
     rollouts::all(engine).await;

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use firmseal_fleet::{
-    Approval, ApprovalSignature, Artifact, BlockSize, Bootloader, Certificate, Cohort, ComponentSpec,
-    Credential, CredentialId, CredentialKind, Device, DeviceState, EnrolmentToken, Environment, Equipment,
-    Phase, Product, Release, ReleaseComponent, ReleaseState, Report, ReportId, RequestState, Role, Rollout,
-    RolloutState, Running, SigningRequest, SlotState, Time,
+    Approval, ApprovalSignature, Artifact, ArtifactOrder, Asked, BlockSize, Bootloader, Caller, CallerKind,
+    Certificate, Cohort, ComponentSpec, Credential, CredentialId, CredentialKind, Device, DeviceState,
+    EnrolmentToken, Environment, Equipment, Job, JobKind, Phase, Priority, Product, Progress, Release,
+    ReleaseComponent, ReleaseState, Report, ReportId, RequestState, Role, Rollout, RolloutState, Running,
+    Scope, Signature, SigningRequest, SlotState, Time,
 };
 use firmseal_manifest::{ArtifactId, DeviceId, Digest, ProductId, ReleaseId, RequestId, RolloutId};
 use semver::Version;
@@ -117,6 +118,65 @@ pub fn reservation(release: &Release) -> Reservation {
         channel: release.channel.clone(),
         version: release.version.clone(),
         sequence: release.sequence,
+    }
+}
+
+/// A job of a team, to be signed with a key.
+pub fn job(team: &str, signing_key: &str, priority: Priority) -> Job {
+    let unlike = digest();
+    let caller = Caller {
+        name: "cïo".to_owned(),
+        kind: CallerKind::Workload,
+        team: Some(team.to_owned()),
+        roles: [Role::Engineer].into(),
+        claims: [("repository".to_owned(), "acme/gateway".to_owned())].into(),
+        scope: Scope::default(),
+    };
+    let asked = Asked {
+        key: unlike.to_string(),
+        fingerprint: unlike,
+        caller,
+        kind: JobKind::Artifact(ArtifactOrder { artifact: ArtifactId(unlike), key: None }),
+        product: "gateway".parse().unwrap(),
+        channel: "stable".parse().unwrap(),
+        version: Version::new(1, 2, 3),
+        epoch: 2,
+        parameters: [("slot".to_owned(), "a".to_owned())].into(),
+        build: "b".to_owned(),
+        commit: "c".to_owned(),
+        evidence: vec![ArtifactId(unlike)],
+        signing_key: signing_key.to_owned(),
+        priority,
+        created: NOW,
+        deadline: later(3600),
+    };
+    Job { id: RequestId::new(), asked, progress: Progress::default() }
+}
+
+/// What an artifact job came to.
+pub fn signature(job: &Job) -> Signature {
+    Signature {
+        request: job.id,
+        product: job.asked.product.clone(),
+        channel: job.asked.channel.clone(),
+        version: job.asked.version.clone(),
+        artifact: ArtifactId(job.asked.fingerprint),
+        format: "raw".to_owned(),
+        value: vec![0, 255, 7],
+        tbs: digest(),
+        header: digest(),
+        signed: Some(ArtifactId(digest())),
+        key: job.asked.signing_key.clone(),
+        key_id: digest(),
+        algorithm: "P-256".to_owned(),
+        fallback: false,
+        policy: digest(),
+        decision: Some(digest()),
+        log_index: 0,
+        attempts: 2,
+        timestamps: vec![],
+        asked: NOW,
+        finished: later(1),
     }
 }
 

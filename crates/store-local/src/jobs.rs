@@ -1,0 +1,370 @@
+//! Jobs in the database: handed in, looked up, ended.
+
+use async_trait::async_trait;
+use firmseal_fleet::{Approval, CameTo, Job, JobState, Priority, Progress, Reason, Signature, Time};
+use firmseal_manifest::{Digest, End, Event, KeyId, RequestId};
+use firmseal_store::{
+    Claim, ClaimedJob, Claiming, Depth, Ending, Inserted, JobFilter, JobOutcome, Jobs, Page, StoreError,
+};
+use rusqlite::{Connection, Row, params};
+
+use crate::column::{Count, Hash, Json, Text, When, Word};
+use crate::error::{Failure, sql};
+use crate::events::happened;
+use crate::registry::{all, limit, one};
+use crate::{LocalStore, queue};
+
+/// Ends every claim, as `requests::end_leases` does: whoever had one is gone.
+pub(crate) fn end_leases(connection: &Connection) -> Result<(), StoreError> {
+    let ended = connection
+        .execute("UPDATE jobs SET lease_until = NULL WHERE lease_until IS NOT NULL", [])
+        .map_err(|error| sql("end the claims of the last process", &error));
+    match ended {
+        Ok(_) | Err(StoreError::Full { .. }) => Ok(()),
+        Err(other) => Err(other),
+    }
+}
+
+pub(crate) const JOB: &str = "id, asked, state, progress";
+
+/// Reads a job from the columns of [`JOB`], with more of them before it.
+pub(crate) fn read_at(row: &Row<'_>, at: usize) -> rusqlite::Result<Job> {
+    let (Text(id), Json(asked), Word(state)) = (row.get(at)?, row.get(at + 1)?, row.get(at + 2)?);
+    let progress: Option<Json<Progress>> = row.get(at + 3)?;
+    let progress = progress.map_or_else(Progress::default, |Json(progress)| progress);
+    Ok(Job { id, asked, progress: Progress { state, ..progress } })
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Job> {
+    read_at(row, 0)
+}
+
+fn read_signature(row: &Row<'_>) -> rusqlite::Result<Signature> {
+    row.get(0).map(|Json(signature)| signature)
+}
+
+fn find(connection: &Connection, id: RequestId) -> Result<Option<Job>, Failure> {
+    one(connection, &format!("SELECT {JOB} FROM jobs WHERE id = ?"), [Text(id)], read)
+}
+
+fn known(connection: &Connection, id: RequestId) -> Result<Job, Failure> {
+    find(connection, id)?.ok_or_else(|| unknown(id))
+}
+
+fn unknown(id: RequestId) -> Failure {
+    StoreError::not_found(format!("signing request {id}")).into()
+}
+
+fn otherwise(job: &Job) -> Failure {
+    StoreError::conflict(format!("signing request {} is {}", job.id, job.progress.state.word())).into()
+}
+
+/// The number that a priority sorts by.
+pub(crate) fn rank(priority: Priority) -> u8 {
+    match priority {
+        Priority::Emergency => 0,
+        Priority::Release => 1,
+        Priority::Nightly => 2,
+    }
+}
+
+fn insert(connection: &Connection, job: &Job) -> Result<Inserted, Failure> {
+    let asked = &job.asked;
+    let there = one(
+        connection,
+        &format!("SELECT fingerprint, {JOB} FROM jobs WHERE key = ?"),
+        [&asked.key],
+        |row| Ok((row.get::<_, Hash>(0)?.0, read_at(row, 1)?)),
+    )?;
+    match there {
+        Some((fingerprint, there)) if fingerprint != asked.fingerprint => {
+            return Ok(Inserted::Conflict { request: there.id });
+        }
+        Some((_, there)) => return Ok(Inserted::Same(Box::new(there))),
+        None => {}
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO jobs (id, key, fingerprint, product, requester, signing_key, priority, share,
+                               created, deadline, state, asked)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?)",
+        )?
+        .execute(params![
+            Text(job.id),
+            asked.key,
+            Hash(asked.fingerprint),
+            asked.product.as_str(),
+            asked.caller.name,
+            asked.signing_key,
+            rank(asked.priority),
+            asked.share(),
+            When(asked.created),
+            When(asked.deadline),
+            Json(asked)
+        ])?;
+    Ok(Inserted::Fresh)
+}
+
+fn store_signature(connection: &Connection, signature: &Signature) -> Result<(), Failure> {
+    connection
+        .prepare_cached(
+            "INSERT INTO signatures (request, key_id, tbs, log_index, signature) VALUES (?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            Text(signature.request),
+            Hash(signature.key_id),
+            Hash(signature.tbs),
+            Count::new("log index", signature.log_index)?,
+            Json(signature)
+        ])?;
+    Ok(())
+}
+
+fn find_signature(connection: &Connection, request: RequestId) -> Result<Option<Signature>, Failure> {
+    one(connection, "SELECT signature FROM signatures WHERE request = ?", [Text(request)], read_signature)
+}
+
+fn end(connection: &Connection, claim: &Claim, ending: Ending) -> Result<(), Failure> {
+    let request = claim.request;
+    let (Count(attempt), Word(state), progress) =
+        one(connection, "SELECT attempt, state, progress FROM jobs WHERE id = ?", [Text(request)], |row| {
+            Ok((row.get(0)?, row.get::<_, Word<JobState>>(1)?, row.get::<_, Option<Json<Progress>>>(2)?))
+        })?
+        .ok_or_else(|| unknown(request))?;
+    if attempt != claim.attempt || state != JobState::Queued {
+        if let JobOutcome::Signed(signature) = &ending.outcome
+            && find_signature(connection, request)?.as_ref() == Some(&**signature)
+        {
+            return Ok(());
+        }
+        let what = format!("signing request {request} was taken over by another attempt");
+        return Err(StoreError::conflict(what).into());
+    }
+    let mut progress = progress.map_or_else(Progress::default, |Json(progress)| progress);
+    progress.failures = progress.failures.saturating_add(ending.failures);
+    progress.reasons = ending.reasons;
+    progress.decision = ending.decision.or(progress.decision);
+    let mut not_before = Time::EPOCH;
+    progress.state = match ending.outcome {
+        JobOutcome::Signed(signature) => {
+            if signature.request != request {
+                let what = format!("the signature belongs to signing request {}", signature.request);
+                return Err(StoreError::conflict(what).into());
+            }
+            store_signature(connection, &signature)?;
+            progress.came_to = Some(CameTo::Signature(request));
+            JobState::Signed
+        }
+        JobOutcome::SameAs(first) => {
+            if find_signature(connection, first)?.is_none() {
+                return Err(StoreError::not_found(format!("signature of request {first}")).into());
+            }
+            progress.came_to = Some(CameTo::Signature(first));
+            JobState::Signed
+        }
+        JobOutcome::Released(release) => {
+            progress.came_to = Some(CameTo::Release(release));
+            JobState::Signed
+        }
+        JobOutcome::Refused => JobState::Refused,
+        JobOutcome::Cancelled => JobState::Cancelled,
+        JobOutcome::Expired => JobState::Expired,
+        JobOutcome::Waiting(review) => {
+            progress.review = Some(review);
+            JobState::Waiting
+        }
+        JobOutcome::Held => JobState::Held,
+        JobOutcome::Again(time) => {
+            not_before = time;
+            JobState::Queued
+        }
+    };
+    for event in &ending.events {
+        happened(connection, event)?;
+    }
+    // The attempt counts on: whoever ended a claim can do nothing under it
+    // any more.
+    connection
+        .prepare_cached(
+            "UPDATE jobs SET attempt = attempt + 1, lease_until = NULL, since = NULL, not_before = ?,
+                             state = ?, progress = ? WHERE id = ?",
+        )?
+        .execute(params![When(not_before), Word(progress.state), Json(&progress), Text(request)])?;
+    Ok(())
+}
+
+fn put_progress(connection: &Connection, id: RequestId, progress: &Progress) -> Result<(), Failure> {
+    connection
+        .prepare_cached("UPDATE jobs SET state = ?, progress = ?, not_before = 0 WHERE id = ?")?
+        .execute(params![Word(progress.state), Json(progress), Text(id)])?;
+    Ok(())
+}
+
+fn resume(
+    connection: &Connection,
+    id: RequestId,
+    from: JobState,
+    by: Option<String>,
+    events: &[Event],
+) -> Result<(), Failure> {
+    let job = known(connection, id)?;
+    if job.progress.state != from || !matches!(from, JobState::Waiting | JobState::Held) {
+        return Err(otherwise(&job));
+    }
+    let mut progress = job.progress;
+    progress.state = JobState::Queued;
+    progress.released_by = by.or(progress.released_by);
+    put_progress(connection, id, &progress)?;
+    events.iter().try_for_each(|event| happened(connection, event))
+}
+
+/// Ends a job that nobody carries out.
+fn close(connection: &Connection, job: Job, state: JobState, why: Option<Reason>) -> Result<(), Failure> {
+    let Job { id, mut progress, .. } = job;
+    progress.state = state;
+    progress.reasons.extend(why);
+    put_progress(connection, id, &progress)?;
+    let end = if state == JobState::Expired { End::Expired } else { End::Cancelled };
+    happened(connection, &Event::Closed { request: id, end })
+}
+
+fn cancel(connection: &Connection, id: RequestId, now: Time) -> Result<(), Failure> {
+    let job = known(connection, id)?;
+    if job.progress.state == JobState::Cancelled {
+        return Ok(());
+    }
+    if !job.progress.state.is_open() {
+        return Err(otherwise(&job));
+    }
+    let taken = connection
+        .prepare_cached("SELECT 1 FROM jobs WHERE id = ? AND lease_until > ?")?
+        .exists(params![Text(id), When(now)])?;
+    if taken {
+        return Err(StoreError::Busy { what: format!("signing request {id}, which is being signed,") }.into());
+    }
+    close(connection, job, JobState::Cancelled, None)
+}
+
+fn expire(connection: &Connection, now: Time, most: u32) -> Result<Vec<RequestId>, Failure> {
+    let late = all(
+        connection,
+        &format!(
+            "SELECT {JOB} FROM jobs WHERE state IN ('queued', 'waiting', 'held') AND deadline <= ?1
+               AND (lease_until IS NULL OR lease_until <= ?1) ORDER BY deadline LIMIT ?2"
+        ),
+        params![When(now), most],
+        read,
+    )?;
+    let ids = late.iter().map(|job| job.id).collect();
+    for job in late {
+        let why = format!("its deadline was {}", job.asked.deadline);
+        close(connection, job, JobState::Expired, Some(Reason::new("deadline", why)))?;
+    }
+    Ok(ids)
+}
+
+fn approve(connection: &Connection, id: RequestId, approval: &Approval) -> Result<(), Failure> {
+    let job = known(connection, id)?;
+    let (JobState::Waiting, Some(review)) = (job.progress.state, &job.progress.review) else {
+        return Err(otherwise(&job));
+    };
+    if approvals(connection, id)?.contains(approval) {
+        return Ok(());
+    }
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO job_approvals (request, holder, approval) VALUES (?, ?, ?)")?
+        .execute(params![Text(id), approval.holder, Json(approval)])?;
+    happened(connection, &Event::Approved { request: id, manifest: review.tbs, key: KeyId(approval.key) })
+}
+
+fn approvals(connection: &Connection, id: RequestId) -> Result<Vec<Approval>, Failure> {
+    let sql = "SELECT approval FROM job_approvals WHERE request = ? ORDER BY holder";
+    all(connection, sql, [Text(id)], |row| row.get(0).map(|Json(approval)| approval))
+}
+
+#[async_trait]
+impl Jobs for LocalStore {
+    async fn insert_job(&self, job: Job) -> Result<Inserted, StoreError> {
+        self.write("hand a signing request in", move |connection| insert(connection, &job)).await
+    }
+
+    async fn job(&self, id: RequestId) -> Result<Option<Job>, StoreError> {
+        self.query("look a signing request up", move |connection| find(connection, id)).await
+    }
+
+    async fn jobs(&self, filter: JobFilter, page: Page<RequestId>) -> Result<Vec<Job>, StoreError> {
+        self.query("list signing requests", move |connection| {
+            let JobFilter { state, product, signing_key, requester } = &filter;
+            let sql = format!(
+                "SELECT {JOB} FROM jobs
+                 WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR product = ?2)
+                   AND (?3 IS NULL OR signing_key = ?3) AND (?4 IS NULL OR requester = ?4)
+                   AND (?5 IS NULL OR n < (SELECT n FROM jobs WHERE id = ?5))
+                 ORDER BY n DESC LIMIT ?6"
+            );
+            let product = product.as_ref().map(|product| product.as_str());
+            let after = page.after.map(Text);
+            let given = params![state.map(Word), product, signing_key, requester, after, limit(&page)];
+            all(connection, &sql, given, read)
+        })
+        .await
+    }
+
+    async fn claim_jobs(&self, claiming: Claiming) -> Result<Vec<ClaimedJob>, StoreError> {
+        self.write("claim signing requests", move |connection| queue::claim(connection, &claiming)).await
+    }
+
+    async fn end_claim(&self, claim: &Claim, ending: Ending) -> Result<(), StoreError> {
+        let claim = claim.clone();
+        self.write("end a claim", move |connection| end(connection, &claim, ending)).await
+    }
+
+    async fn resume_job(
+        &self,
+        id: RequestId,
+        from: JobState,
+        by: Option<String>,
+        events: Vec<Event>,
+    ) -> Result<(), StoreError> {
+        self.write("queue a signing request again", move |connection| {
+            resume(connection, id, from, by, &events)
+        })
+        .await
+    }
+
+    async fn cancel_job(&self, id: RequestId, now: Time) -> Result<(), StoreError> {
+        self.write("take a signing request back", move |connection| cancel(connection, id, now)).await
+    }
+
+    async fn expire_jobs(&self, now: Time, most: u32) -> Result<Vec<RequestId>, StoreError> {
+        self.write("end what is too late", move |connection| expire(connection, now, most)).await
+    }
+
+    async fn queue_depths(&self) -> Result<Vec<Depth>, StoreError> {
+        self.query("measure the queues", queue::depths).await
+    }
+
+    async fn insert_job_approval(&self, id: RequestId, approval: Approval) -> Result<(), StoreError> {
+        self.write("add an approval", move |connection| approve(connection, id, &approval)).await
+    }
+
+    async fn job_approvals(&self, id: RequestId) -> Result<Vec<Approval>, StoreError> {
+        self.query("list approvals", move |connection| approvals(connection, id)).await
+    }
+
+    async fn signature(&self, request: RequestId) -> Result<Option<Signature>, StoreError> {
+        self.query("look a signature up", move |connection| find_signature(connection, request)).await
+    }
+
+    async fn signature_over(&self, key: Digest, tbs: Digest) -> Result<Option<Signature>, StoreError> {
+        self.query("look a signature up", move |connection| {
+            one(
+                connection,
+                "SELECT signature FROM signatures WHERE tbs = ? AND key_id = ? ORDER BY n LIMIT 1",
+                params![Hash(tbs), Hash(key)],
+                read_signature,
+            )
+        })
+        .await
+    }
+}

@@ -1,0 +1,154 @@
+//! The queue: which jobs are claimed, in which order.
+//!
+//! Every step is a seek in the index `jobs_queue`, so that a claim costs
+//! what it brings and not what waits behind it.
+
+use firmseal_fleet::{Job, Priority};
+use firmseal_store::{Claim, ClaimedJob, Claiming, Depth, Room, StoreError};
+use rusqlite::{Connection, params};
+
+use crate::column::{Count, Text, When};
+use crate::error::Failure;
+use crate::jobs::{JOB, rank, read_at};
+use crate::registry::{all, one};
+
+/// Most shares that are looked at for one claim: bounds it where every
+/// caller is a team. Turns come round all the same.
+const SHARES: usize = 256;
+
+const QUEUED: &str = "state = 'queued' AND lease_until IS NULL";
+
+/// Claims what there is room for.
+pub(crate) fn claim(connection: &Connection, claiming: &Claiming) -> Result<Vec<ClaimedJob>, Failure> {
+    connection
+        .prepare_cached("UPDATE jobs SET lease_until = NULL WHERE lease_until <= ?")?
+        .execute([When(claiming.now)])?;
+    let mut claimed = Vec::new();
+    for room in &claiming.rooms {
+        let mut left = room.most;
+        for priority in Priority::ALL {
+            if left == 0 {
+                break;
+            }
+            for found in take(connection, room, priority, left, claiming)? {
+                claimed.push(mark(connection, found, claiming)?);
+                left -= 1;
+            }
+        }
+    }
+    Ok(claimed)
+}
+
+struct Found {
+    job: Job,
+    attempt: u64,
+    since: Option<u64>,
+}
+
+/// Up to `most` jobs of a key and a priority, shares taking turns.
+fn take(
+    connection: &Connection,
+    room: &Room,
+    priority: Priority,
+    most: u32,
+    claiming: &Claiming,
+) -> Result<Vec<Found>, Failure> {
+    let mut shares = Vec::new();
+    for share in shares_in_turn(connection, room, priority)? {
+        let sql = format!(
+            "SELECT attempt, since, {JOB} FROM jobs
+             WHERE {QUEUED} AND signing_key = ?1 AND priority = ?2 AND share = ?3
+               AND not_before <= ?4 AND deadline > ?4 ORDER BY n LIMIT ?5"
+        );
+        let given = params![room.key, rank(priority), share, When(claiming.now), most];
+        let found = all(connection, &sql, given, |row| {
+            let (Count(attempt), since) = (row.get(0)?, row.get::<_, Option<Count>>(1)?);
+            Ok(Found { job: read_at(row, 2)?, attempt, since: since.map(|Count(since)| since) })
+        })?;
+        if !found.is_empty() {
+            shares.push(found.into_iter());
+        }
+    }
+    let mut taken = Vec::new();
+    while taken.len() < most as usize && !shares.is_empty() {
+        shares.retain_mut(|share| match share.next() {
+            Some(found) => {
+                taken.push(found);
+                true
+            }
+            None => false,
+        });
+    }
+    // What the last round brought too much was nobody's turn yet.
+    taken.truncate(most as usize);
+    Ok(taken)
+}
+
+/// Shares with something in the queue, beginning after the one whose turn
+/// was last.
+fn shares_in_turn(connection: &Connection, room: &Room, priority: Priority) -> Result<Vec<String>, Failure> {
+    // One seek for each share ("skip-scan"), in their order.
+    let sql = format!(
+        "SELECT share FROM jobs WHERE {QUEUED} AND signing_key = ?1 AND priority = ?2 AND share > ?3
+         ORDER BY share LIMIT 1"
+    );
+    let from = room.after.as_deref().unwrap_or("");
+    let mut shares: Vec<String> = Vec::new();
+    let (mut last, mut wrapped) = (from.to_owned(), false);
+    while shares.len() < SHARES {
+        let next =
+            one(connection, &sql, params![room.key, rank(priority), last], |row| row.get::<_, String>(0))?;
+        match next {
+            Some(share) if wrapped && share.as_str() > from => break,
+            Some(share) => {
+                last.clone_from(&share);
+                shares.push(share);
+            }
+            None if wrapped || from.is_empty() => break,
+            None => {
+                wrapped = true;
+                last.clear();
+            }
+        }
+    }
+    Ok(shares)
+}
+
+fn mark(connection: &Connection, found: Found, claiming: &Claiming) -> Result<ClaimedJob, Failure> {
+    let Found { job, attempt, since } = found;
+    let claim = Claim { request: job.id, attempt: attempt + 1 };
+    // Until somebody accounts for it, an earlier claim's first index stands.
+    connection
+        .prepare_cached(
+            "UPDATE jobs SET attempt = ?, lease_until = ?, since = coalesce(since, ?) WHERE id = ?",
+        )?
+        .execute(params![
+            Count(claim.attempt),
+            When(claiming.now.plus(claiming.lease)),
+            Count::new("log index", claiming.log_size)?,
+            Text(job.id)
+        ])?;
+    Ok(ClaimedJob { job, claim, unseen_since: since })
+}
+
+/// How long the queues are.
+pub(crate) fn depths(connection: &Connection) -> Result<Vec<Depth>, Failure> {
+    // Counted in the index alone; of each queue one row is read.
+    let sql = format!(
+        "SELECT signing_key, priority, queued, (SELECT created FROM jobs WHERE jobs.n = first)
+         FROM (SELECT signing_key, priority, count(*) AS queued, min(n) AS first FROM jobs
+               WHERE {QUEUED} GROUP BY signing_key, priority)
+         ORDER BY signing_key, priority"
+    );
+    let rows = all(connection, &sql, [], |row| {
+        let (Count(queued), When(oldest)) = (row.get(2)?, row.get(3)?);
+        Ok((row.get::<_, String>(0)?, row.get::<_, u8>(1)?, queued, oldest))
+    })?;
+    rows.into_iter()
+        .map(|(key, number, queued, oldest)| {
+            let priority = Priority::ALL.into_iter().find(|priority| rank(*priority) == number);
+            let priority = priority.ok_or_else(|| StoreError::corrupt(format!("priority {number}")))?;
+            Ok(Depth { key, priority, queued, oldest })
+        })
+        .collect()
+}

@@ -1,0 +1,194 @@
+//! Jobs: a durable queue of signing requests, and the signatures that they
+//! came to.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use firmseal_fleet::{Approval, Job, JobReview, JobState, Priority, Reason, Signature, Time};
+use firmseal_manifest::{Digest, Event, ProductId, ReleaseId, RequestId};
+
+use crate::{Claim, Page, StoreError};
+
+/// What became of a job that was handed in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Inserted {
+    /// It is new, and queued.
+    Fresh,
+    /// It was handed in before; this is how far it is.
+    Same(Box<Job>),
+    /// The same key was used for something else.
+    Conflict {
+        /// The request that has the key.
+        request: RequestId,
+    },
+}
+
+/// How many jobs of one signing key may be claimed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Room {
+    /// The signing key, by name.
+    pub key: String,
+    /// How many.
+    pub most: u32,
+    /// Whose turn was last: shares take turns, beginning after this one.
+    pub after: Option<String>,
+}
+
+/// Which jobs are to be claimed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Claiming {
+    /// For each key how many. Jobs of other keys stay where they are.
+    pub rooms: Vec<Room>,
+    /// Now.
+    pub now: Time,
+    /// How long the claims hold if nothing is heard of them again.
+    pub lease: Duration,
+    /// How many entries the log has: what a claim logs stands above.
+    pub log_size: u64,
+}
+
+/// A job that is to be carried out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClaimedJob {
+    /// The job.
+    pub job: Job,
+    /// The right to carry it out; fenced as that of a release is.
+    pub claim: Claim,
+    /// If an earlier claim ended without a word: from which index on the log
+    /// may have entries of it. Whoever ends this claim has to account for
+    /// them.
+    pub unseen_since: Option<u64>,
+}
+
+/// How a claim on a job ends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ending {
+    /// What became of the job.
+    pub outcome: JobOutcome,
+    /// Why, where it is not signed.
+    pub reasons: Vec<Reason>,
+    /// Blob of the policy decision; `None` keeps the one that it has.
+    pub decision: Option<Digest>,
+    /// How many uses of a key failed under this claim, or went unseen before.
+    pub failures: u32,
+    /// What the log is to tell of it, noted in the same step.
+    pub events: Vec<Event>,
+}
+
+/// What became of a job under a claim.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum JobOutcome {
+    /// It is signed; the record is stored in the same step.
+    Signed(Box<Signature>),
+    /// An earlier request has the signature over these bytes.
+    SameAs(RequestId),
+    /// It became a release.
+    Released(ReleaseId),
+    /// It is refused.
+    Refused,
+    /// It was taken back, or another release came first.
+    Cancelled,
+    /// Nobody agreed in time, or its time is over.
+    Expired,
+    /// It waits for approvals: these people agree to this.
+    Waiting(JobReview),
+    /// A security officer has to release it.
+    Held,
+    /// It is queued again, and not claimed before.
+    Again(Time),
+}
+
+/// Which jobs are listed. What is `None` lets everything through.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct JobFilter {
+    /// Only those in this state.
+    pub state: Option<JobState>,
+    /// Only those of this product.
+    pub product: Option<ProductId>,
+    /// Only those in the queue of this signing key.
+    pub signing_key: Option<String>,
+    /// Only those that this caller asked for.
+    pub requester: Option<String>,
+}
+
+/// How many jobs stand in a queue.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Depth {
+    /// The signing key.
+    pub key: String,
+    /// How urgent they are.
+    pub priority: Priority,
+    /// How many are queued; those being carried out are none of them.
+    pub queued: u64,
+    /// When the oldest of them was asked for.
+    pub oldest: Time,
+}
+
+/// Jobs and signatures.
+///
+/// A job leaves [`JobState::Queued`] under a claim, or because it is
+/// cancelled or too late; a claim that was overtaken changes nothing. So of
+/// two workers that both believe to have a job one ends it, and a signature
+/// is recorded for a request at most once.
+#[async_trait]
+pub trait Jobs: Send + Sync {
+    /// Hands a job in. One that is [`Inserted::Fresh`] is durable: it will
+    /// come to an end. Its product must exist. May be retried.
+    async fn insert_job(&self, job: Job) -> Result<Inserted, StoreError>;
+
+    /// A job, or `None`.
+    async fn job(&self, id: RequestId) -> Result<Option<Job>, StoreError>;
+
+    /// Jobs, newest first.
+    async fn jobs(&self, filter: JobFilter, page: Page<RequestId>) -> Result<Vec<Job>, StoreError>;
+
+    /// Claims jobs that are queued, not too late and not to wait: for each
+    /// key the more urgent first; among equally urgent ones shares
+    /// ([`Asked::share`](firmseal_fleet::Asked::share)) take turns, each with
+    /// its oldest. They come back in that order, key by key.
+    ///
+    /// A claim that ran out by `now` holds nothing. An engine that belongs to
+    /// one process ends all claims when it is opened.
+    async fn claim_jobs(&self, claiming: Claiming) -> Result<Vec<ClaimedJob>, StoreError>;
+
+    /// Ends a claim: outcome, record and events are one step. A claim that
+    /// was overtaken, or has ended already otherwise, is a conflict; ending
+    /// it the same way again with [`JobOutcome::Signed`] is `Ok`.
+    async fn end_claim(&self, claim: &Claim, ending: Ending) -> Result<(), StoreError>;
+
+    /// Queues a job again that waits or is held, from that state alone; for
+    /// one that was held `by` says who let it go. In another state it is a
+    /// conflict.
+    async fn resume_job(
+        &self,
+        id: RequestId,
+        from: JobState,
+        by: Option<String>,
+        events: Vec<Event>,
+    ) -> Result<(), StoreError>;
+
+    /// Takes a job back. One that is being carried out is
+    /// [`StoreError::Busy`]; one that is cancelled stays so; one that has
+    /// ended otherwise is a conflict. Makes an event.
+    async fn cancel_job(&self, id: RequestId, now: Time) -> Result<(), StoreError>;
+
+    /// Ends jobs whose deadline has passed and that nobody carries out, at
+    /// most so many; which they were. Makes an event for each.
+    async fn expire_jobs(&self, now: Time, most: u32) -> Result<Vec<RequestId>, StoreError>;
+
+    /// How long the queues are, key by key.
+    async fn queue_depths(&self) -> Result<Vec<Depth>, StoreError>;
+
+    /// Adds what a holder says of a job that waits, in place of what the
+    /// same one said before. Another state is a conflict. Makes an event.
+    async fn insert_job_approval(&self, id: RequestId, approval: Approval) -> Result<(), StoreError>;
+
+    /// Approvals of a job, by the name of the holder.
+    async fn job_approvals(&self, id: RequestId) -> Result<Vec<Approval>, StoreError>;
+
+    /// The signature that is recorded under a request.
+    async fn signature(&self, request: RequestId) -> Result<Option<Signature>, StoreError>;
+
+    /// The first signature by a key over bytes of this fingerprint.
+    async fn signature_over(&self, key: Digest, tbs: Digest) -> Result<Option<Signature>, StoreError>;
+}
