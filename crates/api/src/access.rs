@@ -13,29 +13,59 @@ use uuid::Uuid;
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Reads everything that is not secret.
-    Viewer,
-    /// Uploads artifacts and makes releases.
-    Engineer,
+    Auditor,
+    /// Uploads artifacts and asks for signatures.
+    Signer,
+    /// Brings approvals, and reads what they are about.
+    Approver,
     /// Enrols and revokes devices, starts and halts rollouts.
     Operator,
+    /// The security officer: answers for keys, policies, holds and trust
+    /// documents.
+    Officer,
     /// Creates products and credentials.
     Admin,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Role; 4] = [Role::Viewer, Role::Engineer, Role::Operator, Role::Admin];
+    pub const ALL: [Role; 6] =
+        [Role::Auditor, Role::Signer, Role::Approver, Role::Operator, Role::Officer, Role::Admin];
 
     /// The role as the wire and configuration name it.
     pub fn as_str(self) -> &'static str {
         match self {
-            Role::Viewer => "viewer",
-            Role::Engineer => "engineer",
+            Role::Auditor => "auditor",
+            Role::Signer => "signer",
+            Role::Approver => "approver",
             Role::Operator => "operator",
+            Role::Officer => "officer",
             Role::Admin => "admin",
         }
     }
 }
+
+macro_rules! same_roles {
+    ($($role:ident),+) => {
+        impl From<firmseal_fleet::Role> for Role {
+            fn from(role: firmseal_fleet::Role) -> Role {
+                match role {
+                    $(firmseal_fleet::Role::$role => Role::$role,)+
+                }
+            }
+        }
+
+        impl From<Role> for firmseal_fleet::Role {
+            fn from(role: Role) -> firmseal_fleet::Role {
+                match role {
+                    $(Role::$role => firmseal_fleet::Role::$role,)+
+                }
+            }
+        }
+    };
+}
+
+same_roles!(Auditor, Signer, Approver, Operator, Officer, Admin);
 
 /// An administrator asks for an operator token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -38,6 +38,8 @@ pub async fn create(
         kind: CredentialKind::Token,
         digest: RustCrypto.digest(secret.as_bytes()),
         roles,
+        team: None,
+        scope: Default::default(),
         created: now,
         expires: valid_for.0.map(|span| now.plus(span)),
         revoked: None,

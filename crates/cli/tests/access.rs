@@ -31,7 +31,7 @@ fn an_enrolment_token_is_listed_and_revoked() {
 #[test]
 fn who_lost_every_token_makes_one_in_the_place() {
     let mut place = Place::start();
-    let create = "token create rescue --role admin --role viewer --place place";
+    let create = "token create rescue --role admin --role auditor --place place";
     let busy = place.fails(create, 8);
     assert!(busy.contains("in use"), "while the server runs: {busy}");
     place.stop();
@@ -71,7 +71,7 @@ fn an_operator_with_a_certificate_needs_no_token() {
     openssl("req -x509 -new -key ci.key -subj /CN=ci.example.com -days 30 -out ci.pem");
     let settings = String::from_utf8(place.read("place/server.toml")).unwrap();
     let demand = "serves = \"operator\"\nvalidate_client_certificates = true\nauthority = \"../ci.pem\"";
-    let operator = "[[operator]]\nname = \"ci.example.com\"\nroles = [\"viewer\"]\n\n[device_ca]";
+    let operator = "[[operator]]\nname = \"ci.example.com\"\nroles = [\"auditor\"]\n\n[device_ca]";
     let settings = settings.replace("serves = \"operator\"", demand).replace("[device_ca]", operator);
     place.write("place/server.toml", settings.as_bytes());
     let place = place.again();

@@ -190,11 +190,11 @@ async fn from_product_to_outcome() {
 #[test]
 fn tokens_do_what_their_roles_say() {
     let place = Place::start();
-    let secret = place.stdout("token create ci --role engineer --role viewer --valid-for 30d");
+    let secret = place.stdout("token create ci --role signer --role auditor --valid-for 30d");
     assert!(secret.trim().starts_with("fsop_") && secret.lines().count() == 1, "{secret}");
     let listed = place.json("token list");
     let token = listed.as_array().unwrap().iter().find(|token| token["name"] == "ci").expect("it is listed");
-    assert_eq!(token["roles"], serde_json::json!(["viewer", "engineer"]));
+    assert_eq!(token["roles"], serde_json::json!(["auditor", "signer"]));
     assert!(!listed.to_string().contains(secret.trim()), "no secret is listed");
 
     place.write_private("ci.token", secret.as_bytes());

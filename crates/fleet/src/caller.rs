@@ -19,6 +19,22 @@ pub enum CallerKind {
     Token,
     /// Whoever holds the key of a client certificate.
     Certificate,
+    /// Whoever works on the place's own machine, by leave of its file
+    /// system: offline signing.
+    Local,
+}
+
+impl CallerKind {
+    /// The word in records and policies.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CallerKind::Person => "person",
+            CallerKind::Workload => "workload",
+            CallerKind::Token => "token",
+            CallerKind::Certificate => "certificate",
+            CallerKind::Local => "local",
+        }
+    }
 }
 
 /// Who asks. Everything here was verified before this value was made:
@@ -42,6 +58,20 @@ pub struct Caller {
     /// What it is confined to.
     #[serde(default, skip_serializing_if = "Scope::is_open")]
     pub scope: Scope,
+}
+
+impl Caller {
+    /// Whoever works on this machine, by the name of the account.
+    pub fn local(name: impl Into<String>) -> Caller {
+        Caller {
+            name: name.into(),
+            kind: CallerKind::Local,
+            team: None,
+            roles: [Role::Signer].into(),
+            claims: BTreeMap::new(),
+            scope: Scope::default(),
+        }
+    }
 }
 
 /// What a caller is confined to. An empty set confines nothing.

@@ -1,14 +1,14 @@
 //! Operators: the people and pipelines that use the service, and the
 //! credentials they show.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use firmseal_manifest::Digest;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::Time;
+use crate::{Caller, CallerKind, Scope, Time};
 
 /// What an operator may do. Roles add up; none contains another, so that
 /// what a credential can do is written on it in full.
@@ -16,13 +16,36 @@ use crate::Time;
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Reads everything that is not secret.
-    Viewer,
+    Auditor,
     /// Uploads artifacts and asks for signatures.
-    Engineer,
+    Signer,
+    /// Brings approvals, and reads what they are about.
+    Approver,
     /// Enrols and revokes devices, starts and halts rollouts.
     Operator,
+    /// The security officer: answers for keys, policies, holds and trust
+    /// documents.
+    Officer,
     /// Creates products and credentials.
     Admin,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Role; 6] =
+        [Role::Auditor, Role::Signer, Role::Approver, Role::Operator, Role::Officer, Role::Admin];
+
+    /// The word in configuration, records and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Auditor => "auditor",
+            Role::Signer => "signer",
+            Role::Approver => "approver",
+            Role::Operator => "operator",
+            Role::Officer => "officer",
+            Role::Admin => "admin",
+        }
+    }
 }
 
 /// What kind of credential it is.
@@ -63,6 +86,12 @@ pub struct Credential {
     pub digest: Digest,
     /// What it allows.
     pub roles: BTreeSet<Role>,
+    /// The team that answers for its holder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+    /// What it is confined to.
+    #[serde(default, skip_serializing_if = "Scope::is_open")]
+    pub scope: Scope,
     /// When it was made.
     pub created: Time,
     /// When it stops working, if ever.
@@ -72,6 +101,21 @@ pub struct Credential {
 }
 
 impl Credential {
+    /// Who asks, when somebody shows it.
+    pub fn caller(self) -> Caller {
+        Caller {
+            name: self.operator,
+            kind: match self.kind {
+                CredentialKind::Token => CallerKind::Token,
+                CredentialKind::Certificate => CallerKind::Certificate,
+            },
+            team: self.team,
+            roles: self.roles,
+            claims: BTreeMap::new(),
+            scope: self.scope,
+        }
+    }
+
     /// Whether it can be used at a time.
     pub fn is_live(&self, now: Time) -> bool {
         self.revoked.is_none() && self.expires.is_none_or(|end| now < end)

@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use firmseal_api::access::Role;
+use firmseal_fleet::Scope;
 use serde::Deserialize;
 
 use crate::app::NamedOperator;
@@ -94,6 +95,11 @@ pub struct CertificateOperator {
     pub name: String,
     /// What it allows.
     pub roles: BTreeSet<Role>,
+    /// The team that answers for it.
+    pub team: Option<String>,
+    /// What it is confined to; everything is open without it.
+    #[serde(default)]
+    pub scope: Scope,
 }
 
 /// The device CA.
@@ -213,13 +219,13 @@ impl Config {
         let checked = |listener: &Listener| {
             listener.serves == Serves::Operator && listener.validate_client_certificates
         };
-        for CertificateOperator { name, roles } in &self.operator {
+        for CertificateOperator { name, roles, .. } in &self.operator {
             let fail = |why, hint| Err((name.clone(), why, hint));
             if name.parse::<HostRule>().is_err() || name.contains('*') {
                 return fail("not a name", "write one common name, DNS name or IP address, without `*`");
             }
             if roles.is_empty() {
-                return fail("no role", "give it roles: viewer, engineer, operator, admin");
+                return fail("no role", "give it roles: auditor, signer, approver, operator, officer, admin");
             }
             if !seen.insert(name.to_ascii_lowercase()) {
                 return fail("named twice", "put all its roles into one entry");
@@ -238,7 +244,9 @@ impl Config {
     pub(crate) fn named_operators(&self) -> impl Iterator<Item = NamedOperator> + '_ {
         self.operator.iter().map(|operator| NamedOperator {
             name: operator.name.clone(),
-            roles: operator.roles.iter().copied().map(crate::wire::role_in).collect(),
+            roles: operator.roles.iter().copied().map(Into::into).collect(),
+            team: operator.team.clone(),
+            scope: operator.scope.clone(),
         })
     }
 }
@@ -303,7 +311,11 @@ fn line_of(text: &str, offset: usize) -> usize {
 }
 
 fn hint_for(message: &str) -> &'static str {
-    if message.contains("unknown field") || message.contains("unknown variant") {
+    if message.contains("unknown variant `viewer`") {
+        "the role that was called viewer is auditor, and approver for whoever brings approvals"
+    } else if message.contains("unknown variant `engineer`") {
+        "the role that was called engineer is signer"
+    } else if message.contains("unknown field") || message.contains("unknown variant") {
         "check the spelling; nothing that is unknown is ignored"
     } else if message.contains("missing field") {
         "add it; `firmseal init` writes a complete file to compare with"
@@ -361,12 +373,12 @@ key = \"ca.key\"
             ("port = 8443", "port = ", "line 4"),
             (
                 "[device_ca]",
-                "[[operator]]\nname = \"ci\"\nroles = [\"viewer\"]\n[device_ca]",
+                "[[operator]]\nname = \"ci\"\nroles = [\"auditor\"]\n[device_ca]",
                 "asks for certificates",
             ),
             (
                 "[device_ca]",
-                "[[operator]]\nname = \"ci\"\nroles = [\"viewer\"]\n[device_ca]",
+                "[[operator]]\nname = \"ci\"\nroles = [\"auditor\"]\n[device_ca]",
                 "line 9: operator `ci`",
             ),
             (
@@ -374,8 +386,14 @@ key = \"ca.key\"
                 "[[operator]]\nname = \"ci\"\nroles = [\"king\"]\n[device_ca]",
                 "unknown variant `king`",
             ),
+            ("[device_ca]", "[[operator]]\nname = \"ci\"\nroles = [\"viewer\"]\n[device_ca]", "is auditor"),
+            ("[device_ca]", "[[operator]]\nname = \"ci\"\nroles = [\"engineer\"]\n[device_ca]", "is signer"),
             ("[device_ca]", "[[operator]]\nname = \"ci\"\nroles = []\n[device_ca]", "no role"),
-            ("[device_ca]", "[[operator]]\nname = \"*.ci\"\nroles = [\"viewer\"]\n[device_ca]", "not a name"),
+            (
+                "[device_ca]",
+                "[[operator]]\nname = \"*.ci\"\nroles = [\"auditor\"]\n[device_ca]",
+                "not a name",
+            ),
         ] {
             let text = GOOD.replacen(from, to, 1);
             assert!(why(&text).contains(want), "{want:?} not in {:?}", why(&text));

@@ -16,7 +16,7 @@ pub(crate) enum ApiError {
     #[error("the request carries no credential that this server knows")]
     Unauthenticated,
     #[error("this needs the role `{0}`")]
-    RoleMissing(&'static str),
+    RoleMissing(String),
     #[error("this needs a device certificate of this server")]
     NoDevice,
     #[error("this device was revoked")]

@@ -1,7 +1,7 @@
 //! The interface as OpenAPI 3.1, and the list of routes with who may call
 //! them; both generated from the handlers.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use utoipa::openapi::OpenApi;
 
 use crate::api::documented;
@@ -90,8 +90,8 @@ pub struct Route {
     pub method: String,
     /// The path, with its parameters in braces.
     pub path: String,
-    /// `operator viewer`, `device`, `device expired`, `enrolment` or
-    /// `anybody`.
+    /// `operator auditor|signer`, where one of the roles is enough, `device`,
+    /// `device expired`, `enrolment` or `anybody`.
     pub access: String,
 }
 
@@ -120,17 +120,20 @@ pub fn routes() -> Vec<Route> {
 }
 
 fn access(operation: &Value) -> String {
-    let empty = Map::new();
-    let requirement = operation["security"]
-        .as_array()
-        .and_then(|all| all.first())
-        .and_then(Value::as_object)
-        .unwrap_or(&empty);
-    match requirement.iter().next() {
-        None => "anybody".to_owned(),
-        Some((scheme, scopes)) => std::iter::once(scheme.as_str())
-            .chain(scopes.as_array().into_iter().flatten().filter_map(Value::as_str))
-            .collect::<Vec<_>>()
-            .join(" "),
+    // Requirements stand beside each other: one of them is enough (OpenAPI
+    // 3.1 §4.8.10).
+    let mut schemes = Vec::new();
+    let mut scopes = Vec::new();
+    let requirements = operation["security"].as_array().into_iter().flatten();
+    for (scheme, needs) in requirements.filter_map(Value::as_object).flatten() {
+        if !schemes.contains(scheme) {
+            schemes.push(scheme.clone());
+        }
+        scopes.extend(needs.as_array().into_iter().flatten().filter_map(Value::as_str));
+    }
+    match (schemes.is_empty(), scopes.is_empty()) {
+        (true, _) => "anybody".to_owned(),
+        (false, true) => schemes.join("|"),
+        (false, false) => format!("{} {}", schemes.join("|"), scopes.join("|")),
     }
 }

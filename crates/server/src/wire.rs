@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use firmseal_api::access::{OperatorToken, Role as ApiRole};
+use firmseal_api::access::{OperatorToken, Role};
 use firmseal_api::enrolment::TokenRecord;
 use firmseal_api::fleet as api;
 use firmseal_api::registry;
@@ -12,7 +12,7 @@ use firmseal_api::signing::{Payload, Release as ApiRelease, ReleaseState as ApiR
 use firmseal_api::updates;
 use firmseal_api::updates::{Phase as ApiPhase, Report as ApiReport, TEXT_MAX};
 use firmseal_fleet as fleet;
-use firmseal_fleet::{FleetError, Phase, Report, ReportId, Role, SlotState, Time};
+use firmseal_fleet::{FleetError, Phase, Report, ReportId, SlotState, Time};
 use firmseal_manifest::{ArtifactId, DeviceId};
 
 use crate::error::ApiError;
@@ -380,29 +380,11 @@ pub(crate) fn release_out(release: fleet::Release) -> ApiRelease {
     }
 }
 
-pub(crate) fn role_in(role: ApiRole) -> Role {
-    match role {
-        ApiRole::Viewer => Role::Viewer,
-        ApiRole::Engineer => Role::Engineer,
-        ApiRole::Operator => Role::Operator,
-        ApiRole::Admin => Role::Admin,
-    }
-}
-
-fn role_out(role: Role) -> ApiRole {
-    match role {
-        Role::Viewer => ApiRole::Viewer,
-        Role::Engineer => ApiRole::Engineer,
-        Role::Operator => ApiRole::Operator,
-        Role::Admin => ApiRole::Admin,
-    }
-}
-
 pub(crate) fn credential_out(credential: fleet::Credential) -> OperatorToken {
     OperatorToken {
         id: credential.id.0,
         name: credential.operator,
-        roles: credential.roles.into_iter().map(role_out).collect::<BTreeSet<_>>(),
+        roles: credential.roles.into_iter().map(Role::from).collect::<BTreeSet<_>>(),
         created: credential.created,
         expires: credential.expires,
         revoked: credential.revoked,

@@ -1,7 +1,10 @@
 //! Orders: what a release should become.
 
+use std::ops::Deref;
+
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::evidence::holder_id;
+use firmseal_fleet::Caller;
 use firmseal_formats::Parameters;
 use firmseal_manifest::cbor::Writer;
 use firmseal_manifest::{ArtifactId, ChannelName, Digest, ProductId};
@@ -10,11 +13,16 @@ use semver::Version;
 use crate::gate::Said;
 use crate::rollback::Rollback;
 
-/// Who asks for a signature.
+/// Who asks for a signature: a caller, with the name on record.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Requester {
-    /// The name on record.
-    pub name: String,
+pub struct Requester(pub Caller);
+
+impl Deref for Requester {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.0
+    }
 }
 
 impl Requester {

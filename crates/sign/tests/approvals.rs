@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use firmseal_core::{Demands, Environment as CoreEnvironment};
 use firmseal_fleet::product::{BlockSize, ComponentSpec, Environment};
-use firmseal_fleet::{ApprovalSignature, Artifact, Product, RequestState, SigningRequest, Time};
+use firmseal_fleet::{ApprovalSignature, Artifact, Caller, Product, RequestState, SigningRequest, Time};
 use firmseal_keys::{FileKey, Log, LogError, Secret, Signer};
 use firmseal_manifest::{ArtifactId, Digest, End, Event, KeyAlgorithm, Leaf, PublicKey, Statement};
 use firmseal_sign::review::{Difference, Side};
@@ -123,7 +123,7 @@ impl Bench {
         self.store.insert_artifact(artifact).await.unwrap();
         Order {
             key: Some(version.to_owned()),
-            requester: Requester { name: requester.to_owned() },
+            requester: Requester(Caller::local(requester)),
             product: "gateway".parse().unwrap(),
             channel: "stable".parse().unwrap(),
             version: version.parse().unwrap(),
@@ -375,7 +375,7 @@ async fn people_agree_to_a_roll_back_and_see_that_it_is_one() {
         made.push(bench.finish(&request).await.unwrap().release);
     }
     let (good, bad) = (&made[0], &made[1]);
-    let requester = Requester { name: "ci".to_owned() };
+    let requester = Requester(Caller::local("ci"));
     let order = bench.pipeline.rollback_order(requester, None, bad.id, None).await.unwrap();
     assert_eq!(order.rollback, Some(Rollback { of: bad.id, to: good.id }));
     // What waits holds a number: nothing goes between it and the bad one.

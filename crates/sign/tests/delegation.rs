@@ -7,7 +7,7 @@ use std::sync::Arc;
 use firmseal_core::mldsa::Set;
 use firmseal_core::{Demands, Environment as CoreEnvironment};
 use firmseal_fleet::product::{BlockSize, ComponentSpec, Environment};
-use firmseal_fleet::{Artifact, Product, Release, Time};
+use firmseal_fleet::{Artifact, Caller, Product, Release, Time};
 use firmseal_keys::{DynSigner, FileKey, Logged, Secret, SignError, Signer};
 use firmseal_manifest::{
     ArtifactId, BirthProof, Checkpoint, Cosignature, DelegationChain, Digest, Intent, KeyAlgorithm, KeyId,
@@ -131,7 +131,7 @@ impl Bench {
         self.store.insert_artifact(artifact).await.unwrap();
         Order {
             key: None,
-            requester: Requester { name: "ci".to_owned() },
+            requester: Requester(Caller::local("ci")),
             product: "gateway".parse().unwrap(),
             channel: "stable".parse().unwrap(),
             version: version.parse().unwrap(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use firmseal_core::Environment as CoreEnvironment;
 use firmseal_fleet::product::{BlockSize, ComponentSpec, Environment};
-use firmseal_fleet::{Product, Time};
+use firmseal_fleet::{Caller, Product, Time};
 use firmseal_keys::{FileKey, Logged, Secret, SignError, Signer};
 use firmseal_manifest::{ArtifactId, Intent, KeyAlgorithm, PublicKey, Signature, Tbs};
 use firmseal_sign::{
@@ -113,7 +113,7 @@ impl Bench {
     async fn order(&self, version: &str, payload: &[u8]) -> Order {
         Order {
             key: None,
-            requester: Requester { name: "ci".to_owned() },
+            requester: Requester(Caller::local("ci")),
             product: "gateway".parse().unwrap(),
             channel: "stable".parse().unwrap(),
             version: version.parse().unwrap(),

@@ -11,26 +11,29 @@ use crate::column::{Hash, Json, Text, When, Word};
 use crate::error::Failure;
 use crate::registry::{all, fresh, one};
 
-const COLUMNS: &str = "id, operator, kind, digest, roles, created, expires, revoked";
+const COLUMNS: &str = "id, operator, kind, digest, roles, team, scope, created, expires, revoked";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Credential> {
     let (Text(id), Word(kind), Hash(digest), Json(roles)) =
         (row.get(0)?, row.get(2)?, row.get(3)?, row.get(4)?);
+    let Json(scope) = row.get(6)?;
     let (When(created), expires, revoked): (_, Option<When>, Option<When>) =
-        (row.get(5)?, row.get(6)?, row.get(7)?);
+        (row.get(7)?, row.get(8)?, row.get(9)?);
     Ok(Credential {
         id: CredentialId(id),
         operator: row.get(1)?,
         kind,
         digest,
         roles,
+        team: row.get(5)?,
+        scope,
         created,
         expires: expires.map(|When(time)| time),
         revoked: revoked.map(|When(time)| time),
     })
 }
 
-fn find(connection: &Connection, id: CredentialId) -> Result<Option<Credential>, Failure> {
+pub(crate) fn find(connection: &Connection, id: CredentialId) -> Result<Option<Credential>, Failure> {
     one(connection, &format!("SELECT {COLUMNS} FROM credentials WHERE id = ?"), [Text(id)], read)
 }
 
@@ -59,7 +62,7 @@ impl Operators for LocalStore {
             }
             connection
                 .prepare_cached(&format!(
-                    "INSERT INTO credentials ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+                    "INSERT INTO credentials ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                 ))?
                 .execute(params![
                     Text(credential.id),
@@ -67,6 +70,8 @@ impl Operators for LocalStore {
                     Word(credential.kind),
                     Hash(credential.digest),
                     Json(&credential.roles),
+                    credential.team,
+                    Json(&credential.scope),
                     When(credential.created),
                     credential.expires.map(When),
                     credential.revoked.map(When)

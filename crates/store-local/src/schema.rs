@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0007_sboms.sql"),
     include_str!("../migrations/0008_running_manifest.sql"),
     include_str!("../migrations/0009_jobs.sql"),
+    include_str!("../migrations/0010_roles.sql"),
 ];
 
 /// What this program's databases say they are: `FSLS`.
@@ -99,6 +100,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::devices::{get_device, set_equipment};
+    use firmseal_fleet::{CredentialId, Role};
 
     fn database() -> (tempfile::TempDir, std::path::PathBuf) {
         let dir = tempfile::tempdir().unwrap();
@@ -144,6 +146,24 @@ mod tests {
         // Opening again has nothing to migrate and changes nothing.
         let connection = open_writer(&path).unwrap();
         assert_eq!(get_device(&connection, id).unwrap().equipment, Some(equipment));
+    }
+
+    #[test]
+    fn old_credentials_keep_what_they_allowed() {
+        let (_dir, path) = database();
+        let mut old = connect(&path).unwrap();
+        migrate(&mut old, &MIGRATIONS[..8]).unwrap();
+        let id = "0197c0de-0000-7000-8000-000000000001";
+        old.execute_batch(&format!(
+            "INSERT INTO credentials VALUES (1, '{id}', 'alice', 'token', zeroblob(32),
+                                             '[\"viewer\",\"engineer\",\"operator\",\"admin\"]', 0, NULL, NULL);"
+        ))
+        .unwrap();
+        drop(old);
+        let connection = open_writer(&path).unwrap();
+        let kept = crate::operators::find(&connection, CredentialId(id.parse().unwrap())).unwrap().unwrap();
+        assert_eq!(kept.roles, Role::ALL.into());
+        assert!(kept.team.is_none() && kept.scope.is_open());
     }
 
     #[test]

@@ -264,10 +264,7 @@ impl Init {
             None => self.own_root(base, &store, &secret, &release).await?,
         };
         write(&base.join(layout::ROOT), &root)?;
-        let roles =
-            [OperatorRole::Viewer, OperatorRole::Engineer, OperatorRole::Operator, OperatorRole::Admin]
-                .into();
-        let made = operator::create(&store, "admin", roles, self.token_valid_for).await?;
+        let made = operator::create(&store, "admin", OperatorRole::ALL.into(), self.token_valid_for).await?;
         write_secret(&base.join(layout::TOKEN), &made.secret)?;
         drop(store);
 

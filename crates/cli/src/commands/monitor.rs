@@ -51,7 +51,7 @@ pub struct Monitor {
     /// The monitor's own memory
     #[arg(long, value_name = "DIR")]
     state: PathBuf,
-    /// Compare with the registry of the profile's server, as a viewer
+    /// Compare with the registry of the profile's server, as an auditor
     #[arg(long)]
     registry: bool,
     /// The first root document: look for the approvals that roots demand

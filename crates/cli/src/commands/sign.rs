@@ -9,7 +9,7 @@ use clap::Args;
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::limits::ENVELOPE_MAX;
 use firmseal_core::{Environment, Hasher, Root};
-use firmseal_fleet::{Artifact, Product, Release, RequestState, Time};
+use firmseal_fleet::{Artifact, Caller, Product, Release, RequestState, Time};
 use firmseal_formats::Parameters;
 use firmseal_keys::{KeyUri, SecretSource};
 use firmseal_manifest::bundle::{self, BundleWriter};
@@ -277,7 +277,7 @@ pub fn to_fleet(product: firmseal_api::registry::Product) -> Result<Product> {
 fn requester() -> Requester {
     let name =
         std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "local".to_owned());
-    Requester { name }
+    Requester(Caller::local(name))
 }
 
 /// Puts a file into the store as an artifact.
@@ -307,7 +307,7 @@ async fn store_artifact(store: &LocalStore, path: &Path, now: Time) -> Result<Ar
             size,
             format: inspection.format.clone(),
             inspection: serde_json::to_value(&inspection).unwrap_or_default(),
-            uploaded_by: requester().name,
+            uploaded_by: requester().0.name,
             created: now,
         })
         .await?;

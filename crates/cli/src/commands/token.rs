@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand, ValueEnum};
-use firmseal_api::access::{CreateOperatorToken, OperatorToken, Role};
-use firmseal_fleet::operator::Role as Kept;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Subcommand};
+use firmseal_api::access::{CreateOperatorToken, OperatorToken};
+use firmseal_fleet::Role;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -20,22 +21,27 @@ use crate::units::{Span, Validity};
 /// Make, list and revoke operators' tokens
 #[derive(Subcommand)]
 #[command(after_help = "Examples:
-  firmseal token create ci --role engineer --valid-for 30d > ci.token
+  firmseal token create ci --role signer --valid-for 30d > ci.token
   firmseal token list")]
 pub enum Tokens {
     /// Make a token; its secret is printed once and kept nowhere
     ///
     /// The secret alone goes to stdout.
     #[command(after_help = "Examples:
-  firmseal token create ci --role engineer --valid-for 30d > ci.token
-  firmseal token create alice --role viewer --role operator
-  firmseal token create admin --role admin --role viewer --place /srv/firmseal > admin.token
+  firmseal token create ci --role signer --valid-for 30d > ci.token
+  firmseal token create alice --role auditor --role operator
+  firmseal token create admin --role admin --role auditor --place /srv/firmseal > admin.token
 
 Roles add up; none contains another:
-  viewer    reads everything that is not secret
-  engineer  uploads artifacts and makes releases
+  auditor   reads everything that is not secret
+  signer    uploads artifacts and asks for signatures
+  approver  brings approvals
   operator  enrols and revokes devices, starts and halts rollouts
-  admin     creates products and credentials")]
+  officer   answers for keys, policies, holds and trust documents
+  admin     creates products and credentials
+
+Signers and approvers read what is signed: products, artifacts, requests,
+releases and trust documents.")]
     Create(Create),
     /// List tokens, without their secrets
     #[command(after_help = "Example:
@@ -56,8 +62,8 @@ pub struct Create {
     /// Who will hold it: a person's or a pipeline's name
     name: String,
     /// What it may do; give it again for more
-    #[arg(long, value_enum, required = true)]
-    role: Vec<Allowed>,
+    #[arg(long, value_parser = role(), required = true)]
+    role: Vec<Role>,
     /// How long it is valid: 90 days unless told
     #[arg(long, value_name = "SPAN")]
     valid_for: Option<Span>,
@@ -72,7 +78,7 @@ impl Create {
     /// token to change them.
     async fn make(self, place: &Path, output: &Output) -> Result {
         let store = Place::open(place)?.store()?;
-        let roles = self.role.into_iter().map(Allowed::kept).collect();
+        let roles = self.role.into_iter().collect();
         let valid_for = self.valid_for.map_or(Validity::DEFAULT, |span| Validity(Some(span.0)));
         let made = operator::create(&store, &self.name, roles, valid_for).await?;
         let expires = made.credential.expires.map(|time| time.to_string()).unwrap_or_default();
@@ -87,40 +93,10 @@ impl Create {
     }
 }
 
-/// What a token may do.
-#[derive(Clone, Copy, ValueEnum)]
-pub enum Allowed {
-    /// Reads everything that is not secret
-    Viewer,
-    /// Uploads artifacts and makes releases
-    Engineer,
-    /// Enrols and revokes devices, starts and halts rollouts
-    Operator,
-    /// Creates products and credentials
-    Admin,
-}
-
-impl Allowed {
-    /// As the store keeps it.
-    fn kept(self) -> Kept {
-        match self {
-            Allowed::Viewer => Kept::Viewer,
-            Allowed::Engineer => Kept::Engineer,
-            Allowed::Operator => Kept::Operator,
-            Allowed::Admin => Kept::Admin,
-        }
-    }
-}
-
-impl From<Allowed> for Role {
-    fn from(allowed: Allowed) -> Role {
-        match allowed {
-            Allowed::Viewer => Role::Viewer,
-            Allowed::Engineer => Role::Engineer,
-            Allowed::Operator => Role::Operator,
-            Allowed::Admin => Role::Admin,
-        }
-    }
+/// A role by its word; clap lists them all.
+fn role() -> impl TypedValueParser<Value = Role> {
+    PossibleValuesParser::new(Role::ALL.map(Role::as_str))
+        .try_map(|word| Role::ALL.into_iter().find(|role| role.as_str() == word).ok_or("no such role"))
 }
 
 impl Tokens {
@@ -140,7 +116,7 @@ impl Tokens {
                 Tokens::Create(create) => {
                     let wish = CreateOperatorToken {
                         name: create.name,
-                        roles: create.role.into_iter().map(Role::from).collect(),
+                        roles: create.role.into_iter().map(Into::into).collect(),
                         valid_for: create.valid_for.map(|span| span.0.as_secs()),
                     };
                     let made = operator.create_operator_token(&wish).await?;

@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::http::auth::{FleetOperator, Operator, Viewer};
+use crate::http::auth::{Auditor, FleetOperator, Operator};
 use crate::http::extract::{Id, Ids, Json, Params, page, paged};
 use crate::wire;
 
@@ -67,10 +67,10 @@ async fn create_rollout(
 /// Rollouts, newest first.
 #[utoipa::path(get, path = "/v1/rollouts", tag = "fleet", params(PageQuery),
     responses((status = 200, body = Page<Rollout>), (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["viewer"])))]
+    security(("operator" = ["auditor"])))]
 async fn list_rollouts(
     State(app): State<Arc<App>>,
-    _: Operator<Viewer>,
+    _: Operator<Auditor>,
     Params(query): Params<PageQuery>,
 ) -> Result<Answer<Page<Rollout>>, ApiError> {
     let (wanted, limit) = page(&query, |text| text.parse::<RolloutId>().ok())?;
@@ -81,10 +81,10 @@ async fn list_rollouts(
 /// One rollout.
 #[utoipa::path(get, path = "/v1/rollouts/{rollout}", tag = "fleet", params(("rollout" = String, Path)),
     responses((status = 200, body = Rollout), (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["viewer"])))]
+    security(("operator" = ["auditor"])))]
 async fn get_rollout(
     State(app): State<Arc<App>>,
-    _: Operator<Viewer>,
+    _: Operator<Auditor>,
     Id(id): Id<RolloutId>,
 ) -> Result<Answer<Rollout>, ApiError> {
     Ok(Answer(wire::rollout_out(app.store.rollout(id).await?)))
@@ -94,10 +94,10 @@ async fn get_rollout(
 #[utoipa::path(get, path = "/v1/rollouts/{rollout}/outcomes", tag = "fleet",
     params(("rollout" = String, Path), PageQuery),
     responses((status = 200, body = Page<Outcome>), (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["viewer"])))]
+    security(("operator" = ["auditor"])))]
 async fn list_outcomes(
     State(app): State<Arc<App>>,
-    _: Operator<Viewer>,
+    _: Operator<Auditor>,
     Id(id): Id<RolloutId>,
     Params(query): Params<PageQuery>,
 ) -> Result<Answer<Page<Outcome>>, ApiError> {
@@ -133,10 +133,10 @@ async fn resume_rollout(
 /// Devices, newest first.
 #[utoipa::path(get, path = "/v1/devices", tag = "fleet", params(Listed),
     responses((status = 200, body = Page<Device>), (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["viewer"])))]
+    security(("operator" = ["auditor"])))]
 async fn list_devices(
     State(app): State<Arc<App>>,
-    _: Operator<Viewer>,
+    _: Operator<Auditor>,
     Params(query): Params<Listed>,
 ) -> Result<Answer<Page<Device>>, ApiError> {
     let wish = PageQuery { after: query.after, limit: query.limit };
@@ -148,10 +148,10 @@ async fn list_devices(
 /// One device.
 #[utoipa::path(get, path = "/v1/devices/{device}", tag = "fleet", params(("device" = String, Path)),
     responses((status = 200, body = Device), (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["viewer"])))]
+    security(("operator" = ["auditor"])))]
 async fn get_device(
     State(app): State<Arc<App>>,
-    _: Operator<Viewer>,
+    _: Operator<Auditor>,
     Id(id): Id<DeviceId>,
 ) -> Result<Answer<Device>, ApiError> {
     Ok(Answer(shown(&app, app.store.device(id).await?)))
@@ -161,10 +161,10 @@ async fn get_device(
 #[utoipa::path(get, path = "/v1/devices/{device}/reports", tag = "fleet",
     params(("device" = String, Path), PageQuery),
     responses((status = 200, body = Page<DeviceReport>), (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["viewer"])))]
+    security(("operator" = ["auditor"])))]
 async fn list_reports(
     State(app): State<Arc<App>>,
-    _: Operator<Viewer>,
+    _: Operator<Auditor>,
     Id(id): Id<DeviceId>,
     Params(query): Params<PageQuery>,
 ) -> Result<Answer<Page<DeviceReport>>, ApiError> {

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::http::auth::{Operator, Viewer};
+use crate::http::auth::{Auditor, Operator};
 
 pub(crate) fn operator_routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz)).routes(routes!(metrics))
@@ -40,8 +40,8 @@ async fn readyz(State(app): State<Arc<App>>) -> Result<&'static str, ApiError> {
 #[utoipa::path(get, path = "/metrics", tag = "health",
     responses((status = 200, body = String, content_type = "application/openmetrics-text"),
         (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["viewer"])))]
-async fn metrics(State(app): State<Arc<App>>, _: Operator<Viewer>) -> Result<Response, ApiError> {
+    security(("operator" = ["auditor"])))]
+async fn metrics(State(app): State<Arc<App>>, _: Operator<Auditor>) -> Result<Response, ApiError> {
     let text =
         app.metrics.text().ok_or_else(|| ApiError::Internal("metrics cannot be written".to_owned()))?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::http::auth::{Operator, RenewingDevice, Viewer};
+use crate::http::auth::{Operator, Reader, RenewingDevice};
 use crate::http::extract::Segment;
 
 const NOTE_TYPE: &str = "text/plain; charset=utf-8";
@@ -68,8 +68,8 @@ async fn public_freshness(State(app): State<Arc<App>>) -> Result<Response, ApiEr
 #[utoipa::path(get, path = "/v1/freshness", tag = "trust",
     responses((status = 200, body = Vec<u8>, content_type = "application/cbor"),
         (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["viewer"])))]
-async fn operator_freshness(State(app): State<Arc<App>>, _: Operator<Viewer>) -> Result<Response, ApiError> {
+    security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
+async fn operator_freshness(State(app): State<Arc<App>>, _: Operator<Reader>) -> Result<Response, ApiError> {
     Ok(answer(app.freshness()?, ROOT_TYPE, "no-store"))
 }
 

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::app::delivery::payload_name;
 use crate::error::ApiError;
-use crate::http::auth::{Admin, Operator, Viewer};
+use crate::http::auth::{Admin, Operator, Reader};
 use crate::http::extract::{Json, Segment};
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
@@ -65,10 +65,10 @@ async fn revoke_operator_token(
     responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 206, body = Vec<u8>, content_type = "application/octet-stream"),
         (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["viewer"])))]
+    security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
 async fn get_payload(
     State(app): State<Arc<App>>,
-    _: Operator<Viewer>,
+    _: Operator<Reader>,
     Segment(name): Segment,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {

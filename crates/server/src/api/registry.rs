@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 
 use crate::app::{App, detached};
 use crate::error::ApiError;
-use crate::http::auth::{Admin, Engineer, Operator, Viewer};
+use crate::http::auth::{Admin, Operator, Reader, Signer};
 use crate::http::extract::{Id, Json, Params, expect_type, page, paged};
 use crate::wire;
 
@@ -46,10 +46,10 @@ async fn create_product(
 /// Products, newest first.
 #[utoipa::path(get, path = "/v1/products", tag = "registry", params(PageQuery),
     responses((status = 200, body = Page<Product>), (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["viewer"])))]
+    security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
 async fn list_products(
     State(app): State<Arc<App>>,
-    _: Operator<Viewer>,
+    _: Operator<Reader>,
     Params(query): Params<PageQuery>,
 ) -> Result<Answer<Page<Product>>, ApiError> {
     let (wanted, limit) = page(&query, |text| text.parse::<ProductId>().ok())?;
@@ -60,10 +60,10 @@ async fn list_products(
 /// One product.
 #[utoipa::path(get, path = "/v1/products/{product}", tag = "registry", params(("product" = String, Path)),
     responses((status = 200, body = Product), (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["viewer"])))]
+    security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
 async fn get_product(
     State(app): State<Arc<App>>,
-    _: Operator<Viewer>,
+    _: Operator<Reader>,
     Id(id): Id<ProductId>,
 ) -> Result<Answer<Product>, ApiError> {
     Ok(Answer(wire::product_out(app.store.product(&id).await?)))
@@ -72,10 +72,10 @@ async fn get_product(
 /// Begins an upload.
 #[utoipa::path(post, path = "/v1/uploads", tag = "registry", request_body = CreateUpload,
     responses((status = 201, body = Upload), (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["engineer"])))]
+    security(("operator" = ["signer"])))]
 async fn create_upload(
     State(app): State<Arc<App>>,
-    operator: Operator<Engineer>,
+    operator: Operator<Signer>,
     Json(wish): Json<CreateUpload>,
 ) -> Result<Response, ApiError> {
     let upload = app.create_upload(&operator.name, wish).await?;
@@ -86,10 +86,10 @@ async fn create_upload(
 #[utoipa::path(get, path = "/v1/uploads/{upload}", tag = "registry", params(("upload" = String, Path)),
     responses((status = 200, body = Upload, headers(("upload-offset" = u64), ("upload-length" = u64))),
         (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["engineer"])))]
+    security(("operator" = ["signer"])))]
 async fn get_upload(
     State(app): State<Arc<App>>,
-    operator: Operator<Engineer>,
+    operator: Operator<Signer>,
     Id(id): Id<UploadId>,
 ) -> Result<Response, ApiError> {
     Ok(placed(app.upload_of(&operator.name, id).await?))
@@ -101,10 +101,10 @@ async fn get_upload(
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses((status = 200, body = Upload, headers(("upload-offset" = u64), ("upload-length" = u64))),
         (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["engineer"])))]
+    security(("operator" = ["signer"])))]
 async fn append(
     State(app): State<Arc<App>>,
-    operator: Operator<Engineer>,
+    operator: Operator<Signer>,
     Id(id): Id<UploadId>,
     request: Request<Body>,
 ) -> Result<Response, ApiError> {
@@ -119,10 +119,10 @@ async fn append(
 /// Turns a whole upload into an artifact.
 #[utoipa::path(post, path = "/v1/uploads/{upload}/complete", tag = "registry", params(("upload" = String, Path)),
     responses((status = 200, body = Artifact), (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["engineer"])))]
+    security(("operator" = ["signer"])))]
 async fn complete(
     State(app): State<Arc<App>>,
-    operator: Operator<Engineer>,
+    operator: Operator<Signer>,
     Id(id): Id<UploadId>,
 ) -> Result<Answer<Artifact>, ApiError> {
     let work = async move { app.complete(&operator.name, id).await };
@@ -132,10 +132,10 @@ async fn complete(
 /// Artifacts, newest first.
 #[utoipa::path(get, path = "/v1/artifacts", tag = "registry", params(PageQuery),
     responses((status = 200, body = Page<Artifact>), (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["viewer"])))]
+    security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
 async fn list_artifacts(
     State(app): State<Arc<App>>,
-    _: Operator<Viewer>,
+    _: Operator<Reader>,
     Params(query): Params<PageQuery>,
 ) -> Result<Answer<Page<Artifact>>, ApiError> {
     let (wanted, limit) = page(&query, |text| text.parse::<ArtifactId>().ok())?;
@@ -146,10 +146,10 @@ async fn list_artifacts(
 /// One artifact.
 #[utoipa::path(get, path = "/v1/artifacts/{artifact}", tag = "registry", params(("artifact" = String, Path)),
     responses((status = 200, body = Artifact), (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["viewer"])))]
+    security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
 async fn get_artifact(
     State(app): State<Arc<App>>,
-    _: Operator<Viewer>,
+    _: Operator<Reader>,
     Id(id): Id<ArtifactId>,
 ) -> Result<Answer<Artifact>, ApiError> {
     Ok(Answer(wire::artifact_out(app.store.artifact(&id).await?)))

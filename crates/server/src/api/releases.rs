@@ -21,7 +21,7 @@ use utoipa_axum::routes;
 use crate::app::releases::Origin;
 use crate::app::{App, detached};
 use crate::error::ApiError;
-use crate::http::auth::{Engineer, Operator, Viewer};
+use crate::http::auth::{Operator, Reader, Signer};
 use crate::http::extract::{Id, Json, Params, expect_type, page, paged, read};
 use crate::wire;
 
@@ -75,10 +75,10 @@ struct Imported {
     params(("idempotency-key" = String, Header)),
     responses((status = 200, body = Release), (status = 202, body = SigningRequest),
         (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["engineer"])))]
+    security(("operator" = ["signer"])))]
 async fn create_release(
     State(app): State<Arc<App>>,
-    operator: Operator<Engineer>,
+    operator: Operator<Signer>,
     headers: HeaderMap,
     Json(wish): Json<CreateRelease>,
 ) -> Result<Response, ApiError> {
@@ -94,10 +94,10 @@ async fn create_release(
     params(("release" = String, Path), ("idempotency-key" = String, Header)),
     responses((status = 200, body = Release), (status = 202, body = SigningRequest),
         (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["engineer"])))]
+    security(("operator" = ["signer"])))]
 async fn prepare_rollback(
     State(app): State<Arc<App>>,
-    operator: Operator<Engineer>,
+    operator: Operator<Signer>,
     Id(of): Id<ReleaseId>,
     headers: HeaderMap,
     Json(wish): Json<PrepareRollback>,
@@ -131,10 +131,10 @@ async fn ordered(app: &App, ordered: Ordered) -> Result<Response, ApiError> {
 #[utoipa::path(post, path = "/v1/releases/import", tag = "signing", params(Imported),
     request_body(content = Vec<u8>, content_type = "application/suit-envelope+cose"),
     responses((status = 200, body = Release), (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["engineer"])))]
+    security(("operator" = ["signer"])))]
 async fn import_release(
     State(app): State<Arc<App>>,
-    operator: Operator<Engineer>,
+    operator: Operator<Signer>,
     Params(query): Params<Imported>,
     request: Request<Body>,
 ) -> Result<Answer<Release>, ApiError> {
@@ -148,10 +148,10 @@ async fn import_release(
 /// Releases, newest first.
 #[utoipa::path(get, path = "/v1/releases", tag = "signing", params(Listed),
     responses((status = 200, body = Page<Release>), (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["viewer"])))]
+    security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
 async fn list_releases(
     State(app): State<Arc<App>>,
-    _: Operator<Viewer>,
+    _: Operator<Reader>,
     Params(query): Params<Listed>,
 ) -> Result<Answer<Page<Release>>, ApiError> {
     let wish = PageQuery { after: query.after, limit: query.limit };
@@ -163,10 +163,10 @@ async fn list_releases(
 /// One release, with all that an export needs.
 #[utoipa::path(get, path = "/v1/releases/{release}", tag = "signing", params(("release" = String, Path)),
     responses((status = 200, body = Release), (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["viewer"])))]
+    security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
 async fn get_release(
     State(app): State<Arc<App>>,
-    _: Operator<Viewer>,
+    _: Operator<Reader>,
     Id(id): Id<ReleaseId>,
 ) -> Result<Answer<Release>, ApiError> {
     Ok(Answer(wire::release_out(app.store.release(id).await?)))
@@ -176,10 +176,10 @@ async fn get_release(
 #[utoipa::path(get, path = "/v1/releases/{release}/envelope", tag = "signing", params(("release" = String, Path)),
     responses((status = 200, body = Vec<u8>, content_type = "application/suit-envelope+cose"),
         (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["viewer"])))]
+    security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
 async fn get_envelope(
     State(app): State<Arc<App>>,
-    _: Operator<Viewer>,
+    _: Operator<Reader>,
     Id(id): Id<ReleaseId>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -199,6 +199,6 @@ async fn withdraw_release(
     Ok(Answer(wire::release_out(app.withdraw_release(&operator.name, id).await?)))
 }
 
-fn requester(operator: Operator<Engineer>) -> Requester {
-    Requester { name: operator.name }
+fn requester(operator: Operator<Signer>) -> Requester {
+    Requester(operator.caller)
 }

@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 
 use crate::app::{App, detached};
 use crate::error::ApiError;
-use crate::http::auth::{Engineer, Operator, Viewer};
+use crate::http::auth::{Approver, Operator, Reader, Signer};
 use crate::http::extract::{Id, Ids, Json, Params, page};
 use crate::wire;
 
@@ -52,10 +52,10 @@ struct Listed {
 /// Signing requests, newest first.
 #[utoipa::path(get, path = "/v1/requests", tag = "signing", params(Listed),
     responses((status = 200, body = Page<SigningRequest>), (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["viewer"])))]
+    security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
 async fn list_requests(
     State(app): State<Arc<App>>,
-    _: Operator<Viewer>,
+    _: Operator<Reader>,
     Params(query): Params<Listed>,
 ) -> Result<Answer<Page<SigningRequest>>, ApiError> {
     let wish = PageQuery { after: query.after, limit: query.limit };
@@ -74,10 +74,10 @@ async fn list_requests(
 /// One signing request.
 #[utoipa::path(get, path = "/v1/requests/{request}", tag = "signing", params(("request" = String, Path)),
     responses((status = 200, body = SigningRequest), (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["viewer"])))]
+    security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
 async fn get_request(
     State(app): State<Arc<App>>,
-    _: Operator<Viewer>,
+    _: Operator<Reader>,
     Id(id): Id<RequestId>,
 ) -> Result<Answer<SigningRequest>, ApiError> {
     Ok(Answer(app.request_out(app.signing_request(id).await?).await?))
@@ -87,10 +87,10 @@ async fn get_request(
 #[utoipa::path(get, path = "/v1/requests/{request}/envelope", tag = "signing", params(("request" = String, Path)),
     responses((status = 200, body = Vec<u8>, content_type = "application/suit-envelope+cose"),
         (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["viewer"])))]
+    security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
 async fn get_unsigned(
     State(app): State<Arc<App>>,
-    _: Operator<Viewer>,
+    _: Operator<Reader>,
     Id(id): Id<RequestId>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -103,10 +103,10 @@ async fn get_unsigned(
     responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 206, body = Vec<u8>, content_type = "application/octet-stream"),
         (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["viewer"])))]
+    security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
 async fn get_request_payload(
     State(app): State<Arc<App>>,
-    _: Operator<Viewer>,
+    _: Operator<Reader>,
     Ids(id, payload): Ids<RequestId, ArtifactId>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -118,10 +118,10 @@ async fn get_request_payload(
 #[utoipa::path(post, path = "/v1/requests/{request}/approvals", tag = "signing", request_body = Approve,
     params(("request" = String, Path)),
     responses((status = 200, body = SigningRequest), (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["viewer"])))]
+    security(("operator" = ["approver"])))]
 async fn approve(
     State(app): State<Arc<App>>,
-    operator: Operator<Viewer>,
+    operator: Operator<Approver>,
     Id(id): Id<RequestId>,
     Json(approve): Json<Approve>,
 ) -> Result<Answer<SigningRequest>, ApiError> {
@@ -133,10 +133,10 @@ async fn approve(
 /// waits.
 #[utoipa::path(post, path = "/v1/requests/{request}/approvals/withdraw", tag = "signing", params(("request" = String, Path)),
     responses((status = 200, body = SigningRequest), (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["viewer"])))]
+    security(("operator" = ["approver"])))]
 async fn withdraw_approvals(
     State(app): State<Arc<App>>,
-    operator: Operator<Viewer>,
+    operator: Operator<Approver>,
     Id(id): Id<RequestId>,
 ) -> Result<Answer<SigningRequest>, ApiError> {
     app.withdraw_approvals(&operator.name, id).await?;
@@ -146,10 +146,10 @@ async fn withdraw_approvals(
 /// Takes a signing request back before it is signed.
 #[utoipa::path(post, path = "/v1/requests/{request}/cancel", tag = "signing", params(("request" = String, Path)),
     responses((status = 200, body = SigningRequest), (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["engineer"])))]
+    security(("operator" = ["signer"])))]
 async fn cancel_request(
     State(app): State<Arc<App>>,
-    operator: Operator<Engineer>,
+    operator: Operator<Signer>,
     Id(id): Id<RequestId>,
 ) -> Result<Answer<SigningRequest>, ApiError> {
     app.cancel_request(&operator.name, id).await?;

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use crate::app::{App, detached};
 use crate::error::ApiError;
-use crate::http::auth::{Admin, FleetOperator, Operator, RenewingDevice, Viewer};
+use crate::http::auth::{Alarm, Officer, Operator, Reader, RenewingDevice};
 use crate::http::extract::{Segment, expect_type, read};
 
 pub(crate) fn operator_routes() -> OpenApiRouter<Arc<App>> {
@@ -39,10 +39,10 @@ pub(crate) fn public_routes() -> OpenApiRouter<Arc<App>> {
 #[utoipa::path(post, path = "/v1/roots", tag = "trust",
     request_body(content = Vec<u8>, content_type = "application/cbor"),
     responses((status = 200, body = PublishedRoot), (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["admin"])))]
+    security(("operator" = ["officer"])))]
 async fn publish_root(
     State(app): State<Arc<App>>,
-    operator: Operator<Admin>,
+    operator: Operator<Officer>,
     request: Request<Body>,
 ) -> Result<Answer<PublishedRoot>, ApiError> {
     expect_type(&request, ROOT_TYPE)?;
@@ -55,10 +55,10 @@ async fn publish_root(
 #[utoipa::path(get, path = "/v1/roots/{version}", tag = "trust", params(("version" = u64, Path)),
     responses((status = 200, body = Vec<u8>, content_type = "application/cbor"),
         (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["viewer"])))]
+    security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
 async fn operator_root(
     State(app): State<Arc<App>>,
-    _: Operator<Viewer>,
+    _: Operator<Reader>,
     Segment(version): Segment,
 ) -> Result<Response, ApiError> {
     root(&app, &version)
@@ -94,10 +94,10 @@ async fn public_root(State(app): State<Arc<App>>, Segment(version): Segment) -> 
 #[utoipa::path(post, path = "/v1/revocations", tag = "trust",
     request_body(content = Vec<u8>, content_type = "application/cbor"),
     responses((status = 200, body = PublishedRevocation), (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["operator"])))]
+    security(("operator" = ["operator"]), ("operator" = ["officer"])))]
 async fn publish_revocation(
     State(app): State<Arc<App>>,
-    operator: Operator<FleetOperator>,
+    operator: Operator<Alarm>,
     request: Request<Body>,
 ) -> Result<Answer<PublishedRevocation>, ApiError> {
     expect_type(&request, ROOT_TYPE)?;
@@ -110,8 +110,8 @@ async fn publish_revocation(
 #[utoipa::path(get, path = "/v1/revocation", tag = "trust",
     responses((status = 200, body = Vec<u8>, content_type = "application/cbor"),
         (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["viewer"])))]
-async fn operator_revocation(State(app): State<Arc<App>>, _: Operator<Viewer>) -> Result<Response, ApiError> {
+    security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
+async fn operator_revocation(State(app): State<Arc<App>>, _: Operator<Reader>) -> Result<Response, ApiError> {
     revocation(&app)
 }
 

@@ -44,7 +44,9 @@ impl App {
             kind: CredentialKind::Token,
             // 256 random bits need no slow hash: there is nothing to guess.
             digest: sha256(secret.as_bytes()),
-            roles: wish.roles.into_iter().map(wire::role_in).collect::<std::collections::BTreeSet<Role>>(),
+            roles: wish.roles.into_iter().map(Role::from).collect::<std::collections::BTreeSet<_>>(),
+            team: None,
+            scope: Default::default(),
             created: now,
             expires: Some(now.plus(Duration::from_secs(valid))),
             revoked: None,

@@ -17,11 +17,12 @@ pub(crate) mod rollouts;
 pub(crate) mod trust;
 pub(crate) mod updates;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use firmseal_fleet::{Environment, Role};
+use firmseal_fleet::{Caller, CallerKind, Environment, Role, Scope};
 use firmseal_keys::DynLog;
 use firmseal_sign::Pipeline;
 use firmseal_store::Store;
@@ -43,7 +44,25 @@ pub struct NamedOperator {
     /// The common name, DNS name or IP address.
     pub name: String,
     /// What it allows.
-    pub roles: Vec<Role>,
+    pub roles: BTreeSet<Role>,
+    /// The team that answers for it.
+    pub team: Option<String>,
+    /// What it is confined to.
+    pub scope: Scope,
+}
+
+impl NamedOperator {
+    /// Who it is that asks.
+    pub(crate) fn caller(&self) -> Caller {
+        Caller {
+            name: self.name.clone(),
+            kind: CallerKind::Certificate,
+            team: self.team.clone(),
+            roles: self.roles.clone(),
+            claims: BTreeMap::new(),
+            scope: self.scope.clone(),
+        }
+    }
 }
 
 /// Everything a request can reach.

@@ -2,67 +2,87 @@
 //! reached without it.
 
 use std::marker::PhantomData;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use firmseal_fleet::{CredentialKind, DeviceState, Role};
+use firmseal_fleet::{Caller, CredentialKind, DeviceState, Role};
 use http::header;
 use http::request::Parts;
 
-use crate::app::App;
 use crate::app::presence::Known;
+use crate::app::{App, NamedOperator};
 use crate::error::ApiError;
 use crate::listen::Peer;
 use crate::tls::sha256;
 
-/// A role as a type.
+/// One role, or several of which each will do, as a type.
 pub(crate) trait Needs: Send + Sync {
-    const ROLE: Role;
-    const NAME: &'static str;
+    const ROLES: &'static [Role];
 }
 
-macro_rules! role {
-    ($name:ident, $role:expr, $word:literal) => {
+macro_rules! needs {
+    ($name:ident, $($role:ident),+) => {
         #[derive(Debug)]
         pub(crate) struct $name;
 
         impl Needs for $name {
-            const ROLE: Role = $role;
-            const NAME: &'static str = $word;
+            const ROLES: &'static [Role] = &[$(Role::$role),+];
         }
     };
 }
 
-role!(Viewer, Role::Viewer, "viewer");
-role!(Engineer, Role::Engineer, "engineer");
-role!(FleetOperator, Role::Operator, "operator");
-role!(Admin, Role::Admin, "admin");
+needs!(Auditor, Auditor);
+needs!(Signer, Signer);
+needs!(Approver, Approver);
+needs!(FleetOperator, Operator);
+needs!(Officer, Officer);
+needs!(Admin, Admin);
+// Whoever takes part in signing reads what is signed: products, artifacts,
+// requests, releases and trust documents.
+needs!(Reader, Auditor, Signer, Approver);
+// An alarm at night needs no second role (decision 18).
+needs!(Alarm, Operator, Officer);
 
-/// An operator with the role `R`.
+/// An operator with the role `R`, or one of those that `R` stands for. It is
+/// the caller, and reads like one.
 #[derive(Debug)]
 pub(crate) struct Operator<R> {
-    /// The name that records show.
-    pub(crate) name: String,
+    /// Who asks, as it was proven.
+    pub(crate) caller: Caller,
     role: PhantomData<R>,
+}
+
+impl<R> Deref for Operator<R> {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.caller
+    }
 }
 
 impl<R: Needs> FromRequestParts<Arc<App>> for Operator<R> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let (name, roles) = identify(parts, app).await?;
-        if !roles.contains(&R::ROLE) {
-            tracing::warn!(operator = name, needs = R::NAME, "role missing");
-            return Err(ApiError::RoleMissing(R::NAME));
+        let caller = identify(parts, app).await?;
+        if !R::ROLES.iter().any(|role| caller.roles.contains(role)) {
+            let needs = words(R::ROLES);
+            tracing::warn!(operator = caller.name, needs, "role missing");
+            return Err(ApiError::RoleMissing(needs));
         }
-        Ok(Operator { name, role: PhantomData })
+        Ok(Operator { caller, role: PhantomData })
     }
+}
+
+fn words(roles: &[Role]) -> String {
+    roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" or ")
 }
 
 /// Finds the operator behind a token or, without one, behind the client
 /// certificate. A token that does not hold is an error even if a
 /// certificate would: whoever sends one means it.
-async fn identify(parts: &Parts, app: &App) -> Result<(String, Vec<Role>), ApiError> {
+async fn identify(parts: &Parts, app: &App) -> Result<Caller, ApiError> {
     let now = app.clock.now();
     let (kind, digest) = match parts.headers.get(header::AUTHORIZATION) {
         Some(value) => {
@@ -85,14 +105,14 @@ async fn identify(parts: &Parts, app: &App) -> Result<(String, Vec<Role>), ApiEr
         if same.is_err() || credential.kind != kind || !credential.is_live(now) {
             return Err(ApiError::Unauthenticated);
         }
-        return Ok((credential.operator, credential.roles.into_iter().collect()));
+        return Ok(credential.caller());
     }
     let named = match kind {
         CredentialKind::Token => None,
         CredentialKind::Certificate => certificate(parts)
             .and_then(|found| app.operators.iter().find(|operator| found.has_name(&operator.name))),
     };
-    named.map(|operator| (operator.name.clone(), operator.roles.clone())).ok_or(ApiError::Unauthenticated)
+    named.map(NamedOperator::caller).ok_or(ApiError::Unauthenticated)
 }
 
 fn certificate(parts: &Parts) -> Option<&crate::tls::PeerCertificate> {

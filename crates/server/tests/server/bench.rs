@@ -158,7 +158,12 @@ impl Bench {
             pipeline = pipeline.with_proofs(Arc::new(public.clone()));
         }
         // An operator whom the server knows by a name in a certificate.
-        let named = NamedOperator { name: "ci.example.com".to_owned(), roles: vec![Role::Viewer] };
+        let named = NamedOperator {
+            name: "ci.example.com".to_owned(),
+            roles: [Role::Auditor].into(),
+            team: None,
+            scope: Default::default(),
+        };
         Deps {
             clock: self.clock.clone(),
             operators: vec![named],
@@ -223,6 +228,8 @@ impl Bench {
             kind: CredentialKind::Token,
             digest: sha256(secret.as_bytes()),
             roles: BTreeSet::from_iter(roles.iter().copied()),
+            team: None,
+            scope: Default::default(),
             created: self.clock.now(),
             expires: None,
             revoked: None,
@@ -237,7 +244,7 @@ impl Bench {
     }
 
     pub(crate) async fn everything(&self) -> Client {
-        self.operator(&[Role::Viewer, Role::Engineer, Role::Operator, Role::Admin]).await
+        self.operator(&Role::ALL).await
     }
 
     /// Enrols a device of a product.

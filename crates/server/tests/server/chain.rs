@@ -247,7 +247,7 @@ async fn a_release_signed_elsewhere_is_verified_before_it_is_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_goes_on_after_a_restart() {
     let mut bench = Bench::start().await;
-    let (token, _) = bench.token(&[firmseal_fleet::Role::Engineer]).await;
+    let (token, _) = bench.token(&[firmseal_fleet::Role::Signer]).await;
     let client = |bench: &Bench| bench.builder(Serves::Operator).token(&token).build().unwrap();
     let bytes = firmware(100_000, 5);
     let wish = CreateUpload { size: bytes.len() as u64, sha256: ArtifactId(sha256(&bytes)) };
@@ -264,7 +264,7 @@ async fn an_upload_goes_on_after_a_restart() {
     assert_eq!((artifact.id, artifact.size), (wish.sha256, wish.size));
     assert_eq!(artifact.format, "raw");
 
-    let stranger = bench.operator(&[firmseal_fleet::Role::Engineer]).await;
+    let stranger = bench.operator(&[firmseal_fleet::Role::Signer]).await;
     let bad = CreateUpload { size: 3, sha256: wish.sha256 };
     let upload = stranger.operator().create_upload(&bad).await.unwrap();
     stranger.operator().append(upload.id, 0, Bytes::from_static(b"abc")).await.unwrap();

@@ -240,7 +240,9 @@ async fn an_operator_can_be_a_certificate() {
         client(&directory, "configured", &["dave", "Build.Example.com"], Some(&ca));
         config.operator = vec![CertificateOperator {
             name: "build.example.com".to_owned(),
-            roles: [firmseal_api::access::Role::Viewer, firmseal_api::access::Role::Admin].into(),
+            roles: [firmseal_api::access::Role::Auditor, firmseal_api::access::Role::Admin].into(),
+            team: None,
+            scope: Default::default(),
         }];
     })
     .await;
@@ -251,6 +253,8 @@ async fn an_operator_can_be_a_certificate() {
         kind: firmseal_fleet::CredentialKind::Certificate,
         digest: sha256(&kept),
         roles: [Role::Admin].into(),
+        team: None,
+        scope: Default::default(),
         created: bench.clock.now(),
         expires: None,
         revoked: None,

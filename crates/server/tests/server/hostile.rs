@@ -73,7 +73,7 @@ async fn heads_and_bodies_have_an_end() {
     let said = say(&mut stream, many.as_bytes()).await;
     assert!(said.starts_with("HTTP/1.1 431"), "{said}");
 
-    let admin = bench.operator(&[Role::Admin, Role::Engineer]).await;
+    let admin = bench.operator(&[Role::Admin, Role::Signer]).await;
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/json"));
     let big = Bytes::from(vec![b' '; bench.config.limits.json_bytes + 1]);
@@ -84,7 +84,7 @@ async fn heads_and_bodies_have_an_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_mistake_is_a_problem_with_a_request_id() {
     let bench = Bench::start().await;
-    let admin = bench.operator(&[Role::Admin, Role::Viewer, Role::Engineer]).await;
+    let admin = bench.operator(&[Role::Admin, Role::Auditor, Role::Signer]).await;
     let json =
         || HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
     let text =

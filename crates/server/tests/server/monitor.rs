@@ -38,7 +38,7 @@ async fn looked(bench: &Bench, memory: &mut Memory, later: u64) -> Report {
     let url = format!("https://{}/log", bench.address(Serves::Public));
     let log = Endpoint::new(&url, Some(&pem), Duration::from_secs(20)).unwrap();
     let trusted = trusted(bench);
-    let viewer = bench.operator(&[firmseal_fleet::Role::Viewer]).await;
+    let viewer = bench.operator(&[firmseal_fleet::Role::Auditor]).await;
     let now = bench.clock.now().millis() / 1000 + later;
     let (report, trouble) =
         look(&log, &trusted, Some((&viewer, Some(bench.root()))), memory, (now, 900)).await;
