@@ -1,20 +1,23 @@
 //! Opening keys: from a URI to a signer. The one place that knows which
 //! backends this program was built with.
 
+mod vault;
+
 use std::io::Write;
 use std::sync::Arc;
 
 use firmseal_keys::wrapped::{Wrapped, WrappingKey};
 use firmseal_keys::{DynSigner, FileKey, KeyUri, Log, Logged, Pkcs11Uri, Secret, SecretSource};
 use firmseal_keys_pkcs11::{Options, Pkcs11Error, Pkcs11Key, escrow};
+use firmseal_keys_vault::VaultKey;
 use firmseal_manifest::{Intent, KeyAlgorithm, PublicKey};
 use firmseal_sign::PipelineError;
 use serde::Serialize;
 
 use crate::error::{CliError, Kind, Result};
 
-/// Opens a key. The secret unlocks a key file; a token's PIN comes from
-/// the same source unless its URI names one.
+/// Opens a key. The secret unlocks a key file; a token's PIN or a service's
+/// credential comes from the same source unless the URI names one.
 pub fn open(uri: &KeyUri, secret: &SecretSource) -> Result<Arc<dyn DynSigner>> {
     match uri {
         KeyUri::File(path) => {
@@ -25,6 +28,7 @@ pub fn open(uri: &KeyUri, secret: &SecretSource) -> Result<Arc<dyn DynSigner>> {
             let pin = pin(uri, secret)?;
             Ok(Arc::new(Pkcs11Key::open(uri, Some(pin), Options::default())?))
         }
+        KeyUri::Vault(uri) => Ok(Arc::new(VaultKey::open(uri, secret, Default::default())?)),
     }
 }
 
@@ -80,8 +84,24 @@ pub async fn logged(log: &(impl Log + ?Sized), intent: Intent, key: &PublicKey) 
     Ok(logged)
 }
 
-/// Makes a key in a token.
-pub fn generate(uri: &Pkcs11Uri, algorithm: KeyAlgorithm, escrowable: bool) -> Result<PublicKey> {
+/// Makes a key where it will live, from where it does not come back; not in
+/// a file. `secret` is as for [`open`].
+pub fn generate(
+    uri: &KeyUri,
+    algorithm: KeyAlgorithm,
+    escrowable: bool,
+    secret: &SecretSource,
+) -> Result<PublicKey> {
+    match uri {
+        KeyUri::Pkcs11(uri) => in_token(uri, algorithm, escrowable),
+        _ if escrowable => Err(CliError::new(Kind::Usage, "only a key in a token is made to be escrowed")
+            .hint("leave --escrowable out")),
+        KeyUri::File(_) => Err(CliError::new(Kind::Usage, "a key in a file is made with a passphrase")),
+        KeyUri::Vault(uri) => Ok(firmseal_keys_vault::generate(uri, secret, algorithm)?),
+    }
+}
+
+fn in_token(uri: &Pkcs11Uri, algorithm: KeyAlgorithm, escrowable: bool) -> Result<PublicKey> {
     let pin = firmseal_keys_pkcs11::read_pin(uri)?;
     let made = match escrowable {
         true => firmseal_keys_pkcs11::generate_escrowable(uri, pin, algorithm)?,
@@ -106,7 +126,7 @@ pub struct Listed {
 /// Lists the keys in a token.
 pub fn list(uri: &KeyUri) -> Result<Vec<Listed>> {
     let KeyUri::Pkcs11(uri) = uri else {
-        return Err(CliError::new(Kind::Usage, "only tokens are listed; `keys show` shows a key file"));
+        return Err(CliError::new(Kind::Usage, "only tokens are listed; `keys show` shows one key"));
     };
     let keys = firmseal_keys_pkcs11::list(uri, firmseal_keys_pkcs11::read_pin(uri)?)?;
     Ok(keys

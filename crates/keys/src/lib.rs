@@ -24,6 +24,8 @@ mod sealed;
 pub mod secret;
 pub mod signer;
 pub mod uri;
+mod uri_options;
+pub mod vault_uri;
 pub mod verify;
 pub mod wrapped;
 
@@ -34,4 +36,5 @@ pub use pkcs11_uri::Pkcs11Uri;
 pub use secret::{Secret, SecretSource};
 pub use signer::{DynSigner, SignError, Signer};
 pub use uri::KeyUri;
+pub use vault_uri::VaultUri;
 pub use verify::{Verifier, VerifyError, verify};

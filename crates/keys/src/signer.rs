@@ -27,8 +27,9 @@ pub enum SignError {
         /// What it was asked to sign.
         input: &'static str,
     },
-    /// The token refused the PIN. It is not tried again: tokens lock.
-    #[error("the token refused the PIN; it was tried once and will not be retried")]
+    /// What opens the key was refused: the PIN of a token, the credential
+    /// for a key service. A PIN is not tried again: tokens lock.
+    #[error("the PIN or token that opens the key was refused; it was tried once and will not be retried")]
     WrongPin,
     /// The backend is out of reach; the same request may be tried later.
     #[error("the key is out of reach: {0}")]

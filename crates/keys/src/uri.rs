@@ -1,9 +1,9 @@
 //! Key URIs: which key, as configurations and the command line write it.
 //!
 //! `file:PATH` is the encrypted key file, for development; `pkcs11:...` is
-//! a key in a token or HSM (RFC 7512). Parsed once; this crate opens files,
-//! and the program at the rim hands the rest to the backend it was built
-//! with.
+//! a key in a token or HSM (RFC 7512); `vault:...` one in HashiCorp Vault or
+//! OpenBao. Parsed once; this crate opens files, and the program at the rim
+//! hands the rest to the backend it was built with.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::KeysError;
 use crate::pkcs11_uri::Pkcs11Uri;
+use crate::vault_uri::VaultUri;
 
 /// Names a key.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,6 +22,8 @@ pub enum KeyUri {
     File(PathBuf),
     /// A key in a PKCS#11 token.
     Pkcs11(Box<Pkcs11Uri>),
+    /// A key of Vault's or OpenBao's transit engine.
+    Vault(Box<VaultUri>),
 }
 
 impl KeyUri {
@@ -37,7 +40,10 @@ impl FromStr for KeyUri {
         match text.split_once(':') {
             Some(("file", path)) if !path.is_empty() && !path.contains('\0') => Ok(KeyUri::File(path.into())),
             Some(("pkcs11", _)) => Ok(KeyUri::Pkcs11(Box::new(text.parse()?))),
-            _ => Err(KeysError::NotAKeyUri("write `file:PATH` or `pkcs11:...` (RFC 7512)".to_owned())),
+            Some(("vault", _)) => Ok(KeyUri::Vault(Box::new(text.parse()?))),
+            _ => Err(KeysError::NotAKeyUri(
+                "write `file:PATH`, `pkcs11:...` (RFC 7512) or `vault:https://...`".to_owned(),
+            )),
         }
     }
 }
@@ -47,6 +53,7 @@ impl fmt::Display for KeyUri {
         match self {
             KeyUri::File(path) => write!(f, "file:{}", path.display()),
             KeyUri::Pkcs11(uri) => uri.fmt(f),
+            KeyUri::Vault(uri) => uri.fmt(f),
         }
     }
 }
@@ -69,8 +76,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_a_file_or_in_a_token() {
-        for good in ["file:/etc/firmseal/dev.pem", "file:dev.pem", "pkcs11:token=hsm;object=release"] {
+    fn a_key_is_a_file_or_somewhere_that_keeps_it() {
+        for good in [
+            "file:/etc/firmseal/dev.pem",
+            "file:dev.pem",
+            "pkcs11:token=hsm;object=release",
+            "vault:https://vault.example/transit/keys/release?version=1&ca-file=/etc/ca.pem",
+        ] {
             assert_eq!(good.parse::<KeyUri>().unwrap().to_string(), good);
         }
         for bad in ["", "dev.pem", "file:", "File:a", "aws:1", "pkcs11", "pkcs11:?pin-value=123456"] {

@@ -13,6 +13,8 @@ pub mod keys;
 pub mod lms;
 pub mod rsa;
 pub mod story;
+#[cfg(feature = "vault")]
+pub mod vault;
 pub mod vectors;
 pub mod world;
 

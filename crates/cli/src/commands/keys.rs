@@ -27,13 +27,16 @@ use crate::unechoed::unechoed;
   firmseal keys list \\
       'pkcs11:token=hsm?module-path=/usr/lib/hsm.so&pin-source=file:/etc/firmseal/hsm.pin'")]
 pub enum Keys {
-    /// Make a key: in a file for development, in a token for everything else
+    /// Make a key: in a file for development, for everything else where it
+    /// cannot be taken from
     #[command(after_help = "Examples:
   firmseal keys generate file:dev.pem --algorithm ed25519 --secret prompt
   firmseal keys generate file:root.pem --algorithm lms --lms-set sha256-h10-w8 \\
       --log custodian --unwatched
   firmseal keys generate --algorithm p256 \\
-      'pkcs11:token=hsm;object=release?module-path=/usr/lib/hsm.so&pin-source=file:/etc/firmseal/hsm.pin'")]
+      'pkcs11:token=hsm;object=release?module-path=/usr/lib/hsm.so&pin-source=file:/etc/firmseal/hsm.pin'
+  firmseal keys generate --algorithm p256 --secret file:/etc/firmseal/vault-token \\
+      'vault:https://vault.example:8200/transit/keys/release?version=1&ca-file=/etc/firmseal/vault-ca.pem'")]
     Generate(Generate),
     /// Show a key's public half: id, algorithm, PEM
     #[command(after_help = "Example:
@@ -116,7 +119,8 @@ impl FromStr for LmsSet {
 /// Make a key
 #[derive(Args)]
 pub struct Generate {
-    /// Where: `file:PATH` or a PKCS#11 URI (RFC 7512) with `object=`
+    /// Where: `file:PATH`, a PKCS#11 URI (RFC 7512) with `object=`, or
+    /// `vault:https://HOST/MOUNT/keys/NAME?version=N&ca-file=FILE`
     #[arg(value_parser = unechoed::<KeyUri>())]
     key: KeyUri,
     /// Key type
@@ -132,7 +136,8 @@ pub struct Generate {
     /// log must never be restored from a backup
     #[arg(long)]
     unwatched: bool,
-    /// Where the passphrase comes from: `file:PATH`, `env:NAME` or `prompt`
+    /// Where the passphrase of a file or the credential of a service comes
+    /// from: `file:PATH`, `env:NAME` or `prompt`
     #[arg(long, default_value = "prompt", value_parser = unechoed::<SecretSource>())]
     secret: SecretSource,
     /// In a token: the token may wrap the key, until `keys escrow` has split
@@ -197,10 +202,10 @@ const LOG: &str = "intents.log";
 /// Show a key's public half
 #[derive(Args)]
 pub struct Show {
-    /// The key: `file:PATH` or a PKCS#11 URI
+    /// The key: `file:PATH`, a PKCS#11 URI or a `vault:` one
     #[arg(value_parser = unechoed::<KeyUri>())]
     key: KeyUri,
-    /// Where the passphrase comes from: `file:PATH`, `env:NAME` or `prompt`
+    /// Where the passphrase, PIN or token comes from: `file:PATH`, `env:NAME` or `prompt`
     #[arg(long, default_value = "prompt", value_parser = unechoed::<SecretSource>())]
     secret: SecretSource,
     #[command(flatten)]
@@ -302,8 +307,9 @@ impl Generate {
                 output.note(format_args!("made {}", key.describe()));
                 key.public_key().clone()
             }
-            KeyUri::Pkcs11(uri) => {
-                let public = crate::keys::generate(uri, self.algorithm.with(self.lms_set), self.escrowable)?;
+            uri => {
+                let algorithm = self.algorithm.with(self.lms_set);
+                let public = crate::keys::generate(uri, algorithm, self.escrowable, &self.secret)?;
                 if self.escrowable {
                     output.note(
                         "whoever has the PIN can take the key out until `firmseal keys escrow` has ended that: \

@@ -85,6 +85,8 @@ impl Escrow {
                 self.confine(uri, &pin, &mut record)?;
                 self.print(&key, &record, output)
             }
+            _ => Err(CliError::new(Kind::Usage, "only keys in files and tokens are split")
+                .hint("what is behind a key service is backed up by that service")),
         }
     }
 

@@ -84,10 +84,6 @@ impl Recover {
                 let key = escrow::recover(&shares, &self.output, &passphrase);
                 (key.map_err(|error| self.name(error))?, self.output.display().to_string())
             }
-            Some(KeyUri::File(_)) => {
-                return Err(CliError::new(Kind::Usage, "--to names a token, as a pkcs11: URI")
-                    .hint("leave it out to bring a key back in a file"));
-            }
             Some(KeyUri::Pkcs11(uri)) => {
                 let (key, made, entry) = self.in_token(&shares, uri).await?;
                 let place = Pkcs11Uri { module_path: None, pin_source: None, ..made }.to_string();
@@ -96,6 +92,10 @@ impl Recover {
                 );
                 newfile::write(&self.output, newfile::PUBLIC, key.to_pem()?.as_bytes())?;
                 (key, place)
+            }
+            Some(_) => {
+                return Err(CliError::new(Kind::Usage, "--to names a token, as a pkcs11: URI")
+                    .hint("leave it out to bring a key back in a file"));
             }
         };
         let mut record = Record::new(&format!("recovery of key {}", key.id()));

@@ -1,0 +1,15 @@
+//! What keys behind a network service have in common.
+//!
+//! A backend says how one request to its service is made: that is a
+//! [`Service`]. [`RemoteKey`] makes a signer of it and keeps the contract:
+//! the logged intent is asked first, requests in flight and waiting are
+//! bounded, each has a deadline, nothing leaves unverified, and none of it
+//! needs the caller's executor.
+
+mod der;
+mod executor;
+mod remote;
+
+pub use der::fixed;
+pub use executor::{NoAnswer, wait_for};
+pub use remote::{Options, RemoteKey, Service};

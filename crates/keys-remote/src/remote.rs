@@ -1,0 +1,143 @@
+//! A key behind a service, as a signer.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use firmseal_keys::signer::check;
+use firmseal_keys::{Logged, SignError, Signer, Verifier, VerifyError};
+use firmseal_manifest::{Intent, PublicKey, Signature, Tbs};
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::executor::executor;
+
+/// One request to a key service.
+///
+/// Contract: neither call tries again by itself, with one exception: a
+/// request that provably never left. An error says what may be done about
+/// it, and repeats no secret.
+pub trait Service: Send + Sync + 'static {
+    /// Has the key sign. What comes back is verified by the caller.
+    fn sign(&self, tbs: &Tbs) -> impl Future<Output = Result<Signature, SignError>> + Send;
+
+    /// Whether the key could sign now; uses no key.
+    fn ready(&self) -> impl Future<Output = Result<(), SignError>> + Send;
+}
+
+/// How much a key asks of its service at once, and how long it waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// Requests in flight.
+    pub in_flight: usize,
+    /// Requests that may wait behind those; more are refused at once.
+    pub queue: usize,
+    /// Longest time for one request, from handing in to the signature.
+    pub deadline: Duration,
+}
+
+impl Default for Options {
+    /// Sixteen keep a service busy over a round trip of ten milliseconds at
+    /// more than a thousand signatures each second.
+    fn default() -> Options {
+        Options { in_flight: 16, queue: 1024, deadline: Duration::from_secs(10) }
+    }
+}
+
+/// A signer with its key behind a service.
+pub struct RemoteKey<S> {
+    shared: Arc<Shared<S>>,
+    /// A place for everyone who is served or waits.
+    places: Arc<Semaphore>,
+    deadline: Duration,
+}
+
+struct Shared<S> {
+    service: S,
+    public_key: PublicKey,
+    verifier: Verifier,
+    /// A turn for each request in flight.
+    turns: Semaphore,
+}
+
+impl<S: Service> RemoteKey<S> {
+    /// A signer over a service that has shown this public key.
+    pub fn new(service: S, public_key: PublicKey, options: Options) -> Result<RemoteKey<S>, VerifyError> {
+        let verifier = Verifier::new(&public_key)?;
+        // Tokio's own limit is half a billion times what anybody asks for.
+        let bounded = |count: usize| count.clamp(1, 1 << 16);
+        let turns = Semaphore::new(bounded(options.in_flight));
+        let places = Semaphore::new(bounded(options.in_flight) + bounded(options.queue));
+        let shared = Arc::new(Shared { service, public_key, verifier, turns });
+        Ok(RemoteKey { shared, places: Arc::new(places), deadline: options.deadline })
+    }
+
+    /// The service behind it.
+    pub fn service(&self) -> &S {
+        &self.shared.service
+    }
+
+    /// Runs one request on the executor of the keys. The deadline counts
+    /// from here, the wait for a turn included.
+    async fn ask<T, F, A>(&self, ask: F) -> Result<T, SignError>
+    where
+        T: Send + 'static,
+        A: Future<Output = Result<T, SignError>> + Send,
+        F: FnOnce(Arc<Shared<S>>) -> A + Send + 'static,
+    {
+        let unavailable = |why: &str| SignError::Unavailable(why.to_owned());
+        let place = Arc::clone(&self.places)
+            .try_acquire_owned()
+            .map_err(|_| unavailable("too many requests already wait for this key"))?;
+        let (sender, receiver) = oneshot::channel();
+        let (shared, deadline) = (Arc::clone(&self.shared), self.deadline);
+        let request = async move {
+            let _place = place;
+            let work = async {
+                let _turn = shared.turns.acquire().await;
+                // Given up while it waited: a key is not used for nobody.
+                if sender.is_closed() {
+                    return None;
+                }
+                Some(ask(Arc::clone(&shared)).await)
+            };
+            let answer = match tokio::time::timeout(deadline, work).await {
+                Ok(None) => return,
+                Ok(Some(answer)) => answer,
+                Err(_) => Err(SignError::Unavailable("no answer within the deadline".to_owned())),
+            };
+            // An error means that the caller went away.
+            let _ = sender.send(answer);
+        };
+        executor().map_err(SignError::Unavailable)?.spawn(request);
+        receiver.await.unwrap_or_else(|_| Err(unavailable("the request failed")))
+    }
+}
+
+impl<S: Service> Signer for RemoteKey<S> {
+    fn public_key(&self) -> &PublicKey {
+        &self.shared.public_key
+    }
+
+    async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
+        check(&self.shared.public_key, &intent, &tbs)?;
+        self.ask(move |shared| async move {
+            let signature = shared.service.sign(&tbs).await?;
+            // A service that answers for another key or another request, or
+            // through somebody in between, is found out here.
+            shared.verifier.verify(&tbs, &signature).map_err(|_| SignError::BadSignature)?;
+            Ok(signature)
+        })
+        .await
+    }
+
+    async fn ready(&self) -> Result<(), SignError> {
+        self.ask(|shared| async move { shared.service.ready().await }).await
+    }
+}
+
+impl<S> fmt::Debug for RemoteKey<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RemoteKey({:?})", self.shared.public_key)
+    }
+}

@@ -1,0 +1,18 @@
+//! Keys in the transit engine of HashiCorp Vault or OpenBao.
+//!
+//! [`VaultKey`] is a `Signer` over one version of one transit key, named by
+//! a [`VaultUri`]. What is asked of Vault is small: `sign/NAME` for a
+//! signature and `keys/NAME` for the public half, so a token needs a policy
+//! with these two paths and nothing else.
+
+mod error;
+mod key;
+mod manage;
+mod token;
+mod transit;
+
+pub use error::VaultError;
+pub use firmseal_keys::VaultUri;
+pub use firmseal_keys_remote::Options;
+pub use key::VaultKey;
+pub use manage::generate;
