@@ -10,14 +10,14 @@ use firmseal_core::{Environment, Root};
 use firmseal_keys::{KeyUri, SecretSource};
 use firmseal_manifest::chain::CHAIN_MAX;
 use firmseal_manifest::{DelegationChain, ProductId};
-use firmseal_sign::{Chain, Keys, Pipeline, TrustError};
+use firmseal_sign::{Chain, Pipeline, TrustError};
 use firmseal_store::{Store, TrustDocuments, TrustKind};
 use firmseal_store_local::LocalStore;
 use firmseal_witness::{PublicLog, Quorum, QuorumSettings};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{CliError, Kind, Result, file};
-use crate::keys;
+use crate::key_table::{self, KeyRef, KeyTable};
 use crate::trust;
 
 /// Files of a place, relative to it.
@@ -56,6 +56,9 @@ pub struct Signing {
     /// The witnesses of the log, and how many must have seen it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<QuorumSettings>,
+    /// Keys with names and rules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key: Vec<KeyTable>,
     /// Keys for single products.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub products: BTreeMap<ProductId, KeySet>,
@@ -66,10 +69,10 @@ pub struct Signing {
 #[serde(deny_unknown_fields)]
 pub struct KeySet {
     /// Sign releases: as many holders as the root's threshold demands.
-    pub release: Vec<KeyUri>,
+    pub release: Vec<KeyRef>,
     /// Signs images in formats with a signature of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub artifact: Option<KeyUri>,
+    pub artifact: Option<KeyRef>,
     /// Delegations under which release keys sign that are not the role's
     /// own: files that `firmseal delegate` wrote.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -77,8 +80,16 @@ pub struct KeySet {
 }
 
 impl KeySet {
-    fn all(&self) -> impl Iterator<Item = &KeyUri> {
-        self.release.iter().chain(&self.artifact)
+    fn uris(&self) -> impl Iterator<Item = &KeyUri> {
+        self.release.iter().chain(&self.artifact).filter_map(KeyRef::uri)
+    }
+}
+
+impl Signing {
+    /// Every key that is named.
+    pub fn uris(&self) -> impl Iterator<Item = &KeyUri> {
+        let sets = std::iter::once(&self.keys).chain(self.products.values());
+        sets.flat_map(KeySet::uris).chain(self.key.iter().map(|table| &table.uri))
     }
 }
 
@@ -103,6 +114,14 @@ impl Place {
     /// A path in the place.
     pub fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
         self.directory.join(relative)
+    }
+
+    /// A key's URI as it stands in the settings, seen from here.
+    pub fn own(&self, uri: &KeyUri) -> KeyUri {
+        match uri {
+            KeyUri::File(path) => KeyUri::File(self.path(path)),
+            other => other.clone(),
+        }
     }
 
     /// Opens the store. One process has it at a time.
@@ -169,30 +188,20 @@ impl Place {
         let signing = self.signing()?;
         let secret = self.secret(&signing)?;
         let root = self.root()?;
-        let production = Root::decode(&root)?.environment() == Environment::Production;
-        let mut uris = signing.keys.all().chain(signing.products.values().flat_map(KeySet::all));
+        let environment = match Root::decode(&root)?.environment() {
+            Environment::Test => firmseal_fleet::Environment::Test,
+            Environment::Production => firmseal_fleet::Environment::Production,
+        };
+        let mut uris = signing.uris();
+        let production = environment == firmseal_fleet::Environment::Production;
         if production && uris.any(KeyUri::is_development_only) {
             return Err(in_files().about(self.path(layout::SIGNING).display()));
         }
-        let open = |set: &KeySet| -> Result<Keys> {
-            let open = |uri: &KeyUri| match uri {
-                KeyUri::File(path) => keys::open(&KeyUri::File(self.path(path)), &secret),
-                other => keys::open(other, &secret),
-            };
-            let delegations = set.delegation.iter().map(|path| delegation(&self.path(path)));
-            Ok(Keys {
-                release: set.release.iter().map(open).collect::<Result<_>>()?,
-                artifact: set.artifact.as_ref().map(open).transpose()?,
-                delegations: delegations.collect::<Result<_>>()?,
-            })
-        };
+        let keyring = key_table::keyring(self, &signing, &secret, environment)?;
         let shared: Arc<dyn Store> = Arc::new(store.clone());
-        let mut pipeline = Pipeline::new(shared, Arc::new(log.clone()), root, open(&signing.keys)?);
+        let mut pipeline = Pipeline::new(shared, Arc::new(log.clone()), root, keyring);
         if log.is_watched() {
             pipeline = pipeline.with_proofs(Arc::new(log.clone()));
-        }
-        for (product, set) in &signing.products {
-            pipeline = pipeline.with_keys(product.clone(), open(set)?);
         }
         Ok(pipeline)
     }

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use firmseal_core::Digest;
+use firmseal_core::{Digest, KeyId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -165,6 +165,11 @@ slug!(
     ChannelName,
     "channel name"
 );
+slug!(
+    /// A signing key: `router-boot-2026`.
+    KeyName,
+    "key name"
+);
 generated!(
     /// A release: one signed envelope with its payloads.
     ReleaseId,
@@ -195,6 +200,14 @@ generated!(
     "upload id",
     "upl"
 );
+
+impl KeyName {
+    /// The name of a key that nobody gave one, made from its id.
+    pub fn of(id: &KeyId) -> KeyName {
+        let short = u64::from_be_bytes(id.0.0.first_chunk().copied().unwrap_or_default());
+        KeyName(format!("key-{short:016x}"))
+    }
+}
 
 /// An artifact: immutable bytes, named by their SHA-256.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -248,6 +261,13 @@ mod tests {
         for bad in ["", "-a", "a-", ".", "..", "a..b", "A", "a/b", "a b", "ä", &"a".repeat(65)] {
             assert!(bad.parse::<ProductId>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_key_without_a_name_is_called_by_its_id() {
+        let name = KeyName::of(&KeyId(Digest([0xab; 32])));
+        assert_eq!(name.as_str(), "key-abababababababab");
+        assert_eq!(name.as_str().parse(), Ok(name));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! that devices compute for the same keys.
 
 use std::fmt;
+use std::str::FromStr;
 
 use firmseal_core::KeyId;
 use firmseal_core::crypto::{Crypto, RustCrypto};
@@ -73,6 +74,30 @@ impl fmt::Display for KeyAlgorithm {
                 write!(f, "lms-{hash}-h{}-w{}", set.height(), set.width())
             }
         }
+    }
+}
+
+impl FromStr for KeyAlgorithm {
+    type Err = KeyError;
+
+    /// Reads what `Display` writes.
+    fn from_str(text: &str) -> Result<KeyAlgorithm, KeyError> {
+        let plain = [
+            KeyAlgorithm::P256,
+            KeyAlgorithm::P384,
+            KeyAlgorithm::Ed25519,
+            KeyAlgorithm::Rsa(2048),
+            KeyAlgorithm::Rsa(3072),
+            KeyAlgorithm::Rsa(4096),
+        ];
+        let lattice = [Set::MlDsa44, Set::MlDsa65, Set::MlDsa87].map(KeyAlgorithm::MlDsa);
+        // The type codes of trees and of chains (RFC 8554 §4.1 and §5.1,
+        // SP 800-208 §4).
+        let codes = (5..=14).flat_map(|tree| (1..=8).map(move |chains| (tree, chains)));
+        let hash = codes.filter_map(|(tree, chains)| lms::Parameters::from_codes(tree, chains));
+        let mut all = plain.into_iter().chain(lattice).chain(hash.map(KeyAlgorithm::Lms));
+        all.find(|algorithm| algorithm.to_string() == text)
+            .ok_or_else(|| KeyError::Unsupported(text.chars().take(40).collect()))
     }
 }
 
@@ -361,6 +386,19 @@ mod tests {
             assert_eq!(PublicKey::from_spki(key.spki())?, key);
         }
         Ok(())
+    }
+
+    #[test]
+    fn an_algorithm_is_read_as_it_is_written() {
+        for text in ["p256", "p384", "ed25519", "rsa2048", "rsa4096", "ml-dsa-65", "lms-sha256-h10-w8"] {
+            assert_eq!(
+                text.parse().map(|algorithm: KeyAlgorithm| algorithm.to_string()),
+                Ok(text.to_owned())
+            );
+        }
+        for bad in ["", "P256", "rsa", "rsa1024", "ml-dsa-45", "lms"] {
+            assert!(bad.parse::<KeyAlgorithm>().is_err(), "{bad}");
+        }
     }
 
     #[test]

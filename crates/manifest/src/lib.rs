@@ -32,7 +32,8 @@ pub use event::{End, Event, Outcome, Phase, Ruling};
 pub use evidence::{Agreement, BirthProof, Checkpoint, Cosignature, Evidence, SignedStatement};
 pub use firmseal_core::{BlockSize, Digest, Environment, KeyId, StatementPurpose, limits};
 pub use ids::{
-    ArtifactId, ChannelName, DeviceId, ProductId, ReleaseId, RequestId, RolloutId, UploadId, WordError,
+    ArtifactId, ChannelName, DeviceId, KeyName, ProductId, ReleaseId, RequestId, RolloutId, UploadId,
+    WordError,
 };
 pub use intent::{Intent, Purpose};
 pub use key::{KeyAlgorithm, KeyError, PublicKey, Signature};

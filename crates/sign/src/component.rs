@@ -9,17 +9,18 @@ use std::sync::Arc;
 
 use firmseal_core::BlockSize;
 use firmseal_fleet::product::{self, ComponentSpec};
-use firmseal_fleet::{Product, ReleaseComponent};
+use firmseal_fleet::{Product, ReleaseComponent, Time};
 use firmseal_formats::{Format, Inspection, Plan, Unsigned, Wanted};
-use firmseal_keys::{DynSigner, Logged, Signer};
+use firmseal_keys::Logged;
 use firmseal_manifest::{ArtifactId, Digest, Intent, PayloadTree, Purpose};
 
 use crate::error::PipelineError;
 use crate::gate;
+use crate::key_rules::KeyPurpose;
 use crate::keys::Keys;
 use crate::order::{Order, OrderedComponent};
 use crate::pipeline::Pipeline;
-use crate::sealing::checked;
+use crate::signing_key::{Ask, KeyUse};
 use crate::spool;
 
 /// A component that passed the gate; no key was used for it yet.
@@ -100,11 +101,15 @@ impl Pipeline {
         component: &ComponentSpec,
         examined: Examined,
         keys: &Keys,
+        now: Time,
     ) -> Result<Prepared, PipelineError> {
         let Examined { artifact, file, format, unsigned } = examined;
         let (plan, leaf) = match (unsigned, &keys.artifact) {
-            (Some(unsigned), Some(signer)) => {
-                let signed = self.sign_image(order, component, format, &file, unsigned, &**signer).await?;
+            (Some(unsigned), Some(key)) => {
+                let (caller, requester) = (&order.requester.name, order.requester.id());
+                let used =
+                    self.claim(key, Ask { purpose: KeyPurpose::Artifact, product, caller, now }).await?;
+                let signed = self.sign_image(requester, component, format, &file, unsigned, used).await?;
                 (Some(signed.0), Some(signed.1))
             }
             _ => (None, None),
@@ -147,27 +152,27 @@ impl Pipeline {
     /// release's.
     async fn sign_image(
         &self,
-        order: &Order,
+        requester: Digest,
         component: &ComponentSpec,
         format: &'static dyn Format,
         file: &Arc<File>,
         unsigned: Unsigned,
-        signer: &dyn DynSigner,
+        used: KeyUse,
     ) -> Result<(Plan, Digest), PipelineError> {
         let header = unsigned.inspection().digest();
         let intent = Intent {
             purpose: Purpose::Artifact,
             subject: unsigned.tbs().fingerprint(),
-            keys: vec![signer.public_key().id()],
+            keys: vec![used.key().id()],
             delegation: None,
             statements: Vec::new(),
-            requester: order.requester.id(),
+            requester,
             policy: gate::policy(),
             context: vec![header],
         };
         let leaf = intent.leaf_hash();
-        let logged = Logged::append_for(self.log(), intent, signer.public_key()).await?;
-        let signature = checked(signer, logged, unsigned.tbs().clone()).await?;
+        let logged = Logged::append_for(self.log(), intent, used.key().public_key()).await?;
+        let signature = used.sign(logged, unsigned.tbs().clone()).await?;
 
         let (name, source) = (component.name.clone(), file.clone());
         let plan = spool::blocking(move || {

@@ -9,7 +9,6 @@ use firmseal_core::crypto::RustCrypto;
 use firmseal_core::limits::ENVELOPE_MAX;
 use firmseal_core::{Covered, Envelope, Manifest, Refusal, Role, Root, Trust, foresee};
 use firmseal_fleet::{Release, Time};
-use firmseal_keys::Signer;
 use firmseal_manifest::{BirthProof, Delegation, ProductId};
 use semver::Version;
 
@@ -74,7 +73,7 @@ impl Pipeline {
     }
 
     fn entitled(&self, keys: &Keys, meant: Meant<'_>, floor: u64, now: u64) -> Result<(), PipelineError> {
-        let signers: Vec<_> = keys.release.iter().map(|signer| signer.public_key().id()).collect();
+        let signers: Vec<_> = keys.release.iter().map(|key| key.id()).collect();
         let version = meant.version.to_string();
         let covered = Covered {
             product: meant.product.as_str(),

@@ -9,6 +9,7 @@ use firmseal_manifest::{AuthorError, KeyError, ProductId, RequestId};
 use firmseal_store::StoreError;
 
 use crate::gate::GateRefusal;
+use crate::key_rules::KeyRefusal;
 use crate::proofs::ProofError;
 use crate::sbom::SbomError;
 use crate::waiting::{ApprovalError, WAITING_MAX};
@@ -40,6 +41,9 @@ pub enum PipelineError {
     /// No release key is configured.
     #[error("no release key is configured for product `{0}`")]
     NoReleaseKey(String),
+    /// A key that is not used for this, or not now.
+    #[error("{0}; nothing was signed with it")]
+    KeyRefused(#[from] KeyRefusal),
     /// A key that signs here was revoked.
     #[error("key {key} was revoked by revocation {version}; it signs nothing any more")]
     KeyRevoked {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use firmseal_core::Refusal;
 use firmseal_core::crypto::RustCrypto;
 use firmseal_fleet::{Product, Release, ReleaseState, SigningRequest, Time};
-use firmseal_keys::{DynLog, DynSigner};
+use firmseal_keys::DynLog;
 use firmseal_manifest::{AuthorError, Digest, ProductId, ReleaseId, RequestId};
 use firmseal_store::{Begin, Claim, NewRequest, Store, StoreError};
 
@@ -16,11 +16,14 @@ use crate::device::{self, Floors};
 use crate::draft::Draft;
 use crate::error::PipelineError;
 use crate::gate::{self, GateRefusal};
+use crate::key_rules::KeyPurpose;
+use crate::keyring::Keyring;
 use crate::keys::Keys;
 use crate::order::Order;
 use crate::proofs::Proofs;
 use crate::request_key::RequestKey;
 use crate::sbom::{SBOM_MAX, Sbom};
+use crate::signing_key::{Ask, KeyUse, SigningKey};
 use crate::trust::Live;
 use crate::waiting::Agreed;
 
@@ -34,8 +37,7 @@ pub struct Pipeline {
     log: Arc<dyn DynLog>,
     proofs: Option<Arc<dyn Proofs>>,
     trust: Live,
-    default: Keys,
-    products: HashMap<ProductId, Keys>,
+    keyring: Keyring,
     /// One order of a product at a time in this process: sequence numbers
     /// rise, and of two orders that raced for one the store would turn the
     /// second away, where here it waits.
@@ -74,17 +76,21 @@ pub struct Signed {
 }
 
 impl Pipeline {
-    /// A pipeline whose releases satisfy this root document. `default`
-    /// signs for every product without keys of its own.
-    pub fn new(store: Arc<dyn Store>, log: Arc<dyn DynLog>, root: Vec<u8>, default: Keys) -> Pipeline {
+    /// A pipeline whose releases satisfy this root document, with the keys
+    /// of a ring, or with one set of [`Keys`] for every product.
+    pub fn new(
+        store: Arc<dyn Store>,
+        log: Arc<dyn DynLog>,
+        root: Vec<u8>,
+        keyring: impl Into<Keyring>,
+    ) -> Pipeline {
         let trust = Live::anchored(root);
         Pipeline {
             store,
             log,
             proofs: None,
             trust,
-            default,
-            products: HashMap::new(),
+            keyring: keyring.into(),
             turns: Mutex::default(),
             entering: tokio::sync::Mutex::default(),
         }
@@ -92,7 +98,7 @@ impl Pipeline {
 
     /// Gives a product keys of its own.
     pub fn with_keys(mut self, product: ProductId, keys: Keys) -> Pipeline {
-        self.products.insert(product, keys);
+        self.keyring.set(product, keys);
         self
     }
 
@@ -121,13 +127,18 @@ impl Pipeline {
 
     /// The keys that sign for a product.
     pub fn keys(&self, product: &ProductId) -> &Keys {
-        self.products.get(product).unwrap_or(&self.default)
+        self.keyring.keys(product)
     }
 
-    /// Every key that signs here, some perhaps twice.
-    pub fn signers(&self) -> impl Iterator<Item = &Arc<dyn DynSigner>> {
-        let keys = std::iter::once(&self.default).chain(self.products.values());
-        keys.flat_map(Keys::signers)
+    /// Every key that signs here.
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    /// Takes one use of a key. To be called before the intent is logged:
+    /// nothing is announced that the key's rules do not permit.
+    pub async fn claim(&self, key: &Arc<SigningKey>, ask: Ask<'_>) -> Result<KeyUse, PipelineError> {
+        Ok(key.claim(ask)?)
     }
 
     /// Carries out an order, once however often it is sent. A release is
@@ -193,7 +204,7 @@ impl Pipeline {
         let product = self.store.product(&order.product).await?;
         let latest = self.store.latest_release(&order.product).await?;
         let mut sequence = gate::check_order(order, &product, latest.as_ref())?;
-        let keys = self.usable_keys(&product)?;
+        let keys = self.usable_keys(&product, now)?;
         let demands = self.demands(&order.product)?;
         let meant = Meant { product: &order.product, version: &order.version, epoch: order.epoch };
         self.check_entitled(keys, meant, latest.as_ref(), now).await?;
@@ -234,7 +245,7 @@ impl Pipeline {
         self.store.reserve(claim, draft.reservation(), now).await?;
         kept.into_iter().for_each(|prepared| draft.add(prepared));
         for (examined, component) in examined.into_iter().zip(&product.components) {
-            draft.add(self.prepare(order, &product, component, examined, keys).await?);
+            draft.add(self.prepare(order, &product, component, examined, keys, now).await?);
         }
         if demands.approvals {
             let request = self.request(&draft, order, claim, latest.as_ref(), now).await?;
@@ -253,12 +264,12 @@ impl Pipeline {
     }
 
     /// The keys that sign for a product, if they may.
-    pub(crate) fn usable_keys(&self, product: &Product) -> Result<&Keys, PipelineError> {
+    pub(crate) fn usable_keys(&self, product: &Product, now: Time) -> Result<&Keys, PipelineError> {
         let keys = self.keys(&product.id);
         if keys.release.is_empty() {
             return Err(PipelineError::NoReleaseKey(product.id.to_string()));
         }
-        keys.check(product)?;
+        keys.check(product, now)?;
         self.check_revoked(keys)?;
         Ok(keys)
     }
@@ -284,7 +295,7 @@ impl Pipeline {
         if let Some(same) = same {
             return Err(first(&same));
         }
-        let keys = self.usable_keys(&product)?;
+        let keys = self.usable_keys(&product, now)?;
         let demands = self.demands(&draft.product)?;
         let meant = Meant { product: &draft.product, version: &draft.version, epoch: draft.epoch };
         self.check_entitled(keys, meant, latest.as_ref(), now).await?;
@@ -297,7 +308,8 @@ impl Pipeline {
         }
         self.store.reserve(claim, draft.reservation(), now).await?;
         let statements = agreed.into_iter().map(|agreed| agreed.statement).collect();
-        let (envelope, log_index) = self.seal(draft, demands, &manifest, statements, keys).await?;
+        let ask = Ask { purpose: KeyPurpose::Release, product: &product, caller: &draft.requester, now };
+        let (envelope, log_index) = self.seal(draft, demands, &manifest, statements, keys, ask).await?;
 
         // A device just below this release must accept it; the answer comes
         // from the same code that devices run.

@@ -75,11 +75,11 @@ pub struct Question {
 pub struct KeyFacts {
     /// Its name.
     pub name: String,
-    /// `release` or `artifact`.
+    /// What it signs: `release` or `artifact`.
     pub purpose: String,
     /// Test or production.
     pub environment: Environment,
-    /// Its algorithm: `P-256`, `Ed25519`.
+    /// Its algorithm, as key listings have it: `p256`, `ed25519`.
     pub algorithm: String,
     /// Who answers for it.
     pub owner: String,

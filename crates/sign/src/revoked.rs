@@ -4,7 +4,6 @@
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{KeyId, Refusal};
 use firmseal_fleet::Product;
-use firmseal_keys::Signer;
 use firmseal_manifest::Digest;
 
 use crate::device::{self, Floors};
@@ -78,7 +77,7 @@ impl Pipeline {
     pub(crate) fn check_revoked(&self, keys: &Keys) -> Result<(), PipelineError> {
         let trust = self.trust();
         for signer in keys.signers() {
-            let key = signer.public_key().id();
+            let key = signer.id();
             if let Some(version) = trust.revokes_key(&key) {
                 return Err(PipelineError::KeyRevoked { key, version });
             }

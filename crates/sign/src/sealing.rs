@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{Demands, KeyId, Role, Root};
-use firmseal_keys::{DynSigner, Logged, SignError, Signer};
+use firmseal_keys::Logged;
 use firmseal_manifest::{
-    BirthProof, Delegation, Evidence, Intent, ProductId, PublicKey, Purpose, Signature, SignedStatement, Tbs,
+    BirthProof, Delegation, Evidence, Intent, ProductId, PublicKey, Purpose, Signature, SignedStatement,
     UnsignedManifest,
 };
 
@@ -15,6 +15,7 @@ use crate::draft::Draft;
 use crate::error::PipelineError;
 use crate::keys::Keys;
 use crate::pipeline::Pipeline;
+use crate::signing_key::Ask;
 
 impl Pipeline {
     /// What the root in force demands of a product's releases. What cannot
@@ -54,6 +55,7 @@ impl Pipeline {
         manifest: &UnsignedManifest,
         statements: Vec<SignedStatement>,
         keys: &Keys,
+        ask: Ask<'_>,
     ) -> Result<(Vec<u8>, u64), PipelineError> {
         let mut agreed: Vec<_> = statements.iter().map(|signed| signed.statement.digest()).collect();
         agreed.sort();
@@ -70,11 +72,17 @@ impl Pipeline {
         };
         // Every use of a key has an entry of its own.
         let mut tokens = Vec::with_capacity(keys.release.len());
-        for signer in &keys.release {
-            tokens.push((signer, Logged::append_for(self.log(), intent.clone(), signer.public_key()).await?));
+        // Uses first: an intent that no key may follow is not announced.
+        let mut uses = Vec::with_capacity(keys.release.len());
+        for key in &keys.release {
+            uses.push((key, self.claim(key, ask).await?));
+        }
+        for (key, used) in uses {
+            let logged = Logged::append_for(self.log(), intent.clone(), key.public_key()).await?;
+            tokens.push((key.public_key(), used, logged));
         }
         // All entries are the same leaf; the envelope proves the first.
-        let index = tokens.first().map_or(0, |(_, logged)| logged.index());
+        let index = tokens.first().map_or(0, |(.., logged)| logged.index());
         // Witnesses come before keys: if they stay away, or know another log
         // than this one, nothing was signed that they have not seen.
         let proof = match (demands.proof, self.proofs()) {
@@ -87,9 +95,8 @@ impl Pipeline {
             self.check_witnessed(product, proof)?;
         }
         let mut signatures: Vec<(&PublicKey, Signature)> = Vec::with_capacity(tokens.len());
-        for (signer, logged) in tokens {
-            let key = signer.public_key();
-            signatures.push((key, checked(&**signer, logged, manifest.to_be_signed(key)?).await?));
+        for (key, used, logged) in tokens {
+            signatures.push((key, used.sign(logged, manifest.to_be_signed(key)?).await?));
         }
         let evidence = (demands.proof || demands.approvals).then_some(Evidence {
             intent: Some(intent),
@@ -97,19 +104,5 @@ impl Pipeline {
             proof,
         });
         Ok((manifest.seal_with(&signatures, delegation.as_ref(), evidence.as_ref())?, index))
-    }
-}
-
-/// Signs, and checks the answer here as well: what leaves the pipeline does
-/// not depend on every backend keeping its contract.
-pub(crate) async fn checked(
-    signer: &dyn DynSigner,
-    logged: Logged<Intent>,
-    tbs: Tbs,
-) -> Result<Signature, SignError> {
-    let signature = signer.sign(logged, tbs.clone()).await?;
-    match firmseal_keys::verify(signer.public_key(), &tbs, &signature) {
-        Ok(()) => Ok(signature),
-        Err(_) => Err(SignError::BadSignature),
     }
 }

@@ -122,7 +122,7 @@ impl Pipeline {
         now: Time,
     ) -> Result<SigningRequest, PipelineError> {
         let product = self.store().product(&draft.product).await?;
-        let keys = self.usable_keys(&product)?;
+        let keys = self.usable_keys(&product, now)?;
         let manifest = draft.spec(&product, keys).assemble()?;
         let unsigned = manifest.seal(&[])?;
         let before = match latest {

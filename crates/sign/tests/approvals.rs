@@ -12,8 +12,8 @@ use firmseal_keys::{FileKey, Log, LogError, Secret, Signer};
 use firmseal_manifest::{ArtifactId, Digest, End, Event, KeyAlgorithm, Leaf, PublicKey, Statement};
 use firmseal_sign::review::{Difference, Side};
 use firmseal_sign::{
-    ApprovalError, EventError, Keys, NewApproval, Order, Ordered, OrderedComponent, Pipeline, PipelineError,
-    Requester, Rollback, Sbom, Signed, review,
+    ApprovalError, EventError, KeyPurpose, Keys, NewApproval, Order, Ordered, OrderedComponent, Pipeline,
+    PipelineError, Requester, Rollback, Sbom, Signed, SigningKey, review,
 };
 use firmseal_store::{Blobs, Events, Registry, SigningRequests, Store};
 use firmseal_store_local::{IntentLog, LocalStore};
@@ -104,7 +104,8 @@ impl Bench {
             .await
             .unwrap();
         let shared: Arc<dyn Store> = Arc::new(store.clone());
-        let keys = Keys { release: vec![Arc::new(release)], artifact: None, ..Keys::default() };
+        let release = SigningKey::implicit(KeyPurpose::Release, Environment::Test, Arc::new(release));
+        let keys = Keys { release: vec![release], artifact: None, ..Keys::default() };
         let pipeline = Pipeline::new(shared, Arc::new(store.intents().clone()), root.clone(), keys);
         Bench { store, pipeline, root, _directory: directory }
     }

@@ -14,7 +14,8 @@ use firmseal_manifest::{
     LinkSpec, PublicKey, Signature, Tbs,
 };
 use firmseal_sign::{
-    Keys, Order, Ordered, OrderedComponent, Pipeline, PipelineError, Proofs, Proving, Requester,
+    KeyPurpose, Keys, Order, Ordered, OrderedComponent, Pipeline, PipelineError, Proofs, Proving, Requester,
+    SigningKey,
 };
 use firmseal_store::{Blobs, Registry, Store};
 use firmseal_store_local::LocalStore;
@@ -111,8 +112,12 @@ impl Bench {
     fn keys(&self, link: &LinkSpec) -> Keys {
         let chain = DelegationChain::new(vec![seal(link, &safe())]).unwrap();
         Keys {
-            release: vec![self.ci.clone()],
-            artifact: Some(self.artifact.clone()),
+            release: vec![releases(self.ci.clone())],
+            artifact: Some(SigningKey::implicit(
+                KeyPurpose::Artifact,
+                Environment::Test,
+                self.artifact.clone(),
+            )),
             delegations: vec![chain],
         }
     }
@@ -263,7 +268,7 @@ async fn keys_of_one_kind_sign_nothing_where_both_are_demanded() {
     let signature = custodian.sign(&unsigned.to_be_signed(custodian.public()).unwrap());
     let root = unsigned.seal(&[(custodian.public(), signature)]).unwrap();
     let sign = async |release: Vec<Arc<dyn DynSigner>>, version: &str| {
-        let keys = Keys { release, ..Keys::default() };
+        let keys = Keys { release: release.into_iter().map(releases).collect(), ..Keys::default() };
         let shared: Arc<dyn Store> = Arc::new(bench.store.clone());
         let log = Arc::new(bench.store.intents().clone());
         let pipeline = Pipeline::new(shared, log, root.clone(), keys);
@@ -283,6 +288,10 @@ async fn keys_of_one_kind_sign_nothing_where_both_are_demanded() {
     for key in [bench.ci.public_key(), lattice.public_key()] {
         assert!(text.contains(&key.id().to_string()), "{text}");
     }
+}
+
+fn releases(key: Arc<dyn DynSigner>) -> Arc<SigningKey> {
+    SigningKey::implicit(KeyPurpose::Release, Environment::Test, key)
 }
 
 /// Witnesses whose clocks say this.
@@ -322,7 +331,7 @@ impl Signer for Untouched {
 async fn witnesses_who_say_that_it_is_over_are_believed_before_the_key_is_used() {
     let bench = Bench::new("raw").await;
     let keys = bench.keys(&bench.link());
-    let keys = Keys { release: vec![Arc::new(Untouched(bench.ci.clone()))], ..keys };
+    let keys = Keys { release: vec![releases(Arc::new(Untouched(bench.ci.clone())))], ..keys };
     let shared: Arc<dyn Store> = Arc::new(bench.store.clone());
     let log = Arc::new(bench.store.intents().clone());
     let pipeline = Pipeline::new(shared, log, root(true), keys).with_proofs(Arc::new(Late(NOW + 3601)));

@@ -10,8 +10,8 @@ use firmseal_fleet::{Caller, Product, Time};
 use firmseal_keys::{FileKey, Logged, Secret, SignError, Signer};
 use firmseal_manifest::{ArtifactId, Intent, KeyAlgorithm, PublicKey, Signature, Tbs};
 use firmseal_sign::{
-    GateRefusal, Keys, Order, Ordered, OrderedComponent, Pipeline, PipelineError, Requester, Signed,
-    verify_release,
+    GateRefusal, KeyPurpose, Keys, Order, Ordered, OrderedComponent, Pipeline, PipelineError, Requester,
+    Signed, SigningKey, verify_release,
 };
 use firmseal_store::{Blobs, Registry, Store, StoreError};
 use firmseal_store_local::LocalStore;
@@ -64,13 +64,18 @@ fn key(directory: &Path, name: &str, algorithm: KeyAlgorithm) -> Arc<FileKey> {
     Arc::new(FileKey::generate(&directory.join(name), algorithm, &secret()).unwrap())
 }
 
+fn releases(key: Arc<dyn firmseal_keys::DynSigner>) -> Arc<SigningKey> {
+    SigningKey::implicit(KeyPurpose::Release, Environment::Test, key)
+}
+
 async fn bench(format: &str) -> Bench {
     let directory = tempfile::tempdir().unwrap();
     let store = LocalStore::open(&directory.path().join("store")).unwrap();
     let release = key(directory.path(), "release.pem", KeyAlgorithm::Ed25519);
     let artifact = key(directory.path(), "artifact.pem", KeyAlgorithm::P256);
     let root = root_for(release.public_key(), CoreEnvironment::Test);
-    let keys = Keys { release: vec![release], artifact: Some(artifact), ..Keys::default() };
+    let images = SigningKey::implicit(KeyPurpose::Artifact, Environment::Test, artifact);
+    let keys = Keys { release: vec![releases(release)], artifact: Some(images), ..Keys::default() };
     let shared: Arc<dyn Store> = Arc::new(store.clone());
     let pipeline = Pipeline::new(shared, Arc::new(store.intents().clone()), root, keys);
     store
@@ -283,7 +288,7 @@ async fn of_two_pipelines_with_one_sequence_number_one_uses_a_key() {
     let slow = Arc::new(Slow { key, begun, leave });
     let pipeline = || {
         let shared: Arc<dyn Store> = Arc::new(bench.store.clone());
-        let keys = Keys { release: vec![slow.clone()], artifact: None, ..Keys::default() };
+        let keys = Keys { release: vec![releases(slow.clone())], artifact: None, ..Keys::default() };
         Pipeline::new(shared, Arc::new(bench.store.intents().clone()), root.clone(), keys)
     };
     let (one, two) = (pipeline(), pipeline());

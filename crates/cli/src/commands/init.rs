@@ -22,6 +22,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::error::{CliError, Kind, Result, file};
+use crate::key_table::KeyRef;
 use crate::operator;
 use crate::output::Output;
 use crate::place::{KeySet, Signing, layout};
@@ -279,11 +280,12 @@ impl Init {
                 None => SecretSource::File(layout::PASSPHRASE.into()).to_string(),
             },
             keys: KeySet {
-                release: signers.into_iter().map(|(_, uri)| uri).collect(),
-                artifact,
+                release: signers.into_iter().map(|(_, uri)| KeyRef::Uri(uri)).collect(),
+                artifact: artifact.map(KeyRef::Uri),
                 delegation: vec![],
             },
             log: None,
+            key: vec![],
             products: Default::default(),
         };
         write_toml(&base.join(layout::SIGNING), SIGNING_HEAD, &signing)?;

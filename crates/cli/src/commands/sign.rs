@@ -9,12 +9,14 @@ use clap::Args;
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::limits::ENVELOPE_MAX;
 use firmseal_core::{Environment, Hasher, Root};
-use firmseal_fleet::{Artifact, Caller, Product, Release, RequestState, Time};
+use firmseal_fleet::{self as fleet, Artifact, Caller, Product, Release, RequestState, Time};
 use firmseal_formats::Parameters;
 use firmseal_keys::{KeyUri, SecretSource};
 use firmseal_manifest::bundle::{self, BundleWriter};
 use firmseal_manifest::{ArtifactId, ChannelName, Digest, ProductId};
-use firmseal_sign::{Chain, Keys, Order, Ordered, OrderedComponent, Requester, Signed};
+use firmseal_sign::{
+    Chain, KeyPurpose, Keyring, Keys, Order, Ordered, OrderedComponent, Requester, Signed, SigningKey,
+};
 use firmseal_store::{BlobStream, Blobs, Registry, StoreError};
 use firmseal_store_local::LocalStore;
 use futures_util::StreamExt;
@@ -148,7 +150,7 @@ impl Sign {
         let product = self.product(&store).await?;
         let mut pipeline = place.pipeline(&store, &log)?;
         if !self.keys.is_empty() {
-            let keys = self.own_keys(&place, pipeline.keys(&product))?;
+            let keys = self.own_keys(&place, pipeline.keyring(), &product)?;
             pipeline = pipeline.with_keys(product.clone(), keys);
         }
         let now = Time::from(SystemTime::now());
@@ -206,12 +208,20 @@ impl Sign {
     }
 
     /// The keys of the command line; images are still signed by the place's.
-    fn own_keys(&self, place: &Place, kept: &Keys) -> Result<Keys> {
+    fn own_keys(&self, place: &Place, ring: &Keyring, product: &ProductId) -> Result<Keys> {
         let production = Root::decode(&place.root()?)?.environment() == Environment::Production;
         if production && self.keys.iter().any(KeyUri::is_development_only) {
             return Err(in_files());
         }
-        let open = |uri: &KeyUri| crate::keys::open(uri, &self.secret);
+        let environment = if production { fleet::Environment::Production } else { fleet::Environment::Test };
+        let open = |uri: &KeyUri| {
+            let signer = crate::keys::open(uri, &self.secret)?;
+            // A key with rules signs by them, wherever it is named.
+            let named = ring.all().find(|key| key.id() == signer.dyn_public_key().id());
+            let implicit = || SigningKey::implicit(KeyPurpose::Release, environment, signer.clone());
+            Ok(named.cloned().unwrap_or_else(implicit))
+        };
+        let kept = ring.keys(product);
         Ok(Keys {
             release: self.keys.iter().map(open).collect::<Result<_>>()?,
             artifact: kept.artifact.clone(),

@@ -1,6 +1,5 @@
 //! Readiness: whether a release could be signed, witnessed and kept right now.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use firmseal_store::Page;
@@ -51,20 +50,15 @@ impl App {
             tracing::error!(why, "no key is used");
             return Err("the log's witnesses do not stand behind it");
         }
-        let mut asked = BTreeSet::new();
-        for signer in self.pipeline.signers() {
-            let id = signer.dyn_public_key().id();
-            if !asked.insert(id) {
-                continue;
-            }
-            match tokio::time::timeout(PATIENCE, signer.dyn_ready()).await {
+        for key in self.pipeline.keyring().all() {
+            match tokio::time::timeout(PATIENCE, key.ready()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    tracing::error!(key = %id, %error, "a key is not ready");
+                    tracing::error!(key = %key.name(), %error, "a key is not ready");
                     return Err("a key is out of reach");
                 }
                 Err(_) => {
-                    tracing::error!(key = %id, "a key does not answer");
+                    tracing::error!(key = %key.name(), "a key does not answer");
                     return Err("a key is out of reach");
                 }
             }

@@ -74,6 +74,7 @@ impl From<PipelineError> for ApiError {
             },
             PipelineError::NoArtifactKey { .. }
             | PipelineError::NoReleaseKey(_)
+            | PipelineError::KeyRefused(_)
             | PipelineError::KeyRevoked { .. }
             | PipelineError::NotEntitled { .. }
             | PipelineError::BothKinds { .. }

@@ -23,7 +23,7 @@ use firmseal_server::{
     Clock, Config, Deps, DeviceCaFiles, Limits, Listener, Running, Server, Serves, create_device_ca,
     create_server_certificate,
 };
-use firmseal_sign::{Keys, Pipeline};
+use firmseal_sign::{KeyPurpose, Keys, Pipeline, SigningKey};
 use firmseal_store::{Events, Operators, Store};
 use firmseal_store_local::LocalStore;
 use firmseal_testkit::TestKey;
@@ -152,7 +152,8 @@ impl Bench {
             Some(quorum) => PublicLog::watched(self.store.intents().clone(), quorum.clone()),
         };
         let log = Arc::new(public.clone());
-        let keys = Keys { release: vec![self.release_key.clone()], artifact: None, ..Keys::default() };
+        let keys =
+            Keys { release: vec![releases(self.release_key.clone())], artifact: None, ..Keys::default() };
         let mut pipeline = Pipeline::new(store.clone(), log.clone(), self.root.clone(), keys);
         if public.is_watched() {
             pipeline = pipeline.with_proofs(Arc::new(public.clone()));
@@ -404,4 +405,9 @@ pub(crate) fn successor(spec: &RootSpec, previous: &[u8], keys: &[TestKey]) -> V
     let sign = |key: &TestKey| key.sign(&unsigned.to_be_signed(key.public()).unwrap());
     let signatures: Vec<_> = keys.iter().map(|key| (key.public(), sign(key))).collect();
     unsigned.seal_after(previous, &signatures).unwrap()
+}
+
+/// A key without rules, for releases.
+pub(crate) fn releases(key: Arc<dyn firmseal_keys::DynSigner>) -> Arc<SigningKey> {
+    SigningKey::implicit(KeyPurpose::Release, firmseal_fleet::Environment::Test, key)
 }

@@ -20,7 +20,7 @@ use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 use uuid::Uuid;
 
-use crate::bench::{Bench, order, poll_at, product, sha256};
+use crate::bench::{Bench, order, poll_at, product, releases, sha256};
 
 async fn fetch(client: &Client, path: &str, from: u64, to: Option<u64>) -> Vec<u8> {
     let mut download = client.download(path, from, to, None).await.unwrap();
@@ -362,7 +362,7 @@ async fn a_server_whose_token_is_gone_is_not_ready() {
         let bench = Bench::start().await;
         let key = Arc::new(Unplugged { key: bench.release_key(), out: out.into() });
         let mut deps = bench.deps();
-        let keys = Keys { release: vec![key], artifact: None, ..Keys::default() };
+        let keys = Keys { release: vec![releases(key)], artifact: None, ..Keys::default() };
         let root = bench.root().to_vec();
         deps.pipeline = Arc::new(Pipeline::new(deps.store.clone(), deps.log.clone(), root, keys));
         let mut config = bench.config.clone();

@@ -12,7 +12,7 @@ use firmseal_sign::{Keys, Pipeline};
 use firmseal_testkit::world::firmware;
 use tokio::net::TcpListener;
 
-use crate::bench::{Bench, poll_at, product};
+use crate::bench::{Bench, poll_at, product, releases};
 
 /// A log that says that it logged.
 struct Silent;
@@ -82,7 +82,7 @@ async fn a_server_that_signs_without_logging_is_found_out() {
     // The server is taken over: it signs, and logs nothing.
     bench.running.take().unwrap().shutdown().await;
     let honest = bench.deps();
-    let keys = Keys { release: vec![bench.release_key()], artifact: None, ..Keys::default() };
+    let keys = Keys { release: vec![releases(bench.release_key())], artifact: None, ..Keys::default() };
     let silent = Pipeline::new(honest.store.clone(), Arc::new(Silent), bench.root().to_vec(), keys);
     let deps = Deps { pipeline: Arc::new(silent), ..honest };
     let mut sockets = Vec::new();
