@@ -1,6 +1,8 @@
 //! Opening keys: from a URI to a signer. The one place that knows which
 //! backends this program was built with.
 
+#[cfg(feature = "tpm")]
+mod tpm;
 mod vault;
 
 use std::io::Write;
@@ -29,7 +31,18 @@ pub fn open(uri: &KeyUri, secret: &SecretSource) -> Result<Arc<dyn DynSigner>> {
             Ok(Arc::new(Pkcs11Key::open(uri, Some(pin), Options::default())?))
         }
         KeyUri::Vault(uri) => Ok(Arc::new(VaultKey::open(uri, secret, Default::default())?)),
+        #[cfg(feature = "tpm")]
+        KeyUri::Tpm(uri) => tpm::open(uri, secret),
+        #[cfg(not(feature = "tpm"))]
+        KeyUri::Tpm(_) => Err(absent("tpm")),
     }
+}
+
+/// A backend that this program was built without.
+#[cfg(not(feature = "tpm"))]
+fn absent(feature: &str) -> CliError {
+    CliError::new(Kind::Usage, format_args!("this program was built without `{feature}:` keys"))
+        .hint(format_args!("build it with `cargo build --features {feature}`"))
 }
 
 /// The PIN of a token: from where its URI says, or from the same source as
@@ -98,6 +111,10 @@ pub fn generate(
             .hint("leave --escrowable out")),
         KeyUri::File(_) => Err(CliError::new(Kind::Usage, "a key in a file is made with a passphrase")),
         KeyUri::Vault(uri) => Ok(firmseal_keys_vault::generate(uri, secret, algorithm)?),
+        #[cfg(feature = "tpm")]
+        KeyUri::Tpm(uri) => tpm::generate(uri, algorithm, secret),
+        #[cfg(not(feature = "tpm"))]
+        KeyUri::Tpm(_) => Err(absent("tpm")),
     }
 }
 

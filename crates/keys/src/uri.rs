@@ -2,7 +2,7 @@
 //!
 //! `file:PATH` is the encrypted key file, for development; `pkcs11:...` is
 //! a key in a token or HSM (RFC 7512); `vault:...` one in HashiCorp Vault or
-//! OpenBao. Parsed once; this crate opens files, and the program at the rim
+//! OpenBao; `tpm:...` one in a TPM 2.0. Parsed once; this crate opens files, and the program at the rim
 //! hands the rest to the backend it was built with.
 
 use std::fmt;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::KeysError;
 use crate::pkcs11_uri::Pkcs11Uri;
+use crate::tpm_uri::TpmUri;
 use crate::vault_uri::VaultUri;
 
 /// Names a key.
@@ -24,6 +25,8 @@ pub enum KeyUri {
     Pkcs11(Box<Pkcs11Uri>),
     /// A key of Vault's or OpenBao's transit engine.
     Vault(Box<VaultUri>),
+    /// A key in a TPM 2.0.
+    Tpm(Box<TpmUri>),
 }
 
 impl KeyUri {
@@ -41,8 +44,9 @@ impl FromStr for KeyUri {
             Some(("file", path)) if !path.is_empty() && !path.contains('\0') => Ok(KeyUri::File(path.into())),
             Some(("pkcs11", _)) => Ok(KeyUri::Pkcs11(Box::new(text.parse()?))),
             Some(("vault", _)) => Ok(KeyUri::Vault(Box::new(text.parse()?))),
+            Some(("tpm", _)) => Ok(KeyUri::Tpm(Box::new(text.parse()?))),
             _ => Err(KeysError::NotAKeyUri(
-                "write `file:PATH`, `pkcs11:...` (RFC 7512) or `vault:https://...`".to_owned(),
+                "write `file:PATH`, `pkcs11:...` (RFC 7512), `vault:https://...` or `tpm:...`".to_owned(),
             )),
         }
     }
@@ -54,6 +58,7 @@ impl fmt::Display for KeyUri {
             KeyUri::File(path) => write!(f, "file:{}", path.display()),
             KeyUri::Pkcs11(uri) => uri.fmt(f),
             KeyUri::Vault(uri) => uri.fmt(f),
+            KeyUri::Tpm(uri) => uri.fmt(f),
         }
     }
 }
@@ -82,6 +87,7 @@ mod tests {
             "file:dev.pem",
             "pkcs11:token=hsm;object=release",
             "vault:https://vault.example/transit/keys/release?version=1&ca-file=/etc/ca.pem",
+            "tpm:0x81010001",
         ] {
             assert_eq!(good.parse::<KeyUri>().unwrap().to_string(), good);
         }

@@ -119,8 +119,9 @@ impl FromStr for LmsSet {
 /// Make a key
 #[derive(Args)]
 pub struct Generate {
-    /// Where: `file:PATH`, a PKCS#11 URI (RFC 7512) with `object=`, or
-    /// `vault:https://HOST/MOUNT/keys/NAME?version=N&ca-file=FILE`
+    /// Where: `file:PATH`, a PKCS#11 URI (RFC 7512) with `object=`,
+    /// `vault:https://HOST/MOUNT/keys/NAME?version=N&ca-file=FILE`, or
+    /// `tpm:0x81......` or `tpm:/FILE`
     #[arg(value_parser = unechoed::<KeyUri>())]
     key: KeyUri,
     /// Key type
@@ -136,8 +137,8 @@ pub struct Generate {
     /// log must never be restored from a backup
     #[arg(long)]
     unwatched: bool,
-    /// Where the passphrase of a file or the credential of a service comes
-    /// from: `file:PATH`, `env:NAME` or `prompt`
+    /// Where the passphrase of a file, the PIN of a TPM's key or the token
+    /// for a service comes from: `file:PATH`, `env:NAME` or `prompt`
     #[arg(long, default_value = "prompt", value_parser = unechoed::<SecretSource>())]
     secret: SecretSource,
     /// In a token: the token may wrap the key, until `keys escrow` has split
@@ -202,7 +203,7 @@ const LOG: &str = "intents.log";
 /// Show a key's public half
 #[derive(Args)]
 pub struct Show {
-    /// The key: `file:PATH`, a PKCS#11 URI or a `vault:` one
+    /// The key: `file:PATH`, or a PKCS#11, `vault:` or `tpm:` URI
     #[arg(value_parser = unechoed::<KeyUri>())]
     key: KeyUri,
     /// Where the passphrase, PIN or token comes from: `file:PATH`, `env:NAME` or `prompt`
