@@ -1,26 +1,34 @@
 //! Facts: what a policy may decide on.
 
+use firmseal_manifest::ArtifactId;
 use serde::{Deserialize, Serialize};
 
 /// Everything that the evidence of one build says, after it was verified.
+///
+/// The default is what no evidence says: nothing is attested.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct Facts {
     /// Its software bill of materials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sbom: Option<Sbom>,
-    /// Provenance statements that are about exactly these artifacts and
+    /// Provenance statements that are about artifacts of this request and
     /// whose signatures hold, under builder keys that are configured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub provenance: Vec<Provenance>,
-    /// How many provenance statements were handed in that nobody known
-    /// signed, or that are about something else.
+    /// Whether *every* artifact of this request has provenance. One proven
+    /// component says nothing about the one beside it.
+    #[serde(default)]
+    pub attested: bool,
+    /// How many statements were handed in that nobody known signed, or that
+    /// are about something else.
     #[serde(default)]
     pub unproven: u32,
     /// Test results.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tests: Vec<TestRun>,
-    /// Whether two builds of the same source were compared and are the same;
-    /// absent where nobody compared them.
+    /// Whether every artifact was built a second time, by somebody who may
+    /// say so, and came out the same; `false` as soon as one did not, absent
+    /// where not all were compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reproduced: Option<bool>,
 }
@@ -34,10 +42,14 @@ pub struct Sbom {
     pub specification: String,
     /// How many components it lists.
     pub components: u32,
+    /// Whether a configured key signed that it is the list of exactly these
+    /// artifacts.
+    #[serde(default)]
+    pub signed: bool,
 }
 
 /// Provenance whose signature holds.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Provenance {
     /// The builder that it names, and whose configured key signed it.
     pub builder: String,
@@ -49,6 +61,11 @@ pub struct Provenance {
     /// The commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+    /// The branch or tag, as the source names it: `refs/heads/main`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// The artifacts of this request that it is about, sorted; never empty.
+    pub artifacts: Vec<ArtifactId>,
 }
 
 /// One run of a test suite.
@@ -60,6 +77,7 @@ pub struct TestRun {
     pub passed: u32,
     /// Tests that failed.
     pub failed: u32,
-    /// Whether the result was signed by a configured key.
+    /// Whether a configured key signed that this is about an artifact of
+    /// this request. Unsigned results are the caller's word.
     pub signed: bool,
 }

@@ -39,6 +39,12 @@ pub fn verify(key: &PublicKey, tbs: &Tbs, signature: &Signature) -> Result<(), V
     Verifier::new(key)?.verify(tbs, signature)
 }
 
+/// Checks that `signature` was made with `key` over a message of any length.
+/// What keys are given to sign is short; what others have signed may not be.
+pub fn verify_message(key: &PublicKey, message: &[u8], signature: &Signature) -> Result<(), VerifyError> {
+    Verifier::new(key)?.message(message, signature)
+}
+
 /// A public key made ready to verify with, many times and from any thread.
 pub struct Verifier {
     algorithm: KeyAlgorithm,
@@ -80,6 +86,18 @@ impl Verifier {
     pub fn verify(&self, tbs: &Tbs, signature: &Signature) -> Result<(), VerifyError> {
         check_input(self.algorithm, tbs)
             .map_err(|input| VerifyError::Unsupported { algorithm: self.algorithm, input })?;
+        let (value, digest) = match tbs {
+            Tbs::Message(message) => return self.message(message, signature),
+            Tbs::Sha256(value) => (value.as_slice(), &digest::SHA256),
+            Tbs::Sha384(value) => (value.as_slice(), &digest::SHA384),
+        };
+        // Only keys of the library's sign digests.
+        let Ready::Library(key) = &self.key else { return Err(VerifyError::BadSignature) };
+        key.verify_digest_sig(&import(value, digest)?, &signature.0).map_err(|_| VerifyError::BadSignature)
+    }
+
+    /// Checks one signature over a message of any length.
+    pub fn message(&self, message: &[u8], signature: &Signature) -> Result<(), VerifyError> {
         let bytes = signature.0.as_slice();
         // Under a key of small order one signature is valid for many
         // messages, and core, which verifies strictly, refuses it. A host
@@ -90,21 +108,13 @@ impl Verifier {
                 return Err(VerifyError::BadSignature);
             }
         }
-        let key = match &self.key {
-            Ready::Library(key) => key,
+        match &self.key {
+            Ready::Library(key) => key.verify_sig(message, bytes).map_err(|_| VerifyError::BadSignature),
             Ready::Core(key) => {
-                let (Tbs::Message(message), Some(key)) = (tbs, key.as_core()) else {
-                    return Err(VerifyError::BadSignature);
-                };
-                return RustCrypto.verify(&key, message, bytes).map_err(|_| VerifyError::BadSignature);
+                let key = key.as_core().ok_or(VerifyError::BadSignature)?;
+                RustCrypto.verify(&key, message, bytes).map_err(|_| VerifyError::BadSignature)
             }
-        };
-        match tbs {
-            Tbs::Message(message) => key.verify_sig(message, bytes),
-            Tbs::Sha256(value) => key.verify_digest_sig(&import(value, &digest::SHA256)?, bytes),
-            Tbs::Sha384(value) => key.verify_digest_sig(&import(value, &digest::SHA384)?, bytes),
         }
-        .map_err(|_| VerifyError::BadSignature)
     }
 }
 

@@ -10,6 +10,7 @@ pub mod cbor;
 pub mod chain;
 pub mod consent;
 pub mod delegation;
+pub mod ecdsa;
 pub mod event;
 pub mod evidence;
 pub mod ids;

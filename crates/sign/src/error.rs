@@ -3,6 +3,7 @@
 use std::io;
 
 use firmseal_core::{KeyId, Refusal};
+use firmseal_evidence::EvidenceError;
 use firmseal_formats::FormatError;
 use firmseal_keys::{LogError, SignError};
 use firmseal_manifest::{AuthorError, KeyError, ProductId, RequestId};
@@ -11,7 +12,6 @@ use firmseal_store::StoreError;
 use crate::gate::GateRefusal;
 use crate::key_rules::KeyRefusal;
 use crate::proofs::ProofError;
-use crate::sbom::SbomError;
 use crate::waiting::{ApprovalError, WAITING_MAX};
 
 /// Why an order did not become a release, and who can do something about it.
@@ -111,7 +111,7 @@ pub enum PipelineError {
     Root(String),
     /// What was ordered as software bill of materials is none.
     #[error("artifact {0}, the software bill of materials, {1}")]
-    Sbom(String, SbomError),
+    Sbom(String, EvidenceError),
     /// The same request is being carried out.
     #[error("signing request {0} is being carried out; ask again for its result")]
     InFlight(RequestId),

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use firmseal_core::Refusal;
 use firmseal_core::crypto::RustCrypto;
+use firmseal_evidence::Materials;
+use firmseal_evidence::materials::SBOM_MAX;
 use firmseal_fleet::{Product, Release, ReleaseState, SigningRequest, Time};
 use firmseal_keys::DynLog;
 use firmseal_manifest::{AuthorError, Digest, ProductId, ReleaseId, RequestId};
@@ -22,7 +24,6 @@ use crate::keys::Keys;
 use crate::order::Order;
 use crate::proofs::Proofs;
 use crate::request_key::RequestKey;
-use crate::sbom::{SBOM_MAX, Sbom};
 use crate::signing_key::{Ask, KeyUse, SigningKey};
 use crate::trust::Live;
 use crate::waiting::Agreed;
@@ -257,10 +258,10 @@ impl Pipeline {
     }
 
     /// A software bill of materials in the store.
-    pub(crate) async fn sbom(&self, blob: Option<Digest>) -> Result<Option<Sbom>, PipelineError> {
+    pub(crate) async fn sbom(&self, blob: Option<Digest>) -> Result<Option<Materials>, PipelineError> {
         let Some(blob) = blob else { return Ok(None) };
         let bytes = self.store.read_all(&blob, SBOM_MAX as u64).await?;
-        Sbom::read(&bytes).map(Some).map_err(|error| PipelineError::Sbom(blob.to_string(), error))
+        Materials::read(&bytes).map(Some).map_err(|error| PipelineError::Sbom(blob.to_string(), error))
     }
 
     /// The keys that sign for a product, if they may.

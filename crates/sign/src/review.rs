@@ -6,13 +6,13 @@
 
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::{Digest, Envelope, Environment, KeyId, Manifest, Refusal, Root, StatementPurpose};
+use firmseal_evidence::{Materials, materials};
 use firmseal_fleet::SigningRequest;
 use firmseal_formats::{FormatError, Inspection, Source};
 use firmseal_manifest::Statement;
 use firmseal_manifest::cbor::Writer;
 
 use crate::component::detected;
-use crate::sbom::{self, Sbom};
 
 /// What a manifest says of a release.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -100,7 +100,7 @@ pub struct Difference {
     /// The release that is to be signed.
     pub after: Side,
     /// The bills of materials of both.
-    pub sboms: [Option<Sbom>; 2],
+    pub sboms: [Option<Materials>; 2],
 }
 
 impl Difference {
@@ -134,9 +134,9 @@ impl Difference {
     pub fn lines(&self) -> Vec<String> {
         let after = &self.after;
         let [sbom_before, sbom] = &self.sboms;
-        let materials = sbom::lines(sbom_before.as_ref(), sbom.as_ref());
+        let list = materials::lines(sbom_before.as_ref(), sbom.as_ref());
         let Some(before) = &self.before else {
-            return [vec!["the first release of this product".to_owned()], materials].concat();
+            return [vec!["the first release of this product".to_owned()], list].concat();
         };
         let mut lines = Vec::new();
         let mut line = |what: &str, from: &dyn std::fmt::Display, to: &dyn std::fmt::Display| {
@@ -167,7 +167,7 @@ impl Difference {
                 lines.push(format!("component {} is gone", old.name));
             }
         }
-        lines.extend(materials);
+        lines.extend(list);
         lines
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use firmseal_core::{Demands, Environment as CoreEnvironment};
+use firmseal_evidence::Materials;
 use firmseal_fleet::product::{BlockSize, ComponentSpec, Environment};
 use firmseal_fleet::{ApprovalSignature, Artifact, Caller, Product, RequestState, SigningRequest, Time};
 use firmseal_keys::{FileKey, Log, LogError, Secret, Signer};
@@ -13,7 +14,7 @@ use firmseal_manifest::{ArtifactId, Digest, End, Event, KeyAlgorithm, Leaf, Publ
 use firmseal_sign::review::{Difference, Side};
 use firmseal_sign::{
     ApprovalError, EventError, KeyPurpose, Keys, NewApproval, Order, Ordered, OrderedComponent, Pipeline,
-    PipelineError, Requester, Rollback, Sbom, Signed, SigningKey, review,
+    PipelineError, Requester, Rollback, Signed, SigningKey, review,
 };
 use firmseal_store::{Blobs, Events, Registry, SigningRequests, Store};
 use firmseal_store_local::{IntentLog, LocalStore};
@@ -445,7 +446,9 @@ impl Bench {
 async fn what_a_release_is_made_of_is_agreed_to() {
     let bench = Bench::new().await;
     let sbom = |version: &str| {
-        format!(r#"{{"bomFormat":"CycloneDX","components":[{{"name":"zlib","version":"{version}"}}]}}"#)
+        format!(
+            r#"{{"bomFormat":"CycloneDX","specVersion":"1.6","components":[{{"type":"library","name":"zlib","version":"{version}"}}]}}"#
+        )
     };
     let none = Order { sbom: Some(bench.document("no list").await), ..bench.order("1.0.0", "ci").await };
     let refused = bench.pipeline.release(&none, NOW).await;
@@ -468,7 +471,7 @@ async fn what_a_release_is_made_of_is_agreed_to() {
     let after = side(&bench.store.read_all(&request.unsigned, 1 << 20).await.unwrap());
     let release = bench.store.latest_release(&order.product).await.unwrap().unwrap();
     let before = Some(side(&bench.store.read_all(&release.envelope, 1 << 20).await.unwrap()));
-    let read = |text: &str| Some(Sbom::read(text.as_bytes()).unwrap());
+    let read = |text: &str| Some(Materials::read(text.as_bytes()).unwrap());
     let seen = Difference { before, after, sboms: [read(&sbom("1.2")), read(&sbom("1.3"))] };
     assert_eq!(seen.digest(), request.difference);
     assert!(seen.lines().contains(&"SBOM ~ zlib 1.2 -> 1.3".to_owned()), "{:?}", seen.lines());

@@ -1,7 +1,7 @@
 //! Inspection of an image: header, protected TLVs, digest, signatures.
 
 use firmseal_manifest::tbs::MESSAGE_MAX;
-use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs};
+use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs, ecdsa};
 use uuid::Uuid;
 
 use super::NAME;
@@ -233,7 +233,7 @@ fn signature(hash: Hash, tlv: &Tlv) -> Result<(KeyAlgorithm, Signature), FormatE
         let end = usize::from(*tlv.value.get(1)?) + 2;
         let (der, padding) = tlv.value.split_at_checked(end)?;
         let zeros = padding.iter().all(|byte| *byte == 0) && tlv.value.len() <= padded;
-        (padding.is_empty() || zeros).then(|| der::to_fixed(der, field)).flatten()
+        (padding.is_empty() || zeros).then(|| ecdsa::from_der(der, field)).flatten()
     };
     let value = match algorithm {
         KeyAlgorithm::P256 => ecdsa(32, 72),

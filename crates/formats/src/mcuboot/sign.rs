@@ -1,7 +1,7 @@
 //! Signing: a raw binary is wrapped as `imgtool sign` wraps it, an image
 //! gets new TLVs behind its unchanged signed part.
 
-use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs};
+use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs, ecdsa};
 
 use super::NAME;
 use super::header::{
@@ -12,7 +12,6 @@ use super::image::{Image, Trailer};
 use super::inspect::{self, describe};
 use super::options::Options;
 use super::tlv::{self, Tlv};
-use crate::der;
 use crate::error::FormatError;
 use crate::format::{Unsigned, Wanted};
 use crate::hash::Hash;
@@ -266,7 +265,7 @@ impl Scheme {
         }
         match self.algorithm {
             KeyAlgorithm::P256 | KeyAlgorithm::P384 => {
-                der::from_fixed(&signature.0).ok_or_else(|| fail("r or s is zero"))
+                ecdsa::to_der(&signature.0).ok_or_else(|| fail("r or s is zero"))
             }
             _ => Ok(signature.0.clone()),
         }

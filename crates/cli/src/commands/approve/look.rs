@@ -8,8 +8,8 @@ use firmseal_api::requests::SigningRequest;
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::evidence::holder_id;
 use firmseal_core::{BlockSize, Digest, KeyId, Root, StatementPurpose};
+use firmseal_evidence::Materials;
 use firmseal_manifest::{ArtifactId, Statement, TreeBuilder};
-use firmseal_sign::Sbom;
 use firmseal_sign::review::{self, Difference, Side};
 
 use super::source::Source;
@@ -87,9 +87,9 @@ async fn materials(
     told: &SigningRequest,
     named: Option<ArtifactId>,
     what: &str,
-) -> Result<Option<Sbom>> {
+) -> Result<Option<Materials>> {
     let Some(id) = named else { return Ok(None) };
-    let sbom = Sbom::read(&source.sbom(told.id, id).await?)
+    let sbom = Materials::read(&source.sbom(told.id, id).await?)
         .map_err(|error| CliError::new(Kind::Refused, error).about(format_args!("{what} {id}")))?;
     if sbom.digest() == id.0 { Ok(Some(sbom)) } else { Err(lies(what)) }
 }

@@ -11,9 +11,9 @@ use firmseal_api::encoding::PageQuery;
 use firmseal_api::registry::Product;
 use firmseal_api::requests::SigningRequest;
 use firmseal_core::limits::{ENVELOPE_MAX, ROOT_MAX};
+use firmseal_evidence::materials::SBOM_MAX;
 use firmseal_manifest::{ArtifactId, ProductId, RequestId};
 use firmseal_sign::Chain;
-use firmseal_sign::sbom::SBOM_MAX;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
