@@ -39,6 +39,11 @@ pub struct CreateRelease {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub sbom: Option<ArtifactId>,
+    /// Documents about the build: provenance and test results in DSSE, JUnit
+    /// XML, reproductions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>, max_items = 64)]
+    pub evidence: Vec<ArtifactId>,
     /// Parameters of the firmware format, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parameters: BTreeMap<String, String>,
@@ -111,6 +116,11 @@ pub struct Release {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub sbom: Option<ArtifactId>,
+    /// Documents about the build: provenance and test results in DSSE, JUnit
+    /// XML, reproductions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub evidence: Vec<ArtifactId>,
     /// The payloads, in the order of the product's components.
     pub components: Vec<Payload>,
     /// Index of the intent in the log.

@@ -43,6 +43,7 @@ async fn main() {
                 }
                 let order = CreateRelease {
                     sbom: None,
+                    evidence: Vec::new(),
                     product: product.parse().unwrap(),
                     channel: "stable".parse().unwrap(),
                     version: semver::Version::new(1, 0, patch),

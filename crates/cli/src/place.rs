@@ -7,9 +7,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{Environment, Root};
+use firmseal_evidence::{Attests, Builder, Builders};
+use firmseal_keys::known::development_key;
 use firmseal_keys::{KeyUri, SecretSource};
 use firmseal_manifest::chain::CHAIN_MAX;
-use firmseal_manifest::{DelegationChain, ProductId};
+use firmseal_manifest::{DelegationChain, ProductId, PublicKey};
 use firmseal_sign::{Chain, Pipeline, TrustError};
 use firmseal_store::{Store, TrustDocuments, TrustKind};
 use firmseal_store_local::LocalStore;
@@ -59,6 +61,9 @@ pub struct Signing {
     /// Keys with names and rules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub key: Vec<KeyTable>,
+    /// Builders whose statements about builds count.
+    #[serde(default, rename = "builder", skip_serializing_if = "Vec::is_empty")]
+    pub builders: Vec<BuilderRow>,
     /// Keys for single products.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub products: BTreeMap<ProductId, KeySet>,
@@ -91,6 +96,26 @@ impl Signing {
         let sets = std::iter::once(&self.keys).chain(self.products.values());
         sets.flat_map(KeySet::uris).chain(self.key.iter().map(|table| &table.uri))
     }
+}
+
+/// A builder: `[[builder]]`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BuilderRow {
+    /// Its id, as its provenance spells it.
+    pub id: String,
+    /// Its public key, PEM or a line of OpenSSH, or the file that holds it.
+    pub key: String,
+    /// The products that it builds; all, if none is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub products: Vec<ProductId>,
+    /// What it may say: provenance, tests, sbom, reproduction.
+    #[serde(default = "usual")]
+    pub attests: Vec<Attests>,
+}
+
+fn usual() -> Vec<Attests> {
+    Builder::USUAL.to_vec()
 }
 
 /// An existing place.
@@ -199,11 +224,46 @@ impl Place {
         }
         let keyring = key_table::keyring(self, &signing, &secret, environment)?;
         let shared: Arc<dyn Store> = Arc::new(store.clone());
-        let mut pipeline = Pipeline::new(shared, Arc::new(log.clone()), root, keyring);
+        let builders = self.builders(&signing.builders, production)?;
+        let mut pipeline =
+            Pipeline::new(shared, Arc::new(log.clone()), root, keyring).with_builders(builders);
         if log.is_watched() {
             pipeline = pipeline.with_proofs(Arc::new(log.clone()));
         }
         Ok(pipeline)
+    }
+}
+
+impl Place {
+    /// The builders of a configuration, their keys read.
+    fn builders(&self, rows: &[BuilderRow], production: bool) -> Result<Builders> {
+        let mut builders = Vec::new();
+        for row in rows {
+            let wrong = |error: String| {
+                CliError::new(Kind::Usage, format_args!("builder `{}`: {error}", row.id))
+                    .about(self.path(layout::SIGNING).display())
+            };
+            let given = row.key.contains("-----BEGIN ") || row.key.contains(' ');
+            let text = match given {
+                true => row.key.clone(),
+                false => {
+                    let path = self.path(&row.key);
+                    std::fs::read_to_string(&path).map_err(file(&path))?
+                }
+            };
+            let key = PublicKey::from_text(&text).map_err(|error| wrong(error.to_string()))?;
+            if let Some(published) = development_key(&key).filter(|_| production) {
+                return Err(wrong(format!("its key is {published}, with which everybody can sign")));
+            }
+            builders.push(Builder {
+                id: row.id.clone(),
+                key,
+                products: row.products.clone(),
+                attests: row.attests.clone(),
+            });
+        }
+        Builders::new(builders)
+            .map_err(|error| CliError::new(Kind::Usage, error).about(self.path(layout::SIGNING).display()))
     }
 }
 

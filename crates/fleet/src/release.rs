@@ -71,6 +71,10 @@ pub struct Release {
     /// Blob of its software bill of materials, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::hex::option")]
     pub sbom: Option<Digest>,
+    /// Documents about the build, as they were handed in: provenance, test
+    /// results, reproductions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<ArtifactId>,
     /// How far it has come.
     pub state: ReleaseState,
     /// The CI's id of the build, as CI wrote it.

@@ -1,6 +1,6 @@
 //! Signing requests that wait for people.
 
-use firmseal_manifest::{ChannelName, Digest, ProductId, RequestId};
+use firmseal_manifest::{ArtifactId, ChannelName, Digest, ProductId, RequestId};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -88,6 +88,10 @@ pub struct SigningRequest {
     /// Blob of its software bill of materials.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::hex::option")]
     pub sbom: Option<Digest>,
+    /// Documents about the build, as they were handed in: provenance, test
+    /// results, reproductions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<ArtifactId>,
     /// Blob of that of the release before.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::hex::option")]
     pub previous_sbom: Option<Digest>,

@@ -56,6 +56,7 @@ fn release() -> impl Strategy<Value = Release> {
             manifest: Digest([n; 32]),
             envelope: Digest([n; 32]),
             sbom: None,
+            evidence: Vec::new(),
             state,
             build: format!("build-{n}"),
             commit: String::new(),

@@ -330,6 +330,7 @@ pub(crate) fn request_out(
         build: request.build,
         commit: request.commit,
         sbom: request.sbom.map(ArtifactId),
+        evidence: request.evidence,
         previous_sbom: request.previous_sbom.map(ArtifactId),
         expiry: request.expiry,
         state: match request.state {
@@ -364,6 +365,7 @@ pub(crate) fn release_out(release: fleet::Release) -> ApiRelease {
         manifest: ArtifactId(release.manifest),
         envelope: ArtifactId(release.envelope),
         sbom: release.sbom.map(ArtifactId),
+        evidence: release.evidence,
         components: release.components.into_iter().map(payload_out).collect(),
         log_index: release.log_index,
         build: release.build,

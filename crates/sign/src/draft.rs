@@ -2,7 +2,7 @@
 
 use firmseal_fleet::product;
 use firmseal_fleet::{Product, ReleaseComponent, SigningRequest};
-use firmseal_manifest::{ChannelName, Digest, Environment, ProductId, ReleaseSpec, author};
+use firmseal_manifest::{ArtifactId, ChannelName, Digest, Environment, ProductId, ReleaseSpec, author};
 use firmseal_store::Reservation;
 use semver::Version;
 
@@ -32,6 +32,8 @@ pub(crate) struct Draft {
     pub(crate) commit: String,
     /// Blob of its software bill of materials.
     pub(crate) sbom: Option<Digest>,
+    /// Documents about its build.
+    pub(crate) evidence: Vec<ArtifactId>,
     /// Of a roll-back that is signed ahead: the manifest that must have been
     /// revoked.
     pub(crate) rollback_of: Option<Digest>,
@@ -55,6 +57,7 @@ impl Draft {
             build: order.build.clone(),
             commit: order.commit.clone(),
             sbom: order.sbom.map(|sbom| sbom.0),
+            evidence: order.evidence.clone(),
             rollback_of: None,
         }
     }
@@ -126,6 +129,7 @@ impl From<&SigningRequest> for Draft {
             build: request.build.clone(),
             commit: request.commit.clone(),
             sbom: request.sbom,
+            evidence: request.evidence.clone(),
             rollback_of: request.rollback_of,
         }
     }

@@ -6,7 +6,7 @@ use firmseal_core::{KeyId, Refusal};
 use firmseal_evidence::EvidenceError;
 use firmseal_formats::FormatError;
 use firmseal_keys::{LogError, SignError};
-use firmseal_manifest::{AuthorError, KeyError, ProductId, RequestId};
+use firmseal_manifest::{ArtifactId, AuthorError, KeyError, ProductId, RequestId};
 use firmseal_store::StoreError;
 
 use crate::gate::GateRefusal;
@@ -112,6 +112,9 @@ pub enum PipelineError {
     /// What was ordered as software bill of materials is none.
     #[error("artifact {0}, the software bill of materials, {1}")]
     Sbom(String, EvidenceError),
+    /// What was handed in as evidence of the build cannot be read.
+    #[error("artifact {0}, handed in as evidence, {1}")]
+    Evidence(ArtifactId, EvidenceError),
     /// The same request is being carried out.
     #[error("signing request {0} is being carried out; ask again for its result")]
     InFlight(RequestId),

@@ -14,6 +14,7 @@ pub mod device;
 mod draft;
 pub mod error;
 pub mod events;
+mod evidence;
 pub mod gate;
 pub mod key_rules;
 pub mod keyring;

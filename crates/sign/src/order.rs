@@ -55,6 +55,9 @@ pub struct Order {
     pub components: Vec<OrderedComponent>,
     /// The artifact that is its software bill of materials.
     pub sbom: Option<ArtifactId>,
+    /// Documents about the build, in whatever order: provenance, test
+    /// results, reproductions.
+    pub evidence: Vec<ArtifactId>,
     /// Parameters of the format.
     pub parameters: Parameters,
     /// The build that made the artifacts.
@@ -84,7 +87,8 @@ impl Order {
     /// fingerprint get the same release.
     pub fn fingerprint(&self) -> Digest {
         let mut out = Writer::new();
-        out.array(8 + usize::from(self.rollback.is_some()) + usize::from(self.sbom.is_some()));
+        let more = [self.rollback.is_some(), self.sbom.is_some(), !self.evidence.is_empty()];
+        out.array(8 + more.into_iter().filter(|there| *there).count());
         out.text(self.product.as_str()).text(self.channel.as_str()).text(&self.version.to_string());
         match self.sequence {
             Some(sequence) => out.uint(sequence),
@@ -100,6 +104,12 @@ impl Order {
         out.array(2).text(&self.build).text(&self.commit);
         if let Some(sbom) = &self.sbom {
             out.bytes(sbom.0.as_bytes());
+        }
+        if !self.evidence.is_empty() {
+            out.array(self.evidence.len());
+            self.evidence.iter().for_each(|document| {
+                out.bytes(document.0.as_bytes());
+            });
         }
         if let Some(Rollback { of, to }) = &self.rollback {
             out.array(2).text(&of.to_string()).text(&to.to_string());

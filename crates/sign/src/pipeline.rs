@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use firmseal_core::Refusal;
 use firmseal_core::crypto::RustCrypto;
-use firmseal_evidence::Materials;
 use firmseal_evidence::materials::SBOM_MAX;
+use firmseal_evidence::{Builders, Materials};
 use firmseal_fleet::{Product, Release, ReleaseState, SigningRequest, Time};
 use firmseal_keys::DynLog;
 use firmseal_manifest::{AuthorError, Digest, ProductId, ReleaseId, RequestId};
@@ -37,6 +37,7 @@ pub struct Pipeline {
     store: Arc<dyn Store>,
     log: Arc<dyn DynLog>,
     proofs: Option<Arc<dyn Proofs>>,
+    pub(crate) builders: Arc<Builders>,
     trust: Live,
     keyring: Keyring,
     /// One order of a product at a time in this process: sequence numbers
@@ -90,6 +91,7 @@ impl Pipeline {
             store,
             log,
             proofs: None,
+            builders: Arc::default(),
             trust,
             keyring: keyring.into(),
             turns: Mutex::default(),
@@ -107,6 +109,12 @@ impl Pipeline {
     /// carry a birth proof.
     pub fn with_proofs(mut self, proofs: Arc<dyn Proofs>) -> Pipeline {
         self.proofs = Some(proofs);
+        self
+    }
+
+    /// Names the builders whose statements about builds count.
+    pub fn with_builders(mut self, builders: Builders) -> Pipeline {
+        self.builders = Arc::new(builders);
         self
     }
 
@@ -223,6 +231,7 @@ impl Pipeline {
             }
         }
         self.sbom(order.sbom.map(|sbom| sbom.0)).await?;
+        self.facts_of(order).await?;
         // A roll-back brings payloads back that are signed already.
         let between = self.between(order, latest.as_ref()).await?;
         let mut kept = Vec::new();
@@ -338,6 +347,7 @@ impl Pipeline {
             manifest: manifest.digest(),
             envelope: self.store.put_bytes(envelope.into()).await?,
             sbom: draft.sbom,
+            evidence: draft.evidence.clone(),
             state,
             build: draft.build.clone(),
             commit: draft.commit.clone(),

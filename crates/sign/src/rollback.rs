@@ -102,6 +102,7 @@ impl Pipeline {
                 .collect(),
             parameters: Default::default(),
             sbom: to.sbom.map(ArtifactId),
+            evidence: to.evidence.clone(),
             build: to.build.clone(),
             commit: to.commit.clone(),
             rollback: Some(Rollback { of: of.id, to: to.id }),

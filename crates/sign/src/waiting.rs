@@ -159,6 +159,7 @@ impl Pipeline {
             commit: draft.commit.clone(),
             rollback_of: draft.rollback_of,
             sbom: draft.sbom,
+            evidence: draft.evidence.clone(),
             previous_sbom,
             expiry: now.plus(APPROVED_FOR).millis() / 1000,
             state: RequestState::Waiting,

@@ -133,6 +133,7 @@ impl Bench {
             epoch: 1,
             components: vec![OrderedComponent { name: "main".to_owned(), artifact: id }],
             sbom: None,
+            evidence: Vec::new(),
             parameters: Default::default(),
             build: "build-17".to_owned(),
             commit: "abc123".to_owned(),

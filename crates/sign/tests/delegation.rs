@@ -144,6 +144,7 @@ impl Bench {
             epoch: 1,
             components: vec![OrderedComponent { name: "main".to_owned(), artifact: id }],
             sbom: None,
+            evidence: Vec::new(),
             parameters: Default::default(),
             build: String::new(),
             commit: String::new(),

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use firmseal_core::Environment as CoreEnvironment;
+use firmseal_core::crypto::{Crypto, RustCrypto};
+use firmseal_evidence::{Builder, Builders, dsse, statement};
 use firmseal_fleet::product::{BlockSize, ComponentSpec, Environment};
 use firmseal_fleet::{Caller, Product, Time};
 use firmseal_keys::{FileKey, Logged, Secret, SignError, Signer};
@@ -129,6 +131,7 @@ impl Bench {
                 artifact: self.upload(payload).await,
             }],
             sbom: None,
+            evidence: Vec::new(),
             parameters: Default::default(),
             build: "build-17".to_owned(),
             commit: "abc123".to_owned(),
@@ -163,6 +166,56 @@ async fn the_same_order_is_signed_once() {
     keyed.epoch = 2;
     let reused = bench.sign(&keyed).await;
     assert!(matches!(reused, Err(PipelineError::KeyReused(_))), "{reused:?}");
+}
+
+#[tokio::test]
+async fn evidence_is_read_before_a_key_is_used_and_kept() {
+    let mut bench = bench("raw").await;
+    let key = TestKey::ed25519(42);
+    let builder = Builder {
+        id: "https://ci.example.com".to_owned(),
+        key: key.public().clone(),
+        products: vec!["gateway".parse().unwrap()],
+        attests: Builder::USUAL.to_vec(),
+    };
+    bench.pipeline = bench.pipeline.with_builders(Builders::new(vec![builder]).unwrap());
+    let mut order = bench.order("1.0.0", &firmware(50_000, 1)).await;
+    let artifact = order.components[0].artifact;
+
+    let unreadable = bench.upload(b"{\"a\":1,\"a\":2}").await;
+    order.evidence = vec![unreadable];
+    let refused = bench.sign(&order).await;
+    assert!(matches!(&refused, Err(PipelineError::Evidence(id, _)) if *id == unreadable), "{refused:?}");
+    order.evidence = vec![ArtifactId(RustCrypto.digest(b"never uploaded"))];
+    assert!(matches!(bench.sign(&order).await, Err(PipelineError::Store(_))));
+    assert_eq!(bench.store.intents().len(), 0, "no key was used");
+
+    let predicate = serde_json::json!({
+        "buildDefinition": { "buildType": "make" },
+        "runDetails": { "builder": { "id": "https://ci.example.com" } },
+    });
+    let statement =
+        statement::encode(&[("firmware", artifact)], "https://slsa.dev/provenance/v1", &predicate);
+    let message = Tbs::Message(dsse::pae(dsse::STATEMENT, &statement));
+    let envelope = dsse::encode(dsse::STATEMENT, &statement, key.public(), &key.sign(&message));
+    let provenance = bench.upload(&envelope).await;
+    let junit = bench.upload(b"<testsuite name='unit'><testcase name='a'/></testsuite>").await;
+    order.evidence = vec![provenance, junit, provenance];
+    let facts = bench.pipeline.facts(&order.product, &order.evidence, &[artifact]).await.unwrap();
+    assert!(facts.attested && facts.unproven == 0, "{facts:?}");
+    assert_eq!((facts.provenance.len(), facts.tests.len()), (1, 1));
+    // It says nothing for another product, which this builder does not build.
+    let other = "sensor".parse().unwrap();
+    let facts = bench.pipeline.facts(&other, &order.evidence, &[artifact]).await.unwrap();
+    assert!(!facts.attested && facts.unproven == 1, "{facts:?}");
+
+    let release = bench.sign(&order).await.unwrap().release;
+    assert_eq!(release.evidence, order.evidence);
+    assert_eq!(bench.store.release(release.id).await.unwrap().evidence, order.evidence);
+    // Other evidence is another order.
+    let mut less = order.clone();
+    less.evidence.pop();
+    assert_ne!(less.fingerprint(), order.fingerprint());
 }
 
 #[tokio::test]

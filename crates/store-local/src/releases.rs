@@ -13,7 +13,7 @@ use crate::events::happened;
 use crate::registry::{all, find_artifact, find_product, fresh, limit, no_artifact, no_product, one};
 
 const COLUMNS: &str = "id, product, channel, version, sequence, epoch, components, manifest, envelope, state, \
-                       build, source_commit, request, requester, log_index, created, sbom";
+                       build, source_commit, request, requester, log_index, created, sbom, evidence";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Release> {
     let (Text(id), Text(product), Text(channel), Text(version)) =
@@ -22,7 +22,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Release> {
     let (Hash(manifest), Hash(envelope), Word(state)) = (row.get(7)?, row.get(8)?, row.get(9)?);
     let (Text(request), Count(log_index), When(created)) = (row.get(12)?, row.get(14)?, row.get(15)?);
     let (build, commit, requester) = (row.get(10)?, row.get(11)?, row.get(13)?);
-    let sbom: Option<Hash> = row.get(16)?;
+    let (sbom, Json(evidence)): (Option<Hash>, _) = (row.get(16)?, row.get(17)?);
     Ok(Release {
         id,
         product,
@@ -34,6 +34,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Release> {
         manifest,
         envelope,
         sbom: sbom.map(|Hash(sbom)| sbom),
+        evidence,
         state,
         build,
         commit,
@@ -99,6 +100,9 @@ pub(crate) fn insert(connection: &Connection, release: &Release) -> Result<(), F
     if let Some(sbom) = &release.sbom {
         blobs::require(connection, sbom)?;
     }
+    for document in &release.evidence {
+        blobs::require(connection, &document.0)?;
+    }
     for component in &release.components {
         let artifact = &component.artifact;
         find_artifact(connection, artifact)?.ok_or_else(|| no_artifact(artifact))?;
@@ -117,7 +121,7 @@ pub(crate) fn insert(connection: &Connection, release: &Release) -> Result<(), F
     }
     connection
         .prepare_cached(&format!(
-            "INSERT INTO releases ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            "INSERT INTO releases ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         ))?
         .execute(params![
             Text(release.id),
@@ -136,7 +140,8 @@ pub(crate) fn insert(connection: &Connection, release: &Release) -> Result<(), F
             release.requester,
             Count::new("log index", release.log_index)?,
             When(release.created),
-            release.sbom.map(Hash)
+            release.sbom.map(Hash),
+            Json(&release.evidence)
         ])?;
     let Release { manifest, envelope, log_index: intent, .. } = *release;
     happened(connection, &Event::Released { manifest, envelope, intent })

@@ -286,6 +286,7 @@ impl Init {
             },
             log: None,
             key: vec![],
+            builders: Vec::new(),
             products: Default::default(),
         };
         write_toml(&base.join(layout::SIGNING), SIGNING_HEAD, &signing)?;

@@ -29,7 +29,7 @@ use crate::upload::{Source, upload};
   firmseal release create --product gateway --version 1.4.0 --epoch 1 --component main=firmware.bin
   firmseal release create --product gateway --version 1.4.0 --epoch 1 --component main=firmware.bin \\
       --channel beta --build \"$CI_JOB_ID\" --commit \"$(git rev-parse HEAD)\" \\
-      --sbom firmware.cdx.json --json
+      --sbom firmware.cdx.json --evidence provenance.json --evidence tests.xml --json
   firmseal release create --product sensor --version 2.0.0 --epoch 3 --sequence 40 \\
       --component app=9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
 pub struct Order {
@@ -55,6 +55,10 @@ pub struct Order {
     /// an artifact's SHA-256
     #[arg(long, value_name = "FILE|SHA256")]
     sbom: Option<Content>,
+    /// A document about the build: provenance or test results in DSSE, JUnit
+    /// XML, a reproduction; a file, or an artifact's SHA-256
+    #[arg(long, value_name = "FILE|SHA256")]
+    evidence: Vec<Content>,
     /// A parameter of the product's firmware format
     #[arg(long = "param", value_name = "NAME=VALUE")]
     parameters: Vec<Assignment>,
@@ -80,6 +84,16 @@ struct Filling {
 enum Content {
     File(PathBuf),
     Artifact(ArtifactId),
+}
+
+impl Content {
+    /// The artifact, uploaded if it is a file.
+    async fn there(&self, client: &Client, output: &Output) -> Result<ArtifactId> {
+        match self {
+            Content::Artifact(artifact) => Ok(*artifact),
+            Content::File(path) => Ok(upload(client, Source::open(path)?, output).await?.id),
+        }
+    }
 }
 
 impl FromStr for Content {
@@ -120,19 +134,20 @@ impl Order {
         client.operator().product(&self.product).await?;
         let mut components = Vec::new();
         for filling in &self.component {
-            let artifact = match &filling.content {
-                Content::Artifact(artifact) => *artifact,
-                Content::File(path) => upload(client, Source::open(path)?, output).await?.id,
-            };
+            let artifact = filling.content.there(client, output).await?;
             components.push(ReleaseComponent { component: filling.name.clone(), artifact });
         }
         let sbom = match &self.sbom {
             None => None,
-            Some(Content::Artifact(artifact)) => Some(*artifact),
-            Some(Content::File(path)) => Some(upload(client, Source::open(path)?, output).await?.id),
+            Some(content) => Some(content.there(client, output).await?),
         };
+        let mut evidence = Vec::new();
+        for document in &self.evidence {
+            evidence.push(document.there(client, output).await?);
+        }
         let wish = CreateRelease {
             sbom,
+            evidence,
             product: self.product,
             channel: self.channel,
             version: self.version,
@@ -218,6 +233,7 @@ mod tests {
     fn the_same_wish_has_the_same_key() {
         let wish = |epoch| CreateRelease {
             sbom: None,
+            evidence: Vec::new(),
             product: "gw".parse().unwrap(),
             channel: "stable".parse().unwrap(),
             version: Version::new(1, 0, 0),

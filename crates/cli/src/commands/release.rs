@@ -244,7 +244,11 @@ pub fn print(release: &Release) -> Record {
         .row("request", release.request)
         .row("log index", release.log_index)
         .row("manifest", release.manifest)
-        .row("envelope", release.envelope);
+        .row("envelope", release.envelope)
+        .maybe("sbom", release.sbom);
+    for document in &release.evidence {
+        record = record.row("evidence", document);
+    }
     for payload in &release.components {
         record = record
             .row(format!("component {}", payload.component), Size(payload.size))

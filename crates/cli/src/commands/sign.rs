@@ -92,6 +92,10 @@ pub struct Sign {
     /// Its software bill of materials, CycloneDX or SPDX as JSON
     #[arg(long, value_name = "FILE")]
     pub sbom: Option<PathBuf>,
+    /// A document about the build: provenance or test results in DSSE, JUnit
+    /// XML, a reproduction
+    #[arg(long, value_name = "FILE")]
+    pub evidence: Vec<PathBuf>,
     /// The bundle to write
     #[arg(long, short, value_name = "FILE")]
     pub output: PathBuf,
@@ -166,6 +170,10 @@ impl Sign {
             Some(path) => Some(store_artifact(&store, path, now).await?),
             None => None,
         };
+        let mut evidence = Vec::new();
+        for path in &self.evidence {
+            evidence.push(store_artifact(&store, path, now).await?);
+        }
         let order = Order {
             key: None,
             requester: requester(),
@@ -176,6 +184,7 @@ impl Sign {
             epoch: self.epoch,
             components,
             sbom,
+            evidence,
             parameters: self
                 .parameters
                 .iter()

@@ -67,6 +67,7 @@ impl From<PipelineError> for ApiError {
             PipelineError::Format { .. }
             | PipelineError::PayloadDiffers(_)
             | PipelineError::Sbom(..)
+            | PipelineError::Evidence(..)
             | PipelineError::Refused(_)
             | PipelineError::Author(_) => ApiError::Refused {
                 why,
@@ -128,6 +129,7 @@ impl App {
                 .map(|part| OrderedComponent { name: part.component, artifact: part.artifact })
                 .collect(),
             sbom: wish.sbom,
+            evidence: wish.evidence,
             parameters: wish.parameters.into_iter().collect(),
             build: wish.build,
             commit: wish.commit,
@@ -306,6 +308,7 @@ impl App {
             manifest: verified.manifest,
             envelope: self.store.put_bytes(envelope.clone()).await?,
             sbom: None,
+            evidence: Vec::new(),
             state: ReleaseState::Verified,
             build: origin.build,
             commit: origin.commit,

@@ -74,7 +74,7 @@ impl App {
         Ok(())
     }
 
-    /// A payload or bill of materials of a request, for whoever has to look
+    /// A payload, bill of materials or evidence of a request, for whoever has to look
     /// at it.
     pub(crate) async fn request_payload(
         &self,
@@ -84,7 +84,7 @@ impl App {
         let request = self.signing_request(id).await?;
         let sboms = [request.sbom, request.previous_sbom];
         let of_it = request.components.iter().any(|component| component.payload == payload.0);
-        match of_it || sboms.contains(&Some(payload.0)) {
+        match of_it || sboms.contains(&Some(payload.0)) || request.evidence.contains(&payload) {
             true => Ok(payload.0),
             false => Err(ApiError::NotFound(format!("payload {payload} of signing request {id}"))),
         }

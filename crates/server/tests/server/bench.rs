@@ -326,6 +326,7 @@ pub(crate) fn product(name: &str) -> Product {
 pub(crate) fn order(product: &str, version: &str, artifact: ArtifactId) -> CreateRelease {
     CreateRelease {
         sbom: None,
+        evidence: Vec::new(),
         product: product.parse().unwrap(),
         channel: "stable".parse().unwrap(),
         version: version.parse().unwrap(),

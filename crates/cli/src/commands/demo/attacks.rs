@@ -110,6 +110,7 @@ impl Session {
         std::fs::write(&image, firmware).map_err(file(&image))?;
         let order = Sign {
             sbom: None,
+            evidence: Vec::new(),
             place: directory.join("place"),
             product: None,
             product_file: Some(product_file),

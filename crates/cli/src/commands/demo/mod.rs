@@ -261,6 +261,7 @@ impl Session {
     pub(super) async fn release(&self, version: &str, artifact: ArtifactId, epoch: u64) -> Result<Release> {
         let order = CreateRelease {
             sbom: None,
+            evidence: Vec::new(),
             product: self.product.clone(),
             channel: "stable".parse().map_err(unexpected)?,
             version: version.parse().map_err(unexpected)?,
