@@ -210,7 +210,7 @@ pub struct Progress {
     /// last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<Reason>,
-    /// Blob of the latest policy decision, where a policy was asked.
+    /// SHA-256 of the latest policy decision, where a policy was asked.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::hex::option")]
     pub decision: Option<Digest>,
     /// What approvers agree to, once it has waited for them.

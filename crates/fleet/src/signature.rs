@@ -47,7 +47,7 @@ pub struct Signature {
     /// Digest of gate rules and policy, as in the intent.
     #[serde(with = "crate::hex")]
     pub policy: Digest,
-    /// Blob of the policy decision, where a policy was asked.
+    /// SHA-256 of the policy decision's record, where a policy was asked.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::hex::option")]
     pub decision: Option<Digest>,
     /// Where the intent stands in the log.

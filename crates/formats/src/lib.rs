@@ -23,6 +23,7 @@ pub use format::{Embedding, Format, Likeness, Unsigned, Wanted};
 pub use inspection::{Covered, ExistingSignature, Field, Inspection, KeyClaim};
 pub use parameters::{Parameter, Parameters};
 pub use plan::{Plan, Segment, Spliced};
+pub use raw::described as raw_inspection;
 pub use source::Source;
 
 /// Every format. Help, detection, documentation and tests read this table.
@@ -60,6 +61,13 @@ pub fn detect(source: &dyn Source) -> Result<&'static dyn Format, FormatError> {
             Err(FormatError::Ambiguous { formats: many.iter().map(|format| format.name()).collect() })
         }
     }
+}
+
+/// SHA-384 of a file.
+pub fn sha384(source: &dyn Source) -> std::io::Result<[u8; 48]> {
+    let mut digest = [0; 48];
+    digest.copy_from_slice(&hash::Hash::Sha384.of_range(source, 0..source.len()?)?);
+    Ok(digest)
 }
 
 /// Detects a file's format and describes the file.

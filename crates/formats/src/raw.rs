@@ -1,5 +1,7 @@
 //! Raw: bytes without a format of their own, signed beside the file.
 
+use firmseal_manifest::Digest;
+
 use crate::error::FormatError;
 use crate::format::{Embedding, Format, Likeness};
 use crate::hash::{Hash, hex};
@@ -26,18 +28,34 @@ impl Format for Raw {
 
     fn inspect(&self, source: &dyn Source) -> Result<Inspection, FormatError> {
         let len = source.len()?;
-        // An empty file is what a failed build leaves behind.
-        if len == 0 {
-            return Err(FormatError::Malformed { format: NAME, what: "the file is empty".to_owned() });
-        }
-        let mut inspection = Inspection::new(NAME, len);
-        inspection.field("sha256", hex(&Hash::Sha256.of_range(source, 0..len)?));
-        Ok(inspection)
+        check(len)?;
+        Ok(of(&Hash::Sha256.of_range(source, 0..len)?, len))
     }
 
     fn embedding(&self) -> Option<&dyn Embedding> {
         None
     }
+}
+
+/// What there is to say of a file without a format, from its digest and
+/// length: for whoever keeps files under their digests.
+pub fn described(sha256: &Digest, len: u64) -> Result<Inspection, FormatError> {
+    check(len)?;
+    Ok(of(sha256.as_bytes(), len))
+}
+
+fn of(sha256: &[u8], len: u64) -> Inspection {
+    let mut inspection = Inspection::new(NAME, len);
+    inspection.field("sha256", hex(sha256));
+    inspection
+}
+
+fn check(len: u64) -> Result<(), FormatError> {
+    // An empty file is what a failed build leaves behind.
+    if len == 0 {
+        return Err(FormatError::Malformed { format: NAME, what: "the file is empty".to_owned() });
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -50,5 +68,9 @@ mod tests {
         assert_eq!((abc.format.as_str(), abc.image_size), ("raw", 3));
         assert_eq!(abc.fields[0].value, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert!(crate::inspect(&Vec::new()).is_err());
+        let mut digest = [0; 32];
+        digest.copy_from_slice(&super::Hash::Sha256.of(b"abc"));
+        assert_eq!(super::described(&super::Digest(digest), 3).unwrap(), abc, "as if it had been read");
+        assert!(super::described(&super::Digest(digest), 0).is_err());
     }
 }

@@ -84,6 +84,9 @@ impl Reserved {
 /// call, in no later process, returns the same leaf of that key again. Where
 /// it cannot know, it refuses. A failed call may have taken a leaf; leaves
 /// are for wasting.
+///
+/// A log that can be read says how many entries it has, and gives them back
+/// as they were appended: whoever lost sight of what it did looks there.
 pub trait Log: Send + Sync {
     /// Appends one leaf and returns its index.
     fn append(&self, leaf: &[u8]) -> impl Future<Output = Result<u64, LogError>> + Send;
@@ -99,10 +102,25 @@ pub trait Log: Send + Sync {
         let _ = (leaf, key);
         std::future::ready(Err(LeafError::NotCounted.into()))
     }
+
+    /// How many entries are durable; 0 for a log that cannot be read. An
+    /// entry that is appended after this was asked has no lower index.
+    fn size(&self) -> u64 {
+        0
+    }
+
+    /// Entries from an index on, at most `limit`; none where there are none.
+    fn read(&self, from: u64, limit: usize) -> impl Future<Output = Result<Vec<Vec<u8>>, LogError>> + Send {
+        let _ = (from, limit);
+        std::future::ready(Ok(Vec::new()))
+    }
 }
 
 /// An entry on its way, into a log behind a pointer.
 pub type Appending<'a> = Pin<Box<dyn Future<Output = Result<u64, LogError>> + Send + 'a>>;
+
+/// Entries on their way.
+pub type Reading<'a> = Pin<Box<dyn Future<Output = Result<Vec<Vec<u8>>, LogError>> + Send + 'a>>;
 
 /// A reservation on its way.
 pub type Reserving<'a> = Pin<Box<dyn Future<Output = Result<Reserved, LogError>> + Send + 'a>>;
@@ -118,6 +136,12 @@ pub trait DynLog: Send + Sync {
 
     /// As [`Log::reserve`].
     fn dyn_reserve<'a>(&'a self, leaf: &'a [u8], key: KeyId) -> Reserving<'a>;
+
+    /// As [`Log::size`].
+    fn dyn_size(&self) -> u64;
+
+    /// As [`Log::read`].
+    fn dyn_read(&self, from: u64, limit: usize) -> Reading<'_>;
 }
 
 impl<L: Log> DynLog for L {
@@ -131,6 +155,14 @@ impl<L: Log> DynLog for L {
 
     fn dyn_reserve<'a>(&'a self, leaf: &'a [u8], key: KeyId) -> Reserving<'a> {
         Box::pin(self.reserve(leaf, key))
+    }
+
+    fn dyn_size(&self) -> u64 {
+        self.size()
+    }
+
+    fn dyn_read(&self, from: u64, limit: usize) -> Reading<'_> {
+        Box::pin(self.read(from, limit))
     }
 }
 
@@ -146,6 +178,14 @@ impl Log for dyn DynLog + '_ {
     async fn reserve(&self, leaf: &[u8], key: KeyId) -> Result<Reserved, LogError> {
         self.dyn_reserve(leaf, key).await
     }
+
+    fn size(&self) -> u64 {
+        self.dyn_size()
+    }
+
+    async fn read(&self, from: u64, limit: usize) -> Result<Vec<Vec<u8>>, LogError> {
+        self.dyn_read(from, limit).await
+    }
 }
 
 impl<L: Log + ?Sized> Log for Arc<L> {
@@ -159,6 +199,14 @@ impl<L: Log + ?Sized> Log for Arc<L> {
 
     async fn reserve(&self, leaf: &[u8], key: KeyId) -> Result<Reserved, LogError> {
         (**self).reserve(leaf, key).await
+    }
+
+    fn size(&self) -> u64 {
+        (**self).size()
+    }
+
+    async fn read(&self, from: u64, limit: usize) -> Result<Vec<Vec<u8>>, LogError> {
+        (**self).read(from, limit).await
     }
 }
 

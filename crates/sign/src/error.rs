@@ -38,6 +38,9 @@ pub enum PipelineError {
         /// Its format.
         format: String,
     },
+    /// The caller is confined to something else.
+    #[error("the credential does not reach {0}")]
+    OutOfScope(String),
     /// No release key is configured.
     #[error("no release key is configured for product `{0}`")]
     NoReleaseKey(String),

@@ -6,16 +6,24 @@
 //! anybody sees it. The server and the offline command line run the same
 //! code over the same storage contracts; there is no second way to sign.
 
+mod account;
+pub mod artifact;
+mod artifact_job;
 pub mod assemble;
+pub mod breaker;
+pub mod carry_out;
 mod component;
 pub mod consent;
 pub(crate) mod delegated;
 pub mod device;
+pub mod dispatch;
+pub mod dispatcher;
 mod draft;
 pub mod error;
 pub mod events;
 mod evidence;
 pub mod gate;
+mod job_key;
 pub mod key_rules;
 pub mod keyring;
 pub mod keys;
@@ -23,18 +31,26 @@ pub mod order;
 pub mod pipeline;
 pub mod policy;
 pub mod proofs;
+mod question;
 pub mod request_key;
 pub mod review;
 pub mod revoked;
 pub mod rollback;
 mod sealing;
+mod signed_file;
 pub mod signing_key;
 mod spool;
 pub mod standing;
 pub mod trust;
+mod turns;
 pub mod verify;
 pub mod waiting;
 
+pub use artifact::ArtifactWish;
+pub use breaker::BreakerState;
+pub use carry_out::{Carried, Clock};
+pub use dispatch::{Dispatch, Health};
+pub use dispatcher::Dispatcher;
 pub use error::PipelineError;
 pub use events::EventError;
 pub use gate::GateRefusal;

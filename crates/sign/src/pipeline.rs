@@ -1,15 +1,16 @@
 //! The pipeline: from an order to a release in the registry.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use firmseal_core::Refusal;
-use firmseal_core::crypto::RustCrypto;
+use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_evidence::materials::SBOM_MAX;
 use firmseal_evidence::{Builders, Materials};
 use firmseal_fleet::{Product, Release, ReleaseState, SigningRequest, Time};
 use firmseal_keys::DynLog;
+use firmseal_manifest::cbor::Writer;
 use firmseal_manifest::{AuthorError, Digest, ProductId, ReleaseId, RequestId};
 use firmseal_store::{Begin, Claim, NewRequest, Store, StoreError};
 
@@ -22,15 +23,21 @@ use crate::key_rules::KeyPurpose;
 use crate::keyring::Keyring;
 use crate::keys::Keys;
 use crate::order::Order;
+use crate::policy::Policy;
 use crate::proofs::Proofs;
 use crate::request_key::RequestKey;
 use crate::signing_key::{Ask, KeyUse, SigningKey};
 use crate::trust::Live;
+use crate::turns::Turns;
 use crate::waiting::Agreed;
 
 /// How long a request stays claimed when its worker is never heard of
 /// again. Long enough for the largest artifact, short enough for a person.
 const LEASE: Duration = Duration::from_secs(15 * 60);
+
+/// Longest time that a key has for one signature of a job. What comes later
+/// is not looked at: the attempt is unknown, and another follows.
+const ATTEMPT: Duration = Duration::from_secs(30);
 
 /// The one way from an order to a release.
 pub struct Pipeline {
@@ -46,6 +53,11 @@ pub struct Pipeline {
     turns: Mutex<HashMap<ProductId, Arc<tokio::sync::Mutex<()>>>>,
     /// Held by whoever enters events into the log.
     pub(crate) entering: tokio::sync::Mutex<()>,
+    policy: RwLock<Option<Arc<dyn Policy>>>,
+    attempt: Duration,
+    /// One job at a time signs the same bytes with the same key: the next
+    /// one finds the signature.
+    pub(crate) same_bytes: Turns<(Digest, Digest)>,
 }
 
 /// What an order came to.
@@ -96,6 +108,9 @@ impl Pipeline {
             keyring: keyring.into(),
             turns: Mutex::default(),
             entering: tokio::sync::Mutex::default(),
+            policy: RwLock::default(),
+            attempt: ATTEMPT,
+            same_bytes: Turns::default(),
         }
     }
 
@@ -116,6 +131,45 @@ impl Pipeline {
     pub fn with_builders(mut self, builders: Builders) -> Pipeline {
         self.builders = Arc::new(builders);
         self
+    }
+
+    /// Gives keys longer, or less long, for one signature of a job.
+    pub fn with_attempt_limit(mut self, limit: Duration) -> Pipeline {
+        self.attempt = limit;
+        self
+    }
+
+    pub(crate) fn attempt_limit(&self) -> Duration {
+        self.attempt
+    }
+
+    /// Asks a policy, beside the gate.
+    pub fn with_policy(self, policy: Arc<dyn Policy>) -> Pipeline {
+        self.set_policy(Some(policy));
+        self
+    }
+
+    /// Puts a policy in force, or none; for what is decided from here on.
+    pub fn set_policy(&self, policy: Option<Arc<dyn Policy>>) {
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = policy;
+    }
+
+    /// The policy in force, if there is one.
+    pub fn policy(&self) -> Option<Arc<dyn Policy>> {
+        self.policy.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Digest of the rules in force, the gate's and the policy's, as it
+    /// stands in intents.
+    pub fn rules(&self) -> Digest {
+        match self.policy() {
+            None => gate::policy(),
+            Some(policy) => {
+                let mut out = Writer::new();
+                out.array(2).bytes(gate::policy().as_bytes()).bytes(policy.digest().as_bytes());
+                RustCrypto.digest(&out.finish())
+            }
+        }
     }
 
     pub(crate) fn live(&self) -> &Live {

@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io::{self, Write};
 
 use bytes::Bytes;
+use firmseal_core::Hasher;
+use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_formats::Source;
 use firmseal_manifest::{BlockSize, Digest, PayloadTree, TreeBuilder};
 use firmseal_store::{BlobStream, Store, StoreError};
@@ -65,6 +67,17 @@ pub(crate) fn tree(source: &dyn Source, block: BlockSize) -> Result<PayloadTree,
         Ok(())
     })?;
     Ok(builder.finish()?)
+}
+
+/// SHA-256 and length of a source.
+pub(crate) fn digest(source: &dyn Source) -> io::Result<(Digest, u64)> {
+    let (mut hasher, mut size) = (RustCrypto.sha256(), 0);
+    for_each_piece(source, |piece| {
+        hasher.update(piece);
+        size += piece.len() as u64;
+        Ok(())
+    })?;
+    Ok((hasher.finish(), size))
 }
 
 /// A source as a stream, read on a thread of its own by `open`.

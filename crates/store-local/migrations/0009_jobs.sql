@@ -34,6 +34,12 @@ CREATE TABLE job_approvals (
     PRIMARY KEY (request, holder)
 ) STRICT;
 
+-- Records of policy decisions.
+CREATE TABLE decisions (
+    digest BLOB PRIMARY KEY,
+    record BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- What artifact jobs came to. Never changed, never deleted.
 CREATE TABLE signatures (
     n         INTEGER PRIMARY KEY,

@@ -211,6 +211,16 @@ impl Log for IntentLog {
     async fn reserve(&self, leaf: &[u8], key: KeyId) -> Result<Reserved, LogError> {
         self.reserve_under(leaf, key, false).await
     }
+
+    fn size(&self) -> u64 {
+        self.len()
+    }
+
+    async fn read(&self, from: u64, limit: usize) -> Result<Vec<Vec<u8>>, LogError> {
+        let entries = IntentLog::read(self, from, limit).await;
+        let entries = entries.map_err(|error| LogError::Storage(error.to_string()))?;
+        Ok(entries.into_iter().map(|entry| entry.leaf).collect())
+    }
 }
 
 fn sized(leaf: &[u8]) -> Result<Vec<u8>, LogError> {

@@ -1,7 +1,7 @@
 //! Jobs in the database: handed in, looked up, ended.
 
 use async_trait::async_trait;
-use firmseal_fleet::{Approval, CameTo, Job, JobState, Priority, Progress, Reason, Signature, Time};
+use firmseal_fleet::{Approval, Job, JobState, Priority, Progress, Reason, Signature, Time};
 use firmseal_manifest::{Digest, End, Event, KeyId, RequestId};
 use firmseal_store::{
     Claim, ClaimedJob, Claiming, Depth, Ending, Inserted, JobFilter, JobOutcome, Jobs, Page, StoreError,
@@ -12,7 +12,7 @@ use crate::column::{Count, Hash, Json, Text, When, Word};
 use crate::error::{Failure, sql};
 use crate::events::happened;
 use crate::registry::{all, limit, one};
-use crate::{LocalStore, queue};
+use crate::{LocalStore, queue, sums};
 
 /// Ends every claim, as `requests::end_leases` does: whoever had one is gone.
 pub(crate) fn end_leases(connection: &Connection) -> Result<(), StoreError> {
@@ -140,45 +140,31 @@ fn end(connection: &Connection, claim: &Claim, ending: Ending) -> Result<(), Fai
         let what = format!("signing request {request} was taken over by another attempt");
         return Err(StoreError::conflict(what).into());
     }
-    let mut progress = progress.map_or_else(Progress::default, |Json(progress)| progress);
-    progress.failures = progress.failures.saturating_add(ending.failures);
-    progress.reasons = ending.reasons;
-    progress.decision = ending.decision.or(progress.decision);
-    let mut not_before = Time::EPOCH;
-    progress.state = match ending.outcome {
-        JobOutcome::Signed(signature) => {
-            if signature.request != request {
-                let what = format!("the signature belongs to signing request {}", signature.request);
-                return Err(StoreError::conflict(what).into());
-            }
-            store_signature(connection, &signature)?;
-            progress.came_to = Some(CameTo::Signature(request));
-            JobState::Signed
+    let before = progress.map_or_else(Progress::default, |Json(progress)| progress);
+    let decision = match &ending.decision {
+        Some(record) => {
+            let digest = Digest(sums::sha256(record));
+            connection
+                .prepare_cached("INSERT OR IGNORE INTO decisions (digest, record) VALUES (?, ?)")?
+                .execute(params![Hash(digest), record])?;
+            Some(digest)
         }
-        JobOutcome::SameAs(first) => {
-            if find_signature(connection, first)?.is_none() {
-                return Err(StoreError::not_found(format!("signature of request {first}")).into());
-            }
-            progress.came_to = Some(CameTo::Signature(first));
-            JobState::Signed
-        }
-        JobOutcome::Released(release) => {
-            progress.came_to = Some(CameTo::Release(release));
-            JobState::Signed
-        }
-        JobOutcome::Refused => JobState::Refused,
-        JobOutcome::Cancelled => JobState::Cancelled,
-        JobOutcome::Expired => JobState::Expired,
-        JobOutcome::Waiting(review) => {
-            progress.review = Some(review);
-            JobState::Waiting
-        }
-        JobOutcome::Held => JobState::Held,
-        JobOutcome::Again(time) => {
-            not_before = time;
-            JobState::Queued
-        }
+        None => None,
     };
+    let progress = ending.applied(&before, decision);
+    let mut not_before = Time::EPOCH;
+    match &ending.outcome {
+        JobOutcome::Signed(signature) if signature.request != request => {
+            let what = format!("the signature belongs to signing request {}", signature.request);
+            return Err(StoreError::conflict(what).into());
+        }
+        JobOutcome::Signed(signature) => store_signature(connection, signature)?,
+        JobOutcome::SameAs(first) if find_signature(connection, *first)?.is_none() => {
+            return Err(StoreError::not_found(format!("signature of request {first}")).into());
+        }
+        JobOutcome::Again(time) => not_before = *time,
+        _ => {}
+    }
     for event in &ending.events {
         happened(connection, event)?;
     }
@@ -350,6 +336,13 @@ impl Jobs for LocalStore {
 
     async fn job_approvals(&self, id: RequestId) -> Result<Vec<Approval>, StoreError> {
         self.query("list approvals", move |connection| approvals(connection, id)).await
+    }
+
+    async fn decision(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        self.query("look a decision up", move |connection| {
+            one(connection, "SELECT record FROM decisions WHERE digest = ?", [Hash(digest)], |row| row.get(0))
+        })
+        .await
     }
 
     async fn signature(&self, request: RequestId) -> Result<Option<Signature>, StoreError> {

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use firmseal_fleet::{Approval, Job, JobReview, JobState, Priority, Reason, Signature, Time};
+use firmseal_fleet::{
+    Approval, CameTo, Job, JobReview, JobState, Priority, Progress, Reason, Signature, Time,
+};
 use firmseal_manifest::{Digest, Event, ProductId, ReleaseId, RequestId};
 
 use crate::{Claim, Page, StoreError};
@@ -67,12 +69,48 @@ pub struct Ending {
     pub outcome: JobOutcome,
     /// Why, where it is not signed.
     pub reasons: Vec<Reason>,
-    /// Blob of the policy decision; `None` keeps the one that it has.
-    pub decision: Option<Digest>,
+    /// Record of the policy decision, which is kept under its SHA-256;
+    /// `None` keeps the one that it has.
+    pub decision: Option<Vec<u8>>,
     /// How many uses of a key failed under this claim, or went unseen before.
     pub failures: u32,
     /// What the log is to tell of it, noted in the same step.
     pub events: Vec<Event>,
+}
+
+impl Ending {
+    /// The progress of the job afterwards; `decision` is the SHA-256 of the
+    /// decision's record.
+    pub fn applied(&self, before: &Progress, decision: Option<Digest>) -> Progress {
+        let mut progress = before.clone();
+        progress.failures = progress.failures.saturating_add(self.failures);
+        progress.reasons.clone_from(&self.reasons);
+        progress.decision = decision.or(progress.decision);
+        progress.state = match &self.outcome {
+            JobOutcome::Signed(signature) => {
+                progress.came_to = Some(CameTo::Signature(signature.request));
+                JobState::Signed
+            }
+            JobOutcome::SameAs(first) => {
+                progress.came_to = Some(CameTo::Signature(*first));
+                JobState::Signed
+            }
+            JobOutcome::Released(release) => {
+                progress.came_to = Some(CameTo::Release(*release));
+                JobState::Signed
+            }
+            JobOutcome::Refused => JobState::Refused,
+            JobOutcome::Cancelled => JobState::Cancelled,
+            JobOutcome::Expired => JobState::Expired,
+            JobOutcome::Waiting(review) => {
+                progress.review = Some(review.clone());
+                JobState::Waiting
+            }
+            JobOutcome::Held => JobState::Held,
+            JobOutcome::Again(_) => JobState::Queued,
+        };
+        progress
+    }
 }
 
 /// What became of a job under a claim.
@@ -185,6 +223,9 @@ pub trait Jobs: Send + Sync {
 
     /// Approvals of a job, by the name of the holder.
     async fn job_approvals(&self, id: RequestId) -> Result<Vec<Approval>, StoreError>;
+
+    /// The record of a policy decision, by its SHA-256.
+    async fn decision(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// The signature that is recorded under a request.
     async fn signature(&self, request: RequestId) -> Result<Option<Signature>, StoreError>;

@@ -200,6 +200,14 @@ impl Log for PublicLog {
         }
         Ok(reserved)
     }
+
+    fn size(&self) -> u64 {
+        Log::size(&self.log)
+    }
+
+    async fn read(&self, from: u64, limit: usize) -> Result<Vec<Vec<u8>>, LogError> {
+        Log::read(&self.log, from, limit).await
+    }
 }
 
 impl Proofs for PublicLog {

@@ -73,6 +73,9 @@ impl From<PipelineError> for ApiError {
                 why,
                 hint: hint("nothing was released; `firmseal inspect` shows the file"),
             },
+            PipelineError::OutOfScope(_) => {
+                ApiError::Refused { why, hint: hint("ask with a credential that is meant for it") }
+            }
             PipelineError::NoArtifactKey { .. }
             | PipelineError::NoReleaseKey(_)
             | PipelineError::KeyRefused(_)

@@ -174,10 +174,8 @@ async fn a_signature_is_recorded_once(engine: &dyn Engine) {
     conflict(store.end_claim(&claimed.claim, ending(JobOutcome::Signed(Box::new(foreign)))).await);
     not_found(store.end_claim(&claimed.claim, ending(JobOutcome::SameAs(job.id))).await);
     assert_eq!(progress(&*store, job.id).await.state, JobState::Queued, "nothing of it happened");
-    let signed = Ending {
-        decision: Some(samples::digest()),
-        ..ending(JobOutcome::Signed(Box::new(signature.clone())))
-    };
+    let signed =
+        Ending { decision: Some(b"abc".to_vec()), ..ending(JobOutcome::Signed(Box::new(signature.clone()))) };
     store.end_claim(&claimed.claim, signed.clone()).await.unwrap();
     store.end_claim(&claimed.claim, signed.clone()).await.unwrap();
     let mut unlike = signature.clone();
@@ -189,9 +187,13 @@ async fn a_signature_is_recorded_once(engine: &dyn Engine) {
     assert_eq!(over, Some(signature.clone()));
     assert_eq!(store.signature_over(samples::digest(), signature.tbs).await.unwrap(), None);
     assert_eq!(store.signature_over(signature.key_id, samples::digest()).await.unwrap(), None);
+    // SHA-256 of "abc" (FIPS 180-4, example).
+    let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let abc = firmseal_manifest::ids::parse_digest(abc);
+    assert_eq!(store.decision(abc.unwrap()).await.unwrap().as_deref(), Some(&b"abc"[..]));
+    assert_eq!(store.decision(samples::digest()).await.unwrap(), None);
     let came_to = Some(CameTo::Signature(job.id));
-    let expected =
-        Progress { state: JobState::Signed, decision: signed.decision, came_to, ..Progress::default() };
+    let expected = Progress { state: JobState::Signed, decision: abc, came_to, ..Progress::default() };
     assert_eq!(progress(&*store, job.id).await, expected);
     // The same bytes for somebody else.
     let twin = insert(&*store, "blue", "k", Priority::Release).await;

@@ -1,0 +1,224 @@
+//! Artifact orders: one file to be signed, in its own format or beside it.
+//!
+//! What is signed is derived here, from bytes that the store has under their
+//! digest; nobody hands in a digest.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::Arc;
+
+use firmseal_core::crypto::{Crypto, RustCrypto};
+use firmseal_fleet::{
+    ArtifactOrder, Asked, Caller, Job, JobKind, Priority, Product, Progress, Release, Time,
+};
+use firmseal_formats::{Format, Inspection, Unsigned, Wanted};
+use firmseal_manifest::cbor::Writer;
+use firmseal_manifest::{ArtifactId, ChannelName, Digest, KeyAlgorithm, ProductId, RequestId, Tbs};
+use firmseal_store::StoreError;
+use semver::Version;
+
+use crate::error::PipelineError;
+use crate::gate::{self, GateRefusal, Said};
+use crate::pipeline::Pipeline;
+use crate::request_key::RequestKey;
+use crate::signing_key::SigningKey;
+use crate::spool;
+
+/// What somebody asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ArtifactWish {
+    /// The requester's idempotency key. Without one the wish is its own key.
+    pub key: Option<String>,
+    /// Who asks.
+    pub caller: Caller,
+    /// The product.
+    pub product: ProductId,
+    /// The channel.
+    pub channel: ChannelName,
+    /// The file.
+    pub artifact: ArtifactId,
+    /// The signing key, by name; the product's if absent.
+    pub signing_key: Option<String>,
+    /// The version.
+    pub version: Version,
+    /// The security epoch.
+    pub epoch: u64,
+    /// Parameters of the format.
+    pub parameters: BTreeMap<String, String>,
+    /// The CI's id of the build.
+    pub build: String,
+    /// The commit it was built from.
+    pub commit: String,
+    /// Build evidence.
+    pub evidence: Vec<ArtifactId>,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// When it is of no use any more.
+    pub deadline: Time,
+}
+
+impl ArtifactWish {
+    /// Digest of everything that was asked for, but for the deadline: who
+    /// asks again has not asked for something else.
+    pub fn fingerprint(&self) -> Digest {
+        let mut out = Writer::new();
+        out.array(12).text("artifact");
+        out.text(self.product.as_str()).text(self.channel.as_str()).text(&self.version.to_string());
+        out.uint(self.epoch).bytes(self.artifact.0.as_bytes());
+        match &self.signing_key {
+            Some(key) => out.text(key),
+            None => out.null(),
+        };
+        // An ordered map of text: its JSON is one spelling.
+        out.text(&serde_json::to_string(&self.parameters).unwrap_or_default());
+        out.text(&self.build).text(&self.commit).text(self.priority.word());
+        out.array(self.evidence.len());
+        for evidence in &self.evidence {
+            out.bytes(evidence.0.as_bytes());
+        }
+        RustCrypto.digest(&out.finish())
+    }
+}
+
+/// A file that was read; no key was used for it yet.
+pub(crate) struct Examined {
+    pub(crate) tbs: Tbs,
+    pub(crate) inspection: Inspection,
+    pub(crate) size: u64,
+    /// In formats with a place for a signature.
+    pub(crate) embedded: Option<Embedded>,
+}
+
+/// What it takes to write the signature into the file.
+pub(crate) struct Embedded {
+    pub(crate) file: Arc<File>,
+    pub(crate) format: &'static dyn Format,
+    pub(crate) unsigned: Unsigned,
+}
+
+impl Pipeline {
+    /// The job that a wish becomes. What can be refused at once is: a caller
+    /// who is confined to something else, a product or file that nobody has,
+    /// a key that does not sign here.
+    pub async fn artifact_job(&self, wish: ArtifactWish, now: Time) -> Result<Job, PipelineError> {
+        let scope = &wish.caller.scope;
+        if !scope.takes_product(&wish.product) {
+            return Err(PipelineError::OutOfScope(format!("product `{}`", wish.product)));
+        }
+        if !scope.takes_channel(&wish.channel) {
+            return Err(PipelineError::OutOfScope(format!("channel `{}`", wish.channel)));
+        }
+        let product = self.store().product(&wish.product).await?;
+        self.store().artifact(&wish.artifact).await?;
+        let key = self.key_for(&product, wish.signing_key.as_deref(), &wish.caller.name, now)?;
+        if !scope.takes_key(key.name().as_str()) {
+            return Err(PipelineError::OutOfScope(format!("signing key `{}`", key.name())));
+        }
+        let fingerprint = wish.fingerprint();
+        let request_key = match &wish.key {
+            Some(key) => RequestKey::Chosen { requester: &wish.caller.name, key },
+            None => RequestKey::Order(fingerprint),
+        };
+        let asked = Asked {
+            key: request_key.stored(),
+            fingerprint,
+            kind: JobKind::Artifact(ArtifactOrder { artifact: wish.artifact, key: wish.signing_key }),
+            caller: wish.caller,
+            product: wish.product,
+            channel: wish.channel,
+            version: wish.version,
+            epoch: wish.epoch,
+            parameters: wish.parameters,
+            build: wish.build,
+            commit: wish.commit,
+            evidence: wish.evidence,
+            signing_key: key.name().to_string(),
+            priority: wish.priority,
+            created: now,
+            deadline: wish.deadline,
+        };
+        Ok(Job { id: RequestId::new(), asked, progress: Progress::default() })
+    }
+
+    /// Reads the file of a job, and lays out what a key would sign.
+    pub(crate) async fn examine_artifact(
+        &self,
+        asked: &Asked,
+        artifact: ArtifactId,
+        product: &Product,
+        key: &SigningKey,
+    ) -> Result<Examined, PipelineError> {
+        let format = firmseal_formats::find(&product.format).map_err(not_in_its_format)?;
+        if format.embedding().is_some() {
+            return self.lay_out(asked, artifact, format, key).await;
+        }
+        let size = self.store().artifact(&artifact).await?.size;
+        // The store has the file under the SHA-256 of its bytes, which it
+        // computed itself: there is nothing else to be read of a raw file.
+        let tbs = match key.public_key().algorithm() {
+            KeyAlgorithm::P256 | KeyAlgorithm::Rsa(_) => Tbs::Sha256(artifact.0.0),
+            KeyAlgorithm::P384 => {
+                let file = spool::fetch(self.store(), &artifact.0).await?;
+                spool::blocking(move || Ok(Tbs::Sha384(firmseal_formats::sha384(&file)?))).await?
+            }
+            KeyAlgorithm::Ed25519 | KeyAlgorithm::Lms(_) | KeyAlgorithm::MlDsa(_) => {
+                Tbs::Message(artifact.0.as_bytes().to_vec())
+            }
+        };
+        let inspection = firmseal_formats::raw_inspection(&artifact.0, size).map_err(not_in_its_format)?;
+        Ok(Examined { tbs, inspection, size, embedded: None })
+    }
+
+    async fn lay_out(
+        &self,
+        asked: &Asked,
+        artifact: ArtifactId,
+        format: &'static dyn Format,
+        key: &SigningKey,
+    ) -> Result<Examined, PipelineError> {
+        let file = Arc::new(spool::fetch(self.store(), &artifact.0).await?);
+        let (source, public) = (file.clone(), key.public_key().clone());
+        let (version, epoch) = (asked.version.clone(), asked.epoch);
+        let parameters =
+            asked.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let unsigned = spool::blocking(move || {
+            let embedding = format.embedding().ok_or(PipelineError::ReadBack(format.name().to_owned()))?;
+            let wanted = Wanted { version, epoch, key: &public, parameters: &parameters };
+            embedding.prepare(&*source, &wanted).map_err(not_in_its_format)
+        })
+        .await?;
+        let inspection = unsigned.inspection().clone();
+        Ok(Examined {
+            tbs: unsigned.tbs().clone(),
+            size: inspection.image_size,
+            inspection,
+            embedded: Some(Embedded { file, format, unsigned }),
+        })
+    }
+}
+
+pub(crate) fn not_in_its_format(error: firmseal_formats::FormatError) -> PipelineError {
+    PipelineError::Format { component: "file".to_owned(), error }
+}
+
+/// The gate's rules for one file: those of payloads, for the largest slot of
+/// the product, and those of the security epoch.
+pub(crate) fn check(
+    asked: &Asked,
+    product: &Product,
+    latest: Option<&Release>,
+    examined: &Examined,
+) -> Result<(), PipelineError> {
+    let largest = product.components.iter().max_by_key(|component| component.capacity);
+    let largest = largest.ok_or_else(|| StoreError::not_found(format!("component of {}", product.id)))?;
+    let said = Said { version: &asked.version, epoch: asked.epoch };
+    gate::check_payload(said, product, largest, &examined.inspection, examined.size)?;
+    let (offered, counter) = (asked.epoch, latest.map_or(0, |release| release.epoch));
+    if offered < counter {
+        return Err(GateRefusal::Epoch { offered, latest: counter }.into());
+    }
+    if offered - counter > gate::EPOCH_STEP_MAX {
+        return Err(GateRefusal::EpochAhead { offered, latest: counter }.into());
+    }
+    Ok(())
+}

@@ -1,0 +1,264 @@
+//! The dispatcher: takes jobs from the queue and has them carried out.
+//!
+//! It decides nothing: [`Dispatch`] says which key has room, the store which
+//! job is next, the pipeline what becomes of it. What a crash left in the
+//! queue is found by the same look at the queue as what came a moment ago.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use firmseal_fleet::{Job, JobState, Time};
+use firmseal_keys::Log;
+use firmseal_manifest::RequestId;
+use firmseal_store::{ClaimedJob, Claiming, Inserted, StoreError};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::JoinSet;
+
+use crate::breaker::BreakerState;
+use crate::carry_out::{Carried, Clock};
+use crate::dispatch::{Dispatch, Health};
+use crate::pipeline::Pipeline;
+
+/// How long a claim holds if nothing is heard of it again. Above what
+/// reading, logging, signing and storing may take together.
+const LEASE: Duration = Duration::from_secs(5 * 60);
+/// How often the queue is looked at when nothing happens: for jobs that
+/// waited their time out.
+const TICK: Duration = Duration::from_millis(250);
+/// How long after the queue could not be read.
+const TROUBLED: Duration = Duration::from_millis(100);
+/// Longest time that a key has to say that it is there.
+const PROBE: Duration = Duration::from_secs(10);
+/// Jobs that are ended at once because they are too late.
+const LATE: u32 = 256;
+
+/// What a task of the dispatcher came to.
+enum Done {
+    Job { queue: String, carried: Box<Carried> },
+    Probe { key: String, there: bool },
+}
+
+/// Who is told of every job that was carried out.
+pub type Observer = dyn Fn(&Carried) + Send + Sync;
+
+/// Takes jobs from the queue and has them carried out.
+pub struct Dispatcher {
+    pipeline: Arc<Pipeline>,
+    clock: Arc<Clock>,
+    observer: Box<Observer>,
+    schedule: Mutex<Dispatch>,
+    waiters: Mutex<HashMap<RequestId, Vec<oneshot::Sender<Arc<Carried>>>>>,
+    news: Notify,
+}
+
+impl Dispatcher {
+    /// A dispatcher for every key of a pipeline, with at most so many jobs of
+    /// each key at once.
+    pub fn new(
+        pipeline: Arc<Pipeline>,
+        clock: Arc<Clock>,
+        most: u32,
+        observer: Box<Observer>,
+    ) -> Arc<Dispatcher> {
+        let schedule = Mutex::new(Dispatch::new(pipeline.job_keys(), most));
+        let (waiters, news) = (Mutex::default(), Notify::new());
+        Arc::new(Dispatcher { pipeline, clock, observer, schedule, waiters, news })
+    }
+
+    fn schedule(&self) -> MutexGuard<'_, Dispatch> {
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands a job in. When this returns [`Inserted::Fresh`], it will come to
+    /// an end, whatever becomes of this process.
+    pub async fn submit(&self, job: Job) -> Result<Inserted, StoreError> {
+        let inserted = self.pipeline.store().insert_job(job).await?;
+        if inserted == Inserted::Fresh {
+            self.news.notify_one();
+        }
+        Ok(inserted)
+    }
+
+    /// Looks at the queue soon: something was put back into it.
+    pub fn wake(&self) {
+        self.news.notify_one();
+    }
+
+    /// Resolves when a job leaves the queue under this dispatcher. Asked
+    /// before the job is looked up, nothing is missed. An error says that it
+    /// is to be looked up again.
+    pub fn watch(&self, id: RequestId) -> oneshot::Receiver<Arc<Carried>> {
+        let (sender, receiver) = oneshot::channel();
+        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        waiters.entry(id).or_default().push(sender);
+        receiver
+    }
+
+    /// How each key stands.
+    pub fn states(&self) -> Vec<(String, BreakerState)> {
+        self.schedule().states().map(|(key, state)| (key.to_owned(), state)).collect()
+    }
+
+    /// How many jobs are being carried out.
+    pub fn running(&self) -> u32 {
+        self.schedule().running()
+    }
+
+    /// Works until it is told to stop; then lets what it has begun end.
+    pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut tasks = JoinSet::new();
+        let (mut look, mut hungry) = (true, false);
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            self.probe(&mut tasks);
+            if std::mem::take(&mut look) {
+                match self.claim().await {
+                    Ok((claimed, full)) => {
+                        hungry = full;
+                        claimed.into_iter().for_each(|claimed| self.begin(&mut tasks, claimed));
+                    }
+                    Err(_) => {
+                        // Whoever hands jobs in hears of it; here it is tried
+                        // again.
+                        look = true;
+                        tokio::time::sleep(TROUBLED).await;
+                    }
+                }
+            }
+            tokio::select! {
+                biased;
+                () = async { drop(stop.wait_for(|stop| *stop).await) } => break,
+                Some(done) = tasks.join_next() => {
+                    self.done(done);
+                    while let Some(done) = tasks.try_join_next() {
+                        self.done(done);
+                    }
+                    // An end makes room; whether anybody waits for it, the
+                    // last look at the queue has told.
+                    look |= hungry;
+                }
+                () = self.news.notified() => look = true,
+                _ = tick.tick() => {
+                    look = true;
+                    self.expire().await;
+                }
+            }
+        }
+        while let Some(done) = tasks.join_next().await {
+            self.done(done);
+        }
+    }
+
+    /// Asks keys whether they are there, where it is time.
+    fn probe(&self, tasks: &mut JoinSet<Done>) {
+        for key in self.schedule().probes((self.clock)()) {
+            let pipeline = self.pipeline.clone();
+            tasks.spawn(async move {
+                let there = match pipeline.job_key(&key) {
+                    Some(job_key) => {
+                        let asked = tokio::time::timeout(PROBE, job_key.ready()).await;
+                        matches!(asked, Ok(Ok(())))
+                    }
+                    None => false,
+                };
+                Done::Probe { key, there }
+            });
+        }
+    }
+
+    /// Claims what there is room for, and whether there may be more.
+    async fn claim(&self) -> Result<(Vec<ClaimedJob>, bool), StoreError> {
+        let rooms = self.schedule().rooms();
+        if rooms.is_empty() {
+            return Ok((Vec::new(), true));
+        }
+        // Asked before the claim is made: what it logs comes after.
+        let log_size = self.pipeline.log().size();
+        let wanted: HashMap<String, u32> = rooms.iter().map(|room| (room.key.clone(), room.most)).collect();
+        let claiming = Claiming { rooms, now: (self.clock)(), lease: LEASE, log_size };
+        let claimed = self.pipeline.store().claim_jobs(claiming).await?;
+        let mut got: HashMap<&str, u32> = HashMap::new();
+        for claimed in &claimed {
+            *got.entry(&claimed.job.asked.signing_key).or_default() += 1;
+        }
+        let full = got.iter().any(|(key, got)| wanted.get(*key).is_some_and(|most| got >= most));
+        Ok((claimed, full))
+    }
+
+    fn begin(&self, tasks: &mut JoinSet<Done>, claimed: ClaimedJob) {
+        let queue = claimed.job.asked.signing_key.clone();
+        let stand_in = {
+            let mut schedule = self.schedule();
+            schedule.began(&claimed);
+            schedule.stands_in(&queue).map(str::to_owned)
+        };
+        let (pipeline, clock) = (self.pipeline.clone(), self.clock.clone());
+        tasks.spawn(async move {
+            let carried = pipeline.carry_out_job(claimed, stand_in.as_deref(), &*clock).await;
+            Done::Job { queue, carried: Box::new(carried) }
+        });
+    }
+
+    fn done(&self, done: Result<Done, tokio::task::JoinError>) {
+        match done {
+            Ok(Done::Job { queue, carried }) => {
+                self.schedule().ended(&queue, &carried.key, carried.health, (self.clock)());
+                (self.observer)(&carried);
+                if carried.job.progress.state != JobState::Queued {
+                    self.tell(Arc::new(*carried));
+                }
+            }
+            Ok(Done::Probe { key, there }) => self.schedule().probed(&key, there, (self.clock)()),
+            // Tasks are not aborted and do not panic; if one did, its claim
+            // runs out.
+            Err(_) => {}
+        }
+    }
+
+    fn tell(&self, carried: Arc<Carried>) {
+        let waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner).remove(&carried.job.id);
+        for waiter in waiters.into_iter().flatten() {
+            // Whoever waited may be gone.
+            let _ = waiter.send(carried.clone());
+        }
+    }
+
+    /// Ends what is too late, and forgets waiters that are gone.
+    async fn expire(&self) {
+        // Tried again with the next tick.
+        let late = self.pipeline.store().expire_jobs((self.clock)(), LATE).await.unwrap_or_default();
+        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in late {
+            waiters.remove(&id);
+        }
+        waiters.retain(|_, waiting| {
+            waiting.retain(|waiter| !waiter.is_closed());
+            !waiting.is_empty()
+        });
+    }
+
+    /// Forgets who waits for a job that somebody else has ended: they look it
+    /// up again.
+    pub fn ended_elsewhere(&self, id: RequestId) {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    /// The time, as this dispatcher tells it.
+    pub fn now(&self) -> Time {
+        (self.clock)()
+    }
+}
+
+impl Health {
+    /// The word for it, for metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Health::Signed => "signed",
+            Health::Untouched => "untouched",
+            Health::Trouble => "trouble",
+            Health::WrongPin => "wrong_pin",
+        }
+    }
+}

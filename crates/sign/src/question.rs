@@ -1,0 +1,67 @@
+//! What a policy is asked about a job.
+
+use std::sync::Arc;
+
+use firmseal_evidence::Facts;
+use firmseal_fleet::{Job, JobKind, Product, Release, Time};
+use firmseal_manifest::{ArtifactId, Digest};
+use uuid::Uuid;
+
+use crate::artifact::Examined;
+use crate::policy::{Action, ArtifactFacts, Previous, Question};
+use crate::signing_key::SigningKey;
+
+/// What a question is put together from, beside the job.
+pub(crate) struct Asking<'a> {
+    pub(crate) product: &'a Product,
+    pub(crate) latest: Option<&'a Release>,
+    pub(crate) examined: &'a Examined,
+    pub(crate) key: &'a Arc<SigningKey>,
+    pub(crate) evidence: Facts,
+}
+
+/// The question about one file.
+pub(crate) fn of_artifact(job: &Job, asking: Asking<'_>, fallback: bool, now: Time) -> Question {
+    let Asking { product, latest, examined, key, evidence } = asking;
+    let asked = &job.asked;
+    let inspection = &examined.inspection;
+    let only = match product.components.as_slice() {
+        [only] => only.name.clone(),
+        _ => String::new(),
+    };
+    let digest = match &asked.kind {
+        JobKind::Artifact(order) => order.artifact,
+        JobKind::Release(_) => ArtifactId(Digest([0; 32])),
+    };
+    Question {
+        request: job.id,
+        action: Action::SignArtifact,
+        caller: asked.caller.clone(),
+        product: asked.product.clone(),
+        environment: product.environment,
+        channel: asked.channel.clone(),
+        version: asked.version.clone(),
+        epoch: asked.epoch,
+        keys: vec![key.facts(now, fallback)],
+        artifacts: vec![ArtifactFacts {
+            component: only,
+            digest,
+            format: inspection.format.clone(),
+            size: examined.size,
+            version: inspection.version.clone(),
+            epoch: inspection.epoch,
+            target: inspection.target.clone(),
+            debug: inspection.debug,
+            encrypted: inspection.encrypted,
+            addresses: inspection.load_addresses.clone(),
+        }],
+        previous: latest.map(|release| Previous { version: release.version.clone(), epoch: release.epoch }),
+        build: asked.build.clone(),
+        commit: asked.commit.clone(),
+        evidence,
+        approvals: 0,
+        anomalies: Vec::new(),
+        now,
+        salt: Uuid::new_v4().simple().to_string(),
+    }
+}

@@ -1,0 +1,53 @@
+//! The file with its signature, read back and kept.
+
+use firmseal_fleet::{Artifact, Time};
+use firmseal_manifest::{ArtifactId, Signature};
+
+use crate::artifact::{Examined, not_in_its_format};
+use crate::component::detected;
+use crate::error::PipelineError;
+use crate::pipeline::Pipeline;
+use crate::spool;
+
+impl Pipeline {
+    /// Writes the signature into the file, where its format has a place for
+    /// it, and stores that as an artifact.
+    pub(crate) async fn attach(
+        &self,
+        requester: &str,
+        examined: &Examined,
+        value: &Signature,
+        now: Time,
+    ) -> Result<Option<ArtifactId>, PipelineError> {
+        let Some(embedded) = &examined.embedded else { return Ok(None) };
+        let (format, source) = (embedded.format, embedded.file.clone());
+        let plan = embedded.unsigned.attach(value).map_err(not_in_its_format)?;
+        let (header, written) = (examined.inspection.digest(), plan.clone());
+        let (inspection, digest, size) = spool::blocking(move || {
+            let file = written.over(&*source).map_err(not_in_its_format)?;
+            let inspection = detected(format, &file).map_err(not_in_its_format)?;
+            // It must still say what the gate saw, in a reading that knows
+            // nothing of how it was made.
+            if inspection.digest() != header || inspection.signatures.is_empty() {
+                return Err(PipelineError::ReadBack("file".to_owned()));
+            }
+            let (digest, size) = spool::digest(&file)?;
+            Ok((inspection, digest, size))
+        })
+        .await?;
+        let source = embedded.file.clone();
+        let bytes = spool::stream(move |each| each(&plan.over(&*source).map_err(std::io::Error::other)?));
+        self.store().put(digest, size, bytes).await?;
+        let id = ArtifactId(digest);
+        let artifact = Artifact {
+            id,
+            size,
+            format: inspection.format.clone(),
+            inspection: serde_json::to_value(&inspection).unwrap_or_default(),
+            uploaded_by: requester.to_owned(),
+            created: now,
+        };
+        self.store().insert_artifact(artifact).await?;
+        Ok(Some(id))
+    }
+}

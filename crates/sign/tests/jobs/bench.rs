@@ -1,0 +1,294 @@
+//! A store, a key that fails as it is told, and a dispatcher between them.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use firmseal_core::Environment as CoreEnvironment;
+use firmseal_fleet::product::{BlockSize, ComponentSpec, Environment};
+use firmseal_fleet::{
+    Artifact, Caller, CallerKind, Job, JobState, Priority, Product, Role as Operator, Scope, Time,
+};
+use firmseal_keys::{Logged, SignError, Signer, signer};
+use firmseal_manifest::{ArtifactId, Event, Intent, Leaf, PublicKey, RequestId, Signature, Tbs};
+use firmseal_sign::{ArtifactWish, Carried, Dispatcher, KeyPurpose, Keys, Pipeline, Policy, SigningKey};
+use firmseal_store::{Blobs, Inserted, Jobs, Registry, Store};
+use firmseal_store_local::LocalStore;
+use firmseal_testkit::TestKey;
+use firmseal_trust::{DemandsSpec, Holder, Role, RoleSpec, RootSpec};
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+/// What a key does with one request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    /// It is not there.
+    Away,
+    /// It signs, and the answer is lost.
+    Lost,
+    /// It answers something else.
+    Wrong,
+    /// It never answers.
+    Hang,
+    /// It refuses its PIN.
+    Pin,
+    /// It refuses this request.
+    Refuse,
+}
+
+/// Says of each request what goes wrong with it.
+pub(crate) type Mood = Box<dyn FnMut() -> Option<Fault> + Send>;
+
+/// A key behind a network, as a test wants it to be. It outlives the service.
+pub(crate) struct Hsm {
+    key: TestKey,
+    /// What it does next; then it signs.
+    pub(crate) faults: Mutex<VecDeque<Fault>>,
+    /// Decides on each request, if nothing is planned.
+    pub(crate) mood: Mutex<Option<Mood>>,
+    /// Indexes of the intents under which it was asked, in order.
+    pub(crate) asked: Mutex<Vec<u64>>,
+}
+
+impl Hsm {
+    pub(crate) fn new() -> Arc<Hsm> {
+        let (faults, mood, asked) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Arc::new(Hsm { key: TestKey::ed25519(7), faults, mood, asked })
+    }
+
+    pub(crate) fn plan(&self, faults: &[Fault]) {
+        self.faults.lock().unwrap().extend(faults);
+    }
+
+    fn next(&self) -> Option<Fault> {
+        if let Some(fault) = self.faults.lock().unwrap().pop_front() {
+            return Some(fault);
+        }
+        self.mood.lock().unwrap().as_mut().and_then(|mood| mood())
+    }
+}
+
+impl Signer for Hsm {
+    fn public_key(&self) -> &PublicKey {
+        self.key.public()
+    }
+
+    async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
+        signer::check(self.key.public(), &intent, &tbs)?;
+        self.asked.lock().unwrap().push(intent.index());
+        let away = || Err(SignError::Unavailable("the network is gone".to_owned()));
+        match self.next() {
+            None => Ok(self.key.sign(&tbs)),
+            Some(Fault::Away | Fault::Lost) => away(),
+            Some(Fault::Wrong) => Ok(Signature(vec![7; 64])),
+            Some(Fault::Hang) => std::future::pending().await,
+            Some(Fault::Pin) => Err(SignError::WrongPin),
+            Some(Fault::Refuse) => Err(SignError::Refused("not this one".to_owned())),
+        }
+    }
+}
+
+fn root(release: &PublicKey) -> Vec<u8> {
+    let root_key = TestKey::ed25519(100);
+    let role = |role, name: &str, key: &PublicKey| RoleSpec {
+        role,
+        threshold: 1,
+        holders: vec![Holder { name: name.into(), keys: vec![key.clone()] }],
+        products: vec![],
+        channels: vec![],
+        both_kinds: false,
+    };
+    let unsigned = RootSpec {
+        version: 1,
+        lineage: [1; 16],
+        environment: CoreEnvironment::Test,
+        roles: vec![
+            role(Role::Root, "custodian", root_key.public()),
+            role(Role::Release, "ci", release),
+            role(Role::Approver, "ann", TestKey::ed25519(101).public()),
+        ],
+        minimum_epoch: 0,
+        demands: vec![DemandsSpec::NOTHING],
+        closed_logs: vec![],
+        sequence_resets: vec![],
+    }
+    .assemble()
+    .unwrap();
+    let signature = root_key.sign(&unsigned.to_be_signed(root_key.public()).unwrap());
+    unsigned.seal(&[(root_key.public(), signature)]).unwrap()
+}
+
+/// The service, as often as it is started over one directory.
+pub(crate) struct Bench {
+    pub(crate) hsm: Arc<Hsm>,
+    directory: TempDir,
+    policy: Option<Arc<dyn Policy>>,
+}
+
+/// A service that runs.
+pub(crate) struct Service {
+    pub(crate) store: LocalStore,
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) dispatcher: Arc<Dispatcher>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+pub(crate) fn now() -> Time {
+    SystemTime::now().into()
+}
+
+impl Bench {
+    pub(crate) fn new() -> Bench {
+        Bench { hsm: Hsm::new(), directory: tempfile::tempdir().unwrap(), policy: None }
+    }
+
+    pub(crate) fn with_policy(policy: impl Policy + 'static) -> Bench {
+        Bench { policy: Some(Arc::new(policy)), ..Bench::new() }
+    }
+
+    /// Opens the store, and nothing that works on it. Waits for threads of a
+    /// service that was killed.
+    async fn open(&self) -> (LocalStore, Arc<Pipeline>) {
+        let path = self.directory.path().join("store");
+        let store = loop {
+            match LocalStore::open(&path) {
+                Ok(store) => break store,
+                Err(firmseal_store::StoreError::InUse { .. }) => tokio::task::yield_now().await,
+                Err(other) => panic!("{other}"),
+            }
+        };
+        let release = TestKey::ed25519(102);
+        let key = SigningKey::implicit(KeyPurpose::Artifact, Environment::Test, self.hsm.clone());
+        let keys = Keys { artifact: Some(key), ..Keys::default() };
+        let (shared, log) = (Arc::new(store.clone()), Arc::new(store.intents().clone()));
+        let pipeline = Pipeline::new(shared as Arc<dyn Store>, log, root(release.public()), keys)
+            .with_attempt_limit(Duration::from_millis(300));
+        pipeline.set_policy(self.policy.clone());
+        (store, Arc::new(pipeline))
+    }
+
+    pub(crate) async fn start(&self) -> Service {
+        let (store, pipeline) = self.open().await;
+        let dispatcher = Dispatcher::new(pipeline.clone(), Arc::new(now), 16, Box::new(|_: &Carried| {}));
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(dispatcher.clone().run(stopped));
+        Service { store, pipeline, dispatcher, stop, task }
+    }
+}
+
+impl Service {
+    pub(crate) async fn product(&self, name: &str, format: &str) {
+        let component =
+            ComponentSpec { name: "main".to_owned(), capacity: 1 << 20, block_size: BlockSize::Page };
+        let product = Product {
+            id: name.parse().unwrap(),
+            environment: Environment::Test,
+            vendor: Uuid::from_u128(1),
+            class: Uuid::from_u128(2),
+            hardware: vec![],
+            format: format.to_owned(),
+            components: vec![component],
+            created: Time::EPOCH,
+        };
+        self.store.insert_product(product).await.unwrap();
+    }
+
+    pub(crate) async fn upload(&self, bytes: &[u8]) -> ArtifactId {
+        let id = ArtifactId(self.store.put_bytes(bytes.to_vec().into()).await.unwrap());
+        let artifact = Artifact {
+            id,
+            size: bytes.len() as u64,
+            format: "raw".to_owned(),
+            inspection: serde_json::Value::Null,
+            uploaded_by: "ci".to_owned(),
+            created: Time::EPOCH,
+        };
+        self.store.insert_artifact(artifact).await.unwrap();
+        id
+    }
+
+    /// A wish for a file of product `gateway`, under an idempotency key.
+    pub(crate) fn wish(&self, key: &str, artifact: ArtifactId) -> ArtifactWish {
+        let caller = Caller {
+            name: "ci".to_owned(),
+            kind: CallerKind::Token,
+            team: Some("red".to_owned()),
+            roles: [Operator::Admin].into(),
+            claims: Default::default(),
+            scope: Scope::default(),
+        };
+        ArtifactWish {
+            key: Some(key.to_owned()),
+            caller,
+            product: "gateway".parse().unwrap(),
+            channel: "stable".parse().unwrap(),
+            artifact,
+            signing_key: None,
+            version: "1.2.3".parse().unwrap(),
+            epoch: 0,
+            parameters: Default::default(),
+            build: "build-17".to_owned(),
+            commit: "abc123".to_owned(),
+            evidence: vec![],
+            priority: Priority::Release,
+            deadline: now().plus(Duration::from_secs(600)),
+        }
+    }
+
+    /// Hands a wish in; the id of its job.
+    pub(crate) async fn submit(&self, wish: ArtifactWish) -> RequestId {
+        let job = self.pipeline.artifact_job(wish, now()).await.unwrap();
+        let id = job.id;
+        match self.dispatcher.submit(job).await.unwrap() {
+            Inserted::Fresh => id,
+            Inserted::Same(job) => job.id,
+            Inserted::Conflict { request } => panic!("{request} has the key"),
+        }
+    }
+
+    /// Waits until a job is not queued any more.
+    pub(crate) async fn settled(&self, id: RequestId) -> Job {
+        loop {
+            let watch = self.dispatcher.watch(id);
+            let job = self.store.job(id).await.unwrap().unwrap();
+            if job.progress.state != JobState::Queued {
+                return job;
+            }
+            let _ = watch.await;
+        }
+    }
+
+    /// Everything that the log tells, events included.
+    pub(crate) async fn log(&self) -> Vec<Leaf> {
+        self.pipeline.enter_events().await.unwrap();
+        let (mut leaves, mut from) = (Vec::new(), 0);
+        loop {
+            let page = self.store.intents().read(from, 1000).await.unwrap();
+            if page.is_empty() {
+                return leaves;
+            }
+            from += page.len() as u64;
+            leaves.extend(page.iter().map(|entry| Leaf::decode(&entry.leaf).unwrap()));
+        }
+    }
+
+    pub(crate) async fn events(&self) -> Vec<Event> {
+        let events = self.log().await.into_iter();
+        events.filter_map(|leaf| if let Leaf::Event(event) = leaf { Some(event) } else { None }).collect()
+    }
+
+    /// Ends, as a person would end it.
+    pub(crate) async fn stop(self) {
+        let _ = self.stop.send(true);
+        self.task.await.unwrap();
+    }
+
+    /// Ends wherever it is.
+    pub(crate) async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+}

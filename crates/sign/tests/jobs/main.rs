@@ -1,0 +1,7 @@
+//! Jobs over a real store: signed once, whatever happens.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bench;
+mod chaos;
+mod once;
+mod rules;

@@ -1,0 +1,100 @@
+//! What gate and policy make of a job.
+
+use firmseal_fleet::{JobState, Reason};
+use firmseal_manifest::{Digest, Event, Ruling};
+use firmseal_sign::{Decision, Policy, PolicyError, Question, Verdict};
+use firmseal_store::Jobs;
+
+use crate::bench::Bench;
+
+/// Says what the build id asks it to.
+struct Parrot;
+
+impl Policy for Parrot {
+    fn digest(&self) -> Digest {
+        Digest([9; 32])
+    }
+
+    fn decide(&self, question: &Question) -> Result<Verdict, PolicyError> {
+        let reasons = || vec![Reason::new("parrot", "it was told so")];
+        Ok(match question.build.as_str() {
+            "refuse" => Verdict::Refuse { reasons: reasons() },
+            "hold" => Verdict::Hold { reasons: reasons() },
+            "approvals" if question.approvals < 1 => Verdict::Approvals { need: 1, reasons: reasons() },
+            "silence" => return Err(PolicyError("it has none".to_owned())),
+            _ => Verdict::Permit,
+        })
+    }
+}
+
+#[tokio::test]
+async fn the_gate_comes_before_everything() {
+    let bench = Bench::new();
+    let service = bench.start().await;
+    service.product("gateway", "raw").await;
+    let large = service.upload(&vec![1; (1 << 20) + 1]).await;
+    let id = service.submit(service.wish("a", large)).await;
+    let job = service.settled(id).await;
+    assert_eq!((job.progress.state, job.progress.reasons[0].rule.as_str()), (JobState::Refused, "gate"));
+    let file = service.upload(b"some firmware").await;
+    let mut ahead = service.wish("b", file);
+    ahead.epoch = 17;
+    let id = service.submit(ahead).await;
+    assert_eq!(service.settled(id).await.progress.state, JobState::Refused);
+    assert_eq!(bench.hsm.asked.lock().unwrap().len(), 0);
+    let events = service.events().await;
+    let refused = |event: &Event| matches!(event, Event::Decided { ruling: Ruling::Refused, .. });
+    assert!(events.len() == 2 && events.iter().all(refused), "{events:?}");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn policy_refuses_holds_and_permits_and_every_word_is_kept() {
+    let bench = Bench::with_policy(Parrot);
+    let service = bench.start().await;
+    service.product("gateway", "raw").await;
+    let file = service.upload(b"some firmware").await;
+    let ask = async |build: &str| {
+        let mut wish = service.wish(build, file);
+        wish.build = build.to_owned();
+        let id = service.submit(wish).await;
+        service.settled(id).await
+    };
+    for (build, state, ruling) in [
+        ("refuse", JobState::Refused, Ruling::Refused),
+        ("hold", JobState::Held, Ruling::Held),
+        ("approvals", JobState::Waiting, Ruling::Approvals),
+    ] {
+        let job = ask(build).await;
+        assert_eq!((job.progress.state, job.progress.reasons[0].rule.as_str()), (state, "parrot"));
+        let digest = job.progress.decision.unwrap();
+        let record = service.store.decision(digest).await.unwrap().unwrap();
+        let decision: Decision = serde_json::from_slice(&record).unwrap();
+        assert_eq!((decision.question.request, decision.policy.0), (job.id, service.pipeline.rules()));
+        let event = Event::Decided { request: job.id, decision: digest, ruling };
+        assert_eq!(service.events().await.last(), Some(&event));
+    }
+    assert_eq!(ask("silence").await.progress.state, JobState::Refused, "no verdict is no permit");
+    assert_eq!(bench.hsm.asked.lock().unwrap().len(), 0);
+
+    let job = ask("permit").await;
+    let record = service.store.signature(job.id).await.unwrap().unwrap();
+    let intent = service.log().await[record.log_index as usize].intent().unwrap().clone();
+    assert_eq!(intent.context, [record.header, record.decision.unwrap()]);
+    assert_eq!(intent.policy, service.pipeline.rules());
+    assert_ne!(intent.policy, firmseal_sign::gate::policy());
+
+    // An officer lets the one that is held go: the same bytes are signed
+    // already.
+    let held = service.submit({
+        let mut wish = service.wish("hold", file);
+        wish.build = "hold".to_owned();
+        wish
+    });
+    let held = held.await;
+    service.store.resume_job(held, JobState::Held, Some("olga".to_owned()), vec![]).await.unwrap();
+    service.dispatcher.wake();
+    assert_eq!(service.settled(held).await.progress.state, JobState::Signed);
+    assert_eq!(bench.hsm.asked.lock().unwrap().len(), 1);
+    service.stop().await;
+}
