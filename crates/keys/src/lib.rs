@@ -20,6 +20,7 @@ mod pair;
 pub mod pkcs11_uri;
 pub mod pool;
 pub mod private;
+pub mod scheme;
 mod sealed;
 pub mod secret;
 pub mod signer;

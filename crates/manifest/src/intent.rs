@@ -33,6 +33,13 @@ pub enum Purpose {
     /// Metadata of a TUF repository, for clients that know nothing of
     /// manifests; the subject is the SHA-256 of its canonical JSON.
     Tuf = 6,
+    /// A timestamp by an authority of one's own, or the certificate that it
+    /// makes for itself; the subject is the SHA-256 of the bytes that are
+    /// signed.
+    Timestamp = 7,
+    /// A statement about a build, in a DSSE envelope; the subject is the
+    /// SHA-256 of its pre-authentication encoding.
+    Attestation = 8,
 }
 
 /// One intended use of keys.
@@ -113,7 +120,7 @@ impl Intent {
             Purpose::Artifact => tbs.fingerprint() == self.subject,
             // Not the fingerprint: whoever reads the log compares it with
             // files that anybody can fetch, however they were signed.
-            Purpose::Tuf => match tbs {
+            Purpose::Tuf | Purpose::Timestamp | Purpose::Attestation => match tbs {
                 Tbs::Message(message) => RustCrypto.digest(message) == self.subject,
                 Tbs::Sha256(digest) => *digest == self.subject.0,
                 Tbs::Sha384(_) => false,

@@ -70,6 +70,8 @@ fn read(decoder: &mut Decoder<'_>) -> Result<Option<Intent>, decode::Error> {
                     4 => Purpose::Revocation,
                     5 => Purpose::Statement,
                     6 => Purpose::Tuf,
+                    7 => Purpose::Timestamp,
+                    8 => Purpose::Attestation,
                     _ => return Ok(None),
                 }
             }
