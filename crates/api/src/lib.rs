@@ -14,6 +14,7 @@ pub mod fleet;
 pub mod problem;
 pub mod registry;
 pub mod requests;
+pub mod signatures;
 pub mod signing;
 pub mod trust;
 pub mod updates;
@@ -33,6 +34,9 @@ pub const REQUEST_ID: &str = "x-request-id";
 /// Header that makes a repeated request safe: the same key with the same
 /// body gets the same stored answer.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Header by which a caller says how long to wait for a signature:
+/// `wait=SECONDS` (RFC 7240 §4.3).
+pub const PREFER: &str = "prefer";
 /// Header with the offset at which an upload's next chunk begins.
 pub const UPLOAD_OFFSET: &str = "upload-offset";
 /// Header with an upload's whole length.

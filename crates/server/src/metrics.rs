@@ -1,11 +1,15 @@
 //! Metrics: what the server counts, in the OpenMetrics text form.
 //!
-//! Labels come from fixed words only. A device id, a version or a name from
-//! a request never becomes a label: the number of time series is bounded by
-//! this file.
+//! Labels come from fixed words, and from the names that the configuration
+//! gives to keys. A device id, a version or a name from a request never
+//! becomes a label: the number of time series is bounded by this file and the
+//! configuration.
 
 use std::fmt::Write;
 
+use firmseal_fleet::{Priority, Time};
+use firmseal_sign::BreakerState;
+use firmseal_store::Depth;
 use firmseal_witness::Status;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -50,11 +54,34 @@ pub(crate) struct Answered {
     pub(crate) status: &'static str,
 }
 
+/// A signing key, by the name that the configuration gives it, and how it
+/// stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct KeyStands {
+    pub(crate) key: String,
+    pub(crate) state: &'static str,
+}
+
+/// How urgent jobs are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Urgency {
+    pub(crate) priority: &'static str,
+}
+
 /// Everything that is counted.
 pub(crate) struct Metrics {
     registry: Registry,
     pub(crate) signing: Family<Outcome, Counter>,
     pub(crate) signing_seconds: Histogram,
+    /// Jobs that were carried out.
+    pub(crate) jobs: Family<Outcome, Counter>,
+    /// Uses of keys for jobs.
+    pub(crate) key_uses: Family<Outcome, Counter>,
+    pub(crate) signature_seconds: Histogram,
+    queued: Family<Urgency, Gauge>,
+    queued_seconds: Family<Urgency, Gauge>,
+    running: Gauge,
+    key_stands: Family<KeyStands, Gauge>,
     pub(crate) polls: Family<Outcome, Counter>,
     pub(crate) reports: Family<Reported, Counter>,
     pub(crate) bytes_served: Family<OnListener, Counter>,
@@ -78,7 +105,17 @@ impl Metrics {
         let mut registry = Registry::with_prefix("firmseal");
         let signing_seconds =
             Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0]);
+        let signature_seconds = Histogram::new([
+            0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0, 3600.0,
+        ]);
         let metrics = Metrics {
+            jobs: Family::default(),
+            key_uses: Family::default(),
+            signature_seconds: signature_seconds.clone(),
+            queued: Family::default(),
+            queued_seconds: Family::default(),
+            running: Gauge::default(),
+            key_stands: Family::default(),
             signing: Family::default(),
             signing_seconds: signing_seconds.clone(),
             polls: Family::default(),
@@ -101,6 +138,27 @@ impl Metrics {
             "Time from a signing request to its durable release",
             Unit::Seconds,
             signing_seconds,
+        );
+        registry.register("jobs", "Claims on signing jobs by how they ended", metrics.jobs.clone());
+        registry.register("key_uses", "Uses of keys for jobs by outcome", metrics.key_uses.clone());
+        registry.register_with_unit(
+            "signature_duration",
+            "Time from a request to its stored signature",
+            Unit::Seconds,
+            signature_seconds,
+        );
+        registry.register("jobs_queued", "Jobs that wait for their turn", metrics.queued.clone());
+        registry.register_with_unit(
+            "jobs_queued_oldest",
+            "How long the oldest of them has waited",
+            Unit::Seconds,
+            metrics.queued_seconds.clone(),
+        );
+        registry.register("jobs_running", "Jobs that are being carried out", metrics.running.clone());
+        registry.register(
+            "key_breaker",
+            "1 for the state of a key's breaker; 0 for every other",
+            metrics.key_stands.clone(),
         );
         registry.register("polls", "Polls by whether they brought anything new", metrics.polls.clone());
         registry.register(
@@ -145,6 +203,32 @@ impl Metrics {
         );
         registry.register("build", "The running build", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         Metrics { registry, ..metrics }
+    }
+
+    /// Counts how keys stand.
+    pub(crate) fn keys(&self, states: &[(String, BreakerState)]) {
+        for (key, own) in states {
+            for state in BreakerState::ALL {
+                let labels = KeyStands { key: key.clone(), state: state.word() };
+                self.key_stands.get_or_create(&labels).set(i64::from(state == *own));
+            }
+        }
+    }
+
+    /// Counts how long the queues are.
+    pub(crate) fn queues(&self, depths: &[Depth], running: u32, now: Time) {
+        self.running.set(running.into());
+        for priority in Priority::ALL {
+            let own = || depths.iter().filter(|depth| depth.priority == priority);
+            let queued: u64 = own().map(|depth| depth.queued).sum();
+            let waited = own().map(|depth| now.millis().saturating_sub(depth.oldest.millis()) / 1000).max();
+            let labels = Urgency { priority: priority.word() };
+            let set = |family: &Family<Urgency, Gauge>, count: u64| {
+                family.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+            };
+            set(&self.queued, queued);
+            set(&self.queued_seconds, waited.unwrap_or(0));
+        }
     }
 
     /// Counts a report.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use firmseal_core::{Refusal, Root};
 use firmseal_fleet::Environment;
 use firmseal_keys::DynLog;
-use firmseal_sign::{Pipeline, TrustError};
+use firmseal_sign::{Dispatcher, Pipeline, TrustError};
 use firmseal_store::{Store, StoreError};
 use firmseal_witness::PublicLog;
 use tokio::net::TcpListener;
@@ -20,6 +20,7 @@ use crate::app::catalog::Catalog;
 use crate::app::log::Published;
 use crate::app::presence::Presence;
 use crate::app::readiness::Readiness;
+use crate::app::signatures;
 use crate::app::{App, NamedOperator};
 use crate::ca::{CaError, DeviceCa};
 use crate::clock::{Clock, SystemClock};
@@ -28,6 +29,10 @@ use crate::listen::Listening;
 use crate::metrics::Metrics;
 use crate::tasks;
 use crate::tls::{ReloadingTls, TlsError};
+
+/// Most jobs of one key that are carried out at once. A key's own pool says
+/// how many it takes; this bounds what is read and held in memory for it.
+const JOBS_PER_KEY: u32 = 256;
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +123,14 @@ impl Server {
         sockets: Vec<TcpListener>,
     ) -> Result<Running, ServerError> {
         let trust = deps.pipeline.load_trust(deps.clock.now()).await?;
+        let metrics = Arc::new(Metrics::new());
+        let (clock, counted) = (deps.clock.clone(), metrics.clone());
+        let dispatcher = Dispatcher::new(
+            deps.pipeline.clone(),
+            Arc::new(move || clock.now()),
+            JOBS_PER_KEY,
+            Box::new(move |carried| signatures::observe(&counted, carried)),
+        );
         let app = Arc::new(App {
             environment: environment(trust.root()).map_err(ServerError::Root)?,
             ca: DeviceCa::read(&config.device_ca)?,
@@ -127,7 +140,8 @@ impl Server {
             clock: deps.clock,
             operators: deps.operators.into_iter().chain(config.named_operators()).collect(),
             limits: config.limits.clone(),
-            metrics: Arc::new(Metrics::new()),
+            metrics,
+            dispatcher,
             catalog: Catalog::default(),
             presence: Presence::default(),
             readiness: Readiness::default(),

@@ -1,6 +1,8 @@
 //! Between the wire's types and the fleet's: the one place where either can
 //! change without the other.
 
+mod signatures;
+
 use std::collections::BTreeSet;
 
 use firmseal_api::access::{OperatorToken, Role};
@@ -16,6 +18,8 @@ use firmseal_fleet::{FleetError, Phase, Report, ReportId, SlotState, Time};
 use firmseal_manifest::{ArtifactId, DeviceId};
 
 use crate::error::ApiError;
+
+pub(crate) use signatures::{priority_in, signature_request_out, signature_state_in};
 
 impl From<FleetError> for ApiError {
     fn from(err: FleetError) -> ApiError {

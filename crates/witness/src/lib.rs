@@ -23,6 +23,6 @@ pub use config::Settings;
 pub use cosigned::Cosigned;
 pub use error::WitnessError;
 pub use key::CosignerKey;
-pub use public_log::{PublicLog, Status};
+pub use public_log::{Included, PublicLog, Status};
 pub use quorum::{Quorum, QuorumError, QuorumSettings, WitnessSettings};
 pub use witness::{Reply, Watched, Witness};

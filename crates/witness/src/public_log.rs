@@ -16,11 +16,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use firmseal_keys::{Log, LogError, Reserved};
-use firmseal_manifest::{BirthProof, KeyId};
+use firmseal_manifest::{BirthProof, Digest, KeyId};
 use firmseal_sign::{ProofError, Proofs, Proving};
 use firmseal_store::StoreError;
 use firmseal_store_local::IntentLog;
-use firmseal_tlog::{Note, VerifierKey};
+use firmseal_tlog::{Checkpoint, Note, VerifierKey};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
@@ -38,6 +38,17 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Longest pause of one witness after it failed. Shorter than an order
 /// waits, so that each order has every witness asked.
 const BACK_OFF: Duration = Duration::from_secs(10);
+
+/// That an entry stands in the log, as it is published.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Included {
+    /// The checkpoint, with its signatures.
+    pub checkpoint: String,
+    /// How many entries it covers.
+    pub size: u64,
+    /// Hashes from the entry to its root.
+    pub path: Vec<Digest>,
+}
 
 /// How the log stands, for people and metrics.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -127,6 +138,28 @@ impl PublicLog {
     /// without witnesses.
     pub fn newest(&self) -> Option<Arc<Cosigned>> {
         self.watched.as_ref().and_then(|watched| watched.state().newest())
+    }
+
+    /// The published checkpoint, and the path to it from an entry; `None`
+    /// while it does not cover the entry.
+    pub async fn inclusion(&self, index: u64) -> Result<Option<Included>, StoreError> {
+        let (checkpoint, size) = match self.is_watched() {
+            true => match self.newest() {
+                Some(cosigned) => (cosigned.note().to_string(), cosigned.size()),
+                None => return Ok(None),
+            },
+            false => {
+                let note = self.log.checkpoint().await?;
+                let damaged = || StoreError::corrupt("the checkpoint of the log");
+                let parsed = Note::parse(&note).map_err(|_| damaged())?;
+                let size = Checkpoint::parse(parsed.text()).map_err(|_| damaged())?.size;
+                (parsed.to_string(), size)
+            }
+        };
+        if index >= size {
+            return Ok(None);
+        }
+        Ok(Some(Included { checkpoint, size, path: self.log.proof(index, size).await? }))
     }
 
     /// A freshness document: the newest checkpoint with a quorum, and the

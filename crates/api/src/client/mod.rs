@@ -13,6 +13,7 @@ mod device;
 mod error;
 mod operator;
 mod public;
+mod signatures;
 mod tls;
 mod transfer;
 

@@ -10,6 +10,7 @@ pub(crate) mod public;
 pub(crate) mod registry;
 pub(crate) mod releases;
 pub(crate) mod requests;
+pub(crate) mod signatures;
 pub(crate) mod trust;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub(crate) fn documented(serves: Serves) -> OpenApiRouter<Arc<App>> {
             .merge(registry::routes())
             .merge(releases::routes())
             .merge(requests::routes())
+            .merge(signatures::routes())
             .merge(fleet::routes())
             .merge(operators::routes())
             .merge(trust::operator_routes())

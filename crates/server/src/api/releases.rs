@@ -108,7 +108,7 @@ async fn prepare_rollback(
     ordered(&app, detached(work).await?).await
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<String, ApiError> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<String, ApiError> {
     let key = headers.get(IDEMPOTENCY_KEY).and_then(|value| value.to_str().ok());
     key.map(str::to_owned).ok_or_else(|| {
         ApiError::Malformed(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use firmseal_tlog::{ENTRY_MAX, NOTE_MAX, Tile, WIDTH};
-use firmseal_witness::{Cosigned, PublicLog, Status};
+use firmseal_witness::{Cosigned, Included, PublicLog, Status};
 
 use super::App;
 use crate::error::ApiError;
@@ -63,6 +63,12 @@ impl App {
             return Ok(newest.note().to_string().into());
         }
         read(log.tiles().join("checkpoint"), NOTE_MAX as u64).await
+    }
+
+    /// What proves that an entry stands in the log that is published.
+    pub(crate) async fn inclusion(&self, index: u64) -> Result<Included, ApiError> {
+        let included = self.published.log()?.inclusion(index).await?;
+        included.ok_or_else(|| ApiError::Busy(format!("no checkpoint covers entry {index} yet")))
     }
 
     /// A tile or a bundle of entries. The path is parsed and then spelt

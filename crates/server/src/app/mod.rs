@@ -14,6 +14,7 @@ pub(crate) mod registry;
 pub(crate) mod releases;
 pub(crate) mod requests;
 pub(crate) mod rollouts;
+pub(crate) mod signatures;
 pub(crate) mod trust;
 pub(crate) mod updates;
 
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use firmseal_fleet::{Caller, CallerKind, Environment, Role, Scope};
 use firmseal_keys::DynLog;
-use firmseal_sign::Pipeline;
+use firmseal_sign::{Dispatcher, Pipeline};
 use firmseal_store::Store;
 use tracing::Instrument;
 
@@ -77,6 +78,8 @@ pub(crate) struct App {
     pub(crate) operators: Vec<NamedOperator>,
     pub(crate) limits: Limits,
     pub(crate) metrics: Arc<Metrics>,
+    /// Carries jobs out.
+    pub(crate) dispatcher: Arc<Dispatcher>,
     pub(crate) catalog: Catalog,
     pub(crate) presence: Presence,
     pub(crate) readiness: Readiness,

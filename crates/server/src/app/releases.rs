@@ -356,7 +356,7 @@ impl App {
     }
 }
 
-fn check_text(what: &str, text: &str, min: usize, max: usize) -> Result<(), ApiError> {
+pub(super) fn check_text(what: &str, text: &str, min: usize, max: usize) -> Result<(), ApiError> {
     if text.len() < min || text.len() > max || text.chars().any(char::is_control) {
         return Err(ApiError::Malformed(format!("{what}: {min} to {max} bytes without control characters")));
     }

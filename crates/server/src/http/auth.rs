@@ -41,6 +41,8 @@ needs!(Admin, Admin);
 // Whoever takes part in signing reads what is signed: products, artifacts,
 // requests, releases and trust documents.
 needs!(Reader, Auditor, Signer, Approver);
+// A security officer reads besides what was held.
+needs!(Onlooker, Auditor, Signer, Approver, Officer);
 // An alarm at night needs no second role (decision 18).
 needs!(Alarm, Operator, Officer);
 

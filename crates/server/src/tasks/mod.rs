@@ -7,6 +7,7 @@ mod expire;
 mod follow;
 mod log;
 mod notes;
+mod queue;
 mod reload;
 
 use std::future::Future;
@@ -34,6 +35,8 @@ pub(crate) fn start(
     };
     spawn(tasks, Duration::from_secs(2), |app| Box::pin(follow::follow(app)));
     spawn(tasks, Duration::from_secs(2), |app| Box::pin(log::log(app)));
+    spawn(tasks, Duration::from_secs(2), |app| Box::pin(queue::measure(app)));
+    tasks.spawn(app.dispatcher.clone().run(stop.clone()));
     spawn(tasks, Duration::from_millis(500), |app| Box::pin(events::enter(app)));
     spawn(tasks, Duration::from_secs(30), |app| Box::pin(approved::approved(app)));
     spawn(tasks, Duration::from_secs(30), |app| Box::pin(notes::write_notes(app)));

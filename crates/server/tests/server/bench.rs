@@ -16,8 +16,8 @@ use firmseal_api::registry::{Component, CreateUpload, Environment, Product};
 use firmseal_api::signing::{CreateRelease, Release, ReleaseComponent};
 use firmseal_api::updates::{Bootloader, DeviceState, Poll, Running as Runs};
 use firmseal_fleet::{Credential, CredentialId, CredentialKind, Role, Time};
-use firmseal_keys::{FileKey, Secret, Signer};
-use firmseal_manifest::{ArtifactId, DeviceId, Digest, KeyAlgorithm};
+use firmseal_keys::{FileKey, Logged, Secret, SignError, Signer, signer};
+use firmseal_manifest::{ArtifactId, DeviceId, Digest, Intent, KeyAlgorithm, PublicKey, Signature, Tbs};
 use firmseal_server::NamedOperator;
 use firmseal_server::{
     Clock, Config, Deps, DeviceCaFiles, Limits, Listener, Running, Server, Serves, create_device_ca,
@@ -152,8 +152,11 @@ impl Bench {
             Some(quorum) => PublicLog::watched(self.store.intents().clone(), quorum.clone()),
         };
         let log = Arc::new(public.clone());
-        let keys =
-            Keys { release: vec![releases(self.release_key.clone())], artifact: None, ..Keys::default() };
+        let keys = Keys {
+            release: vec![releases(self.release_key.clone())],
+            artifact: Some(files()),
+            ..Keys::default()
+        };
         let mut pipeline = Pipeline::new(store.clone(), log.clone(), self.root.clone(), keys);
         if public.is_watched() {
             pipeline = pipeline.with_proofs(Arc::new(public.clone()));
@@ -406,6 +409,26 @@ pub(crate) fn successor(spec: &RootSpec, previous: &[u8], keys: &[TestKey]) -> V
     let sign = |key: &TestKey| key.sign(&unsigned.to_be_signed(key.public()).unwrap());
     let signatures: Vec<_> = keys.iter().map(|key| (key.public(), sign(key))).collect();
     unsigned.seal_after(previous, &signatures).unwrap()
+}
+
+/// A key for files: the same in every run, and deterministic.
+pub(crate) struct FilesKey(TestKey);
+
+impl Signer for FilesKey {
+    fn public_key(&self) -> &PublicKey {
+        self.0.public()
+    }
+
+    async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
+        signer::check(self.0.public(), &intent, &tbs)?;
+        Ok(self.0.sign(&tbs))
+    }
+}
+
+/// The key that signs files here.
+pub(crate) fn files() -> Arc<SigningKey> {
+    let key = Arc::new(FilesKey(TestKey::ed25519(77)));
+    SigningKey::implicit(KeyPurpose::Artifact, firmseal_fleet::Environment::Test, key)
 }
 
 /// A key without rules, for releases.

@@ -11,4 +11,5 @@ mod log;
 mod monitor;
 mod revocation;
 mod routes;
+mod signatures;
 mod trust;

@@ -1,0 +1,94 @@
+//! What pipelines call for signatures of artifacts.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use firmseal_manifest::RequestId;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+
+use super::{ClientError, JSON_MAX, OperatorClient, paged};
+use crate::encoding::{Page, PageQuery};
+use crate::signatures::{CreateSignature, SignatureProof, SignatureRequest, SignatureState};
+use crate::{IDEMPOTENCY_KEY, PREFER};
+
+/// Kept back of the time that an answer may take, for the way there and back.
+const WAY: Duration = Duration::from_secs(5);
+
+impl OperatorClient<'_> {
+    /// Asks for a signature, and waits for it up to a while; less, where this
+    /// client does not wait that long for any answer. The same key with the
+    /// same request is the same request, however often it is sent.
+    ///
+    /// What comes back may be at its end or not: its state says so. A refusal
+    /// by gate or policy is an answer too, with its reasons.
+    pub async fn create_signature(
+        &self,
+        idempotency_key: &str,
+        wish: &CreateSignature,
+        wait: Duration,
+    ) -> Result<SignatureRequest, ClientError> {
+        let mut headers = HeaderMap::new();
+        let key = HeaderValue::try_from(idempotency_key)
+            .map_err(|_| ClientError::Address("idempotency key".to_owned(), "use printable ASCII"))?;
+        headers.insert(IDEMPOTENCY_KEY, key);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.prefer(&mut headers, wait);
+        let unread = |err: serde_json::Error| ClientError::Answer(err.to_string());
+        let body = serde_json::to_vec(wish).map_err(unread)?;
+        let answer = self.0.exchange(Method::POST, "/v1/signatures", headers, body.into()).await?;
+        let kind = answer.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let refused = answer.status() == StatusCode::UNPROCESSABLE_ENTITY && kind == Some("application/json");
+        if !answer.status().is_success() && !refused {
+            return Err(self.0.refusal(answer).await);
+        }
+        serde_json::from_slice(&self.0.read(answer, JSON_MAX).await?).map_err(unread)
+    }
+
+    fn prefer(&self, headers: &mut HeaderMap, wait: Duration) {
+        let wait = wait.min(self.0.timeout.saturating_sub(WAY)).as_secs();
+        if let (1.., Ok(value)) = (wait, HeaderValue::try_from(format!("wait={wait}"))) {
+            headers.insert(PREFER, value);
+        }
+    }
+
+    /// One request for a signature; waits up to a while if it is queued.
+    pub async fn signature(&self, id: RequestId, wait: Duration) -> Result<SignatureRequest, ClientError> {
+        let mut headers = HeaderMap::new();
+        self.prefer(&mut headers, wait);
+        self.0.call_with(Method::GET, &format!("/v1/signatures/{id}"), headers, None::<&()>).await
+    }
+
+    /// Requests for signatures, newest first: in a state, or all.
+    pub async fn signatures(
+        &self,
+        state: Option<SignatureState>,
+        page: &PageQuery,
+    ) -> Result<Page<SignatureRequest>, ClientError> {
+        let state = state.and_then(|state| serde_json::to_value(state).ok());
+        let path = match state.as_ref().and_then(|state| state.as_str()) {
+            Some(state) => format!("/v1/signatures?state={state}"),
+            None => "/v1/signatures".to_owned(),
+        };
+        self.0.get(&paged(&path, page)).await
+    }
+
+    /// The proof that the intent behind a signature stands in the log.
+    pub async fn signature_proof(&self, id: RequestId) -> Result<SignatureProof, ClientError> {
+        self.0.get(&format!("/v1/signatures/{id}/proof")).await
+    }
+
+    /// The file with the signature attached.
+    pub async fn signed_file(&self, id: RequestId) -> Result<Bytes, ClientError> {
+        self.0.document(&format!("/v1/signatures/{id}/file")).await
+    }
+
+    /// Takes a request back before it is signed.
+    pub async fn cancel_signature(&self, id: RequestId) -> Result<SignatureRequest, ClientError> {
+        self.0.call(Method::POST, &format!("/v1/signatures/{id}/cancel"), None::<&()>).await
+    }
+
+    /// Ends the hold on a request.
+    pub async fn release_signature(&self, id: RequestId) -> Result<SignatureRequest, ClientError> {
+        self.0.call(Method::POST, &format!("/v1/signatures/{id}/release"), None::<&()>).await
+    }
+}

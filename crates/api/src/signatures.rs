@@ -1,0 +1,221 @@
+//! Signatures of artifacts: one file, signed in its own format or beside it.
+
+use std::collections::BTreeMap;
+
+use firmseal_fleet::Time;
+use firmseal_manifest::{ArtifactId, ChannelName, ProductId, RequestId};
+use semver::Version;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::encoding::Base64;
+
+/// How urgent a request is. A more urgent one comes first, always.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// A fix that devices in the field wait for.
+    Emergency,
+    /// The ordinary case.
+    #[default]
+    Release,
+    /// Builds that nobody waits for.
+    Nightly,
+}
+
+/// How far a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SignatureState {
+    /// It is carried out as soon as its turn comes and its key is in reach.
+    Queued,
+    /// It waits for approvals.
+    Waiting,
+    /// A security officer has to release it.
+    Held,
+    /// There is a signature.
+    Signed,
+    /// It is refused, for the reasons that stand with it.
+    Refused,
+    /// Its deadline passed.
+    Expired,
+    /// Somebody took it back.
+    Cancelled,
+}
+
+/// Asks for a signature.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateSignature {
+    /// The product.
+    #[schema(value_type = String)]
+    pub product: ProductId,
+    /// The channel.
+    #[schema(value_type = String)]
+    pub channel: ChannelName,
+    /// The file: an artifact that was uploaded.
+    #[schema(value_type = String)]
+    pub artifact: ArtifactId,
+    /// The signing key, by name; the product's if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 64)]
+    pub key: Option<String>,
+    /// The version, for people (semver).
+    #[schema(value_type = String)]
+    pub version: Version,
+    /// The security epoch.
+    pub epoch: u64,
+    /// Parameters of the firmware format, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
+    /// The build that made the file.
+    #[schema(max_length = 256)]
+    pub build: String,
+    /// The commit it was built from.
+    #[schema(max_length = 256)]
+    pub commit: String,
+    /// Build evidence: artifacts that say something about the build.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>, max_items = 64)]
+    pub evidence: Vec<ArtifactId>,
+    /// How urgent it is.
+    #[serde(default)]
+    pub priority: Priority,
+    /// After how many seconds it is of no use any more; 604800 (7 days) if
+    /// absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 31_536_000)]
+    pub deadline_seconds: Option<u32>,
+}
+
+/// A rule that stands in the way, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Reason {
+    /// The rule's name.
+    pub rule: String,
+    /// What it says to people.
+    pub why: String,
+}
+
+/// A request for a signature.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SignatureRequest {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub id: RequestId,
+    /// How far it is.
+    pub state: SignatureState,
+    /// The product.
+    #[schema(value_type = String)]
+    pub product: ProductId,
+    /// The channel.
+    #[schema(value_type = String)]
+    pub channel: ChannelName,
+    /// The version.
+    #[schema(value_type = String)]
+    pub version: Version,
+    /// The security epoch.
+    pub epoch: u64,
+    /// The file.
+    #[schema(value_type = String)]
+    pub artifact: ArtifactId,
+    /// The signing key in whose queue it stands.
+    pub key: String,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Who asked.
+    pub requester: String,
+    /// The team that answers for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+    /// The CI's id of the build.
+    pub build: String,
+    /// The commit it was built from.
+    pub commit: String,
+    /// When it was asked for.
+    #[schema(value_type = String, format = DateTime)]
+    pub created: Time,
+    /// When it is of no use any more.
+    #[schema(value_type = String, format = DateTime)]
+    pub deadline: Time,
+    /// Why it is not signed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<Reason>,
+    /// SHA-256 of the policy decision's record, where a policy was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub decision: Option<ArtifactId>,
+    /// Uses of a key for it that failed, or whose outcome nobody saw.
+    pub failures: u32,
+    /// The security officer who released it, if it was held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released_by: Option<String>,
+    /// The signature, once there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
+}
+
+/// A signature on record. It never changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Signature {
+    /// The request that it was made for: an earlier one, where these bytes
+    /// had been signed already.
+    #[schema(value_type = String)]
+    pub request: RequestId,
+    /// The signature itself.
+    #[schema(value_type = String)]
+    pub value: Base64,
+    /// Format of the file.
+    pub format: String,
+    /// Fingerprint of the bytes that were signed: the subject of the intent
+    /// in the log.
+    #[schema(value_type = String)]
+    pub tbs: ArtifactId,
+    /// Digest of what the format's parser read.
+    #[schema(value_type = String)]
+    pub header: ArtifactId,
+    /// The file with the signature attached, in formats with a place for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub signed: Option<ArtifactId>,
+    /// Index of the intent in the log.
+    pub log_index: u64,
+    /// The signing key.
+    pub key: String,
+    /// Its id.
+    #[schema(value_type = String)]
+    pub key_id: ArtifactId,
+    /// Its algorithm.
+    pub algorithm: String,
+    /// Whether the key stood in for another one, which was out of reach.
+    pub fallback: bool,
+    /// Digest of the rules it was decided by.
+    #[schema(value_type = String)]
+    pub policy: ArtifactId,
+    /// Uses of a key that it took, this one included.
+    pub attempts: u32,
+    /// Timestamps over the signature (RFC 3161).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub timestamps: Vec<ArtifactId>,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub finished: Time,
+}
+
+/// That a signature's intent stands in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SignatureProof {
+    /// Index of the intent.
+    pub log_index: u64,
+    /// The intent, as it stands there.
+    #[schema(value_type = String)]
+    pub leaf: Base64,
+    /// How many entries the checkpoint covers.
+    pub size: u64,
+    /// Hashes from the leaf to the checkpoint's root (RFC 6962 §2.1.1).
+    #[schema(value_type = Vec<String>)]
+    pub path: Vec<ArtifactId>,
+    /// The checkpoint, a signed note (C2SP tlog-checkpoint).
+    pub checkpoint: String,
+}

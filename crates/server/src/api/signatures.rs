@@ -1,0 +1,219 @@
+//! Signatures of artifacts, for pipelines and whoever watches them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use firmseal_api::encoding::PageQuery;
+use firmseal_api::signatures::{CreateSignature, SignatureProof, SignatureRequest, SignatureState};
+use firmseal_api::{BYTES_TYPE, PREFER, Page, Problem};
+use firmseal_fleet::JobKind;
+use firmseal_manifest::{ProductId, RequestId};
+use firmseal_store::JobFilter;
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::releases::idempotency_key;
+use crate::app::App;
+use crate::app::signatures::{Asked, WAIT_MAX};
+use crate::error::ApiError;
+use crate::http::auth::{Officer, Onlooker, Operator, Signer};
+use crate::http::extract::{Id, Json, Params, page};
+use crate::wire;
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(create_signature, list_signatures))
+        .routes(routes!(get_signature))
+        .routes(routes!(get_signed_file))
+        .routes(routes!(get_signature_proof))
+        .routes(routes!(cancel_signature))
+        .routes(routes!(release_signature))
+}
+
+/// Which requests, and which page.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Listed {
+    /// Only requests in this state.
+    #[param(value_type = Option<String>)]
+    state: Option<SignatureState>,
+    /// Only those for this product.
+    #[param(value_type = Option<String>)]
+    product: Option<ProductId>,
+    /// Only those in the queue of this signing key.
+    key: Option<String>,
+    /// Only those that this caller asked for.
+    requester: Option<String>,
+    /// The `next` of the page before.
+    after: Option<String>,
+    /// At most this many items, 1 to 1000; 100 if absent.
+    limit: Option<u32>,
+}
+
+/// How long the caller would wait: `Prefer: wait=SECONDS` (RFC 7240 §4.3).
+/// What is not understood is as if it were not there.
+fn wait(headers: &HeaderMap) -> Duration {
+    let preferences = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+    let seconds = preferences.flat_map(|value| value.split(',')).find_map(|preference| {
+        let (name, value) = preference.split(';').next()?.split_once('=')?;
+        let named = name.trim().eq_ignore_ascii_case("wait");
+        named.then(|| value.trim().trim_matches('"').parse::<u32>().ok()).flatten()
+    });
+    Duration::from_secs(seconds.unwrap_or(0).into()).min(WAIT_MAX)
+}
+
+/// Asks for a signature. The same idempotency key with the same request is
+/// the same request, and bytes that were signed before are not signed again:
+/// the answer is then 200 and the signature on record. Without
+/// `Prefer: wait=SECONDS` the answer comes at once.
+#[utoipa::path(post, path = "/v1/signatures", tag = "signing", request_body = CreateSignature,
+    params(("idempotency-key" = String, Header), ("prefer" = Option<String>, Header)),
+    responses((status = 200, body = SignatureRequest), (status = 201, body = SignatureRequest),
+        (status = 202, body = SignatureRequest),
+        (status = 422, content((SignatureRequest = "application/json"), (Problem = "application/problem+json"))),
+        (status = "default", body = Problem, content_type = "application/problem+json")),
+    security(("operator" = ["signer"])))]
+async fn create_signature(
+    State(app): State<Arc<App>>,
+    operator: Operator<Signer>,
+    headers: HeaderMap,
+    Json(wish): Json<CreateSignature>,
+) -> Result<Response, ApiError> {
+    let key = idempotency_key(&headers)?;
+    let wait = wait(&headers).min(app.limits.request() / 2);
+    let (status, request) = match app.create_signature(operator.caller, &key, wish, wait).await? {
+        Asked::Made(request) => (StatusCode::CREATED, request),
+        Asked::Known(request) => (StatusCode::OK, request),
+        Asked::Open(request) => (StatusCode::ACCEPTED, request),
+        Asked::Refused(request) => (StatusCode::UNPROCESSABLE_ENTITY, request),
+    };
+    Ok((status, Answer(request)).into_response())
+}
+
+/// Requests for signatures, newest first.
+#[utoipa::path(get, path = "/v1/signatures", tag = "signing", params(Listed),
+    responses((status = 200, body = Page<SignatureRequest>), (status = "default", body = Problem, content_type = "application/problem+json")),
+    security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"]), ("operator" = ["officer"])))]
+async fn list_signatures(
+    State(app): State<Arc<App>>,
+    _: Operator<Onlooker>,
+    Params(query): Params<Listed>,
+) -> Result<Answer<Page<SignatureRequest>>, ApiError> {
+    let wish = PageQuery { after: query.after, limit: query.limit };
+    let (wanted, limit) = page(&wish, |text| text.parse::<RequestId>().ok())?;
+    let filter = JobFilter {
+        state: query.state.map(wire::signature_state_in),
+        product: query.product,
+        signing_key: query.key,
+        requester: query.requester,
+    };
+    let mut found = app.store.jobs(filter, wanted).await?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| more).map(|job| job.id.to_string());
+    let mut items = Vec::with_capacity(found.len());
+    for job in found.into_iter().filter(|job| matches!(job.asked.kind, JobKind::Artifact(_))) {
+        let signature = app.signature_of(&job).await?;
+        items.push(wire::signature_request_out(job, signature));
+    }
+    Ok(Answer(Page { items, next }))
+}
+
+/// One request, with its signature once there is one.
+#[utoipa::path(get, path = "/v1/signatures/{request}", tag = "signing",
+    params(("request" = String, Path), ("prefer" = Option<String>, Header)),
+    responses((status = 200, body = SignatureRequest), (status = "default", body = Problem, content_type = "application/problem+json")),
+    security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"]), ("operator" = ["officer"])))]
+async fn get_signature(
+    State(app): State<Arc<App>>,
+    _: Operator<Onlooker>,
+    Id(id): Id<RequestId>,
+    headers: HeaderMap,
+) -> Result<Answer<SignatureRequest>, ApiError> {
+    let wait = wait(&headers).min(app.limits.request() / 2);
+    Ok(Answer(app.signature_request(id, wait).await?))
+}
+
+/// The file with the signature attached, in formats with a place for it.
+#[utoipa::path(get, path = "/v1/signatures/{request}/file", tag = "signing", params(("request" = String, Path)),
+    responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 206, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = "default", body = Problem, content_type = "application/problem+json")),
+    security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"]), ("operator" = ["officer"])))]
+async fn get_signed_file(
+    State(app): State<Arc<App>>,
+    _: Operator<Onlooker>,
+    Id(id): Id<RequestId>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    app.blob(app.signed_file(id).await?, &headers, BYTES_TYPE, "operator").await
+}
+
+/// The proof that the intent behind a signature stands in the log.
+#[utoipa::path(get, path = "/v1/signatures/{request}/proof", tag = "signing", params(("request" = String, Path)),
+    responses((status = 200, body = SignatureProof), (status = "default", body = Problem, content_type = "application/problem+json")),
+    security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"]), ("operator" = ["officer"])))]
+async fn get_signature_proof(
+    State(app): State<Arc<App>>,
+    _: Operator<Onlooker>,
+    Id(id): Id<RequestId>,
+) -> Result<Answer<SignatureProof>, ApiError> {
+    Ok(Answer(app.signature_proof(id).await?))
+}
+
+/// Takes a request back before it is signed.
+#[utoipa::path(post, path = "/v1/signatures/{request}/cancel", tag = "signing", params(("request" = String, Path)),
+    responses((status = 200, body = SignatureRequest), (status = "default", body = Problem, content_type = "application/problem+json")),
+    security(("operator" = ["signer"])))]
+async fn cancel_signature(
+    State(app): State<Arc<App>>,
+    operator: Operator<Signer>,
+    Id(id): Id<RequestId>,
+) -> Result<Answer<SignatureRequest>, ApiError> {
+    Ok(Answer(app.cancel_signature(&operator.caller, id).await?))
+}
+
+/// Ends the hold on a request. Nobody ends that on the own one.
+#[utoipa::path(post, path = "/v1/signatures/{request}/release", tag = "signing", params(("request" = String, Path)),
+    responses((status = 200, body = SignatureRequest), (status = "default", body = Problem, content_type = "application/problem+json")),
+    security(("operator" = ["officer"])))]
+async fn release_signature(
+    State(app): State<Arc<App>>,
+    operator: Operator<Officer>,
+    Id(id): Id<RequestId>,
+) -> Result<Answer<SignatureRequest>, ApiError> {
+    Ok(Answer(app.release_hold(&operator.caller, id).await?))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_preference_that_is_not_understood_is_none() {
+        for (text, seconds) in [
+            ("wait=10", 10),
+            ("respond-async, wait=10", 10),
+            ("WAIT = \"7\"; foo=bar", 7),
+            ("wait=61", 60),
+            ("wait=99999999999", 0),
+            ("wait=-1", 0),
+            ("wait", 0),
+            ("handling=lenient", 0),
+            ("", 0),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(PREFER, text.parse().unwrap());
+            assert_eq!(wait(&headers), Duration::from_secs(seconds), "{text}");
+        }
+        assert_eq!(wait(&HeaderMap::new()), Duration::ZERO);
+    }
+}

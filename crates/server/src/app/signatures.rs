@@ -1,0 +1,269 @@
+//! Signatures of artifacts: asked for, waited for, looked up.
+
+use std::time::Duration;
+
+use firmseal_api::Base64;
+use firmseal_api::signatures as api;
+use firmseal_fleet::{Caller, CameTo, Job, JobKind, JobState, Signature, Time};
+use firmseal_manifest::{ArtifactId, Digest, Event, RequestId, Ruling};
+use firmseal_sign::{ArtifactWish, Carried, Health};
+use firmseal_store::Inserted;
+
+use super::App;
+use crate::error::ApiError;
+use crate::metrics::{Metrics, Outcome};
+use crate::wire;
+
+/// Longest idempotency key, build id, commit, and key name, in bytes.
+const KEY_MAX: usize = 128;
+const TEXT_MAX: usize = 256;
+const NAME_MAX: usize = 64;
+const PARAMETERS_MAX: usize = 32;
+const EVIDENCE_MAX: usize = 64;
+/// How long a request is of use if it does not say, and at most.
+const DEADLINE: u32 = 7 * 24 * 3600;
+const DEADLINE_MAX: u32 = 365 * 24 * 3600;
+/// Longest time that an answer is waited for.
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// What a request for a signature came to.
+pub(crate) enum Asked {
+    /// It was signed for this request.
+    Made(api::SignatureRequest),
+    /// It is the same request again, or these bytes were signed before.
+    Known(api::SignatureRequest),
+    /// It is not at its end.
+    Open(api::SignatureRequest),
+    /// It is refused.
+    Refused(api::SignatureRequest),
+}
+
+impl App {
+    /// Asks for a signature, once however often it is sent with one key, and
+    /// waits for it up to a while.
+    pub(crate) async fn create_signature(
+        &self,
+        caller: Caller,
+        key: &str,
+        wish: api::CreateSignature,
+        wait: Duration,
+    ) -> Result<Asked, ApiError> {
+        let now = self.clock.now();
+        let wish = wish_in(caller, key, wish, now)?;
+        let job = self.pipeline.artifact_job(wish, now).await?;
+        let id = job.id;
+        // Before it is handed in, so that nothing is missed.
+        let watch = self.dispatcher.watch(id);
+        let (job, signature) = match self.dispatcher.submit(job.clone()).await? {
+            Inserted::Conflict { request } => {
+                let what = format!(
+                    "this idempotency key belongs to signing request {request}, which asked \
+                                    for something else"
+                );
+                return Err(ApiError::Conflict(what));
+            }
+            Inserted::Same(job) => {
+                let (job, signature) = self.waited(*job, wait).await?;
+                return Ok(asked(job, signature, true));
+            }
+            Inserted::Fresh if wait.is_zero() => (job, None),
+            Inserted::Fresh => match tokio::time::timeout(wait, watch).await {
+                Ok(Ok(carried)) => (carried.job.clone(), carried.signature.clone()),
+                _ => self.looked_up(id).await?,
+            },
+        };
+        Ok(asked(job, signature, false))
+    }
+
+    /// A job, once it is not queued any more or the wait is over.
+    async fn waited(&self, job: Job, wait: Duration) -> Result<(Job, Option<Signature>), ApiError> {
+        if job.progress.state == JobState::Queued && !wait.is_zero() {
+            let watch = self.dispatcher.watch(job.id);
+            // It may have ended in between.
+            let (job, signature) = self.looked_up(job.id).await?;
+            if job.progress.state != JobState::Queued {
+                return Ok((job, signature));
+            }
+            if let Ok(Ok(carried)) = tokio::time::timeout(wait, watch).await {
+                return Ok((carried.job.clone(), carried.signature.clone()));
+            }
+        }
+        self.looked_up(job.id).await
+    }
+
+    async fn looked_up(&self, id: RequestId) -> Result<(Job, Option<Signature>), ApiError> {
+        let job = self.store.job(id).await?;
+        let job = job.filter(|job| matches!(job.asked.kind, JobKind::Artifact(_)));
+        let job = job.ok_or_else(|| ApiError::NotFound(format!("signing request {id}")))?;
+        let signature = self.signature_of(&job).await?;
+        Ok((job, signature))
+    }
+
+    /// The signature on record that a job came to.
+    pub(crate) async fn signature_of(&self, job: &Job) -> Result<Option<Signature>, ApiError> {
+        match job.progress.came_to {
+            Some(CameTo::Signature(request)) => Ok(self.store.signature(request).await?),
+            _ => Ok(None),
+        }
+    }
+
+    pub(crate) async fn signature_request(
+        &self,
+        id: RequestId,
+        wait: Duration,
+    ) -> Result<api::SignatureRequest, ApiError> {
+        let (job, signature) = self.looked_up(id).await?;
+        let (job, signature) = match job.progress.state {
+            JobState::Queued => self.waited(job, wait).await?,
+            _ => (job, signature),
+        };
+        Ok(wire::signature_request_out(job, signature))
+    }
+
+    /// The file with the signature attached.
+    pub(crate) async fn signed_file(&self, id: RequestId) -> Result<Digest, ApiError> {
+        let (_, signature) = self.looked_up(id).await?;
+        let signed = signature.and_then(|signature| signature.signed);
+        signed.map(|id| id.0).ok_or_else(|| {
+            ApiError::NotFound(format!(
+                "file with the signature of request {id}: it is not signed, or its \
+                                        format has no place for one"
+            ))
+        })
+    }
+
+    /// The proof that the intent behind a signature stands in the log.
+    pub(crate) async fn signature_proof(&self, id: RequestId) -> Result<api::SignatureProof, ApiError> {
+        let (_, signature) = self.looked_up(id).await?;
+        let none = || ApiError::NotFound(format!("signature of request {id}"));
+        let log_index = signature.ok_or_else(none)?.log_index;
+        let leaf = self.log.dyn_read(log_index, 1).await.map_err(|err| ApiError::Busy(err.to_string()))?;
+        let leaf = leaf.into_iter().next().ok_or_else(none)?;
+        let included = self.inclusion(log_index).await?;
+        Ok(api::SignatureProof {
+            log_index,
+            leaf: Base64(leaf),
+            size: included.size,
+            path: included.path.into_iter().map(ArtifactId).collect(),
+            checkpoint: included.checkpoint,
+        })
+    }
+
+    /// Takes a request back.
+    pub(crate) async fn cancel_signature(
+        &self,
+        caller: &Caller,
+        id: RequestId,
+    ) -> Result<api::SignatureRequest, ApiError> {
+        let (job, _) = self.looked_up(id).await?;
+        if !caller.scope.takes_product(&job.asked.product) {
+            return Err(ApiError::NotFound(format!("signing request {id}")));
+        }
+        self.store.cancel_job(id, self.clock.now()).await?;
+        self.dispatcher.ended_elsewhere(id);
+        tracing::info!(request = %id, operator = caller.name, "signing request cancelled");
+        self.signature_request(id, Duration::ZERO).await
+    }
+
+    /// Ends the hold on a request. Nobody lets the own request go.
+    pub(crate) async fn release_hold(
+        &self,
+        caller: &Caller,
+        id: RequestId,
+    ) -> Result<api::SignatureRequest, ApiError> {
+        let (job, _) = self.looked_up(id).await?;
+        if job.asked.caller.name == caller.name {
+            return Err(ApiError::Refused {
+                why: format!("{} asked for this signature", caller.name),
+                hint: "another security officer has to look at it".to_owned(),
+            });
+        }
+        let decision = job.progress.decision.unwrap_or(Digest([0; 32]));
+        let event = Event::Decided { request: id, decision, ruling: Ruling::Released };
+        self.store.resume_job(id, JobState::Held, Some(caller.name.clone()), vec![event]).await?;
+        self.dispatcher.wake();
+        tracing::info!(request = %id, operator = caller.name, "hold ended");
+        self.signature_request(id, Duration::ZERO).await
+    }
+}
+
+fn asked(job: Job, signature: Option<Signature>, again: bool) -> Asked {
+    let made = signature.as_ref().is_some_and(|signature| signature.request == job.id);
+    let state = job.progress.state;
+    let request = wire::signature_request_out(job, signature);
+    match state {
+        JobState::Queued | JobState::Waiting | JobState::Held => Asked::Open(request),
+        JobState::Refused => Asked::Refused(request),
+        JobState::Signed if made && !again => Asked::Made(request),
+        JobState::Signed | JobState::Expired | JobState::Cancelled => Asked::Known(request),
+    }
+}
+
+fn wish_in(
+    caller: Caller,
+    key: &str,
+    wish: api::CreateSignature,
+    now: Time,
+) -> Result<ArtifactWish, ApiError> {
+    use super::releases::check_text;
+    check_text("the idempotency key", key, 1, KEY_MAX)?;
+    check_text("build", &wish.build, 0, TEXT_MAX)?;
+    check_text("commit", &wish.commit, 0, TEXT_MAX)?;
+    if let Some(name) = &wish.key {
+        check_text("key", name, 1, NAME_MAX)?;
+    }
+    if wish.parameters.len() > PARAMETERS_MAX {
+        return Err(ApiError::Malformed(format!("parameters: at most {PARAMETERS_MAX}")));
+    }
+    for (name, value) in &wish.parameters {
+        check_text("parameter", name, 1, TEXT_MAX)?;
+        check_text("parameter", value, 0, TEXT_MAX)?;
+    }
+    if wish.evidence.len() > EVIDENCE_MAX {
+        return Err(ApiError::Malformed(format!("evidence: at most {EVIDENCE_MAX}")));
+    }
+    let seconds = wish.deadline_seconds.unwrap_or(DEADLINE);
+    if !(1..=DEADLINE_MAX).contains(&seconds) {
+        return Err(ApiError::Malformed(format!("deadline_seconds: 1 to {DEADLINE_MAX}")));
+    }
+    Ok(ArtifactWish {
+        key: Some(key.to_owned()),
+        caller,
+        product: wish.product,
+        channel: wish.channel,
+        artifact: wish.artifact,
+        signing_key: wish.key,
+        version: wish.version,
+        epoch: wish.epoch,
+        parameters: wish.parameters,
+        build: wish.build,
+        commit: wish.commit,
+        evidence: wish.evidence,
+        priority: wire::priority_in(wish.priority),
+        deadline: now.plus(Duration::from_secs(seconds.into())),
+    })
+}
+
+/// Counts what was carried out, and says what somebody has to know of.
+pub(crate) fn observe(metrics: &Metrics, carried: &Carried) {
+    let Carried { job, signature, key, health, trouble } = carried;
+    if *health != Health::Untouched {
+        metrics.key_uses.get_or_create(&Outcome { outcome: health.word() }).inc();
+    }
+    let own = signature.as_ref().filter(|signature| signature.request == job.id);
+    let outcome = match (job.progress.state, own) {
+        (JobState::Queued, _) => "again",
+        (JobState::Signed, None) => "stored",
+        (state, _) => state.word(),
+    };
+    metrics.jobs.get_or_create(&Outcome { outcome }).inc();
+    if let Some(own) = own {
+        let took = own.finished.millis().saturating_sub(own.asked.millis());
+        metrics.signature_seconds.observe(took as f64 / 1000.0);
+    }
+    let (request, state) = (job.id, job.progress.state.word());
+    match trouble {
+        Some(trouble) => tracing::warn!(%request, key, state, trouble, "a signing request met trouble"),
+        None => tracing::debug!(%request, key, state, "a signing request was carried out"),
+    }
+}

@@ -1,0 +1,100 @@
+//! Signatures between wire and fleet.
+
+use firmseal_api::{Base64, signatures};
+use firmseal_fleet as fleet;
+use firmseal_manifest::ArtifactId;
+
+pub(crate) fn priority_in(priority: signatures::Priority) -> fleet::Priority {
+    match priority {
+        signatures::Priority::Emergency => fleet::Priority::Emergency,
+        signatures::Priority::Release => fleet::Priority::Release,
+        signatures::Priority::Nightly => fleet::Priority::Nightly,
+    }
+}
+
+pub(crate) fn signature_state_in(state: signatures::SignatureState) -> fleet::JobState {
+    use signatures::SignatureState as State;
+    match state {
+        State::Queued => fleet::JobState::Queued,
+        State::Waiting => fleet::JobState::Waiting,
+        State::Held => fleet::JobState::Held,
+        State::Signed => fleet::JobState::Signed,
+        State::Refused => fleet::JobState::Refused,
+        State::Expired => fleet::JobState::Expired,
+        State::Cancelled => fleet::JobState::Cancelled,
+    }
+}
+
+fn signature_state_out(state: fleet::JobState) -> signatures::SignatureState {
+    use signatures::SignatureState as State;
+    match state {
+        fleet::JobState::Queued => State::Queued,
+        fleet::JobState::Waiting => State::Waiting,
+        fleet::JobState::Held => State::Held,
+        fleet::JobState::Signed => State::Signed,
+        fleet::JobState::Refused => State::Refused,
+        fleet::JobState::Expired => State::Expired,
+        fleet::JobState::Cancelled => State::Cancelled,
+    }
+}
+
+pub(crate) fn signature_request_out(
+    job: fleet::Job,
+    signature: Option<fleet::Signature>,
+) -> signatures::SignatureRequest {
+    let fleet::Job { id, asked, progress } = job;
+    let artifact = match asked.kind {
+        fleet::JobKind::Artifact(order) => order.artifact,
+        fleet::JobKind::Release(_) => ArtifactId(asked.fingerprint),
+    };
+    signatures::SignatureRequest {
+        id,
+        state: signature_state_out(progress.state),
+        product: asked.product,
+        channel: asked.channel,
+        version: asked.version,
+        epoch: asked.epoch,
+        artifact,
+        key: asked.signing_key,
+        priority: match asked.priority {
+            fleet::Priority::Emergency => signatures::Priority::Emergency,
+            fleet::Priority::Release => signatures::Priority::Release,
+            fleet::Priority::Nightly => signatures::Priority::Nightly,
+        },
+        requester: asked.caller.name,
+        team: asked.caller.team,
+        build: asked.build,
+        commit: asked.commit,
+        created: asked.created,
+        deadline: asked.deadline,
+        reasons: progress
+            .reasons
+            .into_iter()
+            .map(|reason| signatures::Reason { rule: reason.rule, why: reason.why })
+            .collect(),
+        decision: progress.decision.map(ArtifactId),
+        failures: progress.failures,
+        released_by: progress.released_by,
+        signature: signature.map(signature_out),
+    }
+}
+
+fn signature_out(signature: fleet::Signature) -> signatures::Signature {
+    signatures::Signature {
+        request: signature.request,
+        value: Base64(signature.value),
+        format: signature.format,
+        tbs: ArtifactId(signature.tbs),
+        header: ArtifactId(signature.header),
+        signed: signature.signed,
+        log_index: signature.log_index,
+        key: signature.key,
+        key_id: ArtifactId(signature.key_id),
+        algorithm: signature.algorithm,
+        fallback: signature.fallback,
+        policy: ArtifactId(signature.policy),
+        attempts: signature.attempts,
+        timestamps: signature.timestamps,
+        finished: signature.finished,
+    }
+}

@@ -1,0 +1,117 @@
+//! Signatures of files, as a pipeline asks for them.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use firmseal_api::client::ClientError;
+use firmseal_api::encoding::PageQuery;
+use firmseal_api::signatures::{CreateSignature, Priority, SignatureState};
+use firmseal_fleet::Role;
+use firmseal_keys::verify;
+use firmseal_manifest::{ArtifactId, Intent, Leaf, RequestId, Signature, Tbs};
+use firmseal_server::Serves;
+use firmseal_tlog::{Checkpoint, Note, leaf_hash, verify_inclusion};
+use http::{HeaderMap, Method, StatusCode};
+
+use crate::bench::{Bench, files, product};
+
+const WAIT: Duration = Duration::from_secs(20);
+
+fn wish(artifact: ArtifactId) -> CreateSignature {
+    CreateSignature {
+        product: "gateway".parse().unwrap(),
+        channel: "stable".parse().unwrap(),
+        artifact,
+        key: None,
+        version: "1.2.3".parse().unwrap(),
+        epoch: 0,
+        parameters: Default::default(),
+        build: "build-17".to_owned(),
+        commit: "abc123".to_owned(),
+        evidence: vec![],
+        priority: Priority::Release,
+        deadline_seconds: None,
+    }
+}
+
+fn status<T: std::fmt::Debug>(outcome: Result<T, ClientError>) -> StatusCode {
+    outcome.unwrap_err().status().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_signed_once_with_a_proof_that_stands_by_itself() {
+    let bench = Bench::start().await;
+    let admin = bench.everything().await;
+    admin.operator().create_product(&product("gateway")).await.unwrap();
+    let file = bench.upload(&admin, b"some firmware").await;
+    let signer = bench.operator(&[Role::Signer]).await;
+    let first = signer.operator().create_signature("k1", &wish(file), WAIT).await.unwrap();
+    assert_eq!(first.state, SignatureState::Signed, "{first:?}");
+    let signature = first.signature.clone().unwrap();
+    assert_eq!((signature.request, signature.attempts), (first.id, 1));
+    let tbs = Tbs::Message(file.0.as_bytes().to_vec());
+    verify(files().public_key(), &tbs, &Signature(signature.value.0.clone())).unwrap();
+
+    // The same request, and the same bytes under another key of a request.
+    let again = signer.operator().create_signature("k1", &wish(file), Duration::ZERO).await.unwrap();
+    assert_eq!(again, first);
+    let twin = signer.operator().create_signature("k2", &wish(file), WAIT).await.unwrap();
+    assert_ne!(twin.id, first.id);
+    assert_eq!(twin.signature, first.signature);
+    let other = CreateSignature { commit: "def456".to_owned(), ..wish(file) };
+    let reused = signer.operator().create_signature("k1", &other, WAIT).await;
+    assert_eq!(status(reused), StatusCode::CONFLICT);
+
+    let auditor = bench.operator(&[Role::Auditor]).await;
+    let auditor = auditor.operator();
+    assert_eq!(auditor.signature(first.id, Duration::ZERO).await.unwrap(), first);
+    let all = auditor.signatures(None, &PageQuery::default()).await.unwrap();
+    assert_eq!(all.items.iter().map(|one| one.id).collect::<Vec<_>>(), [twin.id, first.id]);
+    let held = auditor.signatures(Some(SignatureState::Held), &PageQuery::default()).await.unwrap();
+    assert_eq!(held.items, []);
+
+    let proof = auditor.signature_proof(twin.id).await.unwrap();
+    let note = Note::parse(proof.checkpoint.as_bytes()).unwrap();
+    note.verify(std::slice::from_ref(bench.store.intents().verifier())).unwrap();
+    let checkpoint = Checkpoint::parse(note.text()).unwrap();
+    let path: Vec<_> = proof.path.iter().map(|hash| hash.0).collect();
+    let leaf = leaf_hash(&proof.leaf.0);
+    verify_inclusion(&leaf, proof.log_index, proof.size, &path, &checkpoint.root).unwrap();
+    let Some(Leaf::Intent(Intent { subject, .. })) = Leaf::decode(&proof.leaf.0) else { panic!() };
+    assert_eq!((subject, proof.log_index), (signature.tbs.0, signature.log_index));
+    // A raw file has no place for a signature.
+    assert_eq!(status(auditor.signed_file(first.id).await), StatusCode::NOT_FOUND);
+    assert_eq!(status(signer.operator().cancel_signature(first.id).await), StatusCode::CONFLICT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_says_which_rule_and_what_is_wrong_is_refused_at_once() {
+    let bench = Bench::start().await;
+    let admin = bench.everything().await;
+    admin.operator().create_product(&product("gateway")).await.unwrap();
+    let file = bench.upload(&admin, b"some firmware").await;
+    let operator = admin.operator();
+    let ahead = CreateSignature { epoch: 17, ..wish(file) };
+    let refused = operator.create_signature("k1", &ahead, WAIT).await.unwrap();
+    assert_eq!((refused.state, refused.reasons[0].rule.as_str()), (SignatureState::Refused, "gate"));
+    assert_eq!(operator.create_signature("k1", &ahead, Duration::ZERO).await.unwrap(), refused);
+    let stranger = CreateSignature { key: Some("nobodys".to_owned()), ..wish(file) };
+    let nothing = CreateSignature { artifact: ArtifactId(crate::bench::sha256(b"?")), ..wish(file) };
+    let nowhere = CreateSignature { product: "camera".parse().unwrap(), ..wish(file) };
+    let late = CreateSignature { deadline_seconds: Some(0), ..wish(file) };
+    for (wish, expected) in [
+        (stranger, StatusCode::UNPROCESSABLE_ENTITY),
+        (nothing, StatusCode::NOT_FOUND),
+        (nowhere, StatusCode::NOT_FOUND),
+        (late, StatusCode::BAD_REQUEST),
+    ] {
+        assert_eq!(status(operator.create_signature("k2", &wish, WAIT).await), expected, "{wish:?}");
+    }
+    let none = RequestId::new();
+    assert_eq!(status(operator.signature(none, WAIT).await), StatusCode::NOT_FOUND);
+    assert_eq!(status(operator.signature_proof(none).await), StatusCode::NOT_FOUND);
+    assert_eq!(status(operator.release_signature(none).await), StatusCode::NOT_FOUND);
+    let metrics = bench.anybody(Serves::Public);
+    let text = metrics.send(Method::GET, "/metrics", HeaderMap::new(), Bytes::new()).await;
+    assert!(text.is_err(), "metrics are for operators");
+}
