@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::encoding::Base64;
+use crate::requests::Approval;
 
 /// How urgent a request is. A more urgent one comes first, always.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -150,9 +151,42 @@ pub struct SignatureRequest {
     /// The security officer who released it, if it was held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released_by: Option<String>,
+    /// What approvers agree to, once it has waited for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<Review>,
     /// The signature, once there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<Signature>,
+}
+
+/// What approvers agree to: the members of the Statement that they sign, and
+/// who has. Nothing here need be believed: an approver reads the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Review {
+    /// Fingerprint of the bytes to be signed.
+    #[schema(value_type = String)]
+    pub tbs: ArtifactId,
+    /// Digest of what the format's parser read.
+    #[schema(value_type = String)]
+    pub header: ArtifactId,
+    /// Digest of everything that was asked for.
+    #[schema(value_type = String)]
+    pub asked: ArtifactId,
+    /// Digest of the rules.
+    #[schema(value_type = String)]
+    pub policy: ArtifactId,
+    /// Id of the key that will sign.
+    #[schema(value_type = String)]
+    pub signer: ArtifactId,
+    /// Who asked, as Statements say it.
+    #[schema(value_type = String)]
+    pub requester_id: ArtifactId,
+    /// When approvals expire, in seconds since 1970.
+    pub expiry: u64,
+    /// How many holders have to agree.
+    pub need: u32,
+    /// Who has.
+    pub approvals: Vec<Approval>,
 }
 
 /// A signature on record. It never changes.

@@ -58,7 +58,11 @@ impl<'a> Evidence<'a> {
                     let count = reader.array(STATEMENTS_MAX, Limit::StatementsMax)?;
                     evidence.statements = (reader.clone(), count);
                     for _ in 0..count {
-                        SignedStatement::decode(&mut reader)?;
+                        let signed = SignedStatement::decode(&mut reader)?;
+                        // Said about a file, and not about any release.
+                        if signed.statement.purpose == StatementPurpose::Artifact {
+                            return Err(Refusal::Unsupported("a Statement's purpose"));
+                        }
                     }
                 }
                 3 => evidence.proof = Some(Proof::decode(&mut reader)?),
@@ -151,7 +155,7 @@ impl<'a> Evidence<'a> {
         match (have >= need, purpose) {
             (true, _) => Ok(()),
             (false, StatementPurpose::Owner) => Err(Refusal::OwnerMissing),
-            (false, StatementPurpose::Approval) => {
+            (false, StatementPurpose::Approval | StatementPurpose::Artifact) => {
                 Err(Refusal::ApprovalsMissing { have: have as u8, need: need as u8 })
             }
         }

@@ -24,6 +24,10 @@ pub enum StatementPurpose {
     Approval = 0,
     /// An owner's devices may install a release.
     Owner = 1,
+    /// A file may be signed in a format of its own; what stands in the place
+    /// of the manifest is the fingerprint of the bytes to be signed. No
+    /// device takes it for anything.
+    Artifact = 2,
 }
 
 /// A decoded Statement. Nothing in it is trusted yet.
@@ -75,6 +79,7 @@ impl<'a> Statement<'a> {
                     purpose = match reader.uint()? {
                         0 => Some(StatementPurpose::Approval),
                         1 => Some(StatementPurpose::Owner),
+                        2 => Some(StatementPurpose::Artifact),
                         _ => return Err(Refusal::Unsupported("a Statement's purpose")),
                     }
                 }

@@ -344,15 +344,7 @@ pub(crate) fn request_out(
             fleet::RequestState::Superseded => requests::RequestState::Superseded,
             fleet::RequestState::Expired => requests::RequestState::Expired,
         },
-        approvals: approvals
-            .into_iter()
-            .map(|approval| requests::Approval {
-                holder: approval.holder,
-                key: ArtifactId(approval.key),
-                brought_by: approval.brought_by,
-                created: approval.created,
-            })
-            .collect(),
+        approvals: approvals.into_iter().map(approval_out).collect(),
         missing: u32::try_from(missing).unwrap_or(u32::MAX),
         created: request.created,
     }
@@ -394,5 +386,14 @@ pub(crate) fn credential_out(credential: fleet::Credential) -> OperatorToken {
         created: credential.created,
         expires: credential.expires,
         revoked: credential.revoked,
+    }
+}
+
+fn approval_out(approval: fleet::Approval) -> requests::Approval {
+    requests::Approval {
+        holder: approval.holder,
+        key: ArtifactId(approval.key),
+        brought_by: approval.brought_by,
+        created: approval.created,
     }
 }

@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firmseal_core::crypto::{Crypto, RustCrypto};
-use firmseal_fleet::{ArtifactOrder, JobReview, Product, Reason, Signature, Time};
+use firmseal_fleet::{ArtifactOrder, Job, JobReview, Product, Reason, Signature, Time};
 use firmseal_keys::{Logged, SignError};
-use firmseal_manifest::{ArtifactId, Intent, Outcome, Purpose, Ruling};
+use firmseal_manifest::{ArtifactId, Digest, Intent, Outcome, Purpose, Ruling};
 use firmseal_store::JobOutcome;
 
 use crate::artifact::{self, Examined};
 use crate::carry_out::{Clock, Course};
 use crate::dispatch::Health;
 use crate::error::PipelineError;
+use crate::job_review::JobAgreed;
 use crate::key_rules::KeyPurpose;
 use crate::order::Requester;
 use crate::pipeline::Pipeline;
@@ -58,8 +59,9 @@ impl Pipeline {
 
         let fallback = stand_in.is_some();
         let evidence = self.facts(&asked.product, &asked.evidence, &[order.artifact]).await?;
-        let asking =
-            Asking { product: &product, latest: latest.as_ref(), examined: &examined, key, evidence };
+        let agreed = self.still_agreed(course, &examined, key, clock()).await?;
+        let (latest, examined) = (latest.as_ref(), &examined);
+        let asking = Asking { product: &product, latest, examined, key, evidence, approvals: agreed.holders };
         let ruled = self.ask_policy(course, asking, fallback, clock())?;
         if let Some(stop) = ruled {
             return Ok(stop);
@@ -71,7 +73,38 @@ impl Pipeline {
             course.known = Some(known);
             return Ok(JobOutcome::SameAs(first));
         }
-        self.use_key(course, &product, order.artifact, examined, key, fallback, clock).await
+        self.use_key(course, &product, order.artifact, examined, agreed.statements, key, fallback, clock)
+            .await
+    }
+
+    /// What approvers of a job would agree to now.
+    fn review(&self, job: &Job, examined: &Examined, key: &SigningKey, need: u32) -> JobReview {
+        JobReview {
+            tbs: examined.tbs.fingerprint(),
+            header: examined.inspection.digest(),
+            policy: self.rules(),
+            signer: key.id().0,
+            need,
+            expiry: job.asked.deadline.millis() / 1000,
+        }
+    }
+
+    /// Who has agreed to exactly what would be signed now. What changed since
+    /// (file, key, rules) needs their word anew.
+    async fn still_agreed(
+        &self,
+        course: &Course,
+        examined: &Examined,
+        key: &SigningKey,
+        now: Time,
+    ) -> Result<JobAgreed, PipelineError> {
+        let job = &course.job;
+        match &job.progress.review {
+            Some(review) if *review == self.review(job, examined, key, review.need) => {
+                self.agreed_to(job, review, now).await
+            }
+            _ => Ok(JobAgreed::default()),
+        }
     }
 
     /// What policy says; `None` if it permits.
@@ -87,7 +120,7 @@ impl Pipeline {
             let why = "no policy permits another key to stand in";
             return Ok(fallback.then(|| course.again(now, AGAIN_MAX, "fallback", why)));
         };
-        let (examined, key) = (asking.examined, asking.key);
+        let (examined, key, approvals) = (asking.examined, asking.key, asking.approvals);
         let question = question::of_artifact(&course.job, asking, fallback, now);
         let verdict = match policy.decide(&question) {
             Ok(verdict) => verdict,
@@ -104,17 +137,16 @@ impl Pipeline {
                 Some(JobOutcome::Again(now.plus(AGAIN_MAX)))
             }
             Verdict::Refuse { reasons } => Some(course.refuse(reasons)),
+            Verdict::Approvals { need, .. } if approvals >= need => None,
+            // People agree to a key by its id: to the one that was asked for.
+            Verdict::Approvals { reasons, .. } if fallback => {
+                course.reasons = reasons;
+                Some(JobOutcome::Again(now.plus(AGAIN_MAX)))
+            }
             Verdict::Approvals { need, reasons } => {
                 course.reasons = reasons;
                 course.ruled(Ruling::Approvals);
-                Some(JobOutcome::Waiting(JobReview {
-                    tbs: examined.tbs.fingerprint(),
-                    header: examined.inspection.digest(),
-                    policy: self.rules(),
-                    signer: key.id().0,
-                    need,
-                    expiry: course.job.asked.deadline.millis() / 1000,
-                }))
+                Some(JobOutcome::Waiting(self.review(&course.job, examined, key, need)))
             }
             Verdict::Hold { .. } if course.job.progress.released_by.is_some() => None,
             Verdict::Hold { reasons } => {
@@ -131,7 +163,8 @@ impl Pipeline {
         course: &mut Course,
         product: &Product,
         artifact: ArtifactId,
-        examined: Examined,
+        examined: &Examined,
+        statements: Vec<Digest>,
         key: &Arc<SigningKey>,
         fallback: bool,
         clock: &Clock,
@@ -147,7 +180,7 @@ impl Pipeline {
             subject: examined.tbs.fingerprint(),
             keys: vec![key.id()],
             delegation: None,
-            statements: Vec::new(),
+            statements,
             requester: Requester(asked.caller.clone()).id(),
             policy: self.rules(),
             context: [header].into_iter().chain(decision).collect(),
@@ -167,7 +200,7 @@ impl Pipeline {
             }
         };
         course.health = Health::Signed;
-        let signed = match self.attach(&asked.caller.name, &examined, &value, clock()).await {
+        let signed = match self.attach(&asked.caller.name, examined, &value, clock()).await {
             Ok(signed) => signed,
             Err(error) => {
                 // The key was used, and what came of it leaves nowhere.

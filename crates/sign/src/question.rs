@@ -18,11 +18,12 @@ pub(crate) struct Asking<'a> {
     pub(crate) examined: &'a Examined,
     pub(crate) key: &'a Arc<SigningKey>,
     pub(crate) evidence: Facts,
+    pub(crate) approvals: u32,
 }
 
 /// The question about one file.
 pub(crate) fn of_artifact(job: &Job, asking: Asking<'_>, fallback: bool, now: Time) -> Question {
-    let Asking { product, latest, examined, key, evidence } = asking;
+    let Asking { product, latest, examined, key, evidence, approvals } = asking;
     let asked = &job.asked;
     let inspection = &examined.inspection;
     let only = match product.components.as_slice() {
@@ -59,7 +60,7 @@ pub(crate) fn of_artifact(job: &Job, asking: Asking<'_>, fallback: bool, now: Ti
         build: asked.build.clone(),
         commit: asked.commit.clone(),
         evidence,
-        approvals: 0,
+        approvals,
         anomalies: Vec::new(),
         now,
         salt: Uuid::new_v4().simple().to_string(),

@@ -12,7 +12,7 @@ use firmseal_core::evidence::holder_id;
 use firmseal_core::limits::ENVELOPE_MAX;
 use firmseal_core::{KeyId, Refusal, Role, Root, statement};
 use firmseal_fleet::{Approval, ApprovalSignature, Release, RequestState, SigningRequest, Time};
-use firmseal_manifest::{Agreement, ProductId, PublicKey, RequestId, Signature, SignedStatement};
+use firmseal_manifest::{Agreement, Digest, ProductId, PublicKey, RequestId, Signature, SignedStatement};
 use firmseal_store::{Begin, Claim, Page};
 use firmseal_trust::RootSpec;
 
@@ -221,7 +221,7 @@ impl Pipeline {
             Err(other) => return Err(other.into()),
         }
         let holder = holder.ok_or_else(stranger)?;
-        if is_own(&request, &root, &holder) {
+        if is_own(&request.requester_id, &root, &holder) {
             return Err(ApprovalError::Own(holder).into());
         }
         let approval = Approval { holder, key: key.0, signature, brought_by, created: now };
@@ -260,7 +260,7 @@ impl Pipeline {
             // Whose key it is now, not whose it was when the approval came:
             // a rotation may have given it to whoever asked.
             if let (Ok(()), Some(holder)) = (counts, holder)
-                && !is_own(request, &root, &holder)
+                && !is_own(&request.requester_id, &root, &holder)
                 && holders.insert(holder)
             {
                 signed.signatures.extend(one.signatures);
@@ -337,24 +337,24 @@ impl Pipeline {
     }
 }
 
-fn is_own(request: &SigningRequest, root: &Root<'_>, holder: &str) -> bool {
-    request.requester_id == holder_id(holder, &RustCrypto)
+/// Whether a holder asked for this: by name, or by one of the keys.
+pub(crate) fn is_own(requester: &Digest, root: &Root<'_>, holder: &str) -> bool {
+    *requester == holder_id(holder, &RustCrypto)
         || root.roles().any(|role| {
-            role.keys().any(|(index, key)| {
-                role.holder(index) == Some(holder) && key.id(&RustCrypto).0 == request.requester_id
-            })
+            role.keys()
+                .any(|(index, key)| role.holder(index) == Some(holder) && key.id(&RustCrypto).0 == *requester)
         })
 }
 
 /// The public half of an approver's key, as the root document has it.
-fn approver_key(root: &Root<'_>, id: &KeyId) -> Result<Option<PublicKey>, PipelineError> {
+pub(crate) fn approver_key(root: &Root<'_>, id: &KeyId) -> Result<Option<PublicKey>, PipelineError> {
     let spec = RootSpec::of(root).map_err(|error| PipelineError::Root(error.to_string()))?;
     let approvers = spec.roles.into_iter().filter(|role| role.role == Role::Approver);
     let mut keys = approvers.flat_map(|role| role.holders).flat_map(|holder| holder.keys);
     Ok(keys.find(|key| key.id() == *id))
 }
 
-fn agreement(signature: &ApprovalSignature, key: &PublicKey) -> Agreement {
+pub(crate) fn agreement(signature: &ApprovalSignature, key: &PublicKey) -> Agreement {
     match signature {
         ApprovalSignature::Cose { signature } => {
             Agreement::Cose { key: key.clone(), signature: Signature(signature.clone()) }

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::{ClientError, JSON_MAX, OperatorClient, paged};
 use crate::encoding::{Page, PageQuery};
+use crate::requests::Approve;
 use crate::signatures::{CreateSignature, SignatureProof, SignatureRequest, SignatureState};
 use crate::{IDEMPOTENCY_KEY, PREFER};
 
@@ -80,6 +81,15 @@ impl OperatorClient<'_> {
     /// The file with the signature attached.
     pub async fn signed_file(&self, id: RequestId) -> Result<Bytes, ClientError> {
         self.0.document(&format!("/v1/signatures/{id}/file")).await
+    }
+
+    /// Brings an approval.
+    pub async fn approve_signature(
+        &self,
+        id: RequestId,
+        approve: &Approve,
+    ) -> Result<SignatureRequest, ClientError> {
+        self.0.call(Method::POST, &format!("/v1/signatures/{id}/approvals"), Some(approve)).await
     }
 
     /// Takes a request back before it is signed.

@@ -7,6 +7,7 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use firmseal_api::encoding::PageQuery;
+use firmseal_api::requests::Approve;
 use firmseal_api::signatures::{CreateSignature, SignatureProof, SignatureRequest, SignatureState};
 use firmseal_api::{BYTES_TYPE, PREFER, Page, Problem};
 use firmseal_fleet::JobKind;
@@ -19,10 +20,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::releases::idempotency_key;
-use crate::app::App;
 use crate::app::signatures::{Asked, WAIT_MAX};
+use crate::app::{App, detached};
 use crate::error::ApiError;
-use crate::http::auth::{Officer, Onlooker, Operator, Signer};
+use crate::http::auth::{Approver, Officer, Onlooker, Operator, Signer};
 use crate::http::extract::{Id, Json, Params, page};
 use crate::wire;
 
@@ -32,6 +33,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(get_signature))
         .routes(routes!(get_signed_file))
         .routes(routes!(get_signature_proof))
+        .routes(routes!(approve_signature))
         .routes(routes!(cancel_signature))
         .routes(routes!(release_signature))
 }
@@ -121,7 +123,7 @@ async fn list_signatures(
     let mut items = Vec::with_capacity(found.len());
     for job in found.into_iter().filter(|job| matches!(job.asked.kind, JobKind::Artifact(_))) {
         let signature = app.signature_of(&job).await?;
-        items.push(wire::signature_request_out(job, signature));
+        items.push(app.signature_out(job, signature).await?);
     }
     Ok(Answer(Page { items, next }))
 }
@@ -166,6 +168,23 @@ async fn get_signature_proof(
     Id(id): Id<RequestId>,
 ) -> Result<Answer<SignatureProof>, ApiError> {
     Ok(Answer(app.signature_proof(id).await?))
+}
+
+/// Agrees to a signature: a signature over the Statement of the request by
+/// the key of an approver. With the last one that is missing the request is
+/// carried out.
+#[utoipa::path(post, path = "/v1/signatures/{request}/approvals", tag = "signing", request_body = Approve,
+    params(("request" = String, Path)),
+    responses((status = 200, body = SignatureRequest), (status = "default", body = Problem, content_type = "application/problem+json")),
+    security(("operator" = ["approver"])))]
+async fn approve_signature(
+    State(app): State<Arc<App>>,
+    operator: Operator<Approver>,
+    Id(id): Id<RequestId>,
+    Json(approve): Json<Approve>,
+) -> Result<Answer<SignatureRequest>, ApiError> {
+    let work = async move { app.approve_signature(&operator.name, id, approve).await };
+    Ok(Answer(detached(work).await?))
 }
 
 /// Takes a request back before it is signed.

@@ -102,7 +102,7 @@ impl App {
     }
 }
 
-fn signature_in(signature: api::ApprovalSignature) -> ApprovalSignature {
+pub(super) fn signature_in(signature: api::ApprovalSignature) -> ApprovalSignature {
     match signature {
         api::ApprovalSignature::Cose { signature } => ApprovalSignature::Cose { signature: signature.0 },
         api::ApprovalSignature::Ssh { signature } => ApprovalSignature::Ssh { signature: signature.0 },

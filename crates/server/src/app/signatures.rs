@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use firmseal_api::Base64;
+use firmseal_api::requests::Approve;
 use firmseal_api::signatures as api;
 use firmseal_fleet::{Caller, CameTo, Job, JobKind, JobState, Signature, Time};
-use firmseal_manifest::{ArtifactId, Digest, Event, RequestId, Ruling};
-use firmseal_sign::{ArtifactWish, Carried, Health};
+use firmseal_manifest::{ArtifactId, Digest, Event, KeyId, RequestId, Ruling};
+use firmseal_sign::{ArtifactWish, Carried, Health, NewApproval};
 use firmseal_store::Inserted;
 
 use super::App;
+use super::requests::signature_in;
 use crate::error::ApiError;
 use crate::metrics::{Metrics, Outcome};
 use crate::wire;
@@ -64,7 +66,7 @@ impl App {
             }
             Inserted::Same(job) => {
                 let (job, signature) = self.waited(*job, wait).await?;
-                return Ok(asked(job, signature, true));
+                return self.asked(job, signature, true).await;
             }
             Inserted::Fresh if wait.is_zero() => (job, None),
             Inserted::Fresh => match tokio::time::timeout(wait, watch).await {
@@ -72,7 +74,7 @@ impl App {
                 _ => self.looked_up(id).await?,
             },
         };
-        Ok(asked(job, signature, false))
+        self.asked(job, signature, false).await
     }
 
     /// A job, once it is not queued any more or the wait is over.
@@ -117,7 +119,51 @@ impl App {
             JobState::Queued => self.waited(job, wait).await?,
             _ => (job, signature),
         };
-        Ok(wire::signature_request_out(job, signature))
+        self.signature_out(job, signature).await
+    }
+
+    /// A request as it is shown.
+    pub(crate) async fn signature_out(
+        &self,
+        job: Job,
+        signature: Option<Signature>,
+    ) -> Result<api::SignatureRequest, ApiError> {
+        let approvals = match job.progress.review {
+            Some(_) => self.store.job_approvals(job.id).await?,
+            None => Vec::new(),
+        };
+        Ok(wire::signature_request_out(job, signature, approvals))
+    }
+
+    async fn asked(&self, job: Job, signature: Option<Signature>, again: bool) -> Result<Asked, ApiError> {
+        let made = signature.as_ref().is_some_and(|signature| signature.request == job.id);
+        let state = job.progress.state;
+        let request = self.signature_out(job, signature).await?;
+        Ok(match state {
+            JobState::Queued | JobState::Waiting | JobState::Held => Asked::Open(request),
+            JobState::Refused => Asked::Refused(request),
+            JobState::Signed if made && !again => Asked::Made(request),
+            JobState::Signed | JobState::Expired | JobState::Cancelled => Asked::Known(request),
+        })
+    }
+
+    /// Takes an approval; with the last one that is missing the request is
+    /// carried out.
+    pub(crate) async fn approve_signature(
+        &self,
+        operator: &str,
+        id: RequestId,
+        approve: Approve,
+    ) -> Result<api::SignatureRequest, ApiError> {
+        let brought = NewApproval {
+            key: KeyId(approve.key.0),
+            signature: signature_in(approve.signature),
+            brought_by: operator.to_owned(),
+        };
+        let approval = self.pipeline.approve_job(id, brought, self.clock.now()).await?;
+        self.dispatcher.wake();
+        tracing::info!(request = %id, holder = approval.holder, key = %approval.key, operator, "approved");
+        self.signature_request(id, Duration::ZERO).await
     }
 
     /// The file with the signature attached.
@@ -184,18 +230,6 @@ impl App {
         self.dispatcher.wake();
         tracing::info!(request = %id, operator = caller.name, "hold ended");
         self.signature_request(id, Duration::ZERO).await
-    }
-}
-
-fn asked(job: Job, signature: Option<Signature>, again: bool) -> Asked {
-    let made = signature.as_ref().is_some_and(|signature| signature.request == job.id);
-    let state = job.progress.state;
-    let request = wire::signature_request_out(job, signature);
-    match state {
-        JobState::Queued | JobState::Waiting | JobState::Held => Asked::Open(request),
-        JobState::Refused => Asked::Refused(request),
-        JobState::Signed if made && !again => Asked::Made(request),
-        JobState::Signed | JobState::Expired | JobState::Cancelled => Asked::Known(request),
     }
 }
 

@@ -3,6 +3,9 @@
 use firmseal_api::{Base64, signatures};
 use firmseal_fleet as fleet;
 use firmseal_manifest::ArtifactId;
+use firmseal_sign::Requester;
+
+use super::approval_out;
 
 pub(crate) fn priority_in(priority: signatures::Priority) -> fleet::Priority {
     match priority {
@@ -41,8 +44,20 @@ fn signature_state_out(state: fleet::JobState) -> signatures::SignatureState {
 pub(crate) fn signature_request_out(
     job: fleet::Job,
     signature: Option<fleet::Signature>,
+    approvals: Vec<fleet::Approval>,
 ) -> signatures::SignatureRequest {
     let fleet::Job { id, asked, progress } = job;
+    let review = progress.review.map(|review| signatures::Review {
+        tbs: ArtifactId(review.tbs),
+        header: ArtifactId(review.header),
+        asked: ArtifactId(asked.fingerprint),
+        policy: ArtifactId(review.policy),
+        signer: ArtifactId(review.signer),
+        requester_id: ArtifactId(Requester(asked.caller.clone()).id()),
+        expiry: review.expiry,
+        need: review.need,
+        approvals: approvals.into_iter().map(approval_out).collect(),
+    });
     let artifact = match asked.kind {
         fleet::JobKind::Artifact(order) => order.artifact,
         fleet::JobKind::Release(_) => ArtifactId(asked.fingerprint),
@@ -75,6 +90,7 @@ pub(crate) fn signature_request_out(
         decision: progress.decision.map(ArtifactId),
         failures: progress.failures,
         released_by: progress.released_by,
+        review,
         signature: signature.map(signature_out),
     }
 }

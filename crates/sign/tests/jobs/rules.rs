@@ -1,11 +1,16 @@
 //! What gate and policy make of a job.
 
-use firmseal_fleet::{JobState, Reason};
-use firmseal_manifest::{Digest, Event, Ruling};
-use firmseal_sign::{Decision, Policy, PolicyError, Question, Verdict};
+use firmseal_core::Root;
+use firmseal_fleet::{ApprovalSignature, JobState, Reason};
+use firmseal_manifest::{Digest, Event, Ruling, Statement, StatementPurpose};
+use firmseal_sign::{
+    ApprovalError, Decision, NewApproval, PipelineError, Policy, PolicyError, Question, Verdict,
+    job_statement,
+};
 use firmseal_store::Jobs;
+use firmseal_testkit::TestKey;
 
-use crate::bench::Bench;
+use crate::bench::{Bench, now};
 
 /// Says what the build id asks it to.
 struct Parrot;
@@ -96,5 +101,60 @@ async fn policy_refuses_holds_and_permits_and_every_word_is_kept() {
     service.dispatcher.wake();
     assert_eq!(service.settled(held).await.progress.state, JobState::Signed);
     assert_eq!(bench.hsm.asked.lock().unwrap().len(), 1);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn people_agree_to_exactly_these_bytes_and_nobody_to_the_own_request() {
+    let bench = Bench::with_policy(Parrot);
+    let service = bench.start().await;
+    service.product("gateway", "raw").await;
+    let file = service.upload(b"some firmware").await;
+    let waiting = async |key: &str, caller: &str| {
+        let mut wish = service.wish(key, file);
+        wish.build = "approvals".to_owned();
+        wish.caller.name = caller.to_owned();
+        let id = service.submit(wish).await;
+        let job = service.settled(id).await;
+        assert_eq!(job.progress.state, JobState::Waiting);
+        job
+    };
+    let ann = TestKey::ed25519(101);
+    let document = service.pipeline.root();
+    let root = Root::decode(&document).unwrap();
+    let approve = async |id, statement: &Statement| {
+        let tbs = statement.to_be_signed(ann.public()).unwrap();
+        let signature = ApprovalSignature::Cose { signature: ann.sign(&tbs).0 };
+        let brought = NewApproval { key: ann.public().id(), signature, brought_by: "desk".to_owned() };
+        service.pipeline.approve_job(id, brought, now()).await
+    };
+    let job = waiting("a", "ci").await;
+    let statement = job_statement(&job, job.progress.review.as_ref().unwrap(), &root);
+    // What agrees to a release does not agree to a file, nor does what agrees
+    // to other bytes.
+    for other in [
+        Statement { purpose: StatementPurpose::Approval, ..statement.clone() },
+        Statement { manifest: Digest([1; 32]), ..statement.clone() },
+    ] {
+        let refused = approve(job.id, &other).await;
+        assert!(matches!(refused, Err(PipelineError::Approval(ApprovalError::BadSignature))), "{refused:?}");
+    }
+    let own = waiting("b", "ann").await;
+    let said = job_statement(&own, own.progress.review.as_ref().unwrap(), &root);
+    let refused = approve(own.id, &said).await;
+    assert!(matches!(refused, Err(PipelineError::Approval(ApprovalError::Own(_)))), "{refused:?}");
+    assert_eq!(bench.hsm.asked.lock().unwrap().len(), 0);
+
+    approve(job.id, &statement).await.unwrap();
+    service.dispatcher.wake();
+    assert_eq!(service.settled(job.id).await.progress.state, JobState::Signed);
+    let record = service.store.signature(job.id).await.unwrap().unwrap();
+    let intent = service.log().await[record.log_index as usize].intent().unwrap().clone();
+    assert_eq!(intent.statements, [statement.digest()]);
+    let again = approve(job.id, &statement).await;
+    assert!(matches!(again, Err(PipelineError::Approval(ApprovalError::Closed(..)))), "{again:?}");
+    let events = service.events().await;
+    let agreed = |event: &Event| matches!(event, Event::Decided { ruling: Ruling::Agreed, .. });
+    assert_eq!(events.iter().filter(|event| agreed(event)).count(), 1, "{events:?}");
     service.stop().await;
 }
