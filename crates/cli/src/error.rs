@@ -151,7 +151,9 @@ impl From<PipelineError> for CliError {
             PipelineError::Store(error) => error.into(),
             PipelineError::Key(error) => error.into(),
             PipelineError::Spool(error) => error.into(),
-            PipelineError::InFlight(_) | PipelineError::Proof(_) => CliError::new(Kind::Unavailable, error),
+            PipelineError::InFlight(_) | PipelineError::Proof(_) | PipelineError::Stamp(_) => {
+                CliError::new(Kind::Unavailable, error)
+            }
             PipelineError::KeyReused(_) | PipelineError::Gate(GateRefusal::VersionExists { .. }) => {
                 CliError::new(Kind::Conflict, error)
             }

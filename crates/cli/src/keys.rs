@@ -42,7 +42,7 @@ pub fn open(uri: &KeyUri, secret: &SecretSource) -> Result<Arc<dyn DynSigner>> {
 #[cfg(not(feature = "tpm"))]
 fn absent(feature: &str) -> CliError {
     CliError::new(Kind::Usage, format_args!("this program was built without `{feature}:` keys"))
-        .hint(format_args!("build it with `cargo build --features {feature}`"))
+        .hint(format!("build it with `cargo build --features {feature}`"))
 }
 
 /// The PIN of a token: from where its URI says, or from the same source as

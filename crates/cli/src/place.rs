@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{CliError, Kind, Result, file};
 use crate::key_table::{self, KeyRef, KeyTable};
+use crate::timestamps::{Demand, Sources, TimestampRow};
 use crate::trust;
 
 /// Files of a place, relative to it.
@@ -64,6 +65,13 @@ pub struct Signing {
     /// Builders whose statements about builds count.
     #[serde(default, rename = "builder", skip_serializing_if = "Vec::is_empty")]
     pub builders: Vec<BuilderRow>,
+    /// Whether signatures of artifacts leave without a timestamp.
+    #[serde(default)]
+    pub timestamps: Demand,
+    /// Authorities that give timestamps, in the order in which they are
+    /// asked.
+    #[serde(default, rename = "timestamp", skip_serializing_if = "Vec::is_empty")]
+    pub timestamp: Vec<TimestampRow>,
     /// Keys for single products.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub products: BTreeMap<ProductId, KeySet>,
@@ -227,6 +235,9 @@ impl Place {
         let builders = self.builders(&signing.builders, production)?;
         let mut pipeline =
             Pipeline::new(shared, Arc::new(log.clone()), root, keyring).with_builders(builders);
+        if let Some(sources) = Sources::of(self, &signing.timestamp, signing.timestamps)? {
+            pipeline = pipeline.with_timestamps(Arc::new(sources));
+        }
         if log.is_watched() {
             pipeline = pipeline.with_proofs(Arc::new(log.clone()));
         }

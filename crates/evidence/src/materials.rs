@@ -166,8 +166,8 @@ fn cyclonedx(document: &Value) -> Result<String, EvidenceError> {
     }
     match document.get("version") {
         Some(Value::Number(number)) if number.as_u64().is_some_and(|number| number > 0) => {}
-        // Required in 1.4, and 1 by default since.
-        None if version != "1.4" => {}
+        // 1 by default.
+        None => {}
         _ => return Err(CYCLONEDX.malformed("version")),
     }
     if let Some(serial) = CYCLONEDX.optional(document, "serialNumber")? {
@@ -342,7 +342,6 @@ mod tests {
             (r#"{"spdxVersion":"SPDX-2.3"}"#, "SPDXID"),
             (r#"{"bomFormat":"CycloneDX","components":[]}"#, "specVersion"),
             (r#"{"bomFormat":"CycloneDX","specVersion":"1.3","version":1}"#, "specVersion"),
-            (r#"{"bomFormat":"CycloneDX","specVersion":"1.4"}"#, "version"),
             (r#"{"bomFormat":"CycloneDX","specVersion":"1.6","version":0}"#, "version"),
             (r#"{"bomFormat":"CycloneDX","specVersion":"1.6","serialNumber":"x"}"#, "serialNumber"),
             (r#"{"bomFormat":"CycloneDX","specVersion":"1.6","components":{}}"#, "components"),

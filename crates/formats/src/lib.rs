@@ -7,6 +7,7 @@
 //! signs leaves as a [`Tbs`](firmseal_manifest::Tbs), and each signature
 //! already in a file is handed out with what it takes to verify it.
 
+pub mod compare;
 mod der;
 pub mod error;
 pub mod format;
@@ -18,6 +19,7 @@ pub mod plan;
 mod raw;
 pub mod source;
 
+pub use compare::{Comparison, compare};
 pub use error::FormatError;
 pub use format::{Embedding, Format, Likeness, Unsigned, Wanted};
 pub use inspection::{Covered, ExistingSignature, Field, Inspection, KeyClaim};

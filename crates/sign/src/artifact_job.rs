@@ -208,6 +208,20 @@ impl Pipeline {
                 return Err(error);
             }
         };
+        let timestamps = match self.timestamp(&value.0).await {
+            Ok(timestamps) => timestamps,
+            Err(PipelineError::Stamp(error)) => {
+                // Required, and nobody gave one: the signature leaves
+                // nowhere, and is made again when there is an authority.
+                course.failed(index, Outcome::Failed);
+                let wait = backoff(course.attempts());
+                return Ok(course.again(clock(), wait, "timestamp", &error.to_string()));
+            }
+            Err(error) => {
+                course.failed(index, Outcome::Failed);
+                return Err(error);
+            }
+        };
         let format = examined.inspection.format.clone();
         Ok(JobOutcome::Signed(Box::new(Signature {
             request: course.job.id,
@@ -228,7 +242,7 @@ impl Pipeline {
             decision,
             log_index: index,
             attempts: course.attempts() + 1,
-            timestamps: Vec::new(),
+            timestamps,
             asked: asked.created,
             finished: clock(),
         })))

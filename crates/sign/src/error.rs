@@ -12,6 +12,7 @@ use firmseal_store::StoreError;
 use crate::gate::GateRefusal;
 use crate::key_rules::KeyRefusal;
 use crate::proofs::ProofError;
+use crate::timestamps::StampError;
 use crate::waiting::{ApprovalError, WAITING_MAX};
 
 /// Why an order did not become a release, and who can do something about it.
@@ -118,6 +119,9 @@ pub enum PipelineError {
     /// What was handed in as evidence of the build cannot be read.
     #[error("artifact {0}, handed in as evidence, {1}")]
     Evidence(ArtifactId, EvidenceError),
+    /// A timestamp is required, and no authority gave one.
+    #[error(transparent)]
+    Stamp(#[from] StampError),
     /// The same request is being carried out.
     #[error("signing request {0} is being carried out; ask again for its result")]
     InFlight(RequestId),

@@ -27,6 +27,7 @@ use crate::policy::Policy;
 use crate::proofs::Proofs;
 use crate::request_key::RequestKey;
 use crate::signing_key::{Ask, KeyUse, SigningKey};
+use crate::timestamps::Timestamps;
 use crate::trust::Live;
 use crate::turns::Turns;
 use crate::waiting::Agreed;
@@ -45,6 +46,7 @@ pub struct Pipeline {
     log: Arc<dyn DynLog>,
     proofs: Option<Arc<dyn Proofs>>,
     pub(crate) builders: Arc<Builders>,
+    pub(crate) timestamps: Option<Arc<dyn Timestamps>>,
     trust: Live,
     keyring: Keyring,
     /// One order of a product at a time in this process: sequence numbers
@@ -104,6 +106,7 @@ impl Pipeline {
             log,
             proofs: None,
             builders: Arc::default(),
+            timestamps: None,
             trust,
             keyring: keyring.into(),
             turns: Mutex::default(),
@@ -170,6 +173,12 @@ impl Pipeline {
                 RustCrypto.digest(&out.finish())
             }
         }
+    }
+
+    /// Has signatures of artifacts stamped.
+    pub fn with_timestamps(mut self, timestamps: Arc<dyn Timestamps>) -> Pipeline {
+        self.timestamps = Some(timestamps);
+        self
     }
 
     pub(crate) fn live(&self) -> &Live {

@@ -5,7 +5,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use der::asn1::{BitString, GeneralizedTime, ObjectIdentifier, OctetString, UtcTime};
-use der::{Decode, Encode, Sequence};
+use der::pem::LineEnding;
+use der::{Decode, Encode, EncodePem, Sequence};
 use firmseal_fleet::Time;
 use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, ecdsa};
 use x509_cert::Certificate;
@@ -161,8 +162,8 @@ impl Unsigned {
         self.tbs.to_der().map_err(|_| TimestampError::Authority("cannot be written"))
     }
 
-    /// The certificate in DER.
-    pub fn seal(self, signature: &Signature) -> Result<Vec<u8>, TimestampError> {
+    /// The certificate in PEM.
+    pub fn seal(self, signature: &Signature) -> Result<String, TimestampError> {
         let malformed = TimestampError::Authority("cannot be written");
         let sealed = Sealed {
             algorithm: algorithm(&self.key)?,
@@ -171,7 +172,10 @@ impl Unsigned {
                 .ok_or(malformed.clone())?,
             tbs: self.tbs,
         };
-        sealed.to_der().map_err(|_| malformed)
+        let der = sealed.to_der().map_err(|_| malformed.clone())?;
+        // Read back: what is handed out is a certificate.
+        let certificate = Certificate::from_der(&der).map_err(|_| malformed.clone())?;
+        certificate.to_pem(LineEnding::LF).map_err(|_| malformed)
     }
 }
 

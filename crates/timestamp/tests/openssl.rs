@@ -3,6 +3,9 @@
 //! nothing else that one could be given.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "fuzz/entry.rs"]
+mod entry;
+
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -161,6 +164,7 @@ fn what_openssl_answers_holds_and_nothing_else() {
         for at in 0..token.len() {
             let mut changed = token.clone();
             changed[at] ^= 1;
+            entry::run(&changed);
             if let Ok(stamp) = verify(&changed, wanted, &own, &holds) {
                 assert_eq!(stamp, good, "byte {at}");
                 survived += 1;
@@ -168,6 +172,7 @@ fn what_openssl_answers_holds_and_nothing_else() {
         }
         assert!(survived < token.len() / 2, "{survived} of {}", token.len());
         for length in 0..token.len() {
+            entry::run(&token[..length]);
             assert!(verify(&token[..length], wanted, &own, &holds).is_err(), "{length} bytes");
         }
         let longer = [token.as_slice(), &[0]].concat();
@@ -229,11 +234,7 @@ fn own(algorithm: KeyAlgorithm, from: Time) -> Own {
         Unsigned::new(&key, "Timestamps of the lab", [7; 16], from, Duration::from_secs(86_400 * 365))
             .unwrap();
     let signature = pair.sign(&SystemRandom::new(), &unsigned.to_be_signed().unwrap()).unwrap();
-    let der = unsigned.seal(&Signature(signature.as_ref().to_vec())).unwrap();
-    let bench = Bench::new();
-    bench.write("c.der", &der);
-    bench.run("x509 -inform DER -in c.der -out c.pem");
-    let pem = bench.read("c.pem");
+    let pem = unsigned.seal(&Signature(signature.as_ref().to_vec())).unwrap().into_bytes();
     let authority = Authority::new(&pem, &key, POLICY, 1500).unwrap();
     Own { pair, authority, pem }
 }

@@ -287,6 +287,8 @@ impl Init {
             log: None,
             key: vec![],
             builders: Vec::new(),
+            timestamps: Default::default(),
+            timestamp: Vec::new(),
             products: Default::default(),
         };
         write_toml(&base.join(layout::SIGNING), SIGNING_HEAD, &signing)?;

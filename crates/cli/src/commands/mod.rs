@@ -23,6 +23,7 @@ mod monitor;
 mod order;
 mod product;
 mod release;
+mod reproduce;
 mod request;
 mod revoke;
 mod rollback;
@@ -31,6 +32,7 @@ mod root;
 mod serve;
 mod sign;
 mod tally;
+mod timestamp;
 mod tls;
 mod token;
 mod tuf;
@@ -109,6 +111,11 @@ pub enum Command {
     Inspect(inspect::Inspect),
     /// Check a release offline, as a device would
     Verify(verify::Verify),
+    /// Compare two builds of the same source
+    Reproduce(reproduce::Reproduce),
+    /// Get and check timestamps (RFC 3161), and be a small authority
+    #[command(subcommand)]
+    Timestamp(timestamp::Timestamps),
     /// Show, convert and make certificates
     #[command(subcommand)]
     Tls(tls::Tls),
@@ -152,6 +159,8 @@ pub fn run(command: Command, profile: Option<&Path>, output: &Output) -> Result 
         Command::Token(command) => command.run(profile, output),
         Command::Export(command) => block_on(command.run(profile, output)),
         Command::Verify(command) => command.run(output),
+        Command::Reproduce(command) => block_on(command.run(output)),
+        Command::Timestamp(command) => block_on(command.run(output)),
         Command::Tls(command) => command.run(output),
         Command::Log(command) => command.run(output),
         Command::Witness(command) => block_on(command.run(output)),

@@ -41,6 +41,7 @@ impl From<PipelineError> for ApiError {
             PipelineError::InFlight(_)
             | PipelineError::TooManyWait(_)
             | PipelineError::Proof(_)
+            | PipelineError::Stamp(_)
             | PipelineError::Log(LogError::Unwitnessed(_)) => ApiError::Busy(why),
             PipelineError::Log(LogError::Storage(_)) => {
                 tracing::error!(why, "no signature");

@@ -1,0 +1,87 @@
+//! A key of one's own with a log of one's own, for what is signed beside
+//! releases: statements about builds, timestamps.
+
+use std::io::Read;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use firmseal_core::Hasher;
+use firmseal_core::crypto::{Crypto, RustCrypto};
+use firmseal_keys::{DynSigner, KeyUri, SecretSource, Signer};
+use firmseal_manifest::{Digest, Intent, PublicKey, Purpose, Signature, Tbs};
+use firmseal_store_local::IntentLog;
+
+use crate::error::{Result, file};
+use crate::keys;
+use crate::unechoed::unechoed;
+
+/// The log in its directory.
+const LOG: &str = "intents.log";
+
+/// Which key, and which log.
+#[derive(Args)]
+pub struct KeyAndLog {
+    /// The key, `file:PATH` or `pkcs11:...`
+    #[arg(long, value_name = "URI", value_parser = unechoed::<KeyUri>())]
+    pub key: KeyUri,
+    /// Where its passphrase or PIN comes from: `file:PATH`, `env:NAME` or
+    /// `prompt`
+    #[arg(long, value_name = "SOURCE", default_value = "prompt", value_parser = unechoed::<SecretSource>())]
+    pub secret: SecretSource,
+    /// Your own log, a directory: every use of the key is written there first
+    #[arg(long, value_name = "DIR")]
+    pub log: PathBuf,
+}
+
+/// The key, open.
+pub struct OwnKey {
+    signer: Arc<dyn DynSigner>,
+    log: IntentLog,
+}
+
+impl KeyAndLog {
+    /// Opens both.
+    pub fn open(&self) -> Result<OwnKey> {
+        let signer = keys::open(&self.key, &self.secret)?;
+        let mut made = std::fs::DirBuilder::new();
+        made.recursive(true).mode(0o700).create(&self.log).map_err(file(&self.log))?;
+        Ok(OwnKey { signer, log: IntentLog::open(&self.log.join(LOG))? })
+    }
+}
+
+/// SHA-256 of what is read.
+pub fn sha256(source: &mut dyn Read) -> std::io::Result<Digest> {
+    let (mut hasher, mut buffer) = (RustCrypto.sha256(), vec![0; 128 * 1024]);
+    loop {
+        match source.read(&mut buffer)? {
+            0 => return Ok(hasher.finish()),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+impl OwnKey {
+    /// The public half.
+    pub fn public_key(&self) -> &PublicKey {
+        self.signer.public_key()
+    }
+
+    /// Logs the use, then signs.
+    pub async fn sign(&self, purpose: Purpose, message: Vec<u8>) -> Result<Signature> {
+        let key = self.public_key().clone();
+        let intent = Intent {
+            purpose,
+            subject: RustCrypto.digest(&message),
+            keys: vec![key.id()],
+            delegation: None,
+            statements: Vec::new(),
+            requester: key.id().0,
+            policy: Digest([0; 32]),
+            context: Vec::new(),
+        };
+        let logged = keys::logged(&self.log, intent, &key).await?;
+        Ok(self.signer.sign(logged, Tbs::Message(message)).await?)
+    }
+}

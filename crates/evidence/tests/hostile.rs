@@ -1,0 +1,62 @@
+//! Mutations of good documents, on stable.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+#[path = "fuzz/entry.rs"]
+mod entry;
+
+use common::{GITHUB, Pair, provenance, statement};
+use serde_json::json;
+
+fn seeds() -> Vec<Vec<u8>> {
+    let pair = Pair::ed25519(7);
+    let bom = json!({ "bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1,
+                      "components": [{ "type": "library", "name": "z", "version": "1" }] });
+    let results = json!({ "result": "PASSED", "configuration": [{ "name": "x" }], "passedTests": ["a"] });
+    vec![
+        pair.envelope(&provenance(&[1], "b")),
+        pair.envelope(&provenance(&[1], GITHUB)),
+        pair.envelope(&statement(&[1], "https://in-toto.io/attestation/test-result/v0.1", results)),
+        pair.envelope(&statement(&[1], "https://cyclonedx.org/bom", bom.clone())),
+        bom.to_string().into_bytes(),
+        b"<testsuites><testsuite name='a' failures='1'><testcase/><testcase><failure/></testcase></testsuite></testsuites>".to_vec(),
+        br#"{"@context":"https://spdx.org/rdf/3.0.1/x","@graph":[{"type":"SpdxDocument"},{"type":"software_Package","name":"a"}]}"#.to_vec(),
+    ]
+}
+
+#[test]
+fn nothing_panics_and_nothing_unsigned_is_proven() {
+    let seeds = seeds();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut number = |below: usize| {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % below.max(1)
+    };
+    for seed in &seeds {
+        entry::run(seed);
+    }
+    let count = std::env::var("FIRMSEAL_FUZZ_ITERATIONS").ok().and_then(|count| count.parse().ok());
+    for _ in 0..count.unwrap_or(3000) {
+        let mut input = seeds[number(seeds.len())].clone();
+        for _ in 0..=number(3) {
+            let at = number(input.len());
+            match number(5) {
+                0 if at < input.len() => input[at] ^= 1 << number(8),
+                1 if at < input.len() => input[at] = b"{}[]\",:<>&;/\\0"[number(14)],
+                2 => input.truncate(at),
+                3 => {
+                    let other = &seeds[number(seeds.len())];
+                    let from = number(other.len());
+                    input.splice(at..at, other[from..].iter().copied().take(60));
+                }
+                _ => {
+                    let end = (at + number(9)).min(input.len());
+                    input.drain(at..end);
+                }
+            }
+        }
+        entry::run(&input);
+    }
+}
