@@ -71,11 +71,10 @@ const CYCLONEDX: &str = r#"
 import json, sys
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
-text = open(sys.argv[1]).read()
-version = {"1.4": SchemaVersion.V1_4, "1.5": SchemaVersion.V1_5, "1.6": SchemaVersion.V1_6}[json.loads(text)["specVersion"]]
-error = JsonStrictValidator(version).validate_str(text)
-if error is not None:
-    sys.exit(str(error)[:500])
+versions = {"1.4": SchemaVersion.V1_4, "1.5": SchemaVersion.V1_5, "1.6": SchemaVersion.V1_6}
+validators = {name: JsonStrictValidator(version) for name, version in versions.items()}
+for line in open(sys.argv[1]):
+    print(validators[json.loads(line)["specVersion"]].validate_str(line) is None)
 "#;
 
 fn facts(key: PublicKey, document: &[u8]) -> Facts {
@@ -176,11 +175,16 @@ fn lists_that_we_take_are_valid() {
             false,
         ),
     ];
-    for (text, good) in cases {
-        std::fs::write(&path, &text).unwrap();
+    // One interpreter for all: it takes seconds to read the schemas.
+    let lines: Vec<String> = cases.iter().map(|(text, _)| text.replace('\n', " ")).collect();
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    let (done, said) = python(CYCLONEDX, &[&path]);
+    assert!(done, "{said}");
+    let valid: Vec<bool> = said.lines().map(|line| line == "True").collect();
+    assert_eq!(valid.len(), cases.len(), "{said}");
+    for ((text, good), valid) in cases.into_iter().zip(valid) {
         assert_eq!(Materials::read(text.as_bytes()).is_ok(), good, "{text}");
-        let (valid, said) = python(CYCLONEDX, &[&path]);
-        assert_eq!(valid, good, "{text}: {said}");
+        assert_eq!(valid, good, "{text}");
     }
 }
 
