@@ -11,6 +11,7 @@ pub mod client;
 pub mod encoding;
 pub mod enrolment;
 pub mod fleet;
+pub mod keys;
 pub mod problem;
 pub mod registry;
 pub mod requests;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use firmseal_fleet::{Environment, Time};
 use firmseal_keys::{KeyUri, SecretSource};
-use firmseal_manifest::{KeyAlgorithm, KeyName, ProductId};
-use firmseal_sign::{KeyPurpose, KeyRules, Keyring, KeyringError, Keys, Rotation, SigningKey};
+use firmseal_manifest::{KeyAlgorithm, KeyName, ProductId, WordError};
+use firmseal_sign::{KeyLimits, KeyPurpose, KeyRules, Keyring, KeyringError, Keys, Rotation, SigningKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{CliError, Kind, Result};
@@ -48,7 +48,10 @@ impl FromStr for KeyRef {
             true => {
                 text.parse().map(KeyRef::Uri).map_err(|error: firmseal_keys::KeysError| error.to_string())
             }
-            false => text.parse().map(KeyRef::Name).map_err(|error| format!("{error}; or write a URI")),
+            false => text
+                .parse()
+                .map(KeyRef::Name)
+                .map_err(|error: WordError| format!("not a key name: {}; or write a URI", error.why)),
         }
     }
 }
@@ -129,6 +132,12 @@ pub struct KeyTable {
     /// How many days after that it still signs; if absent, policy decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace_days: Option<u16>,
+    /// How often it may be used in an hour of the clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_hour: Option<u64>,
+    /// How often in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
     /// The key that may stand in for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<KeyName>,
@@ -159,6 +168,7 @@ impl KeyTable {
             products: self.products.clone(),
             algorithm: algorithm.map_err(|error| error.to_string())?,
             owner: self.owner.clone(),
+            limits: KeyLimits { per_hour: self.per_hour, total: self.total },
             rotation,
             fallback: self.fallback.clone(),
             replaces: self.replaces.clone(),
@@ -175,6 +185,7 @@ pub fn keyring(
     signing: &Signing,
     secret: &SecretSource,
     environment: Environment,
+    gone: &BTreeSet<KeyName>,
 ) -> Result<Keyring> {
     let settings = place.path(layout::SIGNING);
     let about = |error: CliError, what: &dyn fmt::Display| {
@@ -186,11 +197,14 @@ pub fn keyring(
         own.about(settings.display())
     };
     let mut opened: BTreeMap<KeyName, Arc<SigningKey>> = BTreeMap::new();
-    for table in &signing.key {
+    // What was destroyed cannot be opened, and its table may still be there.
+    for table in signing.key.iter().filter(|table| !gone.contains(&table.name)) {
         let entry = format!("key `{}`", table.name);
         let rules = table.rules().map_err(|why| about(CliError::new(Kind::Usage, why), &entry))?;
-        let signer = keys::open(&place.own(&table.uri), secret).map_err(|error| about(error, &entry))?;
-        let key = SigningKey::new(rules, signer).map_err(ring_error)?;
+        let uri = place.own(&table.uri);
+        let signer = keys::open(&uri, secret).map_err(|error| about(error, &entry))?;
+        let destroyer = keys::destroyer(&uri, secret, signer.dyn_public_key().id());
+        let key = SigningKey::with_destroyer(rules, signer, destroyer).map_err(ring_error)?;
         if opened.insert(table.name.clone(), key).is_some() {
             return Err(ring_error(KeyringError::NameTwice(table.name.clone())));
         }
@@ -200,7 +214,11 @@ pub fn keyring(
     let mut plain: Vec<(KeyPurpose, KeyUri, Arc<SigningKey>)> = Vec::new();
     let mut find = |reference: &KeyRef, purpose: KeyPurpose| match reference {
         KeyRef::Name(name) => opened.get(name).cloned().ok_or_else(|| {
-            CliError::new(Kind::Usage, format_args!("no [[key]] table is called `{name}`"))
+            let what = match gone.contains(name) {
+                true => format!("key `{name}` was destroyed"),
+                false => format!("no [[key]] table is called `{name}`"),
+            };
+            CliError::new(Kind::Usage, what)
                 .about(settings.display())
                 .hint("name a table, or write a `file:` or `pkcs11:` URI")
         }),

@@ -12,8 +12,8 @@ use firmseal_keys::wrapped::{Wrapped, WrappingKey};
 use firmseal_keys::{DynSigner, FileKey, KeyUri, Log, Logged, Pkcs11Uri, Secret, SecretSource};
 use firmseal_keys_pkcs11::{Options, Pkcs11Error, Pkcs11Key, escrow};
 use firmseal_keys_vault::VaultKey;
-use firmseal_manifest::{Intent, KeyAlgorithm, PublicKey};
-use firmseal_sign::PipelineError;
+use firmseal_manifest::{Intent, KeyAlgorithm, KeyId, PublicKey};
+use firmseal_sign::{Destroyer, PipelineError};
 use serde::Serialize;
 
 use crate::error::{CliError, Kind, Result};
@@ -125,6 +125,24 @@ fn in_token(uri: &Pkcs11Uri, algorithm: KeyAlgorithm, escrowable: bool) -> Resul
         false => firmseal_keys_pkcs11::generate(uri, pin, algorithm)?,
     };
     Ok(made.public_key?)
+}
+
+/// What destroys a key where it is kept, if that can be done from here. The
+/// PIN is read again when the day comes: nobody keeps it until then.
+pub fn destroyer(uri: &KeyUri, secret: &SecretSource, id: KeyId) -> Option<Destroyer> {
+    let secret = secret.clone();
+    match uri.clone() {
+        KeyUri::File(path) => {
+            Some(Box::new(move || FileKey::destroy(&path).map(drop).map_err(|error| error.to_string())))
+        }
+        KeyUri::Pkcs11(uri) => Some(Box::new(move || {
+            let pin = pin(&uri, &secret).map_err(|error| error.message)?;
+            let gone = firmseal_keys_pkcs11::destroy(&uri, Some(pin), &id);
+            gone.map(drop).map_err(|error| error.to_string())
+        })),
+        // Their own policies say who may, and seldom that it is us.
+        _ => None,
+    }
 }
 
 /// A key in a token, as it is listed.

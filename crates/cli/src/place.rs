@@ -8,12 +8,13 @@ use bytes::Bytes;
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{Environment, Root};
 use firmseal_evidence::{Attests, Builder, Builders};
+use firmseal_fleet::{KeyPhase, KeyRecord};
 use firmseal_keys::known::development_key;
 use firmseal_keys::{KeyUri, SecretSource};
 use firmseal_manifest::chain::CHAIN_MAX;
 use firmseal_manifest::{DelegationChain, ProductId, PublicKey};
 use firmseal_sign::{Chain, Pipeline, TrustError};
-use firmseal_store::{Store, TrustDocuments, TrustKind};
+use firmseal_store::{KeyUses, Store, TrustDocuments, TrustKind};
 use firmseal_store_local::LocalStore;
 use firmseal_witness::{PublicLog, Quorum, QuorumSettings};
 use serde::{Deserialize, Serialize};
@@ -217,7 +218,7 @@ impl Place {
     }
 
     /// The signing pipeline over this store and its log, its keys open.
-    pub fn pipeline(&self, store: &LocalStore, log: &PublicLog) -> Result<Pipeline> {
+    pub async fn pipeline(&self, store: &LocalStore, log: &PublicLog) -> Result<Pipeline> {
         let signing = self.signing()?;
         let secret = self.secret(&signing)?;
         let root = self.root()?;
@@ -230,7 +231,10 @@ impl Place {
         if production && uris.any(KeyUri::is_development_only) {
             return Err(in_files().about(self.path(layout::SIGNING).display()));
         }
-        let keyring = key_table::keyring(self, &signing, &secret, environment)?;
+        let destroyed = |record: &KeyRecord| record.state.phase == KeyPhase::Destroyed;
+        let records = store.key_records().await?.into_iter().filter(destroyed);
+        let gone = records.map(|record| record.name).collect();
+        let keyring = key_table::keyring(self, &signing, &secret, environment, &gone)?;
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         let builders = self.builders(&signing.builders, production)?;
         let mut pipeline =

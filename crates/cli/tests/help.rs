@@ -148,7 +148,7 @@ fn wrong_command_lines_end_with_2_and_say_how() {
         &["tls", "import", "-o", "x"],
         &["tls", "show", "x", "--passphrase", "hunter2"],
         &["keys", "list", "pkcs11:token=hsm?pin-value=hunter2"],
-        &["keys", "show", "hunter2"],
+        &["keys", "show", "hunter2:"],
         &["keys", "show", "file:k", "--secret", "hunter2"],
         &["init", "x", "--release-key", "pkcs11:token=hsm?pin-value=hunter2"],
         &["completions", "tcsh"],

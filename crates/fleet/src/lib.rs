@@ -19,6 +19,7 @@ pub mod release;
 pub mod report;
 pub mod rollout;
 pub mod signature;
+pub mod signing_key;
 pub mod signing_request;
 pub mod time;
 
@@ -37,6 +38,7 @@ pub use release::{Release, ReleaseComponent, ReleaseState};
 pub use report::{Phase, Report, ReportId};
 pub use rollout::{Cohort, Rollout, RolloutState};
 pub use signature::Signature;
+pub use signing_key::{KeyHour, KeyLimits, KeyPhase, KeyPurpose, KeyRecord, KeyState};
 pub use signing_request::{Approval, ApprovalSignature, RequestState, SigningRequest};
 pub use time::Time;
 

@@ -17,6 +17,6 @@ mod token;
 pub use error::Pkcs11Error;
 pub use firmseal_keys::Pkcs11Uri;
 pub use key::{Options, Pkcs11Key};
-pub use manage::{TokenKey, generate, generate_escrowable, list};
+pub use manage::{TokenKey, destroy, generate, generate_escrowable, list};
 pub use object::Protection;
 pub use token::read_pin;

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use aws_lc_rs::rand;
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::Attribute;
+use cryptoki::object::{Attribute, ObjectClass};
 use cryptoki::session::Session;
 use firmseal_keys::{Pkcs11Uri, Secret};
-use firmseal_manifest::{KeyAlgorithm, PublicKey};
+use firmseal_manifest::{KeyAlgorithm, KeyId, PublicKey};
 
 use crate::error::Pkcs11Error;
 use crate::object::{ED25519, P256, P384, PrivateKey, Protection, private_key, private_keys};
@@ -76,6 +76,35 @@ fn make(
     with_deadline(GENERATE_DEADLINE, move || {
         let connection = Connection::open(&uri, pin.as_ref(), Access::Write)?;
         generate_in(&connection, &label, uri.id.clone(), algorithm, escrowable)
+    })
+}
+
+/// Destroys a key, both halves, and looks whether it is gone. Only the key of
+/// this id: a URI may name another one by now. Whether there was one.
+pub fn destroy(uri: &Pkcs11Uri, pin: Option<Secret>, id: &KeyId) -> Result<bool, Pkcs11Error> {
+    let (uri, id) = (uri.clone(), *id);
+    with_deadline(LIST_DEADLINE, move || {
+        let connection = Connection::open(&uri, pin.as_ref(), Access::Write)?;
+        let session = connection.session()?;
+        let is_it = |key: &PrivateKey| key.public_key(session).is_ok_and(|public| public.id() == id);
+        let found: Vec<_> = private_keys(session, &uri)?.into_iter().filter(is_it).collect();
+        for key in &found {
+            session.destroy_object(key.handle)?;
+            let public = [
+                Attribute::Token(true),
+                Attribute::Class(ObjectClass::PUBLIC_KEY),
+                Attribute::Label(key.label.clone()),
+                Attribute::Id(key.id.clone()),
+            ];
+            for handle in session.find_objects(&public)? {
+                session.destroy_object(handle)?;
+            }
+        }
+        // Some modules say yes to everything.
+        match private_keys(session, &uri)?.iter().any(is_it) {
+            true => Err(Pkcs11Error::Refused("the token has not destroyed the key".to_owned())),
+            false => Ok(!found.is_empty()),
+        }
     })
 }
 

@@ -206,3 +206,26 @@ fn the_pin_comes_from_where_the_uri_says() {
         assert!(read_pin(&without).unwrap().is_none());
     });
 }
+
+#[test]
+fn a_key_that_was_destroyed_is_gone() {
+    isolated("a_key_that_was_destroyed_is_gone", |bench| {
+        let uri = bench.uri("token=test;object=old");
+        let id = generate(&uri, bench.pin(), KeyAlgorithm::P256).unwrap().public_key.unwrap().id();
+        let kept = bench.uri("token=test;object=new");
+        let other = generate(&kept, bench.pin(), KeyAlgorithm::P256).unwrap().public_key.unwrap().id();
+        // The URI names another key by now: that one stays.
+        assert!(!firmseal_keys_pkcs11::destroy(&kept, bench.pin(), &id).unwrap());
+        let open = Pkcs11Key::open(&uri, bench.pin(), Options::default()).unwrap();
+        assert!(firmseal_keys_pkcs11::destroy(&uri, bench.pin(), &id).unwrap());
+        assert!(sign(&open).is_err(), "a session that was open has it no more");
+        let gone = Pkcs11Key::open(&uri, bench.pin(), Options::default());
+        assert!(matches!(gone, Err(Pkcs11Error::NoKey { .. })));
+        // The public half is gone too: its label is free again.
+        generate(&uri, bench.pin(), KeyAlgorithm::P256).unwrap();
+        assert!(!firmseal_keys_pkcs11::destroy(&uri, bench.pin(), &id).unwrap(), "twice is no error");
+        let left = Pkcs11Key::open(&kept, bench.pin(), Options::default()).unwrap();
+        assert_eq!(left.public_key().id(), other);
+        assert!(sign(&left).is_ok());
+    });
+}

@@ -6,7 +6,7 @@
 //! production refuses key files by their URI.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, fs, thread};
@@ -162,6 +162,31 @@ impl FileKey {
             }
         };
         Ok(FileKey { path: path.to_owned(), public_key, worker, log })
+    }
+
+    /// Destroys a key file: overwrites it, and takes it away. Whether there
+    /// was one.
+    ///
+    /// The key was encrypted, and overwriting is a courtesy: a disk that
+    /// writes elsewhere, a file system that keeps snapshots and every backup
+    /// still have the old bytes. Only what never left a token is gone for
+    /// certain.
+    pub fn destroy(path: &Path) -> Result<bool, KeysError> {
+        let io = KeysError::io;
+        let mut file = match File::options().write(true).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(io(path)(error)),
+        };
+        let length = file.metadata().map_err(io(path))?.len().min(FILE_MAX);
+        let zeros = vec![0; usize::try_from(length).unwrap_or_default()];
+        file.write_all(&zeros).and_then(|()| file.sync_all()).map_err(io(path))?;
+        fs::remove_file(path).map_err(io(path))?;
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(directory.unwrap_or(Path::new(".")))
+            .and_then(|directory| directory.sync_all())
+            .map_err(io(path))?;
+        Ok(true)
     }
 
     /// The name of the log that an LMS key was made for.

@@ -112,6 +112,33 @@ pub enum Event {
         /// What is known of it.
         outcome: Outcome,
     },
+    /// The state of a signing key changed.
+    Key {
+        /// The key.
+        key: KeyId,
+        /// Who said so, as intents say it.
+        by: Digest,
+        /// To what.
+        change: KeyChange,
+        /// When it ends or is destroyed, in seconds since 1970; 0 otherwise.
+        due: u64,
+    },
+}
+
+/// What a signing key is from now on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum KeyChange {
+    /// It signs.
+    Enabled = 0,
+    /// It signs until a date.
+    Ending = 1,
+    /// It signs nothing.
+    Disabled = 2,
+    /// Its private half is destroyed at a date.
+    Destroying = 3,
+    /// Its private half is gone.
+    Destroyed = 4,
 }
 
 /// What was decided about a signing request.
@@ -217,6 +244,13 @@ impl Event {
             Event::Attempt { request, intent, outcome } => {
                 begin(&mut out, 11, 3).bytes(request.uuid().as_bytes()).uint(*intent).uint(*outcome as u64);
             }
+            Event::Key { key, by, change, due } => {
+                begin(&mut out, 12, 4)
+                    .bytes(key.0.as_bytes())
+                    .bytes(by.as_bytes())
+                    .uint(*change as u64)
+                    .uint(*due);
+            }
         }
         out.finish()
     }
@@ -292,6 +326,19 @@ fn read(decoder: &mut Decoder<'_>) -> Result<Option<Event>, decode::Error> {
                 _ => return Ok(None),
             },
         },
+        12 => Event::Key {
+            key: input.key()?,
+            by: input.digest()?,
+            change: match input.0.u64()? {
+                0 => KeyChange::Enabled,
+                1 => KeyChange::Ending,
+                2 => KeyChange::Disabled,
+                3 => KeyChange::Destroying,
+                4 => KeyChange::Destroyed,
+                _ => return Ok(None),
+            },
+            due: input.0.u64()?,
+        },
         _ => return Ok(None),
     }))
 }
@@ -340,6 +387,9 @@ impl fmt::Display for Event {
             Event::Decided { request, ruling, .. } => {
                 write!(f, "{request} is {}", format!("{ruling:?}").to_lowercase())
             }
+            Event::Key { key, change, .. } => {
+                write!(f, "key {key} is {}", format!("{change:?}").to_lowercase())
+            }
             Event::Attempt { request, intent, outcome } => {
                 let outcome = format!("{outcome:?}").to_lowercase();
                 write!(f, "an attempt for {request} under entry {intent}: {outcome}")
@@ -383,6 +433,14 @@ mod tests {
             [Ruling::Refused, Ruling::Approvals, Ruling::Held, Ruling::Released, Ruling::Agreed]
                 .map(|ruling| Event::Decided { request, decision: D, ruling }),
         );
+        let changes = [
+            KeyChange::Enabled,
+            KeyChange::Ending,
+            KeyChange::Disabled,
+            KeyChange::Destroying,
+            KeyChange::Destroyed,
+        ];
+        all.extend(changes.map(|change| Event::Key { key, by: D, change, due: 1_900_000_000 }));
         all.extend([Outcome::Failed, Outcome::Unknown].map(|outcome| Event::Attempt {
             request,
             intent: 70_001,

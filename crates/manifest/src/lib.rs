@@ -30,7 +30,7 @@ pub mod tree;
 pub use author::{AuthorError, ComponentSpec, ReleaseSpec, UnsignedManifest, payload_uri};
 pub use chain::{ChainError, DelegationChain};
 pub use delegation::{Delegation, LinkSpec};
-pub use event::{End, Event, Outcome, Phase, Ruling};
+pub use event::{End, Event, KeyChange, Outcome, Phase, Ruling};
 pub use evidence::{Agreement, BirthProof, Checkpoint, Cosignature, Evidence, SignedStatement};
 pub use firmseal_core::{BlockSize, Digest, Environment, KeyId, StatementPurpose, limits};
 pub use ids::{

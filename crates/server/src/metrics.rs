@@ -6,8 +6,10 @@
 //! configuration.
 
 use std::fmt::Write;
+use std::sync::atomic::Ordering;
 
-use firmseal_fleet::{Priority, Time};
+use firmseal_api::keys::SigningKey;
+use firmseal_fleet::{KeyPhase, Priority, Time};
 use firmseal_sign::BreakerState;
 use firmseal_store::Depth;
 use firmseal_witness::Status;
@@ -54,6 +56,12 @@ pub(crate) struct Answered {
     pub(crate) status: &'static str,
 }
 
+/// A signing key. Names stand in the settings, not in requests.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct OfKey {
+    pub(crate) key: String,
+}
+
 /// A signing key, by the name that the configuration gives it, and how it
 /// stands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -94,6 +102,11 @@ pub(crate) struct Metrics {
     log_stands: Gauge,
     pub(crate) events_waiting: Gauge,
     log_witnesses: Family<Outcome, Gauge>,
+    key_signings: Family<OfKey, Counter>,
+    key_left: Family<OfKey, Gauge>,
+    key_left_in_hour: Family<OfKey, Gauge>,
+    key_rotation_days: Family<OfKey, Gauge>,
+    key_state: Family<KeyStands, Gauge>,
 }
 
 /// Numbers above this are counted together: a device must not be
@@ -130,6 +143,11 @@ impl Metrics {
             log_stands: Gauge::default(),
             events_waiting: Gauge::default(),
             log_witnesses: Family::default(),
+            key_signings: Family::default(),
+            key_left: Family::default(),
+            key_left_in_hour: Family::default(),
+            key_rotation_days: Family::default(),
+            key_state: Family::default(),
             registry: Registry::default(),
         };
         registry.register("signing", "Signing requests by outcome", metrics.signing.clone());
@@ -201,6 +219,27 @@ impl Metrics {
             "Witnesses of the log by whether they cosigned when last asked",
             metrics.log_witnesses.clone(),
         );
+        registry.register(
+            "key_signings",
+            "Uses of each signing key since the start",
+            metrics.key_signings.clone(),
+        );
+        registry.register(
+            "key_left",
+            "Uses that a signing key with a limit has left",
+            metrics.key_left.clone(),
+        );
+        registry.register(
+            "key_left_in_hour",
+            "Uses that a signing key with an hourly limit has left in this hour",
+            metrics.key_left_in_hour.clone(),
+        );
+        registry.register(
+            "key_rotation_days",
+            "Days until a signing key should have a successor, negative afterwards",
+            metrics.key_rotation_days.clone(),
+        );
+        registry.register("key_state", "1 for the state that a signing key has", metrics.key_state.clone());
         registry.register("build", "The running build", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         Metrics { registry, ..metrics }
     }
@@ -248,6 +287,25 @@ impl Metrics {
         let failed = status.witnesses.iter().filter(|(_, trouble)| trouble.is_some()).count();
         set(&self.log_witnesses, "failed", failed as u64);
         set(&self.log_witnesses, "cosigned", (status.witnesses.len() - failed) as u64);
+    }
+
+    /// Measures how a signing key stands.
+    pub(crate) fn key(&self, key: &SigningKey, uses: u64) {
+        let of = OfKey { key: key.name.to_string() };
+        self.key_signings.get_or_create(&of).inner().store(uses, Ordering::Relaxed);
+        let set = |family: &Family<OfKey, Gauge>, value: Option<i64>| {
+            if let Some(value) = value {
+                family.get_or_create(&of).set(value);
+            }
+        };
+        let count = |count: Option<u64>| count.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+        set(&self.key_left, count(key.left));
+        set(&self.key_left_in_hour, count(key.left_in_hour));
+        set(&self.key_rotation_days, key.days_left);
+        for phase in KeyPhase::ALL {
+            let state = KeyStands { key: of.key.clone(), state: phase.word() };
+            self.key_state.get_or_create(&state).set(i64::from(key.state == phase.word()));
+        }
     }
 
     /// The text form; `None` only if formatting into memory fails.

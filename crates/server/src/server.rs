@@ -148,6 +148,8 @@ impl Server {
             published: Published::new(deps.public),
             rollouts: tokio::sync::Mutex::default(),
         });
+        app.pipeline.enter_keys(app.clock.now()).await?;
+        tasks::warn_keys(app.clone()).await;
         app.enforce_revocation().await.map_err(|err| ServerError::Revocation(err.to_string()))?;
         app.catalog.refresh(app.store.as_ref()).await?;
         let (stop, stopped) = watch::channel(false);
@@ -242,6 +244,7 @@ impl Running {
         while self.listeners.join_next().await.is_some() {}
         while self.background.join_next().await.is_some() {}
         tasks::write_notes(self.app.clone()).await;
+        tasks::settle_keys(self.app.clone()).await;
         self.app.published.close().await;
         tracing::info!("stopped");
     }

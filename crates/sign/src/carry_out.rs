@@ -14,6 +14,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::dispatch::Health;
 use crate::error::PipelineError;
+use crate::key_rules::KeyRefusal;
 use crate::pipeline::Pipeline;
 
 /// How often a store that fails is told how a claim ended, and the first
@@ -181,6 +182,10 @@ fn stopped(course: &mut Course, error: PipelineError, now: Time) -> JobOutcome {
         PipelineError::Gate(_) => course.refuse(vec![Reason::new("gate", why)]),
         PipelineError::Evidence(..) => course.refuse(vec![Reason::new("evidence", why)]),
         PipelineError::Format { .. } => course.refuse(vec![Reason::new("format", why)]),
+        // The next hour brings more; until then others' jobs go on.
+        PipelineError::KeyRefused(KeyRefusal::HourlyLimit { seconds, .. }) => {
+            course.again(now, Duration::from_secs(seconds), "key", &why)
+        }
         PipelineError::NoArtifactKey { .. }
         | PipelineError::KeyRefused(_)
         | PipelineError::KeyRevoked { .. } => course.refuse(vec![Reason::new("key", why)]),

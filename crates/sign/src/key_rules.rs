@@ -3,39 +3,13 @@
 //! Pure: whoever asks passes the time in.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::time::Duration;
 
+pub use firmseal_fleet::{KeyLimits, KeyPurpose};
+
 use firmseal_fleet::product::Environment;
-use firmseal_fleet::{Product, Time};
+use firmseal_fleet::{KeyPhase, KeyState, Product, Time};
 use firmseal_manifest::{KeyAlgorithm, KeyName, ProductId};
-use serde::{Deserialize, Serialize};
-
-/// What a key signs. A key has one purpose for as long as it lives.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum KeyPurpose {
-    /// Releases: manifests that devices of this system verify.
-    Release,
-    /// Artifacts: files in formats with a signature of their own.
-    Artifact,
-}
-
-impl KeyPurpose {
-    /// The name in records and messages.
-    pub const fn name(self) -> &'static str {
-        match self {
-            KeyPurpose::Release => "release",
-            KeyPurpose::Artifact => "artifact",
-        }
-    }
-}
-
-impl fmt::Display for KeyPurpose {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// When a key should have a successor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,6 +51,8 @@ pub struct KeyRules {
     pub algorithm: Option<KeyAlgorithm>,
     /// Who answers for it; empty for keys that nobody wrote down.
     pub owner: String,
+    /// How often it may be used.
+    pub limits: KeyLimits,
     /// When it should have a successor.
     pub rotation: Option<Rotation>,
     /// The key that may stand in where this one is out of reach and policy
@@ -99,6 +75,7 @@ impl KeyRules {
             products: BTreeSet::new(),
             algorithm: None,
             owner: String::new(),
+            limits: KeyLimits::default(),
             rotation: None,
             fallback: None,
             replaces: None,
@@ -210,6 +187,63 @@ pub enum KeyRefusal {
         /// The date.
         by: Time,
     },
+    /// Somebody disabled it.
+    #[error("key `{key}` was disabled by {by} at {since}: {why}")]
+    Disabled {
+        /// The key.
+        key: KeyName,
+        /// Who.
+        by: String,
+        /// When.
+        since: Time,
+        /// Why.
+        why: String,
+    },
+    /// Its private half is gone, or will be.
+    #[error("key `{key}` is {word} since {since}", word = phase.word())]
+    Ended {
+        /// The key.
+        key: KeyName,
+        /// Which of the two.
+        phase: KeyPhase,
+        /// When.
+        since: Time,
+    },
+    /// It was used as often as it may be in an hour.
+    #[error("key `{key}` has made the {limit} signatures of this hour; the next begins at {until}")]
+    HourlyLimit {
+        /// The key.
+        key: KeyName,
+        /// The limit.
+        limit: u64,
+        /// When the next hour begins.
+        until: Time,
+        /// In how many seconds that is.
+        seconds: u64,
+    },
+    /// It was used as often as it ever may be.
+    #[error("key `{key}` has made the {limit} signatures that it may make in all; rotate it")]
+    Spent {
+        /// The key.
+        key: KeyName,
+        /// The limit.
+        limit: u64,
+    },
+}
+
+impl KeyRefusal {
+    /// Why a key does not sign in a state, if it does not.
+    pub(crate) fn of(key: &KeyName, state: &KeyState, now: Time) -> Option<KeyRefusal> {
+        let key = key.clone();
+        match state.at(now) {
+            KeyPhase::Enabled | KeyPhase::Ending => None,
+            KeyPhase::Disabled => {
+                let since = state.due.unwrap_or(state.since);
+                Some(KeyRefusal::Disabled { key, by: state.by.clone(), since, why: state.why.clone() })
+            }
+            phase => Some(KeyRefusal::Ended { key, phase, since: state.since }),
+        }
+    }
 }
 
 /// Which algorithms can stand in for each other: what verifies one of a

@@ -209,6 +209,12 @@ impl Keyring {
         self.all().filter(move |key| key.rules().purpose == purpose && key.rules().takes_product(product))
     }
 
+    /// Whether a key signs for some product without being asked for.
+    pub fn is_in_a_set(&self, key: &SigningKey) -> bool {
+        let sets = std::iter::once(&self.default).chain(self.products.values());
+        sets.flat_map(Keys::signers).any(|own| own.id() == key.id())
+    }
+
     /// The key that may stand in for another, where policy permits it.
     pub fn fallback(&self, key: &SigningKey) -> Option<&Arc<SigningKey>> {
         self.key(key.rules().fallback.as_ref()?)

@@ -210,7 +210,7 @@ impl Pipeline {
     /// Takes one use of a key. To be called before the intent is logged:
     /// nothing is announced that the key's rules do not permit.
     pub async fn claim(&self, key: &Arc<SigningKey>, ask: Ask<'_>) -> Result<KeyUse, PipelineError> {
-        Ok(key.claim(ask)?)
+        key.claim(self.store(), ask).await
     }
 
     /// Carries out an order, once however often it is sent. A release is

@@ -5,16 +5,21 @@
 //! key around them.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
+use firmseal_core::crypto::RustCrypto;
+use firmseal_core::evidence::holder_id;
 use firmseal_fleet::product::Environment;
-use firmseal_fleet::{Product, Time};
+use firmseal_fleet::{KeyPhase, KeyRecord, KeyState, Product, Time};
 use firmseal_keys::{DynSigner, Logged, SignError};
-use firmseal_manifest::{Intent, KeyId, KeyName, PublicKey, Signature, Tbs};
+use firmseal_manifest::{Intent, KeyId, KeyName, ProductId, PublicKey, Signature, Tbs};
+use firmseal_store::{Store, StoreError};
 
+use crate::error::PipelineError;
 use crate::key_rules::{Age, KeyPurpose, KeyRefusal, KeyRules};
 use crate::keyring::KeyringError;
 use crate::policy::KeyFacts;
+use crate::quota::{Quota, Whose};
 
 /// A private key, wherever it is, and what holds for it.
 pub struct SigningKey {
@@ -24,12 +29,29 @@ pub struct SigningKey {
     published: Option<&'static str>,
     /// Whether nobody wrote rules for it down.
     implicit: bool,
+    /// Its state, once the store was asked.
+    state: RwLock<Option<KeyState>>,
+    quota: Quota,
+    destroyer: Option<Destroyer>,
 }
+
+/// Destroys a private half where it is kept. Blocks; one that is gone
+/// already is no error, for it may have been cut off half-way before.
+pub type Destroyer = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 impl SigningKey {
     /// A key with rules. Refused where rules and key contradict each other.
     pub fn new(rules: KeyRules, signer: Arc<dyn DynSigner>) -> Result<Arc<SigningKey>, KeyringError> {
-        let key = SigningKey::held(rules, signer, false);
+        SigningKey::with_destroyer(rules, signer, None)
+    }
+
+    /// The same, of a key that can be destroyed from here.
+    pub fn with_destroyer(
+        rules: KeyRules,
+        signer: Arc<dyn DynSigner>,
+        destroyer: Option<Destroyer>,
+    ) -> Result<Arc<SigningKey>, KeyringError> {
+        let key = SigningKey { destroyer, ..SigningKey::held(rules, signer, false) };
         let (rules, public) = (&key.rules, key.public_key());
         let name = rules.name.clone();
         if let Some(want) = rules.algorithm.filter(|want| *want != public.algorithm()) {
@@ -61,7 +83,8 @@ impl SigningKey {
 
     fn held(rules: KeyRules, signer: Arc<dyn DynSigner>, implicit: bool) -> SigningKey {
         let published = firmseal_keys::known::development_key(signer.dyn_public_key());
-        SigningKey { rules, signer, published, implicit }
+        let (state, quota) = (RwLock::default(), Quota::default());
+        SigningKey { rules, signer, published, implicit, state, quota, destroyer: None }
     }
 
     /// What holds for it.
@@ -119,13 +142,101 @@ impl SigningKey {
         if let Some(published) = self.published.filter(|_| production) {
             return Err(KeyRefusal::Development { key: self.name().clone(), published });
         }
-        self.rules.permit(ask.purpose, ask.product, ask.now)
+        self.rules.permit(ask.purpose, ask.product, ask.now)?;
+        match self.state().and_then(|state| KeyRefusal::of(self.name(), &state, ask.now)) {
+            Some(refusal) => Err(refusal),
+            None => Ok(()),
+        }
     }
 
-    /// Takes one use of the key.
-    pub(crate) fn claim(self: &Arc<Self>, ask: Ask<'_>) -> Result<KeyUse, KeyRefusal> {
+    /// Its state, as the store last said; `None` before it was asked.
+    pub fn state(&self) -> Option<KeyState> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How often it was used since this process began.
+    pub fn uses(&self) -> u64 {
+        self.quota.uses()
+    }
+
+    /// Whether it can be destroyed from here.
+    pub fn is_destructible(&self) -> bool {
+        self.destroyer.is_some()
+    }
+
+    /// Destroys the private half. Blocks.
+    pub(crate) fn destroy(&self) -> Result<(), String> {
+        match &self.destroyer {
+            Some(destroy) => destroy(),
+            None => Err("it cannot be destroyed from here".to_owned()),
+        }
+    }
+
+    /// Takes over what the store says of it.
+    pub(crate) fn is_now(&self, state: KeyState) {
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Some(state);
+    }
+
+    /// Enters it into the registry, if that was not done, and learns its
+    /// state.
+    pub(crate) async fn enter(&self, store: &dyn Store, now: Time) -> Result<(), StoreError> {
+        let record = KeyRecord {
+            key: self.id().0,
+            name: self.name().clone(),
+            implicit: self.implicit,
+            purpose: self.rules.purpose,
+            environment: self.rules.environment,
+            spki: self.public_key().spki().to_vec(),
+            entered: now,
+            state: KeyState {
+                phase: KeyPhase::Enabled,
+                since: now,
+                by: "settings".to_owned(),
+                by_id: holder_id("settings", &RustCrypto),
+                why: "it is named in the settings".to_owned(),
+                due: None,
+            },
+        };
+        let entered = store.enter_key(record).await?;
+        self.is_now(entered.state);
+        Ok(())
+    }
+
+    fn whose(&self) -> Whose<'_> {
+        Whose { name: self.name(), key: self.id().0, limits: self.rules.limits }
+    }
+
+    /// Takes one use of the key. It is counted from here on, whatever
+    /// becomes of it, unless the use is dropped unused.
+    pub(crate) async fn claim(
+        self: &Arc<Self>,
+        store: &dyn Store,
+        ask: Ask<'_>,
+    ) -> Result<KeyUse, PipelineError> {
+        if self.state().is_none() {
+            self.enter(store, ask.now).await?;
+        }
         self.permit(ask)?;
-        Ok(KeyUse { key: self.clone() })
+        let hour = self.quota.take(store, self.whose(), ask.now).await?;
+        Ok(KeyUse {
+            key: self.clone(),
+            hour,
+            product: ask.product.id.clone(),
+            caller: ask.caller.to_owned(),
+            now: ask.now,
+            used: false,
+        })
+    }
+
+    /// Writes uses down that were seen.
+    pub(crate) async fn note(&self, store: &dyn Store) -> Result<(), StoreError> {
+        self.quota.note(store, &self.id().0).await
+    }
+
+    /// Writes uses down and gives back what was not used.
+    pub(crate) async fn settle(&self, store: &dyn Store, now: Time) -> Result<(), StoreError> {
+        self.note(store).await?;
+        self.quota.give_back(store, self.whose(), now).await
     }
 }
 
@@ -153,6 +264,19 @@ pub struct Ask<'a> {
 #[derive(Debug)]
 pub struct KeyUse {
     key: Arc<SigningKey>,
+    hour: u64,
+    product: ProductId,
+    caller: String,
+    now: Time,
+    used: bool,
+}
+
+impl Drop for KeyUse {
+    fn drop(&mut self) {
+        if !self.used && !self.key.rules.limits.is_open() {
+            self.key.quota.put_back(self.hour);
+        }
+    }
 }
 
 impl KeyUse {
@@ -163,7 +287,10 @@ impl KeyUse {
 
     /// Signs, and checks the answer here as well: what leaves the service
     /// does not depend on every backend keeping its contract.
-    pub async fn sign(self, logged: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
+    pub async fn sign(mut self, logged: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
+        // From here on the key may have signed, whatever is seen of it.
+        self.used = true;
+        self.key.quota.saw(self.hour, self.product.clone(), self.caller.clone(), self.now);
         let signature = self.key.signer.dyn_sign(logged, tbs.clone()).await?;
         match firmseal_keys::verify(self.key.public_key(), &tbs, &signature) {
             Ok(()) => Ok(signature),

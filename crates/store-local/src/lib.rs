@@ -23,6 +23,7 @@ mod intent_log_key;
 mod intent_log_tiles;
 mod intents;
 mod jobs;
+mod key_uses;
 mod ledger;
 mod lms_leaves;
 mod operators;

@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0009_jobs.sql"),
     include_str!("../migrations/0010_roles.sql"),
     include_str!("../migrations/0011_evidence.sql"),
+    include_str!("../migrations/0012_keys.sql"),
 ];
 
 /// What this program's databases say they are: `FSLS`.

@@ -64,6 +64,7 @@ groups!(
     registry,
     requests,
     jobs,
+    keys,
     devices,
     reports,
     rollouts,

@@ -25,7 +25,7 @@ pub struct WaitingEvent {
 /// [`remove_approvals`] (one for each), [`close_signing_request`],
 /// [`finish`] and [`insert_release`] (with a release that is verified),
 /// [`set_release_state`] (withdrawn or revoked), [`insert_trust_document`],
-/// [`insert_rollout`], [`set_rollout_state`], [`cancel_job`], [`expire_jobs`]
+/// [`insert_rollout`], [`set_rollout_state`], [`set_key_state`], [`cancel_job`], [`expire_jobs`]
 /// and [`insert_job_approval`]. [`end_claim`] and [`resume_job`] note those
 /// that they are given.
 ///
@@ -39,6 +39,7 @@ pub struct WaitingEvent {
 /// [`insert_trust_document`]: crate::TrustDocuments::insert_trust_document
 /// [`insert_rollout`]: crate::Fleet::insert_rollout
 /// [`set_rollout_state`]: crate::Fleet::set_rollout_state
+/// [`set_key_state`]: crate::KeyUses::set_key_state
 /// [`cancel_job`]: crate::Jobs::cancel_job
 /// [`expire_jobs`]: crate::Jobs::expire_jobs
 /// [`insert_job_approval`]: crate::Jobs::insert_job_approval

@@ -25,6 +25,7 @@ pub mod error;
 pub mod events;
 pub mod fleet;
 pub mod jobs;
+pub mod key_uses;
 pub mod operators;
 pub mod page;
 pub mod registry;
@@ -38,6 +39,7 @@ pub use error::StoreError;
 pub use events::{Events, WaitingEvent};
 pub use fleet::{Allowance, Enrolled, Fleet, Observation, Observed};
 pub use jobs::{ClaimedJob, Claiming, Depth, Ending, Inserted, JobFilter, JobOutcome, Jobs, Room};
+pub use key_uses::{GrantedUses, KeyUses, WantedUses};
 pub use operators::Operators;
 pub use page::Page;
 pub use registry::Registry;
@@ -48,7 +50,17 @@ pub use uploads::{NewUpload, Upload, Uploads};
 
 /// Everything that the server keeps.
 pub trait Store:
-    Blobs + Uploads + Registry + Requests + Jobs + Fleet + Operators + SigningRequests + TrustDocuments + Events
+    Blobs
+    + Uploads
+    + Registry
+    + Requests
+    + Jobs
+    + Fleet
+    + Operators
+    + KeyUses
+    + SigningRequests
+    + TrustDocuments
+    + Events
 {
 }
 
@@ -60,6 +72,7 @@ impl<
         + Jobs
         + Fleet
         + Operators
+        + KeyUses
         + SigningRequests
         + TrustDocuments
         + Events

@@ -11,6 +11,7 @@ mod connector;
 pub mod danger;
 mod device;
 mod error;
+mod keys;
 mod operator;
 mod public;
 mod signatures;

@@ -1,4 +1,10 @@
-//! `firmseal keys`: make, list and show keys.
+//! `firmseal keys`: make, list and show keys, and say what becomes of them.
+//!
+//! What has a colon is a URI and names a key where it lives; what has none
+//! is the name of a server's signing key.
+
+mod rotate;
+mod service;
 
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
@@ -15,14 +21,17 @@ use firmseal_store_local::{IntentLog, LmsLeaves, LocalStore};
 use serde::Serialize;
 
 use crate::error::{CliError, Kind, Result, file};
+use crate::key_table::KeyRef;
 use crate::newfile::{self, NewFile};
 use crate::output::Output;
 use crate::place::{Place, layout};
 use crate::unechoed::unechoed;
 
-/// Make, list and show keys
+/// Make, list, rotate and disable keys
 #[derive(Subcommand)]
 #[command(after_help = "Examples:
+  firmseal keys list
+  firmseal keys disable router-boot-2025 --why 'the laptop is gone'
   firmseal keys generate file:dev.pem --secret prompt
   firmseal keys list \\
       'pkcs11:token=hsm?module-path=/usr/lib/hsm.so&pin-source=file:/etc/firmseal/hsm.pin'")]
@@ -38,16 +47,44 @@ pub enum Keys {
   firmseal keys generate --algorithm p256 --secret file:/etc/firmseal/vault-token \\
       'vault:https://vault.example:8200/transit/keys/release?version=1&ca-file=/etc/firmseal/vault-ca.pem'")]
     Generate(Generate),
-    /// Show a key's public half: id, algorithm, PEM
-    #[command(after_help = "Example:
+    /// Show a key: of a server by its name, or by its URI its public half
+    #[command(after_help = "Examples:
+  firmseal keys show router-boot-2026
   firmseal keys show file:dev.pem --secret file:passphrase --json
   firmseal keys show file:root.pem --log custodian")]
     Show(Show),
-    /// List the keys in a token
-    #[command(after_help = "Example:
+    /// List the signing keys of a server, or those in a token
+    #[command(after_help = "Examples:
+  firmseal keys list
   firmseal keys list \\
       'pkcs11:token=hsm?module-path=/usr/lib/hsm.so&pin-source=file:/etc/firmseal/hsm.pin'")]
     List(List),
+    /// Show how often a server's key was used: by hour, product and caller
+    #[command(after_help = "Example:
+  firmseal keys usage router-boot-2026 --from 2026-11-01 --until 2026-12-01")]
+    Usage(service::Usage),
+    /// Make the successor of a key; both sign until the old one is disabled
+    #[command(after_help = "Example:
+  firmseal keys rotate router-boot-2026 router-boot-2027 --place /srv/firmseal --rotate-by 2028-06-30 \\
+      'pkcs11:token=hsm;object=router-boot-2027?module-path=/usr/lib/hsm.so&pin-source=file:/etc/firmseal/hsm.pin'")]
+    Rotate(rotate::Rotate),
+    /// End that a server's key signs, at once or from a day on
+    #[command(after_help = "Examples:
+  firmseal keys disable router-boot-2025 --why 'the laptop is gone'
+  firmseal keys disable router-boot-2025 --at 2027-01-31 --why 'rotated to router-boot-2026'")]
+    Disable(service::Disable),
+    /// Let a server's key sign again that was disabled
+    #[command(after_help = "Example:
+  firmseal keys enable router-boot-2026 --why 'the laptop was found, sealed'")]
+    Enable(service::Change),
+    /// Have the private half of a disabled key destroyed, in some days
+    #[command(after_help = "Example:
+  firmseal keys destroy router-boot-2025 --in 30d --why 'no device trusts it any more'")]
+    Destroy(service::Destroy),
+    /// Cancel that a key is destroyed; it stays disabled
+    #[command(after_help = "Example:
+  firmseal keys keep router-boot-2025 --why 'a customer still has such devices'")]
+    Keep(service::Change),
     /// Split a key among custodians, for the day it is lost
     Escrow(super::ceremony::Escrow),
 }
@@ -203,9 +240,9 @@ const LOG: &str = "intents.log";
 /// Show a key's public half
 #[derive(Args)]
 pub struct Show {
-    /// The key: `file:PATH`, or a PKCS#11, `vault:` or `tpm:` URI
-    #[arg(value_parser = unechoed::<KeyUri>())]
-    key: KeyUri,
+    /// The name of a server's key, or `file:PATH`, a PKCS#11, `vault:` or `tpm:` URI
+    #[arg(value_parser = unechoed::<KeyRef>())]
+    key: KeyRef,
     /// Where the passphrase, PIN or token comes from: `file:PATH`, `env:NAME` or `prompt`
     #[arg(long, default_value = "prompt", value_parser = unechoed::<SecretSource>())]
     secret: SecretSource,
@@ -213,12 +250,12 @@ pub struct Show {
     counts: Counts,
 }
 
-/// List the keys in a token
+/// List keys
 #[derive(Args)]
 pub struct List {
-    /// The token, a PKCS#11 URI
+    /// A token, as a PKCS#11 URI; without one, the server of the profile
     #[arg(value_parser = unechoed::<KeyUri>())]
-    token: KeyUri,
+    token: Option<KeyUri>,
 }
 
 /// A key as it is printed.
@@ -281,15 +318,23 @@ impl Shown {
 
 impl Keys {
     /// Runs the subcommand.
-    pub async fn run(self, output: &Output) -> Result {
+    pub async fn run(self, profile: Option<&Path>, output: &Output) -> Result {
         match self {
             Keys::Generate(command) => command.run(output).await,
-            Keys::Show(command) => {
-                let signer = crate::keys::open(&command.key, &command.secret)?;
-                let shown = Shown::new(&command.key, signer.dyn_public_key(), &command.counts)?;
+            Keys::Show(Show { key: KeyRef::Name(name), .. }) => service::show(&name, profile, output).await,
+            Keys::Show(Show { key: KeyRef::Uri(key), secret, counts }) => {
+                let signer = crate::keys::open(&key, &secret)?;
+                let shown = Shown::new(&key, signer.dyn_public_key(), &counts)?;
                 output.value(&shown, || shown.print())
             }
-            Keys::List(command) => command.run(output),
+            Keys::List(List { token: None }) => service::list(profile, output).await,
+            Keys::List(List { token: Some(token) }) => in_token(&token, output),
+            Keys::Usage(command) => command.run(profile, output).await,
+            Keys::Rotate(command) => command.run(output).await,
+            Keys::Disable(command) => command.run(profile, output).await,
+            Keys::Enable(command) => command.enable(profile, output).await,
+            Keys::Destroy(command) => command.run(profile, output).await,
+            Keys::Keep(command) => command.keep(profile, output).await,
             Keys::Escrow(command) => command.run(output),
         }
     }
@@ -344,11 +389,9 @@ impl Generate {
     }
 }
 
-impl List {
-    fn run(self, output: &Output) -> Result {
-        let rows = crate::keys::list(&self.token)?;
-        output.table(&rows, &["ALGORITHM", "ID", "KEPT", "KEY"], |row| {
-            vec![row.algorithm.clone(), row.id.clone(), row.kept.clone(), row.key.clone()]
-        })
-    }
+fn in_token(token: &KeyUri, output: &Output) -> Result {
+    let rows = crate::keys::list(token)?;
+    output.table(&rows, &["ALGORITHM", "ID", "KEPT", "KEY"], |row| {
+        vec![row.algorithm.clone(), row.id.clone(), row.kept.clone(), row.key.clone()]
+    })
 }

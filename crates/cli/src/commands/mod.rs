@@ -61,7 +61,7 @@ pub enum Command {
     /// Rehearse a bad day against devices on this machine
     #[command(subcommand)]
     Drill(drill::Drill),
-    /// Make and list keys
+    /// Make, list, rotate and disable keys
     #[command(subcommand)]
     Keys(keys::Keys),
     /// Sign firmware into a release, offline, without a server
@@ -140,7 +140,7 @@ pub fn run(command: Command, profile: Option<&Path>, output: &Output) -> Result 
         Command::Serve(command) => block_on(command.run(output)),
         Command::Demo(command) => block_on(command.run()),
         Command::Drill(command) => block_on(command.run(output)),
-        Command::Keys(command) => block_on(command.run(output)),
+        Command::Keys(command) => block_on(command.run(profile, output)),
         Command::Sign(command) => block_on(command.run(output)),
         Command::Assemble(command) => command.run(output),
         Command::Delegate(command) => block_on(command.run(profile, output)),

@@ -8,7 +8,7 @@ use firmseal_api::fleet::Rollout;
 use firmseal_api::signing::{Release, ReleaseState};
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::{Digest, Envelope};
-use firmseal_manifest::{ProductId, ReleaseId};
+use firmseal_manifest::{KeyName, ProductId, ReleaseId};
 use firmseal_sign::rollback::rolls_back;
 use serde::Serialize;
 
@@ -155,6 +155,12 @@ struct Shown {
 struct Signed {
     algorithm: String,
     key: Option<String>,
+    /// What the server calls the key, if it is one of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<KeyName>,
+    /// What somebody should look at, about the key.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 /// A rollout and how it went.
@@ -168,14 +174,21 @@ struct Offered {
 impl Shown {
     async fn fetch(client: &Client, id: ReleaseId) -> Result<Shown> {
         let (release, envelope) = fetch_envelope(client, id).await?;
+        let operator = client.operator();
+        let keys = operator.keys().await?.items;
         let signatures = Envelope::decode(&envelope)?
             .signatures()
-            .map(|signature| Signed {
-                algorithm: format!("{:?}", signature.algorithm()),
-                key: signature.key_id().and_then(Digest::from_slice).map(|key| key.to_string()),
+            .map(|signature| {
+                let key = signature.key_id().and_then(Digest::from_slice).map(|key| key.to_string());
+                let known = keys.iter().find(|known| Some(&known.id) == key.as_ref());
+                let mut warnings = known.map(|known| known.warnings.clone()).unwrap_or_default();
+                if let Some(known) = known.filter(|known| known.state != "enabled") {
+                    warnings.push(format!("it is {} since {}: {}", known.state, known.since, known.why));
+                }
+                let name = known.map(|known| known.name.clone());
+                Signed { algorithm: format!("{:?}", signature.algorithm()), key, name, warnings }
             })
             .collect();
-        let operator = client.operator();
         let mut rollouts = Vec::new();
         for rollout in all(async |page| operator.rollouts(&page).await).await? {
             if rollout.release == id {
@@ -193,7 +206,11 @@ impl Shown {
         let mut record = print(&self.release).maybe("rolls back", before);
         for signed in &self.signatures {
             let key = signed.key.as_deref().unwrap_or("a key it does not name");
-            record = record.row("signed with", format_args!("{} by {key}", signed.algorithm));
+            let name = signed.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+            record = record.row("signed with", format_args!("{} by {key}{name}", signed.algorithm));
+            for warning in &signed.warnings {
+                record = record.row("  warning", warning);
+            }
         }
         if self.rollouts.is_empty() {
             record = record.row("rollouts", "none");

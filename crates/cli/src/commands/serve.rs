@@ -54,7 +54,7 @@ impl Serve {
         logging::start(format, &self.filter);
         let place = Place::open(&self.place)?;
         let config = Config::read(&place.path(layout::SERVER))?;
-        let deps = deps(&place)?;
+        let deps = deps(&place).await?;
         let mut terminate = signal(SignalKind::terminate())?;
         let running = Server::start(config, deps).await?;
         for (serves, address) in running.addresses() {
@@ -71,10 +71,10 @@ impl Serve {
 }
 
 /// What the server of a place works with: its store and its open keys.
-pub fn deps(place: &Place) -> Result<Deps> {
+pub async fn deps(place: &Place) -> Result<Deps> {
     let store = place.store()?;
     let log = place.log(&store)?;
-    let pipeline = Arc::new(place.pipeline(&store, &log)?);
+    let pipeline = Arc::new(place.pipeline(&store, &log).await?);
     let shared: Arc<dyn Store> = Arc::new(store);
     Ok(Deps { public: Some(log.clone()), ..Deps::new(shared, pipeline, Arc::new(log)) })
 }
@@ -93,7 +93,7 @@ pub async fn start_on(place: &Place, addresses: &[SocketAddr]) -> Result<Running
     for address in addresses {
         sockets.push(tokio::net::TcpListener::bind(address).await?);
     }
-    Ok(Server::start_on(config, deps(place)?, sockets).await?)
+    Ok(Server::start_on(config, deps(place).await?, sockets).await?)
 }
 
 impl From<ConfigError> for CliError {

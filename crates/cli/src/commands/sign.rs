@@ -152,7 +152,7 @@ impl Sign {
         let store = place.store()?;
         let log = place.log(&store)?;
         let product = self.product(&store).await?;
-        let mut pipeline = place.pipeline(&store, &log)?;
+        let mut pipeline = place.pipeline(&store, &log).await?;
         if !self.keys.is_empty() {
             let keys = self.own_keys(&place, pipeline.keyring(), &product)?;
             pipeline = pipeline.with_keys(product.clone(), keys);
@@ -194,7 +194,11 @@ impl Sign {
             commit: self.commit.clone(),
             rollback: None,
         };
-        let signed = match pipeline.release(&order, now).await? {
+        let ordered = pipeline.release(&order, now).await;
+        // Uses that were granted and not made go back; what fails here is wasted
+        // and nothing else.
+        let _ = pipeline.settle_keys(now).await;
+        let signed = match ordered? {
             Ordered::Signed(signed) => *signed,
             Ordered::Waiting(request) => {
                 let state = format!("{:?}", request.state).to_lowercase();

@@ -4,6 +4,7 @@
 pub(crate) mod device;
 pub(crate) mod fleet;
 pub(crate) mod health;
+pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod operators;
 pub(crate) mod public;
@@ -34,6 +35,7 @@ pub(crate) fn documented(serves: Serves) -> OpenApiRouter<Arc<App>> {
             .merge(releases::routes())
             .merge(requests::routes())
             .merge(signatures::routes())
+            .merge(keys::routes())
             .merge(fleet::routes())
             .merge(operators::routes())
             .merge(trust::operator_routes())

@@ -7,6 +7,7 @@ pub(crate) mod catalog;
 pub(crate) mod delivery;
 pub(crate) mod enrolment;
 mod inspection;
+pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod presence;
 pub(crate) mod readiness;

@@ -8,8 +8,8 @@ use firmseal_fleet::{Release, ReleaseState, Time};
 use firmseal_keys::{LogError, Logged};
 use firmseal_manifest::{ChannelName, Digest, Intent, ProductId, Purpose, ReleaseId, RequestId};
 use firmseal_sign::{
-    ApprovalError, GateRefusal, Order, Ordered, OrderedComponent, PipelineError, RequestKey, Requester,
-    verify_release,
+    ApprovalError, GateRefusal, KeyRefusal, Order, Ordered, OrderedComponent, PipelineError, RequestKey,
+    Requester, verify_release,
 };
 use firmseal_store::{Begin, Claim, NewRequest, Reservation};
 
@@ -79,7 +79,6 @@ impl From<PipelineError> for ApiError {
             }
             PipelineError::NoArtifactKey { .. }
             | PipelineError::NoReleaseKey(_)
-            | PipelineError::KeyRefused(_)
             | PipelineError::KeyRevoked { .. }
             | PipelineError::NotEntitled { .. }
             | PipelineError::BothKinds { .. }
@@ -88,6 +87,13 @@ impl From<PipelineError> for ApiError {
             | PipelineError::KeyUnfit(_) => {
                 ApiError::Refused { why, hint: hint("an administrator configures keys for the product") }
             }
+            PipelineError::KeyRefused(KeyRefusal::HourlyLimit { seconds, .. }) => {
+                ApiError::KeyLimit { why, seconds }
+            }
+            PipelineError::KeyRefused(_) => ApiError::Refused {
+                why,
+                hint: hint("`firmseal keys usage NAME` shows how the key stands; a security officer decides"),
+            },
             PipelineError::Key(firmseal_keys::SignError::Unavailable(_)) => {
                 // The backend's own words name modules and tokens.
                 tracing::error!(why, "no signature");

@@ -5,6 +5,7 @@ mod approved;
 mod events;
 mod expire;
 mod follow;
+mod keys;
 mod log;
 mod notes;
 mod queue;
@@ -20,6 +21,7 @@ use tokio::task::JoinSet;
 use crate::app::App;
 use crate::tls::ReloadingTls;
 
+pub(crate) use keys::{settle_keys, warn as warn_keys};
 pub(crate) use notes::write_notes;
 
 /// Starts every task; they end when told to stop.
@@ -38,6 +40,9 @@ pub(crate) fn start(
     spawn(tasks, Duration::from_secs(2), |app| Box::pin(queue::measure(app)));
     tasks.spawn(app.dispatcher.clone().run(stop.clone()));
     spawn(tasks, Duration::from_millis(500), |app| Box::pin(events::enter(app)));
+    spawn(tasks, Duration::from_secs(2), |app| Box::pin(keys::note(app)));
+    spawn(tasks, Duration::from_secs(15), |app| Box::pin(keys::look(app)));
+    spawn(tasks, Duration::from_secs(86_400), |app| Box::pin(keys::warn(app)));
     spawn(tasks, Duration::from_secs(30), |app| Box::pin(approved::approved(app)));
     spawn(tasks, Duration::from_secs(30), |app| Box::pin(notes::write_notes(app)));
     spawn(tasks, Duration::from_secs(600), |app| Box::pin(expire::expire(app)));

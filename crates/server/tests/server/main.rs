@@ -7,6 +7,7 @@ mod chain;
 mod devices;
 mod doors;
 mod hostile;
+mod keys;
 mod log;
 mod monitor;
 mod revocation;

@@ -57,6 +57,7 @@ async fn call(client: &Client, method: &str, path: &str) -> Option<StatusCode> {
         .replace("{device}", &format!("dev-{uuid}"))
         .replace("{upload}", &format!("upl-{uuid}"))
         .replace("{token}", uuid)
+        .replace("{key}", "nobodys")
         .replace("{hash}", &"0".repeat(64))
         .replace("{product}", "nothing")
         .replace("{version}", "1")

@@ -11,6 +11,7 @@ pub mod blobs;
 pub mod devices;
 pub mod events;
 pub mod jobs;
+pub mod keys;
 pub mod operators;
 pub mod registry;
 pub mod reports;
@@ -45,6 +46,7 @@ pub async fn all(engine: &dyn Engine) {
     registry::all(engine).await;
     requests::all(engine).await;
     jobs::all(engine).await;
+    keys::all(engine).await;
     devices::all(engine).await;
     reports::all(engine).await;
     rollouts::all(engine).await;
