@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::signatures::Reason;
+
 /// Media type of a [`Problem`].
 pub const PROBLEM_TYPE: &str = "application/problem+json";
 
@@ -23,6 +25,9 @@ pub struct Problem {
     /// What to do next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Which rules stand in the way, where it was rules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<Reason>,
     /// The request, as the server's log names it.
     pub request_id: String,
 }

@@ -56,6 +56,36 @@ pub struct Component {
     /// Bytes in a block of its tree: 4096, or 1024 for small RAM.
     #[serde(default = "page")]
     pub block_size: u32,
+    /// Where its images may be loaded; anywhere, where that is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addresses: Option<AddressMap>,
+}
+
+/// Where images may be loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddressMap {
+    /// An image lies in one of these in whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 64)]
+    pub allowed: Vec<Region>,
+    /// No image touches any of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 64)]
+    pub protected: Vec<Region>,
+}
+
+/// A piece of a device's address space.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Region {
+    /// What lies there: `app slot`, `certificate store`.
+    #[schema(min_length = 1, max_length = 64)]
+    pub name: String,
+    /// Its first address.
+    pub start: u64,
+    /// Its bytes.
+    pub size: u64,
 }
 
 fn page() -> u32 {

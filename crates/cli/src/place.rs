@@ -19,6 +19,7 @@ use firmseal_store_local::LocalStore;
 use firmseal_witness::{PublicLog, Quorum, QuorumSettings};
 use serde::{Deserialize, Serialize};
 
+use crate::commands::policy;
 use crate::error::{CliError, Kind, Result, file};
 use crate::key_table::{self, KeyRef, KeyTable};
 use crate::timestamps::{Demand, Sources, TimestampRow};
@@ -55,6 +56,10 @@ pub struct Signing {
     /// Where passphrases and PINs come from: `file:PATH`, `env:NAME`,
     /// `prompt`.
     pub secret: String,
+    /// The policy that is asked beside the gate: a directory of `.cedar`
+    /// files, or one file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PathBuf>,
     /// The keys of every product without keys of its own.
     pub keys: KeySet,
     /// The witnesses of the log, and how many must have seen it.
@@ -244,6 +249,11 @@ impl Place {
         }
         if log.is_watched() {
             pipeline = pipeline.with_proofs(Arc::new(log.clone()));
+        }
+        if let Some(policy) = &signing.policy {
+            // One that cannot be read stops the start: without it more would
+            // be signed than anybody wanted.
+            pipeline = pipeline.with_policy(Arc::new(policy::files::policy(&self.path(policy))?));
         }
         Ok(pipeline)
     }

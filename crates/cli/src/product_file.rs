@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use firmseal_api::registry::{Component, Environment, Product};
+use firmseal_api::registry::{AddressMap, Component, Environment, Product, Region};
 use firmseal_manifest::ProductId;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -36,6 +36,25 @@ struct WrittenComponent {
     capacity: Capacity,
     #[serde(default = "page")]
     block_size: u32,
+    addresses: Option<WrittenMap>,
+}
+
+/// Where its images may be loaded, in words of the product file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenMap {
+    #[serde(default)]
+    allowed: Vec<WrittenRegion>,
+    #[serde(default)]
+    protected: Vec<WrittenRegion>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenRegion {
+    name: String,
+    start: u64,
+    size: Capacity,
 }
 
 #[derive(Deserialize)]
@@ -43,6 +62,26 @@ struct WrittenComponent {
 enum Capacity {
     Bytes(u64),
     Text(String),
+}
+
+impl Capacity {
+    fn bytes(self) -> std::result::Result<u64, String> {
+        match self {
+            Capacity::Bytes(bytes) => Ok(bytes),
+            Capacity::Text(text) => Ok(text.parse::<Size>().map_err(|error| error.to_string())?.0),
+        }
+    }
+}
+
+impl WrittenMap {
+    fn map(self) -> std::result::Result<AddressMap, String> {
+        let regions = |all: Vec<WrittenRegion>| {
+            let region =
+                |one: WrittenRegion| Ok(Region { name: one.name, start: one.start, size: one.size.bytes()? });
+            all.into_iter().map(region).collect::<std::result::Result<_, String>>()
+        };
+        Ok(AddressMap { allowed: regions(self.allowed)?, protected: regions(self.protected)? })
+    }
 }
 
 fn page() -> u32 {
@@ -62,11 +101,10 @@ pub fn read(path: &Path) -> Result<Product> {
     };
     let vendor = vendor(&written.vendor).map_err(about)?;
     let components = written.components.into_iter().map(|component| {
-        let capacity = match component.capacity {
-            Capacity::Bytes(bytes) => bytes,
-            Capacity::Text(text) => text.parse::<Size>().map_err(|error| usage(&error))?.0,
-        };
-        Ok(Component { name: component.name, capacity, block_size: component.block_size })
+        let capacity = component.capacity.bytes().map_err(|error| usage(&error))?;
+        let addresses =
+            component.addresses.map(WrittenMap::map).transpose().map_err(|error| usage(&error))?;
+        Ok(Component { name: component.name, capacity, block_size: component.block_size, addresses })
     });
     Ok(Product {
         id: written.id,
@@ -142,9 +180,13 @@ mod tests {
         let toml = write(
             "a.toml",
             "id = \"gw\"\nenvironment = \"test\"\nvendor = \"example.com\"\nclass = \"gw\"\nformat = \"raw\"\n\
-             components = [{ name = \"main\", capacity = \"1MiB\" }]\n",
+             [[components]]\nname = \"main\"\ncapacity = \"1MiB\"\n\
+             addresses.allowed = [{ name = \"slot\", start = 0x0800_0000, size = \"1MiB\" }]\n\
+             addresses.protected = [{ name = \"keys\", start = 0x0801_0000, size = 4096 }]\n",
         )
         .unwrap();
+        let map = toml.components[0].addresses.as_ref().unwrap();
+        assert_eq!((map.allowed[0].start, map.allowed[0].size), (0x0800_0000, 1 << 20));
         let json = write("a.json", &serde_json::to_string(&toml).unwrap()).unwrap();
         assert_eq!(toml, json);
         assert_eq!(toml.components[0].capacity, 1 << 20);

@@ -109,6 +109,10 @@ impl From<ClientError> for CliError {
         let message = match error {
             // Status and request id have places of their own: the exit code,
             // and the last line.
+            ClientError::Refused(problem) if problem.reasons.len() > 1 => {
+                let rules = problem.reasons.iter().map(|own| format!("\n  {}: {}", own.rule, own.why));
+                format!("{} rules refuse this:{}", problem.reasons.len(), rules.collect::<String>())
+            }
             ClientError::Refused(problem) => problem.detail,
             other => other.to_string(),
         };

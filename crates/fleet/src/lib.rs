@@ -5,6 +5,7 @@
 //! Nothing in this crate reads a clock, a store or a network, so a plan can
 //! be replayed, simulated and property-tested.
 
+pub mod address_map;
 pub mod artifact;
 pub mod caller;
 pub mod device;
@@ -23,6 +24,7 @@ pub mod signing_key;
 pub mod signing_request;
 pub mod time;
 
+pub use address_map::{AddressMap, Region, Trespass};
 pub use artifact::Artifact;
 pub use caller::{Caller, CallerKind, Scope};
 pub use device::{Bootloader, Certificate, Device, DeviceState, Equipment, Running, SlotState};

@@ -9,7 +9,7 @@ pub use firmseal_manifest::limits::COMPONENTS_MAX;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{FleetError, Time};
+use crate::{AddressMap, FleetError, Time};
 
 /// Most hardware revisions of a product.
 pub const HARDWARE_MAX: usize = 64;
@@ -83,6 +83,9 @@ pub struct ComponentSpec {
     pub capacity: u64,
     /// Block size of its tree.
     pub block_size: BlockSize,
+    /// Where its images may be loaded, where that is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addresses: Option<AddressMap>,
 }
 
 /// A product: the devices that may run the same release.
@@ -148,6 +151,9 @@ impl Product {
             if component.capacity == 0 {
                 return Err(unusable(field(), "give its capacity in bytes"));
             }
+            if let Some(map) = &component.addresses {
+                map.check().map_err(|why| unusable(field(), why))?;
+            }
         }
         Ok(())
     }
@@ -169,13 +175,19 @@ mod tests {
                 name: "rootfs".to_owned(),
                 capacity: 1 << 30,
                 block_size: BlockSize::Page,
+                addresses: None,
             }],
             created: Time::EPOCH,
         })
     }
 
     fn named(count: usize) -> Vec<ComponentSpec> {
-        let spec = |n| ComponentSpec { name: format!("c{n}"), capacity: 1, block_size: BlockSize::Page };
+        let spec = |n| ComponentSpec {
+            name: format!("c{n}"),
+            capacity: 1,
+            block_size: BlockSize::Page,
+            addresses: None,
+        };
         (0..count).map(spec).collect()
     }
 
@@ -195,7 +207,7 @@ mod tests {
         assert_eq!(good.check(), Ok(()));
         assert_eq!(serde_json::from_str::<Product>(&serde_json::to_string(&good)?)?, good);
         type Break = fn(&mut Product);
-        let breaks: [(&str, Break); 9] = [
+        let breaks: [(&str, Break); 10] = [
             ("nil vendor", |p| p.vendor = Uuid::nil()),
             ("nil class", |p| p.class = Uuid::nil()),
             ("no component", |p| p.components.clear()),
@@ -204,6 +216,7 @@ mod tests {
             ("no capacity", |p| p.components[0].capacity = 0),
             ("a space", |p| p.components[0].name = "root fs".to_owned()),
             ("control character", |p| p.hardware.push("A\n".to_owned())),
+            ("an empty address map", |p| p.components[0].addresses = Some(AddressMap::default())),
             ("no format", |p| p.format.clear()),
         ];
         for (name, break_it) in breaks {

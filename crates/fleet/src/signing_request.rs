@@ -69,6 +69,13 @@ pub struct SigningRequest {
     /// Digest of the policy.
     #[serde(with = "crate::hex")]
     pub policy: Digest,
+    /// Blob of what the policy was asked and said, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::hex::option")]
+    pub decision: Option<Digest>,
+    /// How many approvals the policy asks for; the root document may ask for
+    /// more.
+    #[serde(default)]
+    pub need: u32,
     /// Ids of the keys that will sign, sorted.
     #[serde(with = "crate::hex::list")]
     pub signers: Vec<Digest>,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use firmseal_api::problem::{PROBLEM_TYPE, Problem};
+use firmseal_api::signatures::Reason;
 use firmseal_store::StoreError;
 use http::{HeaderValue, StatusCode, header};
 
@@ -43,6 +44,9 @@ pub(crate) enum ApiError {
     Range(u64),
     #[error("{why}")]
     Refused { why: String, hint: String },
+    /// Rules say no: the gate's, or the policy's.
+    #[error("{why}")]
+    Ruled { why: String, reasons: Vec<Reason> },
     #[error("{0}")]
     Busy(String),
     #[error("{0}")]
@@ -133,6 +137,12 @@ impl ApiError {
             ApiError::TooSlow => (S::REQUEST_TIMEOUT, "too-slow", "Too slow", Some("try again")),
             ApiError::Range(_) => (S::RANGE_NOT_SATISFIABLE, "range", "Range outside", None),
             ApiError::Refused { hint, .. } => (S::UNPROCESSABLE_ENTITY, "refused", "Refused", Some(hint)),
+            ApiError::Ruled { .. } => (
+                S::UNPROCESSABLE_ENTITY,
+                "refused",
+                "Refused",
+                Some("change the order or the artifact; nothing was signed"),
+            ),
             ApiError::Busy(_) => (S::SERVICE_UNAVAILABLE, "busy", "Busy", Some("try again soon")),
             ApiError::KeyLimit { .. } => (
                 S::TOO_MANY_REQUESTS,
@@ -164,7 +174,12 @@ impl ApiError {
             ApiError::Full(_) => "the server has no space left for this".to_owned(),
             other => other.to_string(),
         };
+        let reasons = match self {
+            ApiError::Ruled { reasons, .. } => reasons.clone(),
+            _ => Vec::new(),
+        };
         let problem = Problem {
+            reasons,
             kind: format!("urn:firmseal:problem:{slug}"),
             title: title.to_owned(),
             status: status.as_u16(),

@@ -223,6 +223,7 @@ pub(crate) fn product_in(product: registry::Product, now: Time) -> Result<fleet:
                 name: component.name,
                 capacity: component.capacity,
                 block_size: component.block_size.try_into()?,
+                addresses: component.addresses.map(map_in),
             })
         })
         .collect::<Result<Vec<_>, FleetError>>()?;
@@ -243,6 +244,24 @@ pub(crate) fn product_in(product: registry::Product, now: Time) -> Result<fleet:
     Ok(product)
 }
 
+fn map_in(map: registry::AddressMap) -> fleet::AddressMap {
+    let regions = |all: Vec<registry::Region>| {
+        let region =
+            |one: registry::Region| fleet::Region { name: one.name, start: one.start, size: one.size };
+        all.into_iter().map(region).collect()
+    };
+    fleet::AddressMap { allowed: regions(map.allowed), protected: regions(map.protected) }
+}
+
+fn map_out(map: fleet::AddressMap) -> registry::AddressMap {
+    let regions = |all: Vec<fleet::Region>| {
+        let region =
+            |one: fleet::Region| registry::Region { name: one.name, start: one.start, size: one.size };
+        all.into_iter().map(region).collect()
+    };
+    registry::AddressMap { allowed: regions(map.allowed), protected: regions(map.protected) }
+}
+
 pub(crate) fn product_out(product: fleet::Product) -> registry::Product {
     registry::Product {
         id: product.id,
@@ -261,6 +280,7 @@ pub(crate) fn product_out(product: fleet::Product) -> registry::Product {
                 name: component.name,
                 capacity: component.capacity,
                 block_size: component.block_size.bytes(),
+                addresses: component.addresses.map(map_out),
             })
             .collect(),
         created: Some(product.created),

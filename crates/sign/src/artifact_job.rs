@@ -148,7 +148,6 @@ impl Pipeline {
                 course.ruled(Ruling::Approvals);
                 Some(JobOutcome::Waiting(self.review(&course.job, examined, key, need)))
             }
-            Verdict::Hold { .. } if course.job.progress.released_by.is_some() => None,
             Verdict::Hold { reasons } => {
                 course.reasons = reasons;
                 course.ruled(Ruling::Held);

@@ -9,17 +9,20 @@ use std::sync::Arc;
 
 use firmseal_core::BlockSize;
 use firmseal_fleet::product::{self, ComponentSpec};
-use firmseal_fleet::{Product, ReleaseComponent, Time};
+use firmseal_fleet::{Product, ReleaseComponent};
 use firmseal_formats::{Format, Inspection, Plan, Unsigned, Wanted};
 use firmseal_keys::Logged;
 use firmseal_manifest::{ArtifactId, Digest, Intent, PayloadTree, Purpose};
 
+use crate::draft::Under;
 use crate::error::PipelineError;
 use crate::gate;
+use crate::judging::artifact_facts;
 use crate::key_rules::KeyPurpose;
 use crate::keys::Keys;
 use crate::order::{Order, OrderedComponent};
 use crate::pipeline::Pipeline;
+use crate::policy::ArtifactFacts;
 use crate::signing_key::{Ask, KeyUse};
 use crate::spool;
 
@@ -30,6 +33,8 @@ pub(crate) struct Examined {
     format: &'static dyn Format,
     /// The image without its signature, in formats that have one.
     unsigned: Option<Unsigned>,
+    /// What a policy learns of it.
+    pub(crate) facts: ArtifactFacts,
 }
 
 /// A component on its way: its payload is in the store.
@@ -73,10 +78,13 @@ impl Pipeline {
             prepared.map(Some).map_err(|error| PipelineError::Format { component: name, error })
         })
         .await?;
-        match &unsigned {
+        let facts = match &unsigned {
             Some(unsigned) => {
                 let inspection = unsigned.inspection();
                 gate::check_payload(order.said(), product, component, inspection, inspection.image_size)?;
+                let source = file.clone();
+                let size = spool::blocking(move || Ok(firmseal_formats::Source::len(&*source)?)).await?;
+                artifact_facts(&component.name, ordered.artifact, inspection, size)
             }
             None => {
                 let (name, source) = (component.name.clone(), file.clone());
@@ -87,9 +95,10 @@ impl Pipeline {
                 })
                 .await?;
                 gate::check_payload(order.said(), product, component, &inspection, size)?;
+                artifact_facts(&component.name, ordered.artifact, &inspection, size)
             }
-        }
-        Ok(Examined { artifact: ordered.artifact, file, format, unsigned })
+        };
+        Ok(Examined { artifact: ordered.artifact, file, format, unsigned, facts })
     }
 
     /// Signs the image itself where its format has a signature of its own,
@@ -101,15 +110,15 @@ impl Pipeline {
         component: &ComponentSpec,
         examined: Examined,
         keys: &Keys,
-        now: Time,
+        under: Under,
     ) -> Result<Prepared, PipelineError> {
-        let Examined { artifact, file, format, unsigned } = examined;
+        let Examined { artifact, file, format, unsigned, .. } = examined;
         let (plan, leaf) = match (unsigned, &keys.artifact) {
             (Some(unsigned), Some(key)) => {
-                let (caller, requester) = (&order.requester.name, order.requester.id());
+                let (caller, now) = (&order.requester.name, under.now);
                 let used =
                     self.claim(key, Ask { purpose: KeyPurpose::Artifact, product, caller, now }).await?;
-                let signed = self.sign_image(requester, component, format, &file, unsigned, used).await?;
+                let signed = self.sign_image(under, component, format, &file, unsigned, used).await?;
                 (Some(signed.0), Some(signed.1))
             }
             _ => (None, None),
@@ -152,7 +161,7 @@ impl Pipeline {
     /// release's.
     async fn sign_image(
         &self,
-        requester: Digest,
+        under: Under,
         component: &ComponentSpec,
         format: &'static dyn Format,
         file: &Arc<File>,
@@ -166,9 +175,9 @@ impl Pipeline {
             keys: vec![used.key().id()],
             delegation: None,
             statements: Vec::new(),
-            requester,
-            policy: gate::policy(),
-            context: vec![header],
+            requester: under.requester,
+            policy: under.policy,
+            context: [Some(header), under.decision].into_iter().flatten().collect(),
         };
         let leaf = intent.leaf_hash();
         let logged = Logged::append_for(self.log(), intent, used.key().public_key()).await?;

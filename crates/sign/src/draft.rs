@@ -1,7 +1,7 @@
 //! Drafts: a release that is made but for its signatures.
 
 use firmseal_fleet::product;
-use firmseal_fleet::{Product, ReleaseComponent, SigningRequest};
+use firmseal_fleet::{Product, ReleaseComponent, SigningRequest, Time};
 use firmseal_manifest::{ArtifactId, ChannelName, Digest, Environment, ProductId, ReleaseSpec, author};
 use firmseal_store::Reservation;
 use semver::Version;
@@ -10,6 +10,17 @@ use crate::component::{Prepared, block};
 use crate::gate;
 use crate::keys::Keys;
 use crate::order::Order;
+
+/// For whom a key is used, and under which rules.
+#[derive(Clone, Copy)]
+pub(crate) struct Under {
+    /// Who asks, as intents say it.
+    pub(crate) requester: Digest,
+    pub(crate) policy: Digest,
+    /// Blob of the policy's decision.
+    pub(crate) decision: Option<Digest>,
+    pub(crate) now: Time,
+}
 
 /// A release without signatures.
 #[derive(Clone)]
@@ -25,6 +36,8 @@ pub(crate) struct Draft {
     /// The leaves of the images' own signings.
     pub(crate) leaves: Vec<Digest>,
     pub(crate) policy: Digest,
+    /// Blob of the policy's decision, where one was asked.
+    pub(crate) decision: Option<Digest>,
     pub(crate) requester: String,
     /// Who asks, as Intent and Statements say it.
     pub(crate) requester_id: Digest,
@@ -52,6 +65,7 @@ impl Draft {
             headers: Vec::new(),
             leaves: Vec::new(),
             policy: gate::policy(),
+            decision: None,
             requester: order.requester.name.clone(),
             requester_id: order.requester.id(),
             build: order.build.clone(),
@@ -67,6 +81,11 @@ impl Draft {
         self.headers.push((prepared.record.name.clone(), prepared.header));
         self.leaves.extend(prepared.leaf);
         self.components.push(prepared.record);
+    }
+
+    /// What its intents are written under.
+    pub(crate) fn under(&self, now: Time) -> Under {
+        Under { requester: self.requester_id, policy: self.policy, decision: self.decision, now }
     }
 
     /// The number that it takes.
@@ -124,6 +143,7 @@ impl From<&SigningRequest> for Draft {
             headers: Vec::new(),
             leaves: request.leaves.clone(),
             policy: request.policy,
+            decision: request.decision,
             requester: request.requester.clone(),
             requester_id: request.requester_id,
             build: request.build.clone(),

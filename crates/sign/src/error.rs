@@ -11,6 +11,7 @@ use firmseal_store::StoreError;
 
 use crate::gate::GateRefusal;
 use crate::key_rules::KeyRefusal;
+use crate::policy::{PolicyError, Reason};
 use crate::proofs::ProofError;
 use crate::timestamps::StampError;
 use crate::waiting::{ApprovalError, WAITING_MAX};
@@ -21,6 +22,29 @@ pub enum PipelineError {
     /// The gate does not let it through.
     #[error("the gate refuses: {0}")]
     Gate(#[from] GateRefusal),
+    /// The policy does not let it through.
+    #[error("the policy refuses: {}", listed(reasons))]
+    Policy {
+        /// Which rules, and why.
+        reasons: Vec<Reason>,
+    },
+    /// The policy wants a person to look at it first.
+    #[error("the policy holds this for a person, and releases are not held: {}", listed(reasons))]
+    Held {
+        /// Which rules, and why.
+        reasons: Vec<Reason>,
+    },
+    /// The policy cannot be evaluated.
+    #[error("nothing was signed: {0}")]
+    NoVerdict(#[from] PolicyError),
+    /// The policy asks for more people than there are.
+    #[error("the policy asks for {need} approvals, and the root document names {have} approvers")]
+    TooFewApprovers {
+        /// How many it asks for.
+        need: u32,
+        /// How many there are.
+        have: usize,
+    },
     /// An artifact is not what its format demands.
     #[error("artifact of component `{component}`: {error}")]
     Format {
@@ -155,4 +179,8 @@ pub enum PipelineError {
     /// Temporary storage for artifacts.
     #[error("temporary storage: {0}")]
     Spool(#[from] io::Error),
+}
+
+fn listed(reasons: &[Reason]) -> String {
+    reasons.iter().map(Reason::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -5,7 +5,7 @@
 
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_fleet::product::{ComponentSpec, Environment};
-use firmseal_fleet::{Product, Release};
+use firmseal_fleet::{Product, Release, Trespass};
 use firmseal_formats::Inspection;
 use firmseal_manifest::Digest;
 use semver::Version;
@@ -15,13 +15,15 @@ use crate::order::Order;
 /// The rules, in the words that are hashed into every intent. A change of
 /// the rules is a change of this text.
 pub const RULES: &str = "\
-firmseal gate 3
+firmseal gate 4
 each component of the product gets exactly one artifact
 the sequence number is above every earlier one of the product, by 1048576 at most
 the security epoch is not below that of the latest release, and above it by 16 at most
 the version is new on its channel, and the one that the artifact carries
 the security epoch is the one that the artifact carries
 the artifact is of the product's format and fits its slot
+each address that the artifact names, with the size of the artifact behind it, lies in one of the regions
+  that the product allows the component, if it says any, and touches none that it protects
 debug builds are never signed for production
 a roll-back that is signed ahead follows the release that it rolls back at once, has its security epoch,
   and holds the payloads of an earlier one that may be offered, under that one's version, marked
@@ -138,6 +140,33 @@ pub enum GateRefusal {
         size: u64,
         /// Slot capacity in bytes.
         capacity: u64,
+    },
+    /// The image would be loaded where none may lie.
+    #[error(
+        "component `{component}`: {size} bytes at address {address:#x} lie in none of the regions that the \
+         product allows"
+    )]
+    Address {
+        /// The component.
+        component: String,
+        /// Where it would be loaded.
+        address: u64,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// The image would be loaded over something that is protected.
+    #[error(
+        "component `{component}`: {size} bytes at address {address:#x} touch `{region}`, which is protected"
+    )]
+    Protected {
+        /// The component.
+        component: String,
+        /// Where it would be loaded.
+        address: u64,
+        /// Its size in bytes.
+        size: u64,
+        /// What lies there.
+        region: String,
     },
     /// A debug build for production.
     #[error("component `{component}` is a debug build; those are signed for test products only")]
@@ -260,8 +289,54 @@ pub fn check_payload(
     if size > component.capacity {
         return Err(GateRefusal::TooLarge { component: name(), size, capacity: component.capacity });
     }
+    check_addresses(component, inspection, size.max(inspection.image_size))?;
     if inspection.debug == Some(true) && product.environment == Environment::Production {
         return Err(GateRefusal::Debug { component: name() });
     }
     Ok(())
+}
+
+/// Checks each address that the artifact names. A format that names several
+/// does not say how much lies at each: all of it might.
+fn check_addresses(component: &ComponentSpec, inspection: &Inspection, size: u64) -> Result<(), GateRefusal> {
+    let Some(map) = &component.addresses else { return Ok(()) };
+    let name = || component.name.clone();
+    for address in inspection.load_addresses.iter().copied() {
+        match map.trespass(address, size) {
+            None => {}
+            Some(Trespass::Outside) => return Err(GateRefusal::Address { component: name(), address, size }),
+            Some(Trespass::Protected(region)) => {
+                let region = region.name.clone();
+                return Err(GateRefusal::Protected { component: name(), address, size, region });
+            }
+        }
+    }
+    Ok(())
+}
+
+impl GateRefusal {
+    /// The rule's name, which never changes.
+    pub const fn rule(&self) -> &'static str {
+        match self {
+            GateRefusal::Components { .. } => "gate-components",
+            GateRefusal::Sequence { .. } => "gate-sequence",
+            GateRefusal::SequenceAhead { .. } => "gate-sequence-ahead",
+            GateRefusal::SequenceExhausted(_) => "gate-sequence-exhausted",
+            GateRefusal::Epoch { .. } => "gate-epoch",
+            GateRefusal::EpochAhead { .. } => "gate-epoch-ahead",
+            GateRefusal::ArtifactEpoch { .. } => "gate-artifact-epoch",
+            GateRefusal::VersionExists { .. } => "gate-version-exists",
+            GateRefusal::Version { .. } => "gate-artifact-version",
+            GateRefusal::Environment => "gate-environment",
+            GateRefusal::Format { .. } => "gate-format",
+            GateRefusal::TooLarge { .. } => "gate-size",
+            GateRefusal::Address { .. } => "gate-address",
+            GateRefusal::Protected { .. } => "gate-protected-region",
+            GateRefusal::Debug { .. } => "gate-debug",
+            GateRefusal::RollbackLate { .. } => "gate-rollback-late",
+            GateRefusal::RollbackTo(_) | GateRefusal::NothingBefore(_) => "gate-rollback-to",
+            GateRefusal::Unsigned { .. } => "gate-unsigned",
+            GateRefusal::DevelopmentKey { .. } => "gate-development-key",
+        }
+    }
 }

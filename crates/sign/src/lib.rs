@@ -25,6 +25,7 @@ mod evidence;
 pub mod gate;
 mod job_key;
 pub mod job_review;
+mod judging;
 pub mod key_rules;
 pub mod key_states;
 pub mod keyring;
@@ -65,7 +66,10 @@ pub use keyring::{Keyring, KeyringError};
 pub use keys::Keys;
 pub use order::{Order, OrderedComponent, Requester};
 pub use pipeline::{Ordered, Pipeline, Signed};
-pub use policy::{Decision, Policy, PolicyError, Question, Reason, Verdict};
+pub use policy::{
+    Action, ArtifactFacts, Decision, KeyFacts, Policy, PolicyError, PolicyReader, Previous, Question, Reason,
+    Verdict,
+};
 pub use proofs::{ProofError, Proofs, Proving};
 pub use request_key::RequestKey;
 pub use rollback::Rollback;

@@ -8,17 +8,19 @@ use firmseal_core::Refusal;
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_evidence::materials::SBOM_MAX;
 use firmseal_evidence::{Builders, Materials};
-use firmseal_fleet::{Product, Release, ReleaseState, SigningRequest, Time};
+use firmseal_fleet::{Product, Reason, Release, ReleaseState, SigningRequest, Time};
 use firmseal_keys::DynLog;
 use firmseal_manifest::cbor::Writer;
 use firmseal_manifest::{AuthorError, Digest, ProductId, ReleaseId, RequestId};
 use firmseal_store::{Begin, Claim, NewRequest, Store, StoreError};
 
+use crate::component::Examined;
 use crate::delegated::Meant;
 use crate::device::{self, Floors};
 use crate::draft::Draft;
 use crate::error::PipelineError;
 use crate::gate::{self, GateRefusal};
+use crate::judging::Judged;
 use crate::key_rules::KeyPurpose;
 use crate::keyring::Keyring;
 use crate::keys::Keys;
@@ -165,14 +167,7 @@ impl Pipeline {
     /// Digest of the rules in force, the gate's and the policy's, as it
     /// stands in intents.
     pub fn rules(&self) -> Digest {
-        match self.policy() {
-            None => gate::policy(),
-            Some(policy) => {
-                let mut out = Writer::new();
-                out.array(2).bytes(gate::policy().as_bytes()).bytes(policy.digest().as_bytes());
-                RustCrypto.digest(&out.finish())
-            }
-        }
+        rules(self.policy().as_deref())
     }
 
     /// Has signatures of artifacts stamped.
@@ -286,21 +281,16 @@ impl Pipeline {
             let (version, channel) = (order.version.to_string(), order.channel.to_string());
             return Err(GateRefusal::VersionExists { version, channel }.into());
         }
-        if demands.approvals {
-            let last = self.last_waiting(&order.product).await?;
-            if order.sequence.is_none() {
-                // Numbers of requests that wait are not given out again.
-                sequence = sequence.max(last.saturating_add(1));
-            }
-        }
         self.sbom(order.sbom.map(|sbom| sbom.0)).await?;
-        self.facts_of(order).await?;
+        let facts = self.facts_of(order).await?;
         // A roll-back brings payloads back that are signed already.
         let between = self.between(order, latest.as_ref()).await?;
-        let mut kept = Vec::new();
+        let (mut kept, mut read) = (Vec::new(), Vec::new());
         if let Some(between) = &between {
             for (record, component) in between.to.components.iter().zip(&product.components) {
-                kept.push(self.again(order, &product, component, record).await?);
+                let (prepared, facts) = self.again(order, &product, component, record).await?;
+                kept.push(prepared);
+                read.push(facts);
             }
         }
         // Every component passes the gate before any key signs anything.
@@ -309,19 +299,34 @@ impl Pipeline {
         for (ordered, component) in parts.filter(|_| between.is_none()) {
             examined.push(self.examine(order, &product, component, ordered, keys).await?);
         }
+        read.extend(examined.iter().map(|examined: &Examined| examined.facts.clone()));
+        let judged = self.judge(claim.request, order, &product, keys, (read, facts), now).await?;
+        let need = judged.as_ref().map_or(0, Judged::need);
+        self.check_approvers(order, need)?;
+        let waits = demands.approvals || need > 0;
+        if waits {
+            let last = self.last_waiting(&order.product).await?;
+            if order.sequence.is_none() {
+                // Numbers of requests that wait are not given out again.
+                sequence = sequence.max(last.saturating_add(1));
+            }
+        }
         // From here on keys are used. Somebody else may be signing for this
         // product through another pipeline, in a process of their own: the
         // store lets one of us at it. The other has used no key, and comes
         // again when the number is known to be free or taken.
         let mut draft = Draft::of(order, sequence);
+        if let Some(judged) = &judged {
+            (draft.policy, draft.decision) = (judged.rules, Some(judged.record));
+        }
         draft.rollback_of = between.map(|between| between.of.manifest);
         self.store.reserve(claim, draft.reservation(), now).await?;
         kept.into_iter().for_each(|prepared| draft.add(prepared));
         for (examined, component) in examined.into_iter().zip(&product.components) {
-            draft.add(self.prepare(order, &product, component, examined, keys, now).await?);
+            draft.add(self.prepare(order, &product, component, examined, keys, draft.under(now)).await?);
         }
-        if demands.approvals {
-            let request = self.request(&draft, order, claim, latest.as_ref(), now).await?;
+        if waits {
+            let request = self.request(&draft, order, claim, latest.as_ref(), need, now).await?;
             self.store.insert_signing_request(request.clone()).await?;
             return Ok(Ordered::Waiting(Box::new(request)));
         }
@@ -380,7 +385,9 @@ impl Pipeline {
             return Err(PipelineError::Superseded("other keys sign for the product since then".to_owned()));
         }
         self.store.reserve(claim, draft.reservation(), now).await?;
-        let statements = agreed.into_iter().map(|agreed| agreed.statement).collect();
+        // One that nobody had to sign is no Statement.
+        let statements = agreed.into_iter().map(|agreed| agreed.statement);
+        let statements = statements.filter(|signed| !signed.signatures.is_empty()).collect();
         let ask = Ask { purpose: KeyPurpose::Release, product: &product, caller: &draft.requester, now };
         let (envelope, log_index) = self.seal(draft, demands, &manifest, statements, keys, ask).await?;
 
@@ -425,6 +432,18 @@ impl Pipeline {
     }
 }
 
+/// Digest of the gate's rules and of a policy beside them.
+pub(crate) fn rules(policy: Option<&dyn Policy>) -> Digest {
+    match policy {
+        None => gate::policy(),
+        Some(policy) => {
+            let mut out = Writer::new();
+            out.array(2).bytes(gate::policy().as_bytes()).bytes(policy.digest().as_bytes());
+            RustCrypto.digest(&out.finish())
+        }
+    }
+}
+
 /// What makes an order the same order.
 pub(crate) fn request_key(order: &Order) -> RequestKey<'_> {
     match &order.key {
@@ -434,6 +453,15 @@ pub(crate) fn request_key(order: &Order) -> RequestKey<'_> {
 }
 
 impl PipelineError {
+    /// Which rules stand in the way, where it was rules.
+    pub fn reasons(&self) -> Vec<Reason> {
+        match self {
+            PipelineError::Gate(refusal) => vec![Reason::new(refusal.rule(), refusal.to_string())],
+            PipelineError::Policy { reasons } | PipelineError::Held { reasons } => reasons.clone(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether the order itself is at fault, rather than the service.
     pub fn is_refusal(&self) -> bool {
         matches!(
@@ -442,6 +470,8 @@ impl PipelineError {
                 | PipelineError::Format { .. }
                 | PipelineError::Author(AuthorError::PayloadSize { .. })
                 | PipelineError::KeyReused(_)
+                | PipelineError::Policy { .. }
+                | PipelineError::Held { .. }
         )
     }
 }

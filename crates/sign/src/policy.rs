@@ -7,11 +7,13 @@
 //! digest is in the log before a key is used: the same policy gives the same
 //! verdict on it ten years later.
 
+use std::sync::Arc;
+
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_evidence::Facts;
 pub use firmseal_fleet::Reason;
 use firmseal_fleet::{Caller, Environment, Time};
-use firmseal_manifest::{ArtifactId, ChannelName, Digest, ProductId, RequestId};
+use firmseal_manifest::{ArtifactId, ChannelName, Digest, PolicyDocument, ProductId, RequestId};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +62,9 @@ pub struct Question {
     /// Holders of the approver role who have agreed; the requester never
     /// counts.
     pub approvals: u32,
+    /// Whether a person has looked at it and let it go on.
+    #[serde(default)]
+    pub released: bool,
     /// In which ways this use departs from the usual ones, in words that
     /// stay the same: `rate`, `hour`, `product`, `source`.
     pub anomalies: Vec<String>,
@@ -171,6 +176,15 @@ pub trait Policy: Send + Sync {
 
     /// The verdict.
     fn decide(&self, question: &Question) -> Result<Verdict, PolicyError>;
+}
+
+/// Reads policies, for a service that knows nothing of their language.
+pub trait PolicyReader: Send + Sync {
+    /// A policy that may be asked, or everything that is wrong with it.
+    fn read(&self, document: &PolicyDocument) -> Result<Arc<dyn Policy>, PolicyError>;
+
+    /// Number of the schema that it reads.
+    fn schema(&self) -> u32;
 }
 
 /// A question with its answer, as it is kept.

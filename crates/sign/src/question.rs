@@ -61,6 +61,7 @@ pub(crate) fn of_artifact(job: &Job, asking: Asking<'_>, fallback: bool, now: Ti
         commit: asked.commit.clone(),
         evidence,
         approvals,
+        released: job.progress.released_by.is_some(),
         anomalies: Vec::new(),
         now,
         salt: Uuid::new_v4().simple().to_string(),

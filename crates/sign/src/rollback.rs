@@ -18,8 +18,10 @@ use semver::{BuildMetadata, Version};
 use crate::component::{Prepared, detected};
 use crate::error::PipelineError;
 use crate::gate::{self, GateRefusal, Said};
+use crate::judging::artifact_facts;
 use crate::order::{Order, OrderedComponent, Requester};
 use crate::pipeline::Pipeline;
+use crate::policy::ArtifactFacts;
 use crate::spool;
 
 /// What stands in a version's build metadata before the number of the
@@ -171,7 +173,7 @@ impl Pipeline {
         product: &Product,
         component: &ComponentSpec,
         record: &ReleaseComponent,
-    ) -> Result<Prepared, PipelineError> {
+    ) -> Result<(Prepared, ArtifactFacts), PipelineError> {
         let file = spool::fetch(self.store(), &record.payload).await?;
         let format = firmseal_formats::find(&product.format)
             .map_err(|error| PipelineError::Format { component: record.name.clone(), error })?;
@@ -183,7 +185,8 @@ impl Pipeline {
         let version = unmarked(&order.version);
         let said = Said { version: &version, epoch: order.epoch };
         gate::check_payload(said, product, component, &inspection, record.size)?;
-        Ok(Prepared { record: record.clone(), header: inspection.digest(), leaf: None })
+        let facts = artifact_facts(&record.name, record.artifact, &inspection, record.size);
+        Ok((Prepared { record: record.clone(), header: inspection.digest(), leaf: None }, facts))
     }
 }
 

@@ -68,7 +68,7 @@ impl Pipeline {
             statements: agreed,
             requester: draft.requester_id,
             policy: draft.policy,
-            context: draft.leaves.clone(),
+            context: draft.leaves.iter().copied().chain(draft.decision).collect(),
         };
         // Every use of a key has an entry of its own.
         let mut tokens = Vec::with_capacity(keys.release.len());
@@ -98,7 +98,7 @@ impl Pipeline {
         for (key, used, logged) in tokens {
             signatures.push((key, used.sign(logged, manifest.to_be_signed(key)?).await?));
         }
-        let evidence = (demands.proof || demands.approvals).then_some(Evidence {
+        let evidence = (demands.proof || demands.approvals || !statements.is_empty()).then_some(Evidence {
             intent: Some(intent),
             statements,
             proof,

@@ -18,6 +18,7 @@ use firmseal_trust::RootSpec;
 
 use crate::draft::Draft;
 use crate::error::PipelineError;
+use crate::judging::Again;
 use crate::order::Order;
 use crate::pipeline::{Pipeline, Signed, request_key};
 use crate::review::{self, Difference, Side};
@@ -119,6 +120,7 @@ impl Pipeline {
         order: &Order,
         claim: &Claim,
         latest: Option<&Release>,
+        need: u32,
         now: Time,
     ) -> Result<SigningRequest, PipelineError> {
         let product = self.store().product(&draft.product).await?;
@@ -152,6 +154,8 @@ impl Pipeline {
             header: review::header(&draft.headers),
             difference: difference.digest(),
             policy: draft.policy,
+            decision: draft.decision,
+            need,
             signers: keys.ids(),
             requester: draft.requester.clone(),
             requester_id: draft.requester_id,
@@ -235,7 +239,10 @@ impl Pipeline {
         let document = self.root();
         let trust = self.trust();
         let root = Root::decode(&document)?;
-        let role = root.approvers(request.product.as_str(), Some(request.channel.as_str()))?;
+        let product = request.product.as_str();
+        let role = root.approvers(product, Some(request.channel.as_str()))?;
+        let demanded = if root.demands(product).approvals { role.threshold() } else { 0 };
+        let need = demanded.max(request.need as usize);
         let mut signed =
             SignedStatement { statement: review::statement(request, &root), signatures: Vec::new() };
         let mut holders = std::collections::BTreeSet::new();
@@ -266,7 +273,6 @@ impl Pipeline {
                 signed.signatures.extend(one.signatures);
             }
         }
-        let need = role.threshold();
         // More than enough would only make the envelope longer.
         signed.signatures.truncate(need);
         Ok((signed, need.saturating_sub(holders.len())))
@@ -301,8 +307,22 @@ impl Pipeline {
             Begin::InFlight { .. } => return Ok(None),
             Begin::Conflict { request } => return Err(PipelineError::KeyReused(request)),
         };
+        let approvals = u32::try_from(statement.signatures.len()).unwrap_or(u32::MAX);
+        let mut draft = Draft::from(&request);
+        let again = self.judge_again(&request, approvals, now).await;
+        if matches!(again, Ok(Again::NotNow)) {
+            let _ = self.store().abandon(&claim).await;
+            return Ok(None);
+        }
+        if let Ok(Again::Permit(record)) = &again {
+            draft.decision = Some(*record);
+        }
         let agreed = Agreed { request: &request, statement };
-        match self.complete(&Draft::from(&request), &claim, Some(agreed), now).await {
+        let made = match again {
+            Ok(_) => self.complete(&draft, &claim, Some(agreed), now).await,
+            Err(error) => Err(error),
+        };
+        match made {
             Ok(release) => {
                 // The release is there, whatever becomes of this: the next
                 // round finds it and closes the request.

@@ -99,6 +99,7 @@ impl Bench {
                     name: "main".to_owned(),
                     capacity: 1 << 20,
                     block_size: BlockSize::Page,
+                    addresses: None,
                 }],
                 created: NOW,
             })

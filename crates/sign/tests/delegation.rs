@@ -78,8 +78,12 @@ impl Bench {
         };
         let (ci, artifact) = (key("ci.pem", KeyAlgorithm::Ed25519), key("artifact.pem", KeyAlgorithm::P256));
         let store = LocalStore::open(&directory.path().join("store")).unwrap();
-        let component =
-            ComponentSpec { name: "main".to_owned(), capacity: 1 << 20, block_size: BlockSize::Page };
+        let component = ComponentSpec {
+            name: "main".to_owned(),
+            capacity: 1 << 20,
+            block_size: BlockSize::Page,
+            addresses: None,
+        };
         let product = Product {
             id: "gateway".parse().unwrap(),
             environment: Environment::Test,

@@ -63,6 +63,7 @@ fn product(id: &str, environment: Environment) -> Product {
             name: "main".to_owned(),
             capacity: 1 << 20,
             block_size: BlockSize::Page,
+            addresses: None,
         }],
         created: Time::EPOCH,
     }

@@ -92,6 +92,7 @@ async fn bench(format: &str) -> Bench {
                 name: "main".to_owned(),
                 capacity: 1 << 20,
                 block_size: BlockSize::Page,
+                addresses: None,
             }],
             created: Time::EPOCH,
         })

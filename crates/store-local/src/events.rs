@@ -18,6 +18,10 @@ pub(crate) fn happened(connection: &Connection, event: &Event) -> Result<(), Fai
 
 #[async_trait]
 impl Events for LocalStore {
+    async fn note(&self, event: Event) -> Result<(), StoreError> {
+        self.write("note an event", move |connection| happened(connection, &event)).await
+    }
+
     async fn waiting_events(&self, limit: u32) -> Result<Vec<WaitingEvent>, StoreError> {
         self.query("list events that wait", move |connection| {
             let sql = "SELECT number, event FROM events WHERE log_index IS NULL ORDER BY number LIMIT ?";

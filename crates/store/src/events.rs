@@ -47,6 +47,9 @@ pub struct WaitingEvent {
 /// [`resume_job`]: crate::Jobs::resume_job
 #[async_trait]
 pub trait Events: Send + Sync {
+    /// Notes an event that no other write of the store makes.
+    async fn note(&self, event: Event) -> Result<(), StoreError>;
+
     /// Events that are not in the log yet, the oldest first.
     async fn waiting_events(&self, limit: u32) -> Result<Vec<WaitingEvent>, StoreError>;
 

@@ -98,7 +98,12 @@ impl Running {
             class: Uuid::from_u128(2),
             hardware: Vec::new(),
             format: "raw".to_owned(),
-            components: vec![Component { name: "main".to_owned(), capacity: 1 << 30, block_size: 4096 }],
+            components: vec![Component {
+                name: "main".to_owned(),
+                capacity: 1 << 30,
+                block_size: 4096,
+                addresses: None,
+            }],
             created: None,
         };
         self.operator.operator().create_product(&product).await.expect("a product");

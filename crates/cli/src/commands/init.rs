@@ -279,6 +279,7 @@ impl Init {
                 Some(source) => source.to_string(),
                 None => SecretSource::File(layout::PASSPHRASE.into()).to_string(),
             },
+            policy: None,
             keys: KeySet {
                 release: signers.into_iter().map(|(_, uri)| KeyRef::Uri(uri)).collect(),
                 artifact: artifact.map(KeyRef::Uri),

@@ -21,6 +21,7 @@ mod log;
 mod man;
 mod monitor;
 mod order;
+pub mod policy;
 mod product;
 mod release;
 mod reproduce;
@@ -70,6 +71,9 @@ pub enum Command {
     Assemble(assemble::Assemble),
     /// Let another key sign releases, for a while and for little
     Delegate(delegate::Delegate),
+    /// Read and try out policies in Cedar
+    #[command(subcommand)]
+    Policy(policy::Policies),
     /// Make, list and show products
     #[command(subcommand)]
     Product(product::Products),
@@ -145,6 +149,7 @@ pub fn run(command: Command, profile: Option<&Path>, output: &Output) -> Result 
         Command::Assemble(command) => command.run(output),
         Command::Delegate(command) => block_on(command.run(profile, output)),
         Command::Inspect(command) => command.run(output),
+        Command::Policy(command) => command.run(output),
         Command::Product(command) => command.run(profile, output),
         Command::Artifact(command) => command.run(profile, output),
         Command::Release(command) => command.run(profile, output),

@@ -118,7 +118,7 @@ impl FromStr for Slot {
             None => 4096,
             Some(block) => block.parse().map_err(|_| "block= takes 4096, or 1024 for small RAM")?,
         };
-        Ok(Slot(Component { name: name.to_owned(), capacity, block_size }))
+        Ok(Slot(Component { name: name.to_owned(), capacity, block_size, addresses: None }))
     }
 }
 

@@ -266,7 +266,11 @@ impl Sign {
 /// The registry's product of a written one.
 pub fn to_fleet(product: firmseal_api::registry::Product) -> Result<Product> {
     use firmseal_fleet::product::{BlockSize, ComponentSpec, Environment};
+    use firmseal_fleet::{AddressMap, Region};
     let refused = |error: firmseal_fleet::FleetError| CliError::new(Kind::Usage, error);
+    let regions = |all: Vec<firmseal_api::registry::Region>| -> Vec<Region> {
+        all.into_iter().map(|one| Region { name: one.name, start: one.start, size: one.size }).collect()
+    };
     let components = product
         .components
         .into_iter()
@@ -275,6 +279,10 @@ pub fn to_fleet(product: firmseal_api::registry::Product) -> Result<Product> {
                 name: component.name,
                 capacity: component.capacity,
                 block_size: BlockSize::try_from(component.block_size).map_err(refused)?,
+                addresses: component.addresses.map(|map| AddressMap {
+                    allowed: regions(map.allowed),
+                    protected: regions(map.protected),
+                }),
             })
         })
         .collect::<Result<_>>()?;

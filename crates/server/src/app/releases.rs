@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use firmseal_api::signatures::Reason;
 use firmseal_api::signing::{CreateRelease, PrepareRollback};
 use firmseal_fleet::{Release, ReleaseState, Time};
 use firmseal_keys::{LogError, Logged};
@@ -35,6 +36,7 @@ pub(crate) struct Origin {
 impl From<PipelineError> for ApiError {
     fn from(err: PipelineError) -> ApiError {
         let why = err.to_string();
+        let reasons = err.reasons().into_iter().map(|own| Reason { rule: own.rule, why: own.why }).collect();
         let hint = |hint: &str| hint.to_owned();
         match err {
             PipelineError::Store(err) => err.into(),
@@ -54,8 +56,12 @@ impl From<PipelineError> for ApiError {
             PipelineError::KeyReused(_) | PipelineError::Gate(GateRefusal::VersionExists { .. }) => {
                 ApiError::Conflict(why)
             }
-            PipelineError::Gate(_) => {
-                ApiError::Refused { why, hint: hint("change the order or the artifact; nothing was signed") }
+            PipelineError::Gate(_) | PipelineError::Policy { .. } | PipelineError::Held { .. } => {
+                ApiError::Ruled { why, reasons }
+            }
+            PipelineError::NoVerdict(_) | PipelineError::TooFewApprovers { .. } => {
+                tracing::error!(why, "no verdict");
+                ApiError::Refused { why, hint: hint("a security officer has to look at the policy") }
             }
             PipelineError::Approval(ApprovalError::Unknown(_)) => ApiError::NotFound(why),
             PipelineError::Approval(ApprovalError::Closed(..)) | PipelineError::Superseded(_) => {

@@ -321,7 +321,12 @@ pub(crate) fn product(name: &str) -> Product {
         class: Uuid::from_u128(2),
         hardware: Vec::new(),
         format: "raw".to_owned(),
-        components: vec![Component { name: "main".to_owned(), capacity: 1 << 24, block_size: 4096 }],
+        components: vec![Component {
+            name: "main".to_owned(),
+            capacity: 1 << 24,
+            block_size: 4096,
+            addresses: None,
+        }],
         created: None,
     }
 }

@@ -181,8 +181,12 @@ impl Bench {
 
 impl Service {
     pub(crate) async fn product(&self, name: &str, format: &str) {
-        let component =
-            ComponentSpec { name: "main".to_owned(), capacity: 1 << 20, block_size: BlockSize::Page };
+        let component = ComponentSpec {
+            name: "main".to_owned(),
+            capacity: 1 << 20,
+            block_size: BlockSize::Page,
+            addresses: None,
+        };
         let product = Product {
             id: name.parse().unwrap(),
             environment: Environment::Test,

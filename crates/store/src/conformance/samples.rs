@@ -45,6 +45,7 @@ pub fn product(name: &str) -> Product {
             name: "app".to_owned(),
             capacity: u64::MAX,
             block_size: BlockSize::Page,
+            addresses: None,
         }],
         created: NOW,
     }
@@ -290,6 +291,8 @@ pub fn signing_request(product: &str) -> SigningRequest {
         header: digest(),
         difference: digest(),
         policy: digest(),
+        decision: Some(digest()),
+        need: 2,
         signers: vec![digest()],
         requester: "cïo".to_owned(),
         requester_id: digest(),

@@ -239,6 +239,7 @@ impl Session {
                 name: COMPONENT.to_owned(),
                 capacity: size + (1 << 20),
                 block_size: 4096,
+                addresses: None,
             }],
             created: None,
         };

@@ -174,7 +174,7 @@ fn from_server(release: signing::Release) -> Option<Recorded> {
 fn product(product: registry::Product) -> Result<Product> {
     let component = |own: registry::Component| {
         let block_size = own.block_size.try_into().map_err(|error| CliError::new(Kind::Unexpected, error))?;
-        Ok(ComponentSpec { name: own.name, capacity: own.capacity, block_size })
+        Ok(ComponentSpec { name: own.name, capacity: own.capacity, block_size, addresses: None })
     };
     Ok(Product {
         id: product.id,

@@ -1,0 +1,28 @@
+//! Policies in Cedar: read, checked against a schema, asked, tried out.
+//!
+//! Cedar only says which rules apply. What that comes to is decided here: a
+//! rule that stands in the way refuses, unless it says that approvals or a
+//! person's look would do. Nothing here does I/O, reads a clock or keeps
+//! anything; what a rule cannot be evaluated on is an error and never a
+//! permit.
+//!
+//! [`cedar`] is the heaviest dependency of the workspace. Only the command
+//! line, which puts the service together, depends on this crate; the rest
+//! knows a policy by [`firmseal_sign::Policy`].
+//!
+//! [`cedar`]: cedar_policy
+
+mod example;
+mod load;
+mod policy;
+mod problem;
+mod question;
+mod rule;
+mod schema;
+
+pub use example::{Answer, Case, Differs, ExampleError, Examples, Expected, again};
+pub use load::RULES_MAX;
+pub use policy::{CedarPolicy, Reader};
+pub use problem::{LoadError, Problem};
+pub use rule::{Demand, NO_PERMIT, Rule};
+pub use schema::{NUMBER, SCHEMA};

@@ -1,0 +1,133 @@
+//! A policy in force: rules, and what they come to for a question.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use cedar_policy::{Authorizer, Entities, PolicySet, Request, Response};
+use firmseal_manifest::{Digest, PolicyDocument};
+use firmseal_sign::{Policy, PolicyError, PolicyReader, Question, Reason, Verdict};
+
+use crate::load::{Loaded, load};
+use crate::problem::LoadError;
+use crate::rule::{Demand, NO_PERMIT, Rule};
+use crate::schema::NUMBER;
+
+/// A policy in Cedar.
+#[derive(Debug)]
+pub struct CedarPolicy {
+    digest: Digest,
+    loaded: Loaded,
+}
+
+/// Reads policies in Cedar for a service that knows nothing of it.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Reader;
+
+impl PolicyReader for Reader {
+    fn read(&self, document: &PolicyDocument) -> Result<Arc<dyn Policy>, PolicyError> {
+        match CedarPolicy::load(document) {
+            Ok(policy) => Ok(Arc::new(policy)),
+            Err(error) => Err(PolicyError(error.to_string())),
+        }
+    }
+
+    fn schema(&self) -> u32 {
+        NUMBER
+    }
+}
+
+impl CedarPolicy {
+    /// Reads a policy: every rule is parsed, named and validated strictly
+    /// against the schema, or none is.
+    pub fn load(document: &PolicyDocument) -> Result<CedarPolicy, LoadError> {
+        Ok(CedarPolicy { digest: document.digest(), loaded: load(document)? })
+    }
+
+    /// Its rules, by name.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.loaded.rules.values()
+    }
+}
+
+/// Which rules of a set apply.
+///
+/// Cedar leaves a rule that fails out and goes on ("skip on error"); a
+/// forbid that is left out is a permit. So one failure is no answer at all.
+fn applies(set: &PolicySet, request: &Request, entities: &Entities) -> Result<Vec<String>, PolicyError> {
+    let response: Response = Authorizer::new().is_authorized(request, set, entities);
+    let mut failures: Vec<_> = response.diagnostics().errors().map(|error| error.to_string()).collect();
+    if !failures.is_empty() {
+        failures.sort();
+        return Err(PolicyError(failures.join("; ")));
+    }
+    Ok(response.diagnostics().reason().map(|id| id.to_string()).collect())
+}
+
+impl Policy for CedarPolicy {
+    fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    fn decide(&self, question: &Question) -> Result<Verdict, PolicyError> {
+        let asked = crate::question::translate(question)?;
+        let mut standing: BTreeSet<String> = BTreeSet::new();
+        let mut permitted = true;
+        for request in &asked.requests {
+            // In sets of their own: beside a forbid Cedar says nothing of
+            // permits, and approvals would be asked for what is never signed.
+            permitted &= !applies(&self.loaded.permits, request, &asked.entities)?.is_empty();
+            standing.extend(applies(&self.loaded.forbids, request, &asked.entities)?);
+        }
+        let mut way = InTheWay::default();
+        if !permitted {
+            way.refusing.push(Reason {
+                rule: NO_PERMIT.to_owned(),
+                why: "no rule of the policy permits it".to_owned(),
+            });
+        }
+        for id in standing {
+            let rule = self.loaded.rules.get(&id);
+            let rule = rule.ok_or_else(|| PolicyError(format!("rule `{id}` is not one of this policy")))?;
+            way.add(rule, question);
+        }
+        Ok(way.verdict())
+    }
+}
+
+/// What stands in the way of a signature.
+#[derive(Default)]
+struct InTheWay {
+    refusing: Vec<Reason>,
+    holding: Vec<Reason>,
+    need: u32,
+    approvals: Vec<Reason>,
+}
+
+impl InTheWay {
+    fn add(&mut self, rule: &Rule, question: &Question) {
+        let reason = Reason { rule: rule.id.clone(), why: rule.reason.clone() };
+        match rule.demand {
+            // A permit is in no set of forbids; were it, it would refuse.
+            Demand::Refuse | Demand::Permit => self.refusing.push(reason),
+            Demand::Hold if question.released => {}
+            Demand::Hold => self.holding.push(reason),
+            Demand::Approvals(need) if question.approvals >= need => {}
+            Demand::Approvals(need) => {
+                self.need = self.need.max(need);
+                self.approvals.push(reason);
+            }
+        }
+    }
+
+    /// The strictest comes first. A hold hides approvals: once it has been
+    /// released the question is asked again.
+    fn verdict(self) -> Verdict {
+        let InTheWay { refusing, holding, need, approvals } = self;
+        match (refusing.is_empty(), holding.is_empty(), approvals.is_empty()) {
+            (false, ..) => Verdict::Refuse { reasons: refusing },
+            (true, false, _) => Verdict::Hold { reasons: holding },
+            (true, true, false) => Verdict::Approvals { need, reasons: approvals },
+            (true, true, true) => Verdict::Permit,
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Questions in Cedar's terms: a request and its entities for each artifact
+//! with each key.
+//!
+//! Cedar has no quantifiers: a rule cannot say "each of the keys". So it is
+//! asked about each, and every answer counts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cedar_policy::{
+    Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression as Value,
+};
+use firmseal_evidence::{Facts, TestRun};
+use firmseal_fleet::{Environment, Time};
+use firmseal_manifest::ArtifactId;
+use firmseal_sign::{Action, ArtifactFacts, KeyFacts, PolicyError, Question};
+use semver::Version;
+
+use crate::schema::schema;
+
+/// Most pairs of artifacts and keys of one question.
+const PAIRS_MAX: usize = 256;
+/// Most entries of a list in a question, and longest text in bytes.
+const LIST_MAX: usize = 1024;
+const VALUE_MAX: usize = 4096;
+
+/// A question, ready to be asked.
+pub(crate) struct Asked {
+    pub(crate) entities: Entities,
+    pub(crate) requests: Vec<Request>,
+}
+
+type Record = BTreeMap<String, Value>;
+
+/// Translates a question. One that asks about nothing has no answer: an
+/// empty list of files must not come through because each of them would.
+pub(crate) fn translate(question: &Question) -> Result<Asked, PolicyError> {
+    let pairs = question.artifacts.len().saturating_mul(question.keys.len());
+    if pairs == 0 {
+        return Err(failed("the question names no artifact or no key"));
+    }
+    if pairs > PAIRS_MAX {
+        return Err(failed("the question names more artifacts and keys than may be asked about at once"));
+    }
+    check(question)?;
+    let schema = schema().map_err(PolicyError)?;
+    let caller = uid("Caller", &question.caller.name)?;
+    let product = uid("Product", question.product.as_str())?;
+    let entities = [caller_entity(question, caller.clone())?, product_entity(question, product.clone())?];
+    let entities = Entities::from_entities(entities, Some(schema)).map_err(failed)?;
+    let action = uid("Action", action(question.action))?;
+    let common = common(question)?;
+    let mut requests = Vec::with_capacity(pairs);
+    for artifact in &question.artifacts {
+        let evidence = evidence(&question.evidence, &artifact.digest)?;
+        let artifact = record(artifact_fields(artifact)?)?;
+        for key in &question.keys {
+            let key = record(key_fields(key)?)?;
+            let pair = fields([("artifact", artifact.clone()), ("evidence", evidence.clone()), ("key", key)]);
+            let context = Context::from_pairs(common.clone().into_iter().chain(pair)).map_err(failed)?;
+            let request =
+                Request::new(caller.clone(), action.clone(), product.clone(), context, Some(schema));
+            requests.push(request.map_err(failed)?);
+        }
+    }
+    Ok(Asked { entities, requests })
+}
+
+fn failed(error: impl std::fmt::Display) -> PolicyError {
+    PolicyError(error.to_string())
+}
+
+const fn action(action: Action) -> &'static str {
+    match action {
+        Action::SignArtifact => "sign-artifact",
+        Action::SignRelease => "sign-release",
+    }
+}
+
+/// Bounds on what a caller may have made long.
+fn check(question: &Question) -> Result<(), PolicyError> {
+    let facts = &question.evidence;
+    let lists = [
+        question.caller.claims.len(),
+        question.anomalies.len(),
+        facts.provenance.len(),
+        facts.tests.len(),
+        question.artifacts.iter().map(|artifact| artifact.addresses.len()).max().unwrap_or(0),
+    ];
+    if lists.iter().any(|len| *len > LIST_MAX) {
+        return Err(failed(format_args!("a list in the question has more than {LIST_MAX} entries")));
+    }
+    let claims = question.caller.claims.iter().flat_map(|(name, value)| [name, value]);
+    let own = [&question.caller.name, &question.build, &question.commit];
+    if claims.chain(own).any(|text| text.len() > VALUE_MAX) {
+        return Err(failed(format_args!("a text in the question has more than {VALUE_MAX} bytes")));
+    }
+    Ok(())
+}
+
+fn uid(kind: &str, id: &str) -> Result<EntityUid, PolicyError> {
+    let kind: EntityTypeName = kind.parse().map_err(failed)?;
+    Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
+}
+
+fn reference(kind: &str, id: &str) -> Result<Value, PolicyError> {
+    uid(kind, id).map(Value::new_entity_uid)
+}
+
+fn record(fields: Record) -> Result<Value, PolicyError> {
+    Value::new_record(fields).map_err(failed)
+}
+
+fn text(value: impl Into<String>) -> Value {
+    Value::new_string(value.into())
+}
+
+/// Cedar counts in 64 bits with a sign.
+fn long(name: &str, value: u64) -> Result<Value, PolicyError> {
+    let value = i64::try_from(value)
+        .map_err(|_| failed(format_args!("{name} {value} is more than a policy can compare")))?;
+    Ok(Value::new_long(value))
+}
+
+fn fields<const N: usize>(fields: [(&str, Value); N]) -> Record {
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn environment(environment: Environment) -> Result<Value, PolicyError> {
+    reference("Environment", environment.name())
+}
+
+fn caller_entity(question: &Question, own: EntityUid) -> Result<Entity, PolicyError> {
+    let caller = &question.caller;
+    let mut parents = Vec::new();
+    for own in &caller.roles {
+        parents.push(uid("Role", own.as_str())?);
+    }
+    if let Some(team) = &caller.team {
+        parents.push(uid("Team", team)?);
+    }
+    let attributes =
+        fields([("name", text(&caller.name)), ("kind", reference("Kind", caller.kind.as_str())?)]);
+    let tags = caller.claims.iter().map(|(name, value)| (name.clone(), text(value)));
+    Entity::new_with_tags(own, attributes, parents, tags).map_err(failed)
+}
+
+fn product_entity(question: &Question, own: EntityUid) -> Result<Entity, PolicyError> {
+    let attributes = fields([("environment", environment(question.environment)?)]);
+    Entity::new_with_tags(own, attributes, [], []).map_err(failed)
+}
+
+fn version(version: &Version) -> Result<Value, PolicyError> {
+    record(fields([
+        ("text", text(version.to_string())),
+        ("major", long("version", version.major)?),
+        ("minor", long("version", version.minor)?),
+        ("patch", long("version", version.patch)?),
+        ("prerelease", Value::new_bool(!version.pre.is_empty())),
+    ]))
+}
+
+/// What is the same for each artifact and key.
+fn common(question: &Question) -> Result<Record, PolicyError> {
+    let (hour, weekday) = clock(question.now);
+    let back = question.previous.as_ref().is_some_and(|previous| question.version < previous.version);
+    let mut all = fields([
+        ("channel", text(question.channel.as_str())),
+        ("version", version(&question.version)?),
+        ("epoch", long("security epoch", question.epoch)?),
+        ("goesBack", Value::new_bool(back)),
+        ("build", text(&question.build)),
+        ("commit", text(&question.commit)),
+        ("approvals", Value::new_long(question.approvals.into())),
+        ("anomalies", Value::new_set(question.anomalies.iter().map(text))),
+        ("now", Value::new_datetime(question.now.to_string())),
+        ("hour", Value::new_long(hour)),
+        ("weekday", Value::new_long(weekday)),
+    ]);
+    if let Some(previous) = &question.previous {
+        let previous = fields([
+            ("version", version(&previous.version)?),
+            ("epoch", long("security epoch", previous.epoch)?),
+        ]);
+        all.insert("previous".to_owned(), record(previous)?);
+    }
+    Ok(all)
+}
+
+/// Hour, and weekday with Monday as 1, in UTC.
+fn clock(now: Time) -> (i64, i64) {
+    let hours = now.millis() / 3_600_000;
+    // 1970-01-01 was a Thursday.
+    let weekday = (hours / 24 + 3) % 7 + 1;
+    ((hours % 24) as i64, weekday as i64)
+}
+
+fn key_fields(key: &KeyFacts) -> Result<Record, PolicyError> {
+    Ok(fields([
+        ("name", text(&key.name)),
+        ("purpose", reference("Purpose", &key.purpose)?),
+        ("environment", environment(key.environment)?),
+        ("algorithm", text(&key.algorithm)),
+        ("owner", text(&key.owner)),
+        ("overdue", Value::new_bool(key.overdue)),
+        ("blind", Value::new_bool(key.blind)),
+        ("fallback", Value::new_bool(key.fallback)),
+    ]))
+}
+
+fn artifact_fields(artifact: &ArtifactFacts) -> Result<Record, PolicyError> {
+    let addresses = artifact.addresses.iter().map(|address| text(format!("{address:#x}")));
+    let mut all = fields([
+        ("component", text(&artifact.component)),
+        ("digest", text(artifact.digest.0.to_string())),
+        ("format", text(&artifact.format)),
+        ("size", long("size", artifact.size)?),
+        ("encrypted", Value::new_bool(artifact.encrypted)),
+        ("addresses", Value::new_set(addresses)),
+    ]);
+    let mut more = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            all.insert(name.to_owned(), value);
+        }
+    };
+    more("version", artifact.version.as_ref().map(text));
+    more("epoch", artifact.epoch.map(|epoch| long("security epoch", epoch)).transpose()?);
+    more("target", artifact.target.as_ref().map(text));
+    more("debug", artifact.debug.map(Value::new_bool));
+    let (lowest, highest) = (artifact.addresses.iter().min(), artifact.addresses.iter().max());
+    more("lowest", lowest.map(|address| long("address", *address)).transpose()?);
+    more("highest", highest.map(|address| long("address", *address)).transpose()?);
+    Ok(all)
+}
+
+/// What the evidence says, as far as it is about this artifact: provenance
+/// of one component proves nothing about the one beside it.
+fn evidence(facts: &Facts, artifact: &ArtifactId) -> Result<Value, PolicyError> {
+    let mut provenance = Vec::new();
+    let about: Vec<_> = facts.provenance.iter().filter(|own| own.artifacts.contains(artifact)).collect();
+    for own in &about {
+        provenance.push(record(fields([
+            ("builder", text(&own.builder)),
+            ("source", text(own.source.clone().unwrap_or_default())),
+            ("commit", text(own.commit.clone().unwrap_or_default())),
+        ]))?);
+    }
+    let mut all = fields([
+        ("builders", Value::new_set(about.iter().map(|own| text(&own.builder)))),
+        ("references", Value::new_set(about.iter().filter_map(|own| own.reference.as_ref()).map(text))),
+        ("provenance", Value::new_set(provenance)),
+        ("attested", Value::new_bool(facts.attested)),
+        ("unproven", Value::new_long(facts.unproven.into())),
+        ("tests", tests(&facts.tests)?),
+    ]);
+    if let Some(sbom) = &facts.sbom {
+        let sbom = fields([
+            ("format", text(&sbom.format)),
+            ("specification", text(&sbom.specification)),
+            ("components", Value::new_long(sbom.components.into())),
+            ("signed", Value::new_bool(sbom.signed)),
+        ]);
+        all.insert("sbom".to_owned(), record(sbom)?);
+    }
+    if let Some(reproduced) = facts.reproduced {
+        all.insert("reproduced".to_owned(), Value::new_bool(reproduced));
+    }
+    record(all)
+}
+
+fn tests(runs: &[TestRun]) -> Result<Value, PolicyError> {
+    let sum = |count: fn(&TestRun) -> u32| runs.iter().map(|run| i64::from(count(run))).sum();
+    // One run that failed, or that anybody could have written, is no green.
+    let suites: BTreeSet<_> = runs.iter().map(|run| run.suite.as_str()).collect();
+    let green = suites.into_iter().filter(|suite| {
+        let mut own = runs.iter().filter(|run| run.suite == *suite);
+        own.all(|run| run.signed && run.failed == 0 && run.passed > 0)
+    });
+    record(fields([
+        ("passed", Value::new_long(sum(|run| run.passed))),
+        ("failed", Value::new_long(sum(|run| run.failed))),
+        ("green", Value::new_set(green.map(text))),
+    ]))
+}

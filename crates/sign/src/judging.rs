@@ -1,0 +1,221 @@
+//! Judging: the policy in force is asked about an order after the gate, and
+//! before any key is used.
+//!
+//! What was asked and answered becomes a record. Its digest is in the context
+//! of each intent that follows, or in an event where nothing follows.
+
+use std::collections::BTreeSet;
+
+use firmseal_core::{Refusal, Root};
+use firmseal_evidence::Facts;
+use firmseal_fleet::{Product, Release, SigningRequest, Time};
+use firmseal_formats::Inspection;
+use firmseal_manifest::{ArtifactId, ChannelName, Digest, Event, ProductId, RequestId, Ruling};
+use firmseal_store::Page;
+use uuid::Uuid;
+
+use crate::error::PipelineError;
+use crate::keys::Keys;
+use crate::order::Order;
+use crate::pipeline::{Pipeline, rules};
+use crate::policy::{
+    Action, ArtifactFacts, Decision, KeyFacts, Policy, PolicyError, Previous, Question, Verdict,
+};
+
+/// Releases that are read at once.
+const PAGE: u32 = 64;
+/// Longest record of a decision, in bytes.
+const RECORD_MAX: u64 = 4 << 20;
+
+/// What a policy said, and the record of it.
+#[derive(Clone)]
+pub(crate) struct Judged {
+    /// Digest of the rules that it was judged by.
+    pub(crate) rules: Digest,
+    pub(crate) record: Digest,
+    pub(crate) verdict: Verdict,
+}
+
+/// What a policy says of a request that waited.
+pub(crate) enum Again {
+    /// There is no policy.
+    Unasked,
+    /// It may be signed, by this record.
+    Permit(Digest),
+    /// It wants more, which may come: the request waits on.
+    NotNow,
+}
+
+impl Judged {
+    /// How many approvals the policy asks for.
+    pub(crate) fn need(&self) -> u32 {
+        match &self.verdict {
+            Verdict::Approvals { need, .. } => *need,
+            _ => 0,
+        }
+    }
+}
+
+/// What a policy learns of a file.
+pub(crate) fn artifact_facts(
+    component: &str,
+    digest: ArtifactId,
+    inspection: &Inspection,
+    size: u64,
+) -> ArtifactFacts {
+    ArtifactFacts {
+        component: component.to_owned(),
+        digest,
+        format: inspection.format.clone(),
+        size,
+        version: inspection.version.clone(),
+        epoch: inspection.epoch,
+        target: inspection.target.clone(),
+        debug: inspection.debug,
+        encrypted: inspection.encrypted,
+        addresses: inspection.load_addresses.clone(),
+    }
+}
+
+/// What a policy learns of the keys that would sign.
+fn key_facts(keys: &Keys, signs_images: bool, now: Time) -> Vec<KeyFacts> {
+    let images = keys.artifact.iter().filter(|_| signs_images);
+    keys.release.iter().chain(images).map(|key| key.facts(now, false)).collect()
+}
+
+impl Pipeline {
+    /// Asks the policy in force about an order; `None` where there is none.
+    /// A refusal is told to the log.
+    pub(crate) async fn judge(
+        &self,
+        request: RequestId,
+        order: &Order,
+        product: &Product,
+        keys: &Keys,
+        read: (Vec<ArtifactFacts>, Facts),
+        now: Time,
+    ) -> Result<Option<Judged>, PipelineError> {
+        let Some(policy) = self.policy() else { return Ok(None) };
+        let signs_images =
+            firmseal_formats::find(&product.format).is_ok_and(|format| format.embedding().is_some());
+        let previous = self.latest_on(&order.product, &order.channel).await?;
+        let question = Question {
+            request,
+            action: Action::SignRelease,
+            caller: order.requester.0.clone(),
+            product: order.product.clone(),
+            environment: product.environment,
+            channel: order.channel.clone(),
+            version: order.version.clone(),
+            epoch: order.epoch,
+            keys: key_facts(keys, signs_images, now),
+            artifacts: read.0,
+            previous: previous.map(|before| Previous { version: before.version, epoch: before.epoch }),
+            build: order.build.clone(),
+            commit: order.commit.clone(),
+            evidence: read.1,
+            approvals: 0,
+            released: false,
+            anomalies: Vec::new(),
+            now,
+            salt: salt(),
+        };
+        let judged = self.ask(&*policy, question).await?;
+        // Releases are not held: an image in a format with a signature of its
+        // own is signed before people look.
+        if let Verdict::Refuse { reasons } | Verdict::Hold { reasons } = &judged.verdict {
+            let (held, reasons) = (matches!(judged.verdict, Verdict::Hold { .. }), reasons.clone());
+            let decision = judged.record;
+            self.store().note(Event::Decided { request, decision, ruling: Ruling::Refused }).await?;
+            return Err(match held {
+                true => PipelineError::Held { reasons },
+                false => PipelineError::Policy { reasons },
+            });
+        }
+        Ok(Some(judged))
+    }
+
+    /// Asks once more, when a request that waited is about to be signed:
+    /// people have agreed since, and time has passed.
+    pub(crate) async fn judge_again(
+        &self,
+        request: &SigningRequest,
+        approvals: u32,
+        now: Time,
+    ) -> Result<Again, PipelineError> {
+        let policy = self.policy();
+        if rules(policy.as_deref()) != request.policy {
+            return Err(PipelineError::Superseded("another policy is in force since then".to_owned()));
+        }
+        let (Some(policy), Some(first)) = (policy, request.decision) else { return Ok(Again::Unasked) };
+        let record = self.store().read_all(&first, RECORD_MAX).await?;
+        let asked: Decision =
+            serde_json::from_slice(&record).map_err(|error| PolicyError(format!("its record: {error}")))?;
+        let question = Question { approvals, now, ..asked.question };
+        match policy.decide(&question)? {
+            Verdict::Permit => {
+                Ok(Again::Permit(self.record(&*policy, question, Verdict::Permit).await?.record))
+            }
+            _ => Ok(Again::NotNow),
+        }
+    }
+
+    /// Refuses to wait for more people than there are.
+    pub(crate) fn check_approvers(&self, order: &Order, need: u32) -> Result<(), PipelineError> {
+        if need == 0 {
+            return Ok(());
+        }
+        let document = self.root();
+        let root = Root::decode(&document)?;
+        let have = match root.approvers(order.product.as_str(), Some(order.channel.as_str())) {
+            Ok(role) => role.keys().map(|(holder, _)| holder).collect::<BTreeSet<_>>().len(),
+            Err(Refusal::RoleMissing) => 0,
+            Err(other) => return Err(other.into()),
+        };
+        match usize::try_from(need).is_ok_and(|need| need <= have) {
+            true => Ok(()),
+            false => Err(PipelineError::TooFewApprovers { need, have }),
+        }
+    }
+
+    async fn ask(&self, policy: &dyn Policy, question: Question) -> Result<Judged, PipelineError> {
+        let verdict = policy.decide(&question)?;
+        self.record(policy, question, verdict).await
+    }
+
+    /// Stores what was asked and answered.
+    async fn record(
+        &self,
+        policy: &dyn Policy,
+        question: Question,
+        verdict: Verdict,
+    ) -> Result<Judged, PipelineError> {
+        let under = rules(Some(policy));
+        let decision = Decision { policy: ArtifactId(under), question, answer: verdict.clone() };
+        let record = self.store().put_bytes(decision.encode().into()).await?;
+        Ok(Judged { rules: under, record, verdict })
+    }
+
+    /// The newest release of a channel, whatever became of it.
+    async fn latest_on(
+        &self,
+        product: &ProductId,
+        channel: &ChannelName,
+    ) -> Result<Option<Release>, PipelineError> {
+        let mut page = Page::first(PAGE);
+        loop {
+            let some = self.store().releases(Some(product), page).await?;
+            let Some(last) = some.last().map(|release| release.id) else { return Ok(None) };
+            let found = some.into_iter().find(|release| release.channel == *channel);
+            if found.is_some() {
+                return Ok(found);
+            }
+            page = Page::after(last, PAGE);
+        }
+    }
+}
+
+/// 122 random bits as hex.
+fn salt() -> String {
+    Uuid::new_v4().simple().to_string()
+}
