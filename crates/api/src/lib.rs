@@ -6,6 +6,7 @@
 //! column can change without breaking a device in the field.
 
 pub mod access;
+pub mod audit;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod encoding;

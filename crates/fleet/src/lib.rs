@@ -7,6 +7,7 @@
 
 pub mod address_map;
 pub mod artifact;
+pub mod audit;
 pub mod caller;
 pub mod device;
 pub mod enrolment;
@@ -26,6 +27,7 @@ pub mod time;
 
 pub use address_map::{AddressMap, Region, Trespass};
 pub use artifact::Artifact;
+pub use audit::AuditRecord;
 pub use caller::{Caller, CallerKind, Scope};
 pub use device::{Bootloader, Certificate, Device, DeviceState, Equipment, Running, SlotState};
 pub use enrolment::EnrolmentToken;

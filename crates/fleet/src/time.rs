@@ -36,6 +36,11 @@ impl Time {
     pub fn plus(self, while_: Duration) -> Time {
         Time::from_millis(self.0.saturating_add(u64::try_from(while_.as_millis()).unwrap_or(u64::MAX)))
     }
+
+    /// This time less a while; `None` before the epoch.
+    pub fn minus(self, while_: Duration) -> Option<Time> {
+        u64::try_from(while_.as_millis()).ok().and_then(|millis| self.0.checked_sub(millis)).map(Time)
+    }
 }
 
 impl From<SystemTime> for Time {

@@ -10,3 +10,4 @@ mod endpoint;
 mod tls;
 
 pub use endpoint::{Endpoint, Fetched, OutboundError, Request};
+pub use tls::connector;

@@ -9,10 +9,7 @@ use tokio_rustls::TlsConnector;
 
 /// A connector that believes these authorities and shows this certificate;
 /// all PEM.
-pub(crate) fn connector(
-    authorities: &[u8],
-    identity: Option<(&[u8], &[u8])>,
-) -> Result<TlsConnector, String> {
+pub fn connector(authorities: &[u8], identity: Option<(&[u8], &[u8])>) -> Result<TlsConnector, String> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(authorities, "the authority file")? {
         roots.add(certificate).map_err(|error| error.to_string())?;

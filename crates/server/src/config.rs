@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 
 use firmseal_api::access::Role;
 use firmseal_fleet::Scope;
+use firmseal_notify::{NotifyError, SinkSettings};
 use serde::Deserialize;
 
 use crate::app::NamedOperator;
+use crate::tasks::notices::Receiver;
 use crate::tls::{Door, HostRule, TlsSettings};
 
 pub use limits::Limits;
@@ -133,6 +135,12 @@ pub struct Config {
     /// What bounds callers.
     #[serde(default)]
     pub limits: Limits,
+    /// Who is told what is put on record.
+    #[serde(default)]
+    pub notify: Vec<SinkSettings>,
+    /// Where the file is: paths in it are relative to this.
+    #[serde(skip)]
+    pub base: PathBuf,
 }
 
 impl Config {
@@ -168,6 +176,7 @@ impl Config {
         }
         config.device_ca.certificate = base.join(&config.device_ca.certificate);
         config.device_ca.key = base.join(&config.device_ca.key);
+        config.base = base.to_owned();
         config.check(file, text)?;
         Ok(config)
     }
@@ -201,6 +210,15 @@ impl Config {
             why: format!("operator `{name}`: {why}"),
             hint: hint.to_owned(),
         })?;
+        let mut names = BTreeSet::new();
+        if let Some(twice) = self.notify.iter().find(|receiver| !names.insert(&receiver.name)) {
+            return Err(ConfigError {
+                file: file.to_owned(),
+                line: text.lines().position(|line| line.trim() == "[[notify]]").map(|line| line + 1),
+                why: format!("two receivers of notices are called `{}`", twice.name),
+                hint: "what each was told is kept by its name: give each its own".to_owned(),
+            });
+        }
         for (index, listener) in self.listener.iter().enumerate() {
             listener.check().map_err(|(why, hint)| ConfigError {
                 file: file.to_owned(),
@@ -238,6 +256,14 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Opens the receivers of notices.
+    pub(crate) fn receivers(&self) -> Result<Vec<Receiver>, NotifyError> {
+        let open = |settings: &SinkSettings| {
+            Ok(Receiver { sink: settings.open(&self.base)?, settings: settings.clone() })
+        };
+        self.notify.iter().map(open).collect()
     }
 
     /// The operators that are known by a certificate.

@@ -76,6 +76,13 @@ pub(crate) struct Urgency {
     pub(crate) priority: &'static str,
 }
 
+/// A receiver of notices, by its name in the settings, and how it went.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Notice {
+    pub(crate) receiver: String,
+    pub(crate) outcome: &'static str,
+}
+
 /// Everything that is counted.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -107,6 +114,7 @@ pub(crate) struct Metrics {
     key_left_in_hour: Family<OfKey, Gauge>,
     key_rotation_days: Family<OfKey, Gauge>,
     key_state: Family<KeyStands, Gauge>,
+    pub(crate) notices: Family<Notice, Counter>,
 }
 
 /// Numbers above this are counted together: a device must not be
@@ -148,6 +156,7 @@ impl Metrics {
             key_left_in_hour: Family::default(),
             key_rotation_days: Family::default(),
             key_state: Family::default(),
+            notices: Family::default(),
             registry: Registry::default(),
         };
         registry.register("signing", "Signing requests by outcome", metrics.signing.clone());
@@ -240,6 +249,7 @@ impl Metrics {
             metrics.key_rotation_days.clone(),
         );
         registry.register("key_state", "1 for the state that a signing key has", metrics.key_state.clone());
+        registry.register("notices", "Notices by receiver and outcome", metrics.notices.clone());
         registry.register("build", "The running build", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         Metrics { registry, ..metrics }
     }

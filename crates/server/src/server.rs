@@ -8,6 +8,7 @@ use std::sync::Arc;
 use firmseal_core::{Refusal, Root};
 use firmseal_fleet::Environment;
 use firmseal_keys::DynLog;
+use firmseal_notify::NotifyError;
 use firmseal_sign::{Dispatcher, Pipeline, TrustError};
 use firmseal_store::{Store, StoreError};
 use firmseal_witness::PublicLog;
@@ -66,6 +67,9 @@ pub enum ServerError {
     /// What a revocation takes away cannot be taken away here.
     #[error("the newest revocation cannot be carried out: {0}")]
     Revocation(String),
+    /// A receiver of notices cannot be used.
+    #[error(transparent)]
+    Notify(#[from] NotifyError),
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -157,6 +161,7 @@ impl Server {
         let mut tls = Vec::new();
         let mut addresses = Vec::new();
         // Every file is read before the first connection is accepted.
+        let receivers = config.receivers()?;
         for listener in &config.listener {
             tls.push(Arc::new(ReloadingTls::load(listener.tls(&config.device_ca.certificate)?)?));
         }
@@ -176,7 +181,7 @@ impl Server {
             listeners.spawn(listening.run());
         }
         let mut background = JoinSet::new();
-        tasks::start(&mut background, &app, tls.clone(), &stopped);
+        tasks::start(&mut background, &app, tls.clone(), receivers, &stopped);
         Ok(Running { addresses, app, tls, stop, listeners, background })
     }
 }

@@ -1,6 +1,7 @@
 //! Between the wire's types and the fleet's: the one place where either can
 //! change without the other.
 
+pub(crate) mod audit;
 mod signatures;
 
 use std::collections::BTreeSet;

@@ -8,6 +8,7 @@
 //! Opening is recovery: it does the same whether the last process ended
 //! well, was killed or lost power.
 
+mod audit;
 mod blobs;
 mod cache;
 mod column;

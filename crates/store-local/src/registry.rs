@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use firmseal_fleet::{Artifact, Product, Release, ReleaseState};
-use firmseal_manifest::{ArtifactId, ChannelName, ProductId, ReleaseId, RequestId};
+use firmseal_manifest::{ArtifactId, ChannelName, Digest, ProductId, ReleaseId, RequestId};
 use firmseal_store::{Page, Registry, StoreError, page::PAGE_MAX};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use semver::Version;
@@ -188,6 +188,14 @@ impl Registry for LocalStore {
     async fn release_of_request(&self, request: RequestId) -> Result<Option<Release>, StoreError> {
         self.query("look a request's release up", move |connection| releases::of_request(connection, request))
             .await
+    }
+
+    async fn release_of_manifest(&self, manifest: &Digest) -> Result<Option<Release>, StoreError> {
+        let manifest = *manifest;
+        self.query("look a manifest's release up", move |connection| {
+            releases::of_manifest(connection, manifest)
+        })
+        .await
     }
 
     async fn latest_release(&self, product: &ProductId) -> Result<Option<Release>, StoreError> {

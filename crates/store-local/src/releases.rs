@@ -1,7 +1,7 @@
 //! Releases in the database: the order that never goes back is kept here.
 
 use firmseal_fleet::{Release, ReleaseState};
-use firmseal_manifest::{ChannelName, Event, ProductId, ReleaseId, RequestId};
+use firmseal_manifest::{ChannelName, Digest, Event, ProductId, ReleaseId, RequestId};
 use firmseal_store::{Page, StoreError};
 use rusqlite::{Connection, Row, params};
 use semver::Version;
@@ -55,6 +55,10 @@ pub(crate) fn get(connection: &Connection, id: ReleaseId) -> Result<Release, Fai
 
 pub(crate) fn of_request(connection: &Connection, request: RequestId) -> Result<Option<Release>, Failure> {
     one(connection, &format!("SELECT {COLUMNS} FROM releases WHERE request = ?"), [Text(request)], read)
+}
+
+pub(crate) fn of_manifest(connection: &Connection, manifest: Digest) -> Result<Option<Release>, Failure> {
+    one(connection, &format!("SELECT {COLUMNS} FROM releases WHERE manifest = ?"), [Hash(manifest)], read)
 }
 
 pub(crate) fn latest(connection: &Connection, product: &ProductId) -> Result<Option<Release>, Failure> {

@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0010_roles.sql"),
     include_str!("../migrations/0011_evidence.sql"),
     include_str!("../migrations/0012_keys.sql"),
+    include_str!("../migrations/0013_audit.sql"),
 ];
 
 /// What this program's databases say they are: `FSLS`.

@@ -71,5 +71,6 @@ groups!(
     operators,
     signing_requests,
     trust,
-    events
+    events,
+    audit
 );

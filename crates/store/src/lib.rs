@@ -18,6 +18,7 @@
 //!   write.
 //! - **No clocks.** Whoever calls passes the time in.
 
+pub mod audit;
 pub mod blobs;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -34,6 +35,7 @@ pub mod signing_requests;
 pub mod trust;
 pub mod uploads;
 
+pub use audit::{AuditFilter, AuditPosition, AuditTrail, Happened, Unrecorded};
 pub use blobs::{BlobStream, Blobs, stream_of};
 pub use error::StoreError;
 pub use events::{Events, WaitingEvent};
@@ -61,6 +63,7 @@ pub trait Store:
     + SigningRequests
     + TrustDocuments
     + Events
+    + AuditTrail
 {
 }
 
@@ -76,6 +79,7 @@ impl<
         + SigningRequests
         + TrustDocuments
         + Events
+        + AuditTrail
         + ?Sized,
 > Store for T
 {

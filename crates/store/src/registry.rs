@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use firmseal_fleet::{Artifact, Product, Release, ReleaseState};
-use firmseal_manifest::{ArtifactId, ChannelName, ProductId, ReleaseId, RequestId};
+use firmseal_manifest::{ArtifactId, ChannelName, Digest, ProductId, ReleaseId, RequestId};
 use semver::Version;
 
 use crate::{Page, StoreError};
@@ -50,6 +50,9 @@ pub trait Registry: Send + Sync {
 
     /// The release that a signing request made, if it made one.
     async fn release_of_request(&self, request: RequestId) -> Result<Option<Release>, StoreError>;
+
+    /// The release with this manifest.
+    async fn release_of_manifest(&self, manifest: &Digest) -> Result<Option<Release>, StoreError>;
 
     /// The release of a product with the highest sequence, on whatever
     /// channel and in whatever state: a withdrawn one still counts.

@@ -292,6 +292,24 @@ fn paged(path: &str, page: &crate::encoding::PageQuery) -> String {
     out
 }
 
+/// `path?name=value&…`, for the members of a query that are there.
+fn queried(path: &str, query: &impl Serialize) -> Result<String, ClientError> {
+    let members = serde_json::to_value(query).map_err(|err| ClientError::Broken(err.to_string()))?;
+    let mut out = path.to_owned();
+    let mut separator = '?';
+    for (name, value) in members.as_object().into_iter().flatten() {
+        out.push(separator);
+        out.push_str(name);
+        out.push('=');
+        match value.as_str() {
+            Some(text) => escape(text, &mut out),
+            None => escape(&value.to_string(), &mut out),
+        }
+        separator = '&';
+    }
+    Ok(out)
+}
+
 fn escape(text: &str, out: &mut String) {
     for byte in text.bytes() {
         match byte {

@@ -6,8 +6,9 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Client, ClientError, escape, paged};
+use super::{Client, ClientError, escape, paged, queried};
 use crate::access::{CreateOperatorToken, NewOperatorToken, OperatorToken};
+use crate::audit::{AuditQuery, AuditRecord};
 use crate::encoding::{Page, PageQuery};
 use crate::enrolment::{CreateToken, Token, TokenRecord};
 use crate::fleet::{CreateRollout, Device, DeviceReport, Outcome, Rollout};
@@ -22,6 +23,11 @@ use crate::{BYTES_TYPE, ENVELOPE_TYPE, IDEMPOTENCY_KEY, ROOT_TYPE, UPLOAD_OFFSET
 pub struct OperatorClient<'a>(pub(super) &'a Client);
 
 impl OperatorClient<'_> {
+    /// Audit records, newest first.
+    pub async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditRecord>, ClientError> {
+        self.0.get(&queried("/v1/audit", query)?).await
+    }
+
     /// Makes a product.
     pub async fn create_product(&self, product: &Product) -> Result<Product, ClientError> {
         self.0.call(Method::POST, "/v1/products", Some(product)).await

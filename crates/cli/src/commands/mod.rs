@@ -3,6 +3,7 @@
 mod approve;
 mod artifact;
 mod assemble;
+mod audit;
 mod ceremony;
 mod completions;
 mod countersign;
@@ -86,6 +87,8 @@ pub enum Command {
     /// List, show and take back signing requests that wait for approvals
     #[command(subcommand)]
     Request(request::Requests),
+    /// Show who signed what, when, with what, and who allowed it
+    Audit(audit::Audit),
     /// Agree to a release that waits, after looking at its bytes
     Approve(approve::Approve),
     /// Agree to a release as the owner of devices, after looking at its bytes
@@ -154,6 +157,7 @@ pub fn run(command: Command, profile: Option<&Path>, output: &Output) -> Result 
         Command::Artifact(command) => command.run(profile, output),
         Command::Release(command) => command.run(profile, output),
         Command::Request(command) => command.run(profile, output),
+        Command::Audit(command) => command.run(profile, output),
         Command::Approve(command) => block_on(command.run(profile, output)),
         Command::Countersign(command) => block_on(command.run(output)),
         Command::Device(command) => command.run(profile, output),

@@ -1,6 +1,7 @@
 //! Handlers, group by group. Each takes who is asking as a type, calls one
 //! use case, and answers.
 
+pub(crate) mod audit;
 pub(crate) mod device;
 pub(crate) mod fleet;
 pub(crate) mod health;
@@ -39,6 +40,7 @@ pub(crate) fn documented(serves: Serves) -> OpenApiRouter<Arc<App>> {
             .merge(fleet::routes())
             .merge(operators::routes())
             .merge(trust::operator_routes())
+            .merge(audit::routes())
             .merge(log::operator_routes())
             .merge(health::operator_routes()),
         Serves::Device => device::routes().merge(trust::device_routes()).merge(log::device_routes()),

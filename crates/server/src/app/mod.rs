@@ -3,6 +3,7 @@
 //! Handlers call these; these call the pure crates and the store.
 
 pub(crate) mod access;
+mod audit;
 pub(crate) mod catalog;
 pub(crate) mod delivery;
 pub(crate) mod enrolment;

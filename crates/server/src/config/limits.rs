@@ -40,6 +40,8 @@ pub struct Limits {
     pub reports_per_day: u32,
     /// Certificates of one device within a day, enrolment included.
     pub certificates_per_day: u32,
+    /// Days that audit records are kept; the log keeps its digests for ever.
+    pub audit_days: u32,
 }
 
 impl Default for Limits {
@@ -60,6 +62,8 @@ impl Default for Limits {
             poll_seconds: 300,
             reports_per_day: 2000,
             certificates_per_day: 24,
+            // The longest that a regulation we know asks for: ten years.
+            audit_days: 3653,
         }
     }
 }
@@ -82,6 +86,7 @@ impl Limits {
             ("poll_seconds", self.poll_seconds == 0),
             ("reports_per_day", self.reports_per_day == 0),
             ("certificates_per_day", self.certificates_per_day == 0),
+            ("audit_days", self.audit_days == 0),
         ]
         .into_iter()
         .find_map(|(name, zero)| zero.then_some(name))

@@ -2,12 +2,14 @@
 //! and may run twice.
 
 mod approved;
+mod audit;
 mod events;
 mod expire;
 mod follow;
 mod keys;
 mod log;
 mod notes;
+pub(crate) mod notices;
 mod queue;
 mod reload;
 
@@ -29,6 +31,7 @@ pub(crate) fn start(
     tasks: &mut JoinSet<()>,
     app: &Arc<App>,
     tls: Vec<Arc<ReloadingTls>>,
+    receivers: Vec<notices::Receiver>,
     stop: &watch::Receiver<bool>,
 ) {
     let spawn = |tasks: &mut JoinSet<()>, every, task: fn(Arc<App>) -> Work| {
@@ -43,9 +46,14 @@ pub(crate) fn start(
     spawn(tasks, Duration::from_secs(2), |app| Box::pin(keys::note(app)));
     spawn(tasks, Duration::from_secs(15), |app| Box::pin(keys::look(app)));
     spawn(tasks, Duration::from_secs(86_400), |app| Box::pin(keys::warn(app)));
+    spawn(tasks, Duration::from_secs(1), |app| Box::pin(audit::record(app)));
+    spawn(tasks, Duration::from_secs(3600), |app| Box::pin(audit::forget(app)));
     spawn(tasks, Duration::from_secs(30), |app| Box::pin(approved::approved(app)));
     spawn(tasks, Duration::from_secs(30), |app| Box::pin(notes::write_notes(app)));
     spawn(tasks, Duration::from_secs(600), |app| Box::pin(expire::expire(app)));
+    for receiver in receivers {
+        tasks.spawn(notices::tell(app.clone(), receiver, stop.clone()));
+    }
     tasks.spawn(reload::watch(tls, stop.clone()));
 }
 

@@ -131,6 +131,8 @@ impl Bench {
             },
             operator: Vec::new(),
             limits: Limits { piece_bytes: 64 * 1024, ..Limits::default() },
+            notify: Vec::new(),
+            base: path.to_owned(),
         };
         change(&mut config);
         let secret = Secret::new(b"correct horse".to_vec());

@@ -2,6 +2,7 @@
 //! TLS, with openssl as an outside judge.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod audit;
 mod bench;
 mod chain;
 mod devices;

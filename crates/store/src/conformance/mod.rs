@@ -7,6 +7,7 @@
 // A test suite: its panics are its verdicts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod audit;
 pub mod blobs;
 pub mod devices;
 pub mod events;
@@ -54,6 +55,7 @@ pub async fn all(engine: &dyn Engine) {
     signing_requests::all(engine).await;
     trust::all(engine).await;
     events::all(engine).await;
+    audit::all(engine).await;
 }
 
 /// Expects a refusal of a kind.

@@ -54,6 +54,7 @@ async fn what_is_inserted_is_read(engine: &dyn Engine) {
     assert_eq!(store.artifact(&artifact.id).await.unwrap(), artifact);
     assert_eq!(store.release(release.id).await.unwrap(), release);
     assert_eq!(store.release_of_request(release.request).await.unwrap(), Some(release.clone()));
+    assert_eq!(store.release_of_manifest(&release.manifest).await.unwrap(), Some(release.clone()));
     for (version, expected) in [(&release.version, Some(release.clone())), (&Version::new(99, 0, 0), None)] {
         let found = store.release_of_version(&product.id, &release.channel, version).await;
         assert_eq!(found.unwrap(), expected);

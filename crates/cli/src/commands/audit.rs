@@ -1,0 +1,97 @@
+//! `firmseal audit`: who signed what, when, with what, and who allowed it.
+
+use std::path::Path;
+
+use clap::Args;
+use firmseal_api::audit::{AuditOutcome, AuditQuery, AuditRecord};
+use firmseal_fleet::Time;
+use firmseal_fleet::audit::AuditAction;
+use firmseal_manifest::{ProductId, RequestId};
+
+use super::block_on;
+use super::listing::Listing;
+use crate::error::Result;
+use crate::output::Output;
+use crate::profile::Profile;
+
+/// Show who signed what, when, with what, and who allowed it
+///
+/// The server's audit trail, newest first. What a record tells stands in the
+/// log, at the index that it names: `firmseal monitor` reads it there, with
+/// nobody's word between. Needs the role auditor.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  firmseal audit
+  firmseal audit --product router --action artifact-signed --from 2026-11-01T00:00:00Z
+  firmseal audit --request req-0197c0de-0000-7000-8000-000000000001
+  firmseal --json audit --by github:acme/router:refs/heads/main > november.json")]
+pub struct Audit {
+    /// Only from this time on
+    #[arg(long, value_name = "TIME")]
+    from: Option<Time>,
+    /// Only before this time
+    #[arg(long, value_name = "TIME")]
+    before: Option<Time>,
+    /// Only what this caller did
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+    /// Only this: `artifact-signed`, `release-signed`, `signing-decided`, ...
+    #[arg(long, value_name = "ACTION")]
+    action: Option<AuditAction>,
+    /// Only about this product
+    #[arg(long)]
+    product: Option<ProductId>,
+    /// Only about this signing key
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
+    /// Only about this signing request
+    #[arg(long)]
+    request: Option<RequestId>,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+impl Audit {
+    /// Runs the command.
+    pub fn run(self, profile: Option<&Path>, output: &Output) -> Result {
+        let client = Profile::read(profile)?.client()?;
+        let Audit { from, before, by, action, product, key, request, listing } = self;
+        let query = AuditQuery { from, before, by, action, product, key, request, ..AuditQuery::default() };
+        block_on(async {
+            let records = listing.fetch(output, async |page| {
+                let query = AuditQuery { after: page.after, limit: page.limit, ..query.clone() };
+                client.operator().audit(&query).await
+            });
+            let headings = ["NUMBER", "TIME", "ACTION", "OUTCOME", "BY", "ABOUT", "KEY", "LOG"];
+            output.table(&records.await?, &headings, row)
+        })
+    }
+}
+
+fn row(record: &AuditRecord) -> Vec<String> {
+    let outcome = match record.outcome {
+        AuditOutcome::Success => "success",
+        AuditOutcome::Failure => "failure",
+        AuditOutcome::Unknown => "unknown",
+    };
+    let shown = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let product = record.product.as_ref().map(ToString::to_string);
+    let about = match (product, &record.version) {
+        (Some(product), Some(version)) => Some(format!("{product} {version}")),
+        (product, version) => product.or(version.clone()).or(record.digest.map(|digest| digest.to_string())),
+    };
+    let key = match (&record.key, record.fallback) {
+        (Some(key), true) => Some(format!("{key} (stand-in)")),
+        (key, _) => key.clone(),
+    };
+    vec![
+        record.number.to_string(),
+        record.time.to_string(),
+        record.action.word().to_owned(),
+        outcome.to_owned(),
+        shown(record.by.clone()),
+        shown(about),
+        shown(key),
+        shown(record.log_index.map(|index| index.to_string())),
+    ]
+}

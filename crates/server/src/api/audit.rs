@@ -1,0 +1,38 @@
+//! The audit trail, for auditors.
+
+use std::sync::Arc;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use firmseal_api::audit::{AuditQuery, AuditRecord};
+use firmseal_api::encoding::PageQuery;
+use firmseal_api::{Page, Problem};
+use firmseal_store::AuditFilter;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::http::auth::{Auditor, Operator};
+use crate::http::extract::{Params, page, paged};
+use crate::wire;
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(list_audit_records))
+}
+
+/// Audit records, newest first.
+#[utoipa::path(get, path = "/v1/audit", tag = "audit", params(AuditQuery),
+    responses((status = 200, body = Page<AuditRecord>), (status = "default", body = Problem, content_type = "application/problem+json")),
+    security(("operator" = ["auditor"])))]
+async fn list_audit_records(
+    State(app): State<Arc<App>>,
+    _: Operator<Auditor>,
+    Params(query): Params<AuditQuery>,
+) -> Result<Answer<Page<AuditRecord>>, ApiError> {
+    let AuditQuery { from, before, by, action, product, key, request, after, limit } = query;
+    let (wanted, limit) = page(&PageQuery { after, limit }, |text| text.parse().ok())?;
+    let filter = AuditFilter { from, before, by, action, product, key, request };
+    let found = app.store.audit_records(filter, wanted).await?;
+    Ok(Answer(paged(found, limit, |record| record.number.to_string(), wire::audit::record_out)))
+}

@@ -1,0 +1,287 @@
+//! The audit trail: what happened, with who and what it was about.
+
+use firmseal_fleet::audit::{AuditAction, AuditSubject, Outcome};
+use firmseal_fleet::{AuditRecord, Job, Reason, Release, Signature, SigningRequest};
+use firmseal_manifest::{self as manifest, ArtifactId, Digest, End, Event, RequestId, Ruling};
+use firmseal_store::{Happened, StoreError, TrustKind};
+
+use super::App;
+
+/// What is put on record at once.
+const ROUND: u32 = 256;
+
+impl App {
+    /// Puts on record what happened; how many records that made. May be cut
+    /// and repeated anywhere: trail and position move in one step.
+    pub(crate) async fn put_on_record(&self) -> Result<usize, StoreError> {
+        let mut count = 0;
+        loop {
+            let found = self.store.unrecorded(ROUND).await?;
+            if found.since == found.until {
+                return Ok(count);
+            }
+            let mut records = Vec::with_capacity(found.happened.len());
+            for happened in found.happened {
+                records.extend(match happened {
+                    Happened::Signature(signature) => Some(self.signed(*signature).await?),
+                    Happened::Event { event, log_index } => self.told(event, log_index).await?,
+                });
+            }
+            count += records.len();
+            self.store.record(found.since, found.until, records).await?;
+        }
+    }
+
+    async fn signed(&self, signature: Signature) -> Result<AuditRecord, StoreError> {
+        let asked = self.store.job(signature.request).await?.map(|job| job.asked);
+        let mut record = self.record(AuditAction::ArtifactSigned, signature.log_index);
+        record.time = signature.finished;
+        record.subject = AuditSubject {
+            request: Some(signature.request),
+            product: Some(signature.product),
+            channel: Some(signature.channel),
+            version: Some(signature.version.to_string()),
+            digest: Some(signature.artifact),
+            key: Some(signature.key),
+            key_id: Some(ArtifactId(signature.key_id)),
+            fallback: signature.fallback,
+            policy: Some(ArtifactId(signature.policy)),
+            decision: signature.decision.map(ArtifactId),
+            ..record.subject
+        };
+        if let Some(asked) = asked {
+            record.subject.build = Some(asked.build);
+            record.subject.commit = Some(asked.commit);
+            record.caller = Some(asked.caller);
+        }
+        Ok(record)
+    }
+
+    /// A record of an event; `None` for one that another record tells.
+    async fn told(&self, event: Event, log_index: u64) -> Result<Option<AuditRecord>, StoreError> {
+        let record = match event {
+            Event::Requested { request, manifest, .. } => {
+                let mut record = self.about(request, AuditAction::SigningRequested, log_index).await?;
+                record.subject.digest = Some(ArtifactId(manifest));
+                record
+            }
+            Event::Approved { request, manifest, key } => {
+                let mut record = self.about(request, AuditAction::Approved, log_index).await?;
+                let mut approvals = self.store.approvals(request).await?;
+                approvals.extend(self.store.job_approvals(request).await?);
+                let approval = approvals.into_iter().find(|approval| approval.key == key.0);
+                record.caller = None;
+                // One that was taken back meanwhile has left no name; its key
+                // is in the root document.
+                record.by = approval.as_ref().map(|approval| approval.holder.clone());
+                record.time = approval.map_or(record.time, |approval| approval.created);
+                record.subject.digest = Some(ArtifactId(manifest));
+                record.subject.key_id = Some(ArtifactId(key.0));
+                record
+            }
+            Event::Unapproved { request, key } => {
+                let mut record = self.about(request, AuditAction::ApprovalWithdrawn, log_index).await?;
+                (record.caller, record.by) = (None, None);
+                record.subject.key_id = Some(ArtifactId(key.0));
+                record
+            }
+            // The signature or the release is on record itself, as is why a
+            // request was refused.
+            Event::Closed { end: End::Signed, .. } | Event::Decided { ruling: Ruling::Agreed, .. } => {
+                return Ok(None);
+            }
+            Event::Closed { request, .. } => {
+                let mut record = self.about(request, AuditAction::SigningClosed, log_index).await?;
+                record.outcome = Outcome::Failure;
+                record
+            }
+            Event::Released { manifest, .. } => {
+                let release = self.store.release_of_manifest(&manifest).await?;
+                self.of_release(release, manifest, AuditAction::ReleaseSigned, log_index).await?
+            }
+            Event::Retired { manifest, .. } => {
+                let release = self.store.release_of_manifest(&manifest).await?;
+                let mut record =
+                    self.of_release(release, manifest, AuditAction::ReleaseRetired, log_index).await?;
+                // Who asked for it is not who took it back.
+                (record.caller, record.by, record.time) = (None, None, self.clock.now());
+                record
+            }
+            Event::Root { version, document } => {
+                self.published_as(TrustKind::Root, version, document, log_index).await?
+            }
+            Event::Revocation { version, document } => {
+                self.published_as(TrustKind::Revocation, version, document, log_index).await?
+            }
+            Event::Rollout { rollout, manifest, phase } => {
+                let release = self.store.release_of_manifest(&manifest).await?;
+                let mut record =
+                    self.of_release(release, manifest, AuditAction::RolloutChanged, log_index).await?;
+                (record.caller, record.time) = (None, self.clock.now());
+                record.by = match phase {
+                    manifest::Phase::Active => Some(self.store.rollout(rollout).await?.created_by),
+                    manifest::Phase::Halted | manifest::Phase::Finished => None,
+                };
+                record
+            }
+            Event::Decided { request, decision, ruling } => {
+                let action = match ruling {
+                    Ruling::Held => AuditAction::SigningHeld,
+                    Ruling::Released => AuditAction::HoldReleased,
+                    _ => AuditAction::SigningDecided,
+                };
+                let mut record = self.about(request, action, log_index).await?;
+                if ruling == Ruling::Refused {
+                    record.outcome = Outcome::Failure;
+                }
+                if ruling == Ruling::Released {
+                    record.caller = None;
+                    record.by = self.store.job(request).await?.and_then(|job| job.progress.released_by);
+                }
+                // Zeros stand for no record: the gate or a person decided.
+                let by_policy = decision != Digest([0; 32]);
+                record.subject.decision = by_policy.then_some(ArtifactId(decision));
+                record
+            }
+            Event::Key { key, by, change, .. } => {
+                let mut record = self.record(AuditAction::KeyChanged, log_index);
+                record.subject.key_id = Some(ArtifactId(key.0));
+                let word = format!("{change:?}").to_lowercase();
+                let known = self.store.key_records().await?.into_iter().find(|known| known.key == key.0);
+                record.subject.key = known.as_ref().map(|known| known.name.to_string());
+                // Somebody else may have changed it since: then the words that
+                // are kept are theirs.
+                let state = known.map(|known| known.state).filter(|state| state.by_id == by);
+                record.by = state.as_ref().map(|state| state.by.clone());
+                record.reasons = vec![Reason::new(&word, state.map_or(word.clone(), |state| state.why))];
+                record
+            }
+            Event::Attempt { request, intent, outcome } => {
+                let mut record = self.about(request, AuditAction::SigningAttempted, intent).await?;
+                record.outcome = match outcome {
+                    manifest::Outcome::Failed => Outcome::Failure,
+                    manifest::Outcome::Unknown => Outcome::Unknown,
+                };
+                record
+            }
+        };
+        Ok(Some(record))
+    }
+
+    /// A record with nothing in it yet.
+    fn record(&self, action: AuditAction, log_index: u64) -> AuditRecord {
+        AuditRecord {
+            number: 0,
+            time: self.clock.now(),
+            action,
+            outcome: Outcome::Success,
+            caller: None,
+            by: None,
+            reasons: Vec::new(),
+            subject: AuditSubject { log_index: Some(log_index), ..AuditSubject::default() },
+        }
+    }
+
+    /// A record about a signing request, as its requester's doing.
+    async fn about(
+        &self,
+        request: RequestId,
+        action: AuditAction,
+        log_index: u64,
+    ) -> Result<AuditRecord, StoreError> {
+        let mut record = self.record(action, log_index);
+        record.subject.request = Some(request);
+        if let Some(job) = self.store.job(request).await? {
+            fill_from_job(&mut record, job);
+        }
+        if let Some(request) = self.store.signing_request(request).await? {
+            fill_from_request(&mut record, request);
+        }
+        Ok(record)
+    }
+
+    async fn of_release(
+        &self,
+        release: Option<Release>,
+        manifest: Digest,
+        action: AuditAction,
+        log_index: u64,
+    ) -> Result<AuditRecord, StoreError> {
+        let Some(release) = release else {
+            let mut record = self.record(action, log_index);
+            record.subject.digest = Some(ArtifactId(manifest));
+            return Ok(record);
+        };
+        let mut record = self.about(release.request, action, log_index).await?;
+        record.time = release.created;
+        record.by = record.by.or(Some(release.requester));
+        record.reasons.clear();
+        record.subject = AuditSubject {
+            release: Some(release.id),
+            product: Some(release.product),
+            channel: Some(release.channel),
+            version: Some(release.version.to_string()),
+            digest: Some(ArtifactId(manifest)),
+            build: Some(release.build),
+            commit: Some(release.commit),
+            ..record.subject
+        };
+        Ok(record)
+    }
+
+    async fn published_as(
+        &self,
+        kind: TrustKind,
+        version: u64,
+        document: Digest,
+        log_index: u64,
+    ) -> Result<AuditRecord, StoreError> {
+        let mut record = self.record(AuditAction::TrustPublished, log_index);
+        record.subject.version = Some(format!("{} {version}", kind.name()));
+        record.subject.digest = Some(ArtifactId(document));
+        if let Some(published) = self.store.trust_document(kind, version).await? {
+            record.by = Some(published.published_by);
+            record.time = published.published;
+        }
+        Ok(record)
+    }
+}
+
+fn fill_from_job(record: &mut AuditRecord, job: Job) {
+    let Job { asked, progress, .. } = job;
+    if record.action == AuditAction::SigningRequested {
+        record.time = asked.created;
+    } else {
+        record.reasons = progress.reasons;
+        record.subject.decision = progress.decision.map(ArtifactId);
+    }
+    record.subject = AuditSubject {
+        product: Some(asked.product),
+        channel: Some(asked.channel),
+        version: Some(asked.version.to_string()),
+        key: Some(asked.signing_key),
+        build: Some(asked.build),
+        commit: Some(asked.commit),
+        ..std::mem::take(&mut record.subject)
+    };
+    record.caller = Some(asked.caller);
+}
+
+fn fill_from_request(record: &mut AuditRecord, request: SigningRequest) {
+    if record.action == AuditAction::SigningRequested {
+        record.time = request.created;
+    }
+    if record.caller.is_none() {
+        record.by = Some(request.requester);
+    }
+    record.subject = AuditSubject {
+        product: Some(request.product),
+        channel: Some(request.channel),
+        version: Some(request.version.to_string()),
+        digest: Some(ArtifactId(request.manifest)),
+        policy: Some(ArtifactId(request.policy)),
+        build: Some(request.build),
+        commit: Some(request.commit),
+        ..std::mem::take(&mut record.subject)
+    };
+}

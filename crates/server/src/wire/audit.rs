@@ -1,0 +1,46 @@
+//! Audit records on the wire.
+
+use firmseal_api::audit as api;
+use firmseal_fleet::AuditRecord;
+use firmseal_fleet::audit::Outcome;
+
+pub(crate) fn record_out(record: AuditRecord) -> api::AuditRecord {
+    let AuditRecord { number, time, action, outcome, caller, by, reasons, subject } = record;
+    let caller_name = caller.as_ref().map(|caller| caller.name.clone());
+    let (team, roles, claims) = match caller {
+        Some(caller) => (caller.team, caller.roles, caller.claims),
+        None => Default::default(),
+    };
+    api::AuditRecord {
+        number,
+        time,
+        action,
+        outcome: match outcome {
+            Outcome::Success => api::AuditOutcome::Success,
+            Outcome::Failure => api::AuditOutcome::Failure,
+            Outcome::Unknown => api::AuditOutcome::Unknown,
+        },
+        by: caller_name.or(by),
+        team,
+        roles: roles.into_iter().map(Into::into).collect(),
+        claims,
+        reasons: reasons
+            .into_iter()
+            .map(|reason| firmseal_api::signatures::Reason { rule: reason.rule, why: reason.why })
+            .collect(),
+        request: subject.request,
+        release: subject.release,
+        product: subject.product,
+        channel: subject.channel,
+        version: subject.version,
+        digest: subject.digest,
+        key: subject.key,
+        key_id: subject.key_id,
+        fallback: subject.fallback,
+        policy: subject.policy,
+        decision: subject.decision,
+        log_index: subject.log_index,
+        build: subject.build,
+        commit: subject.commit,
+    }
+}

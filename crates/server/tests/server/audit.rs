@@ -1,0 +1,85 @@
+//! The audit trail: told in order, to auditors alone, and to receivers.
+
+use std::time::Duration;
+
+use firmseal_api::audit::{AuditOutcome, AuditQuery, AuditRecord};
+use firmseal_fleet::Role;
+use firmseal_fleet::audit::AuditAction;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::bench::{Bench, product};
+
+/// Waits until the newest record is of this action; all records, oldest
+/// first.
+async fn records(bench: &Bench, last: AuditAction) -> Vec<AuditRecord> {
+    let auditor = bench.operator(&[Role::Auditor]).await;
+    for _ in 0..600 {
+        let mut found = auditor.operator().audit(&AuditQuery::default()).await.unwrap().items;
+        if found.first().is_some_and(|record| record.action == last) {
+            found.reverse();
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{last:?} is not on record");
+}
+
+/// One message with its length before it (RFC 6587 §3.4.1), as JSON.
+async fn message(stream: &mut TcpStream) -> serde_json::Value {
+    let mut length = 0;
+    loop {
+        match stream.read_u8().await.unwrap() {
+            b' ' => break,
+            digit => length = length * 10 + usize::from(digit - b'0'),
+        }
+    }
+    let mut message = vec![0; length];
+    stream.read_exact(&mut message).await.unwrap();
+    let from = message.iter().position(|byte| *byte == b'{').unwrap();
+    serde_json::from_slice(&message[from..]).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_happens_is_on_record_and_told_to_whoever_wants_to_know() {
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let settings = format!(
+        "name = \"siem\"\nactions = [\"release-signed\", \"release-retired\"]
+         [to.syslog]\nurl = \"tcp://{address}\"\norigin = \"signing.example\""
+    );
+    let settings: firmseal_notify::SinkSettings = toml::from_str(&settings).unwrap();
+    let mut bench = Bench::with(|config| config.notify.push(settings)).await;
+    let admin = bench.everything().await;
+    admin.operator().create_product(&product("gateway")).await.unwrap();
+    let release = bench.release(&admin, "gateway", "1.0.0", &[7; 5000]).await;
+    let found = records(&bench, AuditAction::ReleaseSigned).await;
+    let signed = found.last().unwrap();
+    assert_eq!((signed.release, signed.request), (Some(release.id), Some(release.request)));
+    assert_eq!((signed.by.as_deref(), signed.outcome), (Some("tester"), AuditOutcome::Success));
+    assert_eq!(signed.digest, Some(release.manifest));
+    assert!(signed.log_index.is_some(), "the log says so too");
+
+    let (mut stream, _) = socket.accept().await.unwrap();
+    let told = message(&mut stream).await;
+    assert_eq!(told["event"]["action"], "release-signed");
+    assert_eq!(told["event"]["sequence"], signed.number);
+    assert_eq!(told["firmseal"]["release"], release.id.to_string());
+
+    // After a restart nothing is recorded or told again.
+    drop(stream);
+    bench.restart().await;
+    let admin = bench.everything().await;
+    admin.operator().withdraw_release(release.id).await.unwrap();
+    let after = records(&bench, AuditAction::ReleaseRetired).await;
+    assert_eq!(after[..found.len()], found[..]);
+    let (mut stream, _) = socket.accept().await.unwrap();
+    assert_eq!(message(&mut stream).await["event"]["action"], "release-retired");
+
+    let auditor = bench.operator(&[Role::Auditor]).await;
+    let query = AuditQuery { request: Some(release.request), ..AuditQuery::default() };
+    let story = auditor.operator().audit(&query).await.unwrap().items;
+    assert!(!story.is_empty() && story.iter().all(|record| record.request == Some(release.request)));
+    let none = AuditQuery { by: Some("nobody".to_owned()), ..AuditQuery::default() };
+    assert_eq!(auditor.operator().audit(&none).await.unwrap().items, []);
+}

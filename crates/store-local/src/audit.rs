@@ -1,0 +1,184 @@
+//! The audit trail in the database.
+
+use async_trait::async_trait;
+use firmseal_fleet::{AuditRecord, Time};
+use firmseal_manifest::Event;
+use firmseal_store::{AuditFilter, AuditPosition, AuditTrail, Happened, Page, StoreError, Unrecorded};
+use rusqlite::{Connection, Row, params};
+
+use crate::LocalStore;
+use crate::column::{Count, Json, Text, When, Word};
+use crate::error::Failure;
+use crate::registry::{all, limit, one};
+
+fn position(connection: &Connection) -> Result<AuditPosition, Failure> {
+    let found = one(connection, "SELECT event, signature FROM audit_position", [], |row| {
+        let (Count(event), Count(signature)) = (row.get(0)?, row.get(1)?);
+        Ok(AuditPosition { event, signature })
+    })?;
+    found.ok_or_else(|| StoreError::corrupt("the position of the audit trail").into())
+}
+
+fn unrecorded(connection: &Connection, limit: u32) -> Result<Unrecorded, Failure> {
+    let since = position(connection)?;
+    let (mut until, mut happened) = (since, Vec::new());
+    let signatures = all(
+        connection,
+        "SELECT n, signature FROM signatures WHERE n > ? ORDER BY n LIMIT ?",
+        params![Count(since.signature), limit],
+        |row| Ok((row.get::<_, Count>(0)?.0, row.get::<_, Json<_>>(1)?.0)),
+    )?;
+    for (number, signature) in signatures {
+        until.signature = number;
+        happened.push(Happened::Signature(Box::new(signature)));
+    }
+    let events: Vec<(Count, Vec<u8>, Option<Count>)> = all(
+        connection,
+        "SELECT number, event, log_index FROM events WHERE number > ? ORDER BY number LIMIT ?",
+        params![Count(since.event), limit],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )?;
+    for (Count(number), leaf, index) in events {
+        let Some(Count(log_index)) = index else { break };
+        let event = Event::decode(&leaf).ok_or_else(|| StoreError::corrupt(format!("event {number}")))?;
+        until.event = number;
+        happened.push(Happened::Event { event, log_index });
+    }
+    Ok(Unrecorded { since, until, happened })
+}
+
+fn record(
+    connection: &Connection,
+    since: AuditPosition,
+    until: AuditPosition,
+    records: Vec<AuditRecord>,
+) -> Result<(), Failure> {
+    if position(connection)? != since {
+        return Err(StoreError::conflict("somebody else has recorded what happened").into());
+    }
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO audit (time, action, who, product, key, request, record) VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )?;
+    for record in records {
+        let subject = &record.subject;
+        let who = record.caller.as_ref().map(|caller| &caller.name).or(record.by.as_ref());
+        insert.execute(params![
+            When(record.time),
+            Word(record.action),
+            who,
+            subject.product.as_ref().map(|product| product.as_str()),
+            subject.key,
+            subject.request.map(Text),
+            Json(&record),
+        ])?;
+    }
+    connection
+        .prepare_cached("UPDATE audit_position SET event = ?, signature = ?")?
+        .execute(params![Count(until.event), Count(until.signature)])?;
+    Ok(())
+}
+
+/// A record under the number that its row has.
+fn read(row: &Row<'_>) -> rusqlite::Result<AuditRecord> {
+    let (Count(number), Json(record)) = (row.get(0)?, row.get::<_, Json<AuditRecord>>(1)?);
+    Ok(AuditRecord { number, ..record })
+}
+
+#[async_trait]
+impl AuditTrail for LocalStore {
+    async fn unrecorded(&self, limit: u32) -> Result<Unrecorded, StoreError> {
+        self.query("look for what is not on record", move |connection| unrecorded(connection, limit)).await
+    }
+
+    async fn record(
+        &self,
+        since: AuditPosition,
+        until: AuditPosition,
+        records: Vec<AuditRecord>,
+    ) -> Result<(), StoreError> {
+        self.write("put on record what happened", move |connection| record(connection, since, until, records))
+            .await
+    }
+
+    async fn audit_records(
+        &self,
+        filter: AuditFilter,
+        page: Page<u64>,
+    ) -> Result<Vec<AuditRecord>, StoreError> {
+        self.query("read the audit trail", move |connection| {
+            let AuditFilter { from, before, by, action, product, key, request } = &filter;
+            let sql = "SELECT number, record FROM audit
+                 WHERE (?1 IS NULL OR time >= ?1) AND (?2 IS NULL OR time < ?2)
+                   AND (?3 IS NULL OR who = ?3) AND (?4 IS NULL OR action = ?4)
+                   AND (?5 IS NULL OR product = ?5) AND (?6 IS NULL OR key = ?6)
+                   AND (?7 IS NULL OR request = ?7) AND (?8 IS NULL OR number < ?8)
+                 ORDER BY number DESC LIMIT ?9";
+            let given = params![
+                from.map(When),
+                before.map(When),
+                by,
+                action.map(Word),
+                product.as_ref().map(|product| product.as_str()),
+                key,
+                request.map(Text),
+                page.after.map(Count),
+                limit(&page),
+            ];
+            all(connection, sql, given, read)
+        })
+        .await
+    }
+
+    async fn records_after(&self, number: u64, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
+        self.query("read the audit trail", move |connection| {
+            let sql = "SELECT number, record FROM audit WHERE number > ? ORDER BY number LIMIT ?";
+            all(connection, sql, params![Count::new("record", number)?, limit], read)
+        })
+        .await
+    }
+
+    async fn told(&self, receiver: &str) -> Result<u64, StoreError> {
+        let receiver = receiver.to_owned();
+        self.write("look up what a receiver was told", move |connection| {
+            connection
+                .prepare_cached(
+                    "INSERT INTO audit_receivers (name, told)
+                     VALUES (?, (SELECT coalesce(max(number), 0) FROM audit)) ON CONFLICT DO NOTHING",
+                )?
+                .execute([&receiver])?;
+            let told =
+                one(connection, "SELECT told FROM audit_receivers WHERE name = ?", [&receiver], |row| {
+                    row.get(0)
+                })?;
+            Ok(told.map_or(0, |Count(told)| told))
+        })
+        .await
+    }
+
+    async fn set_told(&self, receiver: &str, number: u64) -> Result<(), StoreError> {
+        let receiver = receiver.to_owned();
+        self.write("note what a receiver was told", move |connection| {
+            connection
+                .prepare_cached(
+                    "INSERT INTO audit_receivers (name, told) VALUES (?1, ?2)
+                     ON CONFLICT (name) DO UPDATE SET told = max(told, ?2)",
+                )?
+                .execute(params![receiver, Count::new("record", number)?])?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn forget_records(&self, before: Time, most: u32) -> Result<u32, StoreError> {
+        self.write("forget records", move |connection| {
+            let gone = connection
+                .prepare_cached(
+                    "DELETE FROM audit WHERE number IN
+                         (SELECT number FROM audit WHERE time < ? ORDER BY number LIMIT ?)",
+                )?
+                .execute(params![When(before), most])?;
+            Ok(u32::try_from(gone).unwrap_or(u32::MAX))
+        })
+        .await
+    }
+}

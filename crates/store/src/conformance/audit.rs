@@ -1,0 +1,171 @@
+//! The audit trail: in one order, nothing twice, nothing left out.
+
+use bytes::Bytes;
+use firmseal_fleet::audit::{AuditAction, AuditSubject, Outcome};
+use firmseal_fleet::{AuditRecord, Priority, Time};
+use firmseal_manifest::Event;
+
+use super::{Engine, conflict, samples};
+use crate::trust::{TrustDocument, TrustKind};
+use crate::{AuditFilter, AuditPosition, Claiming, Ending, Happened, JobOutcome, Page, Room, Store};
+
+/// Runs the group.
+pub async fn all(engine: &dyn Engine) {
+    what_happened_is_recorded_once(engine).await;
+    events_wait_for_the_log(engine).await;
+    records_are_found(engine).await;
+    receivers_are_told_in_order(engine).await;
+    records_go_when_their_time_is_over(engine).await;
+}
+
+async fn revocation(store: &dyn Store, version: u64) {
+    let document = TrustDocument {
+        kind: TrustKind::Revocation,
+        version,
+        bytes: Bytes::from_static(b"document"),
+        published_by: "alice".to_owned(),
+        published: samples::NOW,
+    };
+    store.insert_trust_document(document).await.unwrap();
+}
+
+async fn enter_all(store: &dyn Store) {
+    let waiting = store.waiting_events(1000).await.unwrap();
+    let entered = waiting.iter().map(|waiting| (waiting.number, 100 + waiting.number)).collect();
+    store.events_entered(entered).await.unwrap();
+}
+
+fn record(action: AuditAction, by: &str, time: Time) -> AuditRecord {
+    AuditRecord {
+        number: 0,
+        time,
+        action,
+        outcome: Outcome::Success,
+        caller: None,
+        by: Some(by.to_owned()),
+        reasons: Vec::new(),
+        subject: AuditSubject { product: Some("gateway".parse().unwrap()), ..AuditSubject::default() },
+    }
+}
+
+/// Puts records on the trail beside whatever happened.
+async fn add(store: &dyn Store, records: Vec<AuditRecord>) {
+    let at = store.unrecorded(1).await.unwrap().since;
+    store.record(at, at, records).await.unwrap();
+}
+
+async fn numbers(store: &dyn Store, filter: AuditFilter) -> Vec<u64> {
+    let found = store.audit_records(filter, Page::first(99)).await.unwrap();
+    found.into_iter().map(|record| record.number).collect()
+}
+
+async fn what_happened_is_recorded_once(engine: &dyn Engine) {
+    let mut store = engine.fresh().await;
+    store.insert_product(samples::product("gateway")).await.unwrap();
+    let job = samples::job("team", "k", Priority::Release);
+    store.insert_job(job.clone()).await.unwrap();
+    let rooms = vec![Room { key: "k".to_owned(), most: 1, after: None }];
+    let lease = std::time::Duration::from_secs(60);
+    let claiming = Claiming { rooms, now: samples::NOW, lease, log_size: 7 };
+    let claimed = store.claim_jobs(claiming).await.unwrap().remove(0);
+    let signature = samples::signature(&job);
+    let ending = Ending {
+        outcome: JobOutcome::Signed(Box::new(signature.clone())),
+        reasons: Vec::new(),
+        decision: None,
+        failures: 0,
+        events: Vec::new(),
+    };
+    store.end_claim(&claimed.claim, ending).await.unwrap();
+    revocation(&*store, 1).await;
+    enter_all(&*store).await;
+
+    let found = store.unrecorded(99).await.unwrap();
+    assert_eq!(found.happened[0], Happened::Signature(Box::new(signature)));
+    let Some(Happened::Event { event: Event::Revocation { version: 1, .. }, log_index }) =
+        found.happened.last()
+    else {
+        panic!("{found:?}")
+    };
+    assert!(*log_index > 100);
+    let records = vec![
+        record(AuditAction::ArtifactSigned, "ci", samples::NOW),
+        record(AuditAction::TrustPublished, "alice", samples::NOW),
+    ];
+    store.record(found.since, found.until, records.clone()).await.unwrap();
+    // Whoever read the same and comes later has lost.
+    conflict(store.record(found.since, found.until, records).await);
+    for _ in 0..2 {
+        let rest = store.unrecorded(99).await.unwrap();
+        assert_eq!((rest.since, rest.until, rest.happened), (found.until, found.until, Vec::new()));
+        assert_eq!(numbers(&*store, AuditFilter::default()).await, [2, 1]);
+        store = engine.reopen(store).await;
+    }
+}
+
+async fn events_wait_for_the_log(engine: &dyn Engine) {
+    let store = engine.fresh().await;
+    for version in 1..=3 {
+        revocation(&*store, version).await;
+    }
+    let waiting = store.waiting_events(9).await.unwrap();
+    // The second is entered before the first: it has to wait for it.
+    store.events_entered(vec![(waiting[1].number, 5)]).await.unwrap();
+    let found = store.unrecorded(9).await.unwrap();
+    assert_eq!((found.until, found.happened.len()), (AuditPosition::default(), 0));
+    store.events_entered(vec![(waiting[0].number, 6)]).await.unwrap();
+    assert_eq!(store.unrecorded(9).await.unwrap().happened.len(), 2);
+    assert_eq!(store.unrecorded(1).await.unwrap().happened.len(), 1, "no more than asked for");
+}
+
+async fn records_are_found(engine: &dyn Engine) {
+    let store = engine.fresh().await;
+    let at = samples::later;
+    add(
+        &*store,
+        vec![
+            record(AuditAction::Approved, "ann", at(10)),
+            record(AuditAction::KeyChanged, "ben", at(20)),
+            record(AuditAction::Approved, "ben", at(30)),
+        ],
+    )
+    .await;
+    let any = AuditFilter::default;
+    assert_eq!(numbers(&*store, any()).await, [3, 2, 1], "newest first");
+    let by = AuditFilter { by: Some("ben".to_owned()), ..any() };
+    assert_eq!(numbers(&*store, by).await, [3, 2]);
+    let action = AuditFilter { action: Some(AuditAction::Approved), ..any() };
+    assert_eq!(numbers(&*store, action).await, [3, 1]);
+    let period = AuditFilter { from: Some(at(10)), before: Some(at(30)), ..any() };
+    assert_eq!(numbers(&*store, period).await, [2, 1], "from and until a time that is not in it");
+    let product = AuditFilter { product: Some("meter".parse().unwrap()), ..any() };
+    assert_eq!(numbers(&*store, product).await, [0; 0]);
+    let page = store.audit_records(any(), Page::after(3, 1)).await.unwrap();
+    assert_eq!((page.len(), page[0].number), (1, 2));
+}
+
+async fn receivers_are_told_in_order(engine: &dyn Engine) {
+    let mut store = engine.fresh().await;
+    let three = vec![record(AuditAction::Approved, "ann", samples::NOW); 3];
+    add(&*store, three.clone()).await;
+    assert_eq!(store.told("siem").await.unwrap(), 3, "nobody is told the past");
+    add(&*store, three).await;
+    let rest = store.records_after(3, 2).await.unwrap();
+    assert_eq!(rest.iter().map(|record| record.number).collect::<Vec<_>>(), [4, 5]);
+    store.set_told("siem", 5).await.unwrap();
+    store.set_told("siem", 4).await.unwrap();
+    store = engine.reopen(store).await;
+    assert_eq!(store.told("siem").await.unwrap(), 5, "it never goes back");
+    assert_eq!(store.told("officers").await.unwrap(), 6);
+}
+
+async fn records_go_when_their_time_is_over(engine: &dyn Engine) {
+    let store = engine.fresh().await;
+    let at = |seconds| record(AuditAction::Approved, "ann", samples::later(seconds));
+    add(&*store, vec![at(1), at(2), at(3)]).await;
+    assert_eq!(store.forget_records(samples::later(3), 1).await.unwrap(), 1, "a few at a time");
+    assert_eq!(numbers(&*store, AuditFilter::default()).await, [3, 2]);
+    assert_eq!(store.forget_records(samples::later(3), 99).await.unwrap(), 1);
+    add(&*store, vec![at(4)]).await;
+    assert_eq!(numbers(&*store, AuditFilter::default()).await, [4, 3], "numbers are not given out again");
+}
