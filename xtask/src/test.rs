@@ -35,7 +35,7 @@ const STEPS: &[Step] = &[
 
 /// What the command links only where somebody asks for it: all of it is
 /// tested.
-const FEATURES: &str = "firmseal/tpm";
+const FEATURES: &str = "firmseal/aws,firmseal/tpm";
 
 /// One run of one step: where its output goes.
 pub(crate) struct Run {

@@ -1,6 +1,8 @@
 //! Opening keys: from a URI to a signer. The one place that knows which
 //! backends this program was built with.
 
+#[cfg(feature = "aws")]
+mod aws;
 #[cfg(feature = "tpm")]
 mod tpm;
 mod vault;
@@ -35,13 +37,17 @@ pub fn open(uri: &KeyUri, secret: &SecretSource) -> Result<Arc<dyn DynSigner>> {
         KeyUri::Tpm(uri) => tpm::open(uri, secret),
         #[cfg(not(feature = "tpm"))]
         KeyUri::Tpm(_) => Err(absent("tpm")),
+        #[cfg(feature = "aws")]
+        KeyUri::AwsKms(uri) => aws::open(uri),
+        #[cfg(not(feature = "aws"))]
+        KeyUri::AwsKms(_) => Err(absent("aws")),
     }
 }
 
 /// A backend that this program was built without.
-#[cfg(not(feature = "tpm"))]
+#[cfg(not(all(feature = "aws", feature = "tpm")))]
 fn absent(feature: &str) -> CliError {
-    CliError::new(Kind::Usage, format_args!("this program was built without `{feature}:` keys"))
+    CliError::new(Kind::Usage, format_args!("this program was built without the feature `{feature}`"))
         .hint(format!("build it with `cargo build --features {feature}`"))
 }
 
@@ -115,6 +121,10 @@ pub fn generate(
         KeyUri::Tpm(uri) => tpm::generate(uri, algorithm, secret),
         #[cfg(not(feature = "tpm"))]
         KeyUri::Tpm(_) => Err(absent("tpm")),
+        #[cfg(feature = "aws")]
+        KeyUri::AwsKms(uri) => aws::generate(uri, algorithm),
+        #[cfg(not(feature = "aws"))]
+        KeyUri::AwsKms(_) => Err(absent("aws")),
     }
 }
 

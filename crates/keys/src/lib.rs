@@ -6,6 +6,7 @@
 //! dependency is a crate of its own.
 
 pub mod age;
+pub mod aws_uri;
 mod bech32;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -31,6 +32,7 @@ pub mod vault_uri;
 pub mod verify;
 pub mod wrapped;
 
+pub use aws_uri::AwsKmsUri;
 pub use error::KeysError;
 pub use file::FileKey;
 pub use logged::{DynLog, LeafError, Log, LogError, Logged, Reserved};

@@ -2,7 +2,7 @@
 //!
 //! `file:PATH` is the encrypted key file, for development; `pkcs11:...` is
 //! a key in a token or HSM (RFC 7512); `vault:...` one in HashiCorp Vault or
-//! OpenBao; `tpm:...` one in a TPM 2.0. Parsed once; this crate opens files, and the program at the rim
+//! OpenBao; `tpm:...` one in a TPM 2.0; `aws-kms:...` one in AWS KMS. Parsed once; this crate opens files, and the program at the rim
 //! hands the rest to the backend it was built with.
 
 use std::fmt;
@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::aws_uri::AwsKmsUri;
 use crate::error::KeysError;
 use crate::pkcs11_uri::Pkcs11Uri;
 use crate::tpm_uri::TpmUri;
@@ -27,6 +28,8 @@ pub enum KeyUri {
     Vault(Box<VaultUri>),
     /// A key in a TPM 2.0.
     Tpm(Box<TpmUri>),
+    /// A key in AWS KMS.
+    AwsKms(Box<AwsKmsUri>),
 }
 
 impl KeyUri {
@@ -45,8 +48,10 @@ impl FromStr for KeyUri {
             Some(("pkcs11", _)) => Ok(KeyUri::Pkcs11(Box::new(text.parse()?))),
             Some(("vault", _)) => Ok(KeyUri::Vault(Box::new(text.parse()?))),
             Some(("tpm", _)) => Ok(KeyUri::Tpm(Box::new(text.parse()?))),
+            Some(("aws-kms", _)) => Ok(KeyUri::AwsKms(Box::new(text.parse()?))),
             _ => Err(KeysError::NotAKeyUri(
-                "write `file:PATH`, `pkcs11:...` (RFC 7512), `vault:https://...` or `tpm:...`".to_owned(),
+                "write `file:PATH`, `pkcs11:...` (RFC 7512), `vault:https://...`, `tpm:...` or `aws-kms:...`"
+                    .to_owned(),
             )),
         }
     }
@@ -59,6 +64,7 @@ impl fmt::Display for KeyUri {
             KeyUri::Pkcs11(uri) => uri.fmt(f),
             KeyUri::Vault(uri) => uri.fmt(f),
             KeyUri::Tpm(uri) => uri.fmt(f),
+            KeyUri::AwsKms(uri) => uri.fmt(f),
         }
     }
 }
@@ -88,6 +94,7 @@ mod tests {
             "pkcs11:token=hsm;object=release",
             "vault:https://vault.example/transit/keys/release?version=1&ca-file=/etc/ca.pem",
             "tpm:0x81010001",
+            "aws-kms:alias/release?region=eu-central-1",
         ] {
             assert_eq!(good.parse::<KeyUri>().unwrap().to_string(), good);
         }

@@ -157,8 +157,8 @@ impl FromStr for LmsSet {
 #[derive(Args)]
 pub struct Generate {
     /// Where: `file:PATH`, a PKCS#11 URI (RFC 7512) with `object=`,
-    /// `vault:https://HOST/MOUNT/keys/NAME?version=N&ca-file=FILE`, or
-    /// `tpm:0x81......` or `tpm:/FILE`
+    /// `vault:https://HOST/MOUNT/keys/NAME?version=N&ca-file=FILE`,
+    /// `tpm:0x81......`, `tpm:/FILE` or `aws-kms:alias/NAME?region=REGION`
     #[arg(value_parser = unechoed::<KeyUri>())]
     key: KeyUri,
     /// Key type
@@ -240,7 +240,7 @@ const LOG: &str = "intents.log";
 /// Show a key's public half
 #[derive(Args)]
 pub struct Show {
-    /// The name of a server's key, or `file:PATH`, a PKCS#11, `vault:` or `tpm:` URI
+    /// The name of a server's key, or `file:PATH`, a PKCS#11, `vault:`, `tpm:` or `aws-kms:` URI
     #[arg(value_parser = unechoed::<KeyRef>())]
     key: KeyRef,
     /// Where the passphrase, PIN or token comes from: `file:PATH`, `env:NAME` or `prompt`

@@ -1,0 +1,171 @@
+//! A key in KMS, as a signer.
+
+use std::fmt;
+
+use aws_lc_rs::digest::{self, SHA256, SHA384};
+use aws_sdk_kms::Client;
+use aws_sdk_kms::primitives::Blob;
+use aws_sdk_kms::types::{
+    KeyMetadata, KeyState, KeyUsageType, MessageType, OriginType, SigningAlgorithmSpec,
+};
+use firmseal_keys::{AwsKmsUri, Logged, SignError, Signer};
+use firmseal_keys_remote::{Options, RemoteKey, Service, fixed, wait_for};
+use firmseal_manifest::{Intent, KeyAlgorithm, KeyError, PublicKey, Signature, Tbs};
+
+use crate::client::client;
+use crate::error::AwsError;
+
+/// A signer with its key in AWS KMS.
+pub struct AwsKey {
+    remote: RemoteKey<Pinned>,
+    weakness: Option<&'static str>,
+}
+
+/// One key, by its ARN: an alias may come to stand for another.
+struct Pinned {
+    client: Client,
+    arn: String,
+    algorithm: KeyAlgorithm,
+    scheme: SigningAlgorithmSpec,
+}
+
+impl AwsKey {
+    /// Opens the key that the URI names.
+    ///
+    /// Blocks for up to the deadline; call it at start.
+    pub fn open(uri: &AwsKmsUri, options: Options) -> Result<AwsKey, AwsError> {
+        let wanted = uri.clone();
+        let opened = wait_for(options.deadline, async move {
+            let client = client(&wanted, options.deadline).await;
+            let metadata = describe(&client, &wanted.key).await?;
+            // From here on it is this key, whatever an alias says.
+            let arn = metadata.arn().ok_or(AwsError::Answer("ARN"))?.to_owned();
+            let public_key = public_key(&client, &arn).await?;
+            Ok::<_, AwsError>((client, public_key, arn, metadata))
+        })??;
+        let (client, public_key, arn, metadata) = opened;
+        enabled(&metadata)?;
+        let algorithm = public_key.algorithm();
+        let scheme =
+            scheme(algorithm).ok_or(AwsError::NotForSigning("keys of this type are not used with KMS"))?;
+        let pinned = Pinned { client, arn, algorithm, scheme };
+        let remote = RemoteKey::new(pinned, public_key, options).map_err(|_| KeyError::Malformed)?;
+        Ok(AwsKey { remote, weakness: weakness(&metadata) })
+    }
+
+    /// What lets the key out of this KMS, if anything does.
+    pub fn weakness(&self) -> Option<&'static str> {
+        self.weakness
+    }
+
+    /// One line for people: which key this is, and whether it can leave.
+    pub fn describe(&self) -> String {
+        let key = self.remote.public_key();
+        let kept = match self.weakness {
+            None => "it cannot leave kms".to_owned(),
+            Some(weakness) => format!("weakly kept: it {weakness}"),
+        };
+        format!("{} key {} at {} ({kept})", key.algorithm(), key.id(), self.remote.service().arn)
+    }
+}
+
+/// The public half of a key.
+pub(crate) async fn public_key(client: &Client, key: &str) -> Result<PublicKey, AwsError> {
+    let answer = client.get_public_key().key_id(key).send().await.map_err(AwsError::from_sdk)?;
+    if answer.key_usage() != Some(&KeyUsageType::SignVerify) {
+        return Err(AwsError::NotForSigning("its usage is not SIGN_VERIFY"));
+    }
+    let spki = answer.public_key().ok_or(AwsError::Answer("public key"))?;
+    Ok(PublicKey::from_spki(spki.as_ref())?)
+}
+
+async fn describe(client: &Client, key: &str) -> Result<KeyMetadata, AwsError> {
+    let answer = client.describe_key().key_id(key).send().await.map_err(AwsError::from_sdk)?;
+    answer.key_metadata.ok_or(AwsError::Answer("metadata"))
+}
+
+fn enabled(metadata: &KeyMetadata) -> Result<(), AwsError> {
+    match metadata.key_state() {
+        Some(KeyState::Enabled) => Ok(()),
+        Some(state) => Err(AwsError::Disabled(state.as_str().to_lowercase())),
+        None => Err(AwsError::Answer("state")),
+    }
+}
+
+fn weakness(metadata: &KeyMetadata) -> Option<&'static str> {
+    match metadata.origin() {
+        Some(OriginType::External) => Some("was imported, and exists elsewhere"),
+        Some(OriginType::ExternalKeyStore) => Some("is kept by somebody else's key manager"),
+        _ if metadata.multi_region() == Some(true) => Some("has replicas in other regions, or may get them"),
+        _ => None,
+    }
+}
+
+/// How keys of an algorithm sign in KMS. Ed25519 is not among them: KMS
+/// takes messages of 4 KiB at most for it, and Ed25519 here takes 64.
+fn scheme(algorithm: KeyAlgorithm) -> Option<SigningAlgorithmSpec> {
+    match algorithm {
+        KeyAlgorithm::P256 => Some(SigningAlgorithmSpec::EcdsaSha256),
+        KeyAlgorithm::P384 => Some(SigningAlgorithmSpec::EcdsaSha384),
+        // The salt has the length of the hash (KMS Developer Guide,
+        // "RSASSA-PSS": 32 bytes with SHA-256).
+        KeyAlgorithm::Rsa(_) => Some(SigningAlgorithmSpec::RsassaPssSha256),
+        KeyAlgorithm::Ed25519 | KeyAlgorithm::Lms(_) | KeyAlgorithm::MlDsa(_) => None,
+    }
+}
+
+impl Signer for AwsKey {
+    fn public_key(&self) -> &PublicKey {
+        self.remote.public_key()
+    }
+
+    async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
+        self.remote.sign(intent, tbs).await
+    }
+
+    /// Asks for the key's state: this needs KMS, credentials in force and an
+    /// enabled key, and uses no key.
+    async fn ready(&self) -> Result<(), SignError> {
+        self.remote.ready().await
+    }
+}
+
+impl Service for Pinned {
+    async fn sign(&self, tbs: &Tbs) -> Result<Signature, SignError> {
+        let answer = self
+            .client
+            .sign()
+            .key_id(&self.arn)
+            .message(Blob::new(input(self.algorithm, tbs)))
+            .message_type(MessageType::Digest)
+            .signing_algorithm(self.scheme.clone())
+            .send()
+            .await
+            .map_err(AwsError::from_sdk)?;
+        let signature = answer.signature.ok_or(AwsError::Answer("signature"))?.into_inner();
+        match self.algorithm {
+            KeyAlgorithm::Rsa(_) => Ok(Signature(signature)),
+            algorithm => fixed(algorithm, &signature).ok_or(SignError::BadSignature),
+        }
+    }
+
+    async fn ready(&self) -> Result<(), SignError> {
+        Ok(enabled(&describe(&self.client, &self.arn).await?)?)
+    }
+}
+
+/// What goes to KMS.
+fn input(algorithm: KeyAlgorithm, tbs: &Tbs) -> Vec<u8> {
+    match (tbs, algorithm) {
+        (Tbs::Message(message), KeyAlgorithm::P384) => digest::digest(&SHA384, message).as_ref().to_vec(),
+        (Tbs::Message(message), _) => digest::digest(&SHA256, message).as_ref().to_vec(),
+        (Tbs::Sha256(value), _) => value.to_vec(),
+        (Tbs::Sha384(value), _) => value.to_vec(),
+    }
+}
+
+impl fmt::Debug for AwsKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AwsKey({})", self.describe())
+    }
+}

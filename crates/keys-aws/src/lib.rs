@@ -1,0 +1,18 @@
+//! Keys in AWS KMS.
+//!
+//! [`AwsKey`] is a `Signer` over one asymmetric KMS key, named by an
+//! [`AwsKmsUri`]. It asks for digests to be signed, so nothing but 32 or 48
+//! bytes leaves this machine, and pins the key that a name stood for when it
+//! was opened. Credentials are AWS's own business: environment, profile, web
+//! identity, container or instance.
+
+mod client;
+mod error;
+mod key;
+mod manage;
+
+pub use error::AwsError;
+pub use firmseal_keys::AwsKmsUri;
+pub use firmseal_keys_remote::Options;
+pub use key::AwsKey;
+pub use manage::generate;
