@@ -35,6 +35,11 @@ const BENCHES: &[Bench] = &[
         what: "intents per second, durable, against the storage's syncs; time from entry to proof",
         run: log,
     },
+    Bench {
+        name: "pool",
+        what: "the session pool of PKCS#11 keys against the module's own rate (SoftHSM2, P-256)",
+        run: pool,
+    },
     Bench { name: "polls", what: "polls that report nothing new, against nginx", run: || service("polls") },
 ];
 
@@ -100,6 +105,11 @@ fn log() -> Result<(), Error> {
     let mut cargo = workspace::cargo();
     cargo.args(["bench", "--quiet", "--package", "firmseal-store-local", "--bench", "log", "--"]);
     process::run(cargo.arg(&disk))
+}
+
+fn pool() -> Result<(), Error> {
+    let mut cargo = workspace::cargo();
+    process::run(cargo.args(["bench", "--quiet", "--package", "firmseal-keys-pkcs11", "--bench", "pool"]))
 }
 
 /// A benchmark of the server as users run it.

@@ -23,8 +23,8 @@ use crate::token::{Access, Connection, with_deadline};
 /// How many sessions a key uses and how long it waits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Options {
-    /// Threads, each with a session of its own. Capped by what the token
-    /// says it can hold.
+    /// Threads, each with a session of its own, unless the URI says how many
+    /// sessions. Capped by what the token says it can hold.
     pub threads: usize,
     /// Requests that may wait; more are refused at once.
     pub queue: usize,
@@ -43,6 +43,7 @@ impl Default for Options {
 /// A signer with its key in a PKCS#11 token.
 pub struct Pkcs11Key {
     shared: Arc<Shared>,
+    verifier: Verifier,
     pool: Pool<Ask, Result<Option<Signature>, SignError>>,
     protection: Protection,
     uri: Pkcs11Uri,
@@ -53,7 +54,6 @@ struct Shared {
     wanted: Pkcs11Uri,
     pin: Option<Secret>,
     public_key: PublicKey,
-    verifier: Verifier,
     /// The PIN was refused or locked: nobody asks the token any more.
     latched: AtomicBool,
     /// The session that opened the key, for the first worker that needs one.
@@ -129,12 +129,11 @@ impl Pkcs11Key {
             wanted: uri.clone(),
             pin,
             public_key,
-            verifier,
             latched: AtomicBool::new(false),
             first: Mutex::new(Some(held)),
         });
         let pool_options = PoolOptions {
-            threads: options.threads.clamp(1, sessions),
+            threads: uri.sessions.map_or(options.threads, usize::from).clamp(1, sessions),
             queue: options.queue,
             deadline: Some(options.deadline),
         };
@@ -147,7 +146,7 @@ impl Pkcs11Key {
             }
         });
         let pool = pool.map_err(|error| Pkcs11Error::Thread(error.to_string()))?;
-        Ok(Pkcs11Key { shared, pool, protection, uri: found })
+        Ok(Pkcs11Key { shared, verifier, pool, protection, uri: found })
     }
 
     /// How well the token keeps the key.
@@ -193,10 +192,14 @@ impl Signer for Pkcs11Key {
         if self.shared.latched.load(Ordering::Acquire) {
             return Err(SignError::WrongPin);
         }
-        match self.ask(Ask::Sign(tbs)).await? {
-            Some(signature) => Ok(signature),
-            None => Err(SignError::BadSignature),
-        }
+        let signature = self.ask(Ask::Sign(tbs.clone())).await?.ok_or(SignError::BadSignature)?;
+        // A token with a fault can give its key away through one bad
+        // signature, and two sessions under one number could mix theirs up:
+        // nothing leaves unchecked. Not tried again: a person should look.
+        // Here and not on the session's thread, which has the next request
+        // to send meanwhile.
+        self.verifier.verify(&tbs, &signature).map_err(|_| SignError::BadSignature)?;
+        Ok(signature)
     }
 
     /// A session with the token, and the key in it. The token itself is
@@ -227,17 +230,12 @@ impl Worker {
             Err(error) if error.is_lost() => self.attempt(tbs),
             answer => answer,
         };
-        let signature = answer.map_err(|error| {
+        answer.map_err(|error| {
             if error.is_pin() {
                 self.shared.latched.store(true, Ordering::Release);
             }
             SignError::from(error)
-        })?;
-        // A token with a fault can give its key away through one bad
-        // signature, and two sessions under one number could mix theirs up:
-        // nothing leaves unchecked. Not tried again: a person should look.
-        self.shared.verifier.verify(tbs, &signature).map_err(|_| SignError::BadSignature)?;
-        Ok(signature)
+        })
     }
 
     fn attempt(&mut self, tbs: &Tbs) -> Result<Signature, Pkcs11Error> {
@@ -320,10 +318,10 @@ impl Worker {
 
 const CANNOT: Pkcs11Error = Pkcs11Error::NotForSigning("the token cannot sign as this key would have to");
 
-/// What goes to the token: the digest, or for Ed25519 the message.
+/// What goes to the token: the digest, or for Ed25519 and ML-DSA the message.
 fn input(algorithm: KeyAlgorithm, tbs: &Tbs) -> Vec<u8> {
     match (tbs, algorithm) {
-        (Tbs::Message(message), KeyAlgorithm::Ed25519) => message.clone(),
+        (Tbs::Message(message), KeyAlgorithm::Ed25519 | KeyAlgorithm::MlDsa(_)) => message.clone(),
         (Tbs::Message(message), KeyAlgorithm::P384) => {
             digest::digest(&digest::SHA384, message).as_ref().to_vec()
         }

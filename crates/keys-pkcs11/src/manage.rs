@@ -10,7 +10,7 @@ use firmseal_keys::{Pkcs11Uri, Secret};
 use firmseal_manifest::{KeyAlgorithm, KeyId, PublicKey};
 
 use crate::error::Pkcs11Error;
-use crate::object::{ED25519, P256, P384, PrivateKey, Protection, private_key, private_keys};
+use crate::object::{ED25519, ML_DSA, P256, P384, PrivateKey, Protection, private_key, private_keys};
 use crate::token::{Access, Connection, with_deadline};
 
 /// Longest time that listing may take.
@@ -217,10 +217,10 @@ fn shape(algorithm: KeyAlgorithm) -> Result<(Mechanism<'static>, Vec<Attribute>)
             Mechanism::RsaPkcsKeyPairGen,
             vec![Attribute::ModulusBits(u64::from(bits).into()), Attribute::PublicExponent(vec![1, 0, 1])],
         ),
-        KeyAlgorithm::MlDsa(_) => {
-            return Err(Pkcs11Error::NotForSigning(
-                "ML-DSA keys in tokens are not supported; use a key file",
-            ));
+        KeyAlgorithm::MlDsa(set) => {
+            let named = ML_DSA.iter().find(|(own, _)| *own == set).map(|(_, named)| (*named).into());
+            let set = named.ok_or(Pkcs11Error::NotForSigning("an unknown parameter set of ML-DSA"))?;
+            (Mechanism::MlDsaKeyPairGen, vec![Attribute::ParameterSet(set)])
         }
         KeyAlgorithm::Lms(_) => {
             return Err(Pkcs11Error::NotForSigning(

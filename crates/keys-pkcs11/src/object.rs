@@ -1,10 +1,14 @@
 //! Objects: finding the one private key, and its public half.
 
+use cryptoki::mechanism::dsa::{HedgeType, SignAdditionalContext};
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
 use cryptoki::mechanism::{Mechanism, MechanismType};
-use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::object::{
+    Attribute, AttributeType, KeyType, MlDsaParameterSetType, ObjectClass, ObjectHandle, ParameterSetType,
+};
 use cryptoki::session::Session;
+use firmseal_core::mldsa::Set;
 use firmseal_keys::Pkcs11Uri;
 use firmseal_keys::pkcs11_uri::ObjectType;
 use firmseal_manifest::{KeyAlgorithm, KeyError, PublicKey};
@@ -71,6 +75,10 @@ struct Parts {
     modulus: Option<Vec<u8>>,
     exponent: Option<Vec<u8>>,
     info: Option<Vec<u8>>,
+    /// CKA_PARAMETER_SET and CKA_VALUE of a public ML-DSA key (PKCS #11 v3.2
+    /// §6.67.2).
+    set: Option<ParameterSetType>,
+    value: Option<Vec<u8>>,
 }
 
 impl PrivateKey {
@@ -164,6 +172,7 @@ impl Parts {
             AttributeType::Modulus,
             AttributeType::PublicExponent,
             AttributeType::PublicKeyInfo,
+            AttributeType::ParameterSet,
         ];
         // One at a time: modules disagree about which error a question for
         // an attribute of another key type deserves, and none is fatal.
@@ -176,7 +185,19 @@ impl Parts {
                     Attribute::Modulus(bytes) => parts.modulus = Some(bytes),
                     Attribute::PublicExponent(bytes) => parts.exponent = Some(bytes),
                     Attribute::PublicKeyInfo(bytes) => parts.info = Some(bytes),
+                    Attribute::ParameterSet(set) => parts.set = Some(set),
                     _ => {}
+                }
+            }
+        }
+        // Of a public key only: of a private one it is the secret itself,
+        // and nobody asks for that, however well it is guarded.
+        let class = session.get_attributes(handle, &[AttributeType::Class]);
+        let is_public = class.is_ok_and(|class| class.contains(&Attribute::Class(ObjectClass::PUBLIC_KEY)));
+        if parts.set.is_some() && is_public {
+            for value in session.get_attributes(handle, &[AttributeType::Value])? {
+                if let Attribute::Value(bytes) = value {
+                    parts.value = Some(bytes);
                 }
             }
         }
@@ -195,6 +216,12 @@ impl Parts {
                 _ => from_info(),
             };
         }
+        if key_type == KeyType::ML_DSA {
+            return match (self.set, self.value.as_deref()) {
+                (Some(set), Some(value)) => Ok(PublicKey::from_ml_dsa(ml_dsa(set)?, value)?),
+                _ => from_info(),
+            };
+        }
         if key_type != KeyType::EC && key_type != KeyType::EC_EDWARDS {
             return Err(KeyError::Unsupported(format!("PKCS#11 key type {key_type}")).into());
         }
@@ -210,6 +237,22 @@ impl Parts {
         }
     }
 }
+
+/// Which ML-DSA a token means.
+fn ml_dsa(set: ParameterSetType) -> Result<Set, KeyError> {
+    ML_DSA
+        .iter()
+        .find(|(_, known)| ParameterSetType::from(*known) == set)
+        .map(|(set, _)| *set)
+        .ok_or_else(|| KeyError::Unsupported("an unknown parameter set of ML-DSA".to_owned()))
+}
+
+/// What tokens call the parameter sets of ML-DSA.
+pub(crate) const ML_DSA: [(Set, MlDsaParameterSetType); 3] = [
+    (Set::MlDsa44, MlDsaParameterSetType::ML_DSA_44),
+    (Set::MlDsa65, MlDsaParameterSetType::ML_DSA_65),
+    (Set::MlDsa87, MlDsaParameterSetType::ML_DSA_87),
+];
 
 /// CKA_EC_POINT is a point inside a DER OCTET STRING in most modules and
 /// the bare point in others. The lengths tell them apart for good: 65, 97
@@ -262,7 +305,9 @@ pub(crate) fn private_key(
 pub(crate) fn mechanism(algorithm: KeyAlgorithm) -> Option<Mechanism<'static>> {
     Some(match algorithm {
         // `public_key` reads none.
-        KeyAlgorithm::Lms(_) | KeyAlgorithm::MlDsa(_) => return None,
+        KeyAlgorithm::Lms(_) => return None,
+        // No context, and hedged where the token can (FIPS 204 §3.4).
+        KeyAlgorithm::MlDsa(_) => Mechanism::MlDsa(SignAdditionalContext::new(HedgeType::Preferred, None)),
         KeyAlgorithm::P256 | KeyAlgorithm::P384 => Mechanism::Ecdsa,
         KeyAlgorithm::Ed25519 => Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Ed25519)),
         KeyAlgorithm::Rsa(_) => Mechanism::RsaPkcsPss(PkcsPssParams {
@@ -300,6 +345,23 @@ mod tests {
                 assert!(parts(params, bad).public_key(key_type).is_err());
             }
         }
+    }
+
+    #[test]
+    fn an_ml_dsa_key_is_its_set_and_its_value() {
+        for (set, named) in ML_DSA {
+            let key = |named, length| {
+                let value = Some(vec![7; length]);
+                Parts { set: Some(named), value, ..Parts::default() }.public_key(KeyType::ML_DSA)
+            };
+            let found = key(named.into(), set.key_len()).unwrap();
+            assert_eq!(found.algorithm(), KeyAlgorithm::MlDsa(set));
+            assert!(key(named.into(), set.key_len() - 1).is_err());
+            let others = ML_DSA.iter().filter(|(other, _)| *other != set);
+            assert!(others.into_iter().all(|(_, other)| key((*other).into(), set.key_len()).is_err()));
+            assert_eq!(mechanism(found.algorithm()).unwrap().mechanism_type(), MechanismType::ML_DSA);
+        }
+        assert!(matches!(Parts::default().public_key(KeyType::ML_DSA), Err(Pkcs11Error::NoPublicKey)));
     }
 
     #[test]

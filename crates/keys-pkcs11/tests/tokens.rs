@@ -117,6 +117,32 @@ fn look_up_finds_exactly_one_token() {
 }
 
 #[test]
+fn several_tokens_sign_at_once() {
+    isolated("several_tokens_sign_at_once", |bench| {
+        bench.init_token("second");
+        bench.init_token("third");
+        // One label in three tokens: three keys, each in its own slot.
+        let keys: Vec<Pkcs11Key> = ["test", "second", "third"]
+            .into_iter()
+            .map(|token| {
+                let uri = bench.uri(&format!("token={token};object=release"));
+                let uri = Pkcs11Uri { sessions: Some(2), ..uri };
+                let made = generate(&uri, bench.pin(), KeyAlgorithm::P256).unwrap();
+                let key = Pkcs11Key::open(&uri, bench.pin(), Options::default()).unwrap();
+                assert_eq!(Some(key.public_key()), made.public_key.as_ref().ok());
+                key
+            })
+            .collect();
+        assert_ne!(keys[0].public_key(), keys[1].public_key());
+        std::thread::scope(|scope| {
+            for key in &keys {
+                scope.spawn(|| conformance::run_threads(key, 4));
+            }
+        });
+    });
+}
+
+#[test]
 fn a_module_that_is_none_is_refused() {
     isolated("a_module_that_is_none_is_refused", |bench| {
         let open = |uri: &str| Pkcs11Key::open(&uri.parse().unwrap(), bench.pin(), Options::default());

@@ -15,6 +15,9 @@ use crate::secret::SecretSource;
 /// Longest URI that is read, in bytes.
 pub const URI_MAX: usize = 4096;
 
+/// Most sessions that a URI may ask for; each has a thread.
+const SESSIONS_MAX: u64 = 256;
+
 /// The class of an object (RFC 7512 §2.3, attribute `type`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ObjectType {
@@ -73,6 +76,9 @@ pub struct Pkcs11Uri {
     pub pin_source: Option<SecretSource>,
     /// The module, as an absolute path.
     pub module_path: Option<PathBuf>,
+    /// How many sessions a signer keeps with the token; an attribute of our
+    /// own, as RFC 7512 §2.3 allows.
+    pub sessions: Option<u16>,
 }
 
 fn fail<T>(why: impl fmt::Display) -> Result<T, KeysError> {
@@ -173,7 +179,7 @@ impl Pkcs11Uri {
             "slot-manufacturer" => once(name, &mut self.slot_manufacturer, text(value)?),
             "slot-description" => once(name, &mut self.slot_description, text(value)?),
             "slot-id" => once(name, &mut self.slot_id, number(name, value)?),
-            "pin-source" | "pin-value" | "module-name" | "module-path" => {
+            "pin-source" | "pin-value" | "module-name" | "module-path" | "sessions" => {
                 fail(format_args!("`{name}` stands after the `?`"))
             }
             _ => unknown(name),
@@ -201,6 +207,10 @@ impl Pkcs11Uri {
                 }
                 once(name, &mut self.module_path, path)
             }
+            "sessions" => match number(name, value)? {
+                count @ 1..=SESSIONS_MAX => once(name, &mut self.sessions, count as u16),
+                _ => fail(format_args!("`sessions` is a number from 1 to {SESSIONS_MAX}")),
+            },
             "module-name" => fail("`module-name` depends on the machine's search path; use `module-path`"),
             _ if is_known(name) => fail(format_args!("`{name}` stands before the `?`")),
             _ => unknown(name),
@@ -331,6 +341,9 @@ impl fmt::Display for Pkcs11Uri {
         if let Some(path) = &self.module_path {
             query(f, "module-path", path.display().to_string())?;
         }
+        if let Some(sessions) = self.sessions {
+            query(f, "sessions", sessions.to_string())?;
+        }
         Ok(())
     }
 }
@@ -345,12 +358,13 @@ mod tests {
         let text = "pkcs11:token=My%20token;manufacturer=Snake%20Oil;serial=DE1;model=1.0\
             ;library-manufacturer=L;library-description=D;library-version=3.1;object=k%C3%A9y;type=private\
             ;slot-manufacturer=S;slot-description=E;slot-id=7;id=%00%FF\
-            ?pin-source=file:/run/pin&module-path=/usr/lib/p.so";
+            ?pin-source=file:/run/pin&module-path=/usr/lib/p.so&sessions=16";
         let uri: Pkcs11Uri = text.parse().unwrap();
         assert_eq!(uri.object.as_deref(), Some("kéy"));
         assert_eq!(uri.id.as_deref(), Some(&[0, 255][..]));
         assert_eq!(uri.library_version, Some((3, 1)));
         assert_eq!(uri.slot_id, Some(7));
+        assert_eq!(uri.sessions, Some(16));
         assert_eq!(uri.pin_source, Some(SecretSource::File("/run/pin".into())));
         assert_eq!(uri.to_string(), text);
         // RFC 7512 §3: a URI without attributes matches everything.
@@ -406,6 +420,9 @@ mod tests {
             ("pkcs11:?pin-source=|cat%20/pin", "file:PATH"),
             ("pkcs11:?pin-source=prompt&pin-source=prompt", "twice"),
             ("pkcs11:?module-path=lib.so", "absolute"),
+            ("pkcs11:?sessions=0", "1 to 256"),
+            ("pkcs11:?sessions=257", "1 to 256"),
+            ("pkcs11:sessions=4", "after the `?`"),
             ("pkcs11:?module-name=softhsm2", "module-path"),
             (&format!("pkcs11:token={}", "a".repeat(URI_MAX)), "longer"),
         ] {

@@ -1,0 +1,149 @@
+//! The session pool against the module's own rate of signatures: SoftHSM2,
+//! P-256, as many sessions as threads that call the module directly.
+//!
+//! `cargo xtask bench pool`. Both sides take turns of a second, so that
+//! whatever else the machine does falls on both. A signer checks its logged
+//! intent, queues, signs, and verifies; the module alone signs. Where
+//! SoftHSM has every processor for itself, verification has to share with
+//! it, which no HSM of its own hardware would notice: the limit is for fewer
+//! sessions than processors, the rest is shown.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::{Attribute, ObjectClass};
+use cryptoki::session::{Session, UserType};
+use cryptoki::types::AuthPin;
+use firmseal_keys::conformance::{MemoryLog, covering};
+use firmseal_keys::pool::wait;
+use firmseal_keys::{Pkcs11Uri, Secret, Signer};
+use firmseal_keys_pkcs11::{Options, Pkcs11Key, generate};
+use firmseal_manifest::{KeyAlgorithm, Tbs};
+
+/// The pool's rate over the module's, at least.
+const LIMIT: f64 = 0.9;
+const PIN: &str = "123456";
+const CHILD: &str = "FIRMSEAL_BENCH_TOKEN";
+const TURN: Duration = Duration::from_secs(1);
+const ROUNDS: u32 = 6;
+/// Callers for each session: enough that none ever waits for work.
+const CALLERS: usize = 8;
+
+fn module() -> PathBuf {
+    let places = [
+        "/usr/lib/softhsm/libsofthsm2.so",
+        "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+        "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
+        "/usr/lib64/softhsm/libsofthsm2.so",
+    ];
+    let found = places.iter().map(PathBuf::from).find(|path| path.exists());
+    found.unwrap_or_else(|| panic!("SoftHSM2 is not installed: run `cargo xtask setup bench`"))
+}
+
+fn main() -> ExitCode {
+    if std::env::var_os(CHILD).is_some() {
+        return measure();
+    }
+    // SoftHSM reads its configuration once per process.
+    let dir = tempfile::tempdir().unwrap();
+    let conf = dir.path().join("softhsm2.conf");
+    let tokens = dir.path().join("tokens");
+    std::fs::create_dir(&tokens).unwrap();
+    let text = format!(
+        "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
+        tokens.display()
+    );
+    std::fs::write(&conf, text).unwrap();
+    let init = ["--init-token", "--free", "--label", "bench", "--so-pin", "87654321", "--pin", PIN];
+    let made = Command::new("softhsm2-util").env("SOFTHSM2_CONF", &conf).args(init).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    let status = child.env(CHILD, "1").env("SOFTHSM2_CONF", &conf).status().unwrap();
+    match status.success() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+fn measure() -> ExitCode {
+    let module = module();
+    let uri: Pkcs11Uri =
+        format!("pkcs11:token=bench;object=release?module-path={}", module.display()).parse().unwrap();
+    let pin = || Some(Secret::new(PIN.into()));
+    generate(&uri, pin(), KeyAlgorithm::P256).unwrap();
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut within = true;
+    println!("sessions   module alone       pool   ratio   (signatures/s; at least what stands behind *)");
+    for sessions in [1, 2, 4] {
+        let options = Options { threads: sessions, ..Options::default() };
+        let key = Pkcs11Key::open(&uri, pin(), options).unwrap();
+        let (mut alone, mut pooled) = (0.0, 0.0);
+        for _ in 0..ROUNDS {
+            alone += directly(&module, sessions);
+            pooled += through(&key, sessions * CALLERS);
+        }
+        let (alone, pooled) = (alone / f64::from(ROUNDS), pooled / f64::from(ROUNDS));
+        let ratio = pooled / alone;
+        let counts = sessions < processors;
+        within &= !counts || ratio >= LIMIT;
+        let mark = if counts { format!("* {LIMIT}") } else { String::new() };
+        println!("{sessions:>8} {alone:>14.0} {pooled:>10.0} {ratio:>7.3}   {mark}");
+    }
+    if within { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs one piece of work over and over on some threads, for a turn.
+fn rate<W: FnMut() -> bool>(threads: usize, worker: impl Fn() -> W + Sync) -> f64 {
+    let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let mut work = worker();
+                while !stop.load(Ordering::Relaxed) {
+                    assert!(work(), "a signature failed");
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        std::thread::sleep(TURN);
+        stop.store(true, Ordering::Relaxed);
+    });
+    done.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64()
+}
+
+/// The module's own rate: a session for each thread, and nothing in between
+/// but the same binding that the pool uses.
+fn directly(module: &Path, sessions: usize) -> f64 {
+    let context = Pkcs11::new(module).unwrap();
+    let _ = context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK));
+    let slot = context.get_slots_with_initialized_token().unwrap()[0];
+    let open = || -> Session { context.open_ro_session(slot).unwrap() };
+    let first = open();
+    // The pool has logged this process in already.
+    let _ = first.login(UserType::User, Some(&AuthPin::new(PIN.into())));
+    let digest = [7; 32];
+    rate(sessions, || {
+        let session = open();
+        let key = session.find_objects(&[Attribute::Class(ObjectClass::PRIVATE_KEY)]).unwrap()[0];
+        move || session.sign(&Mechanism::Ecdsa, key, &digest).is_ok()
+    })
+}
+
+/// The pool's rate, as a service meets it: intent checked, signature
+/// verified.
+fn through(key: &Pkcs11Key, callers: usize) -> f64 {
+    let log = MemoryLog::default();
+    rate(callers, || {
+        let tbs = Tbs::Sha256([7; 32]);
+        let log = &log;
+        move || {
+            wait(async { key.sign(covering(log, key.public_key(), &tbs).await, tbs.clone()).await }).is_ok()
+        }
+    })
+}
