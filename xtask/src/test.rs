@@ -166,7 +166,7 @@ impl Run {
         command.env("FIRMSEAL_VENV", python::directory());
         if self.long {
             command.env("FIRMSEAL_FUZZ_ITERATIONS", "1000000").env("FIRMSEAL_KILLS", "500");
-            command.env("FIRMSEAL_REQUESTS", "100000");
+            command.env("FIRMSEAL_REQUESTS", "100000").env("FIRMSEAL_API_EXAMPLES", "100");
         }
         command
     }

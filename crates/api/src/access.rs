@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use firmseal_fleet::Time;
+use firmseal_manifest::{ChannelName, ProductId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -77,9 +78,37 @@ pub struct CreateOperatorToken {
     /// What it may do.
     #[schema(min_items = 1)]
     pub roles: BTreeSet<Role>,
+    /// The team that answers for its holder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 64)]
+    pub team: Option<String>,
+    /// Only these products; all of them if empty.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = Vec<String>, max_items = 100)]
+    pub products: BTreeSet<ProductId>,
+    /// Only these channels; all of them if empty.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = Vec<String>, max_items = 100)]
+    pub channels: BTreeSet<ChannelName>,
+    /// Only these signing keys; all of them if empty.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(max_items = 100)]
+    pub keys: BTreeSet<String>,
     /// Valid for this many seconds; 90 days if absent, 2 years at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_for: Option<u64>,
+}
+
+/// How people sign in at an identity provider, so that its token opens this
+/// server: nothing in it is secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SignIn {
+    /// The provider's issuer; its discovery document says the rest.
+    pub issuer: String,
+    /// The id under which it knows the command line.
+    pub client_id: String,
+    /// What to ask for besides `openid`.
+    pub scopes: Vec<String>,
 }
 
 /// An operator token, without its secret.
@@ -91,6 +120,20 @@ pub struct OperatorToken {
     pub name: String,
     /// What it may do.
     pub roles: BTreeSet<Role>,
+    /// The team that answers for its holder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+    /// Only these products; all of them if empty.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub products: BTreeSet<ProductId>,
+    /// Only these channels; all of them if empty.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub channels: BTreeSet<ChannelName>,
+    /// Only these signing keys; all of them if empty.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub keys: BTreeSet<String>,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     pub created: Time,

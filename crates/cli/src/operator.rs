@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use firmseal_core::crypto::{Crypto, RustCrypto};
-use firmseal_fleet::Time;
 use firmseal_fleet::operator::{Credential, CredentialId, CredentialKind, Role};
+use firmseal_fleet::{Scope, Time};
 use firmseal_store::Operators;
 use firmseal_store_local::LocalStore;
 use uuid::Uuid;
@@ -23,13 +23,18 @@ pub struct Made {
     pub credential: Credential,
 }
 
+/// What a new credential allows.
+pub struct Rights {
+    /// Its roles.
+    pub roles: BTreeSet<Role>,
+    /// The team that answers for its holder.
+    pub team: Option<String>,
+    /// What it is confined to.
+    pub scope: Scope,
+}
+
 /// Makes an operator with a token. The store keeps only its digest.
-pub async fn create(
-    store: &LocalStore,
-    name: &str,
-    roles: BTreeSet<Role>,
-    valid_for: Validity,
-) -> Result<Made> {
+pub async fn create(store: &LocalStore, name: &str, rights: Rights, valid_for: Validity) -> Result<Made> {
     let secret = format!("fsop_{}", random()?);
     let now = Time::from(SystemTime::now());
     let credential = Credential {
@@ -37,9 +42,9 @@ pub async fn create(
         operator: name.to_owned(),
         kind: CredentialKind::Token,
         digest: RustCrypto.digest(secret.as_bytes()),
-        roles,
-        team: None,
-        scope: Default::default(),
+        roles: rights.roles,
+        team: rights.team,
+        scope: rights.scope,
         created: now,
         expires: valid_for.0.map(|span| now.plus(span)),
         revoked: None,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use firmseal_api::client::{Client, ClientError};
+use firmseal_api::client::{Builder, Client, ClientError};
 use firmseal_keys::private;
 use serde::{Deserialize, Serialize};
 
@@ -61,14 +61,27 @@ impl Profile {
         Ok(profile)
     }
 
+    /// A client for this server without a token, for whoever is about to get
+    /// one.
+    pub fn anonymous(&self) -> Result<Client> {
+        self.builder()?.build().map_err(CliError::from)
+    }
+
+    fn builder(&self) -> Result<Builder> {
+        let authority = std::fs::read(&self.authority).map_err(file(&self.authority))?;
+        let builder = Client::builder(&self.server).authorities(&authority);
+        match (&self.certificate, &self.key) {
+            (Some(certificate), Some(key)) => {
+                let chain = std::fs::read(certificate).map_err(file(certificate))?;
+                Ok(builder.identity(&chain, &private::read(key)?))
+            }
+            _ => Ok(builder),
+        }
+    }
+
     /// A client for this server, as this operator.
     pub fn client(&self) -> Result<Client> {
-        let authority = std::fs::read(&self.authority).map_err(file(&self.authority))?;
-        let mut builder = Client::builder(&self.server).authorities(&authority);
-        if let (Some(certificate), Some(key)) = (&self.certificate, &self.key) {
-            let chain = std::fs::read(certificate).map_err(file(certificate))?;
-            builder = builder.identity(&chain, &private::read(key)?);
-        }
+        let mut builder = self.builder()?;
         if let Some(path) = &self.token {
             let token = private::read(path)?;
             let token = std::str::from_utf8(&token).map_err(|_| {

@@ -105,6 +105,16 @@ impl Scope {
         self.channels.is_empty() || self.channels.contains(channel)
     }
 
+    /// Whether another scope is no wider than this one.
+    pub fn covers(&self, other: &Scope) -> bool {
+        fn covers<T: Ord>(ours: &BTreeSet<T>, theirs: &BTreeSet<T>) -> bool {
+            ours.is_empty() || (!theirs.is_empty() && theirs.is_subset(ours))
+        }
+        covers(&self.products, &other.products)
+            && covers(&self.channels, &other.channels)
+            && covers(&self.keys, &other.keys)
+    }
+
     /// Whether a signing key lies within it.
     pub fn takes_key(&self, key: &str) -> bool {
         self.keys.is_empty() || self.keys.contains(key)
@@ -123,6 +133,10 @@ mod tests {
         assert!(open.is_open() && open.takes_product(&router) && open.takes_key("release"));
         let one = Scope { products: [router.clone()].into(), ..Scope::default() };
         assert!(one.takes_product(&router) && !one.takes_product(&meter) && !one.is_open());
+        let two = Scope { products: [router, meter].into(), ..Scope::default() };
+        assert!(two.covers(&one) && !one.covers(&two) && !one.covers(&open) && open.covers(&one));
+        let other = Scope { channels: ["beta".parse().unwrap()].into(), ..one.clone() };
+        assert!(one.covers(&other) && !other.covers(&one));
         assert!(one.takes_channel(&"stable".parse().unwrap()), "it says nothing of channels");
     }
 }

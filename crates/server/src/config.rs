@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use firmseal_api::access::Role;
 use firmseal_fleet::Scope;
+use firmseal_identity::IdentitySettings;
 use firmseal_notify::{NotifyError, SinkSettings};
 use serde::Deserialize;
 
@@ -130,6 +131,9 @@ pub struct Config {
     /// Operators who are known by their client certificate.
     #[serde(default)]
     pub operator: Vec<CertificateOperator>,
+    /// Identity providers whose tokens are taken.
+    #[serde(default)]
+    pub identity: Vec<IdentitySettings>,
     /// The device CA.
     pub device_ca: DeviceCaFiles,
     /// What bounds callers.
@@ -174,6 +178,9 @@ impl Config {
                 *path = base.join(&*path);
             }
         }
+        for identity in &mut config.identity {
+            identity.authority = base.join(&identity.authority);
+        }
         config.device_ca.certificate = base.join(&config.device_ca.certificate);
         config.device_ca.key = base.join(&config.device_ca.key);
         config.base = base.to_owned();
@@ -203,6 +210,14 @@ impl Config {
                 why: format!("limits: {name} = 0 would let nothing through"),
                 hint: "leave it out to get the default".to_owned(),
             });
+        }
+        for identity in &self.identity {
+            identity.check().map_err(|err| ConfigError {
+                file: file.to_owned(),
+                line: text.lines().position(|line| line.contains(&identity.issuer)).map(|line| line + 1),
+                why: format!("identity provider {}: {err}", identity.issuer),
+                hint: err.hint.to_owned(),
+            })?;
         }
         self.check_operators().map_err(|(name, why, hint)| ConfigError {
             file: file.to_owned(),

@@ -16,8 +16,14 @@ pub(crate) enum ApiError {
     Malformed(String),
     #[error("the request carries no credential that this server knows")]
     Unauthenticated,
+    #[error(transparent)]
+    Token(firmseal_identity::TokenError),
+    #[error(transparent)]
+    Replay(firmseal_identity::Replay),
     #[error("this needs the role `{0}`")]
     RoleMissing(String),
+    #[error("{0} lies outside what this credential is for")]
+    OutOfScope(String),
     #[error("this needs a device certificate of this server")]
     NoDevice,
     #[error("this device was revoked")]
@@ -96,11 +102,35 @@ impl ApiError {
                 "Not authenticated",
                 Some("send `Authorization: Bearer TOKEN`, or use a client certificate that is known here"),
             ),
+            ApiError::Token(firmseal_identity::TokenError::NoGrant) => (
+                S::FORBIDDEN,
+                "no-grant",
+                "Nothing granted",
+                Some("ask an administrator for an [[identity.grant]] that fits the token's claims"),
+            ),
+            ApiError::Token(_) => (
+                S::UNAUTHORIZED,
+                "token-refused",
+                "Token refused",
+                Some("get a fresh token from the identity provider, for the audience of this server"),
+            ),
+            ApiError::Replay(_) => (
+                S::UNAUTHORIZED,
+                "token-used",
+                "Token used before",
+                Some("get a fresh token for each signing request"),
+            ),
             ApiError::RoleMissing(_) => (
                 S::FORBIDDEN,
                 "role-missing",
                 "Not allowed",
                 Some("ask an administrator for a token with this role"),
+            ),
+            ApiError::OutOfScope(_) => (
+                S::FORBIDDEN,
+                "out-of-scope",
+                "Outside the scope",
+                Some("ask an administrator for a credential with a wider scope"),
             ),
             ApiError::NoDevice => {
                 (S::FORBIDDEN, "no-device", "Not a device", Some("enrol the device with a one-time token"))
@@ -195,6 +225,10 @@ impl ApiError {
         match self {
             ApiError::Unauthenticated => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            ApiError::Token(_) | ApiError::Replay(_) if status == StatusCode::UNAUTHORIZED => {
+                let value = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+                headers.insert(header::WWW_AUTHENTICATE, value);
             }
             ApiError::Offset(offset) => {
                 headers.insert(firmseal_api::UPLOAD_OFFSET, HeaderValue::from(*offset));

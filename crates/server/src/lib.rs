@@ -23,6 +23,7 @@ pub mod tls;
 mod wire;
 
 pub use app::NamedOperator;
+pub use app::identities::IdentityError;
 pub use ca::{CaError, DeviceCa, Pair, create_device_ca, create_server_certificate};
 pub use clock::{Clock, SystemClock};
 pub use config::{CertificateOperator, Config, ConfigError, DeviceCaFiles, Limits, Listener, Serves};

@@ -54,6 +54,7 @@ pub fn openapi() -> Value {
         for (path, operations) in paths {
             let Value::Object(operations) = operations else { continue };
             for (method, mut operation) in operations {
+                operation["parameters"].as_array_mut().into_iter().flatten().for_each(shape);
                 let name = Value::from(serves.as_str());
                 let place = &mut merged["paths"][&path][&method];
                 if place.is_null() {
@@ -73,6 +74,37 @@ pub fn openapi() -> Value {
         }
     }
     merged
+}
+
+/// Says of a parameter what its text looks like: handlers take it as a type
+/// of which the generator knows only that it is a text.
+fn shape(parameter: &mut Value) {
+    const UUID: &str = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
+    let id = |prefix: &str| Some(format!("^{prefix}{UUID}$"));
+    let pattern = match (parameter["in"].as_str(), parameter["name"].as_str()) {
+        (Some("path"), Some("release")) => id("rel-"),
+        (Some("path"), Some("request")) => id("req-"),
+        (Some("path"), Some("rollout")) => id("rol-"),
+        (Some("path"), Some("device")) => id("dev-"),
+        (Some("path"), Some("upload")) => id("upl-"),
+        (Some("path"), Some("token")) => id(""),
+        (Some("path"), Some("artifact" | "hash")) => Some("^[0-9a-f]{64}$".to_owned()),
+        (Some("path"), Some("payload")) => Some("^[0-9a-f]{64}([.]tree)?$".to_owned()),
+        (Some("path" | "query"), Some("product")) => Some("^[a-z0-9][a-z0-9.-]{0,63}$".to_owned()),
+        (Some("header"), Some("idempotency-key")) => {
+            parameter["required"] = json!(true);
+            Some("^[!-~]{1,128}$".to_owned())
+        }
+        (Some("query"), Some("limit")) => {
+            parameter["schema"]["minimum"] = json!(1);
+            parameter["schema"]["maximum"] = json!(firmseal_api::encoding::PAGE_MAX);
+            None
+        }
+        _ => None,
+    };
+    if let Some(pattern) = pattern {
+        parameter["schema"]["pattern"] = json!(pattern);
+    }
 }
 
 fn merge(into: &mut Value, from: Value) {

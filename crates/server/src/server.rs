@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::api;
 use crate::app::catalog::Catalog;
+use crate::app::identities::{Identities, IdentityError};
 use crate::app::log::Published;
 use crate::app::presence::Presence;
 use crate::app::readiness::Readiness;
@@ -58,6 +59,9 @@ pub enum ServerError {
     /// The device CA cannot be used.
     #[error(transparent)]
     Ca(#[from] CaError),
+    /// An identity provider cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The root document is none.
     #[error("the root document cannot be used: {0}")]
     Root(Refusal),
@@ -126,6 +130,7 @@ impl Server {
         deps: Deps,
         sockets: Vec<TcpListener>,
     ) -> Result<Running, ServerError> {
+        let identities = Identities::new(&config.identity, deps.clock.now())?;
         let trust = deps.pipeline.load_trust(deps.clock.now()).await?;
         let metrics = Arc::new(Metrics::new());
         let (clock, counted) = (deps.clock.clone(), metrics.clone());
@@ -143,6 +148,7 @@ impl Server {
             log: deps.log,
             clock: deps.clock,
             operators: deps.operators.into_iter().chain(config.named_operators()).collect(),
+            identities,
             limits: config.limits.clone(),
             metrics,
             dispatcher,

@@ -8,6 +8,8 @@
 pub mod craft;
 pub mod engine;
 pub mod fuzz;
+#[cfg(feature = "identity")]
+pub mod identity;
 pub mod item;
 pub mod keys;
 pub mod lms;

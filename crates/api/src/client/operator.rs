@@ -7,7 +7,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Client, ClientError, escape, paged, queried};
-use crate::access::{CreateOperatorToken, NewOperatorToken, OperatorToken};
+use crate::access::{CreateOperatorToken, NewOperatorToken, OperatorToken, SignIn};
 use crate::audit::{AuditQuery, AuditRecord};
 use crate::encoding::{Page, PageQuery};
 use crate::enrolment::{CreateToken, Token, TokenRecord};
@@ -324,6 +324,11 @@ impl OperatorClient<'_> {
     /// Ends an enrolment token: it enrols nobody from here on.
     pub async fn revoke_enrolment_token(&self, id: ArtifactId) -> Result<TokenRecord, ClientError> {
         self.0.call(Method::POST, &format!("/v1/enrolment-tokens/{id}/revoke"), None::<&()>).await
+    }
+
+    /// The identity providers at which people sign in. Needs no token.
+    pub async fn sign_ins(&self) -> Result<Page<SignIn>, ClientError> {
+        self.0.get("/v1/sign-in").await
     }
 
     /// Makes an operator token.

@@ -265,7 +265,9 @@ impl Init {
             None => self.own_root(base, &store, &secret, &release).await?,
         };
         write(&base.join(layout::ROOT), &root)?;
-        let made = operator::create(&store, "admin", OperatorRole::ALL.into(), self.token_valid_for).await?;
+        let rights =
+            operator::Rights { roles: OperatorRole::ALL.into(), team: None, scope: Default::default() };
+        let made = operator::create(&store, "admin", rights, self.token_valid_for).await?;
         write_secret(&base.join(layout::TOKEN), &made.secret)?;
         drop(store);
 

@@ -19,6 +19,7 @@ mod keys;
 mod label;
 mod listing;
 mod log;
+mod login;
 mod man;
 mod monitor;
 mod order;
@@ -108,6 +109,8 @@ pub enum Command {
     /// Take keys and releases away from devices
     #[command(subcommand)]
     Revoke(revoke::Revoke),
+    /// Sign in at the server's identity provider, with a browser anywhere
+    Login(login::Login),
     /// Make, list and revoke operators' tokens
     #[command(subcommand)]
     Token(token::Tokens),
@@ -165,6 +168,7 @@ pub fn run(command: Command, profile: Option<&Path>, output: &Output) -> Result 
         Command::Ceremony(command) => command.run(output),
         Command::Root(command) => command.run(profile, output),
         Command::Revoke(command) => command.run(profile, output),
+        Command::Login(command) => block_on(command.run(profile, output)),
         Command::Token(command) => command.run(profile, output),
         Command::Export(command) => block_on(command.run(profile, output)),
         Command::Verify(command) => command.run(output),

@@ -15,10 +15,10 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::App;
+use crate::app::{App, scope};
 use crate::error::ApiError;
 use crate::http::auth::{Auditor, FleetOperator, Operator};
-use crate::http::extract::{Id, Ids, Json, Params, page, paged};
+use crate::http::extract::{Id, Ids, Json, Params, page, paged, paged_if};
 use crate::wire;
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
@@ -61,6 +61,7 @@ async fn create_rollout(
     operator: Operator<FleetOperator>,
     Json(wish): Json<CreateRollout>,
 ) -> Result<Answer<Rollout>, ApiError> {
+    app.confine_release(&operator, wish.release).await?;
     Ok(Answer(wire::rollout_out(app.create_rollout(&operator.name, wish).await?)))
 }
 
@@ -70,12 +71,21 @@ async fn create_rollout(
     security(("operator" = ["auditor"])))]
 async fn list_rollouts(
     State(app): State<Arc<App>>,
-    _: Operator<Auditor>,
+    operator: Operator<Auditor>,
     Params(query): Params<PageQuery>,
 ) -> Result<Answer<Page<Rollout>>, ApiError> {
     let (wanted, limit) = page(&query, |text| text.parse::<RolloutId>().ok())?;
     let found = app.store.rollouts(wanted).await?;
-    Ok(Answer(paged(found, limit, |rollout| rollout.id.to_string(), wire::rollout_out)))
+    // Of a rollout only the product is at hand; its channel is its release's.
+    let mut ours = Vec::with_capacity(found.len());
+    for rollout in &found {
+        let release = app.store.release(rollout.release).await?;
+        if scope::release(&operator, &release).is_ok() {
+            ours.push(rollout.id);
+        }
+    }
+    let ours = |rollout: &firmseal_fleet::Rollout| ours.contains(&rollout.id);
+    Ok(Answer(paged_if(found, limit, |rollout| rollout.id.to_string(), ours, wire::rollout_out)))
 }
 
 /// One rollout.
@@ -84,9 +94,10 @@ async fn list_rollouts(
     security(("operator" = ["auditor"])))]
 async fn get_rollout(
     State(app): State<Arc<App>>,
-    _: Operator<Auditor>,
+    operator: Operator<Auditor>,
     Id(id): Id<RolloutId>,
 ) -> Result<Answer<Rollout>, ApiError> {
+    app.confine_rollout(&operator, id).await?;
     Ok(Answer(wire::rollout_out(app.store.rollout(id).await?)))
 }
 
@@ -97,11 +108,12 @@ async fn get_rollout(
     security(("operator" = ["auditor"])))]
 async fn list_outcomes(
     State(app): State<Arc<App>>,
-    _: Operator<Auditor>,
+    operator: Operator<Auditor>,
     Id(id): Id<RolloutId>,
     Params(query): Params<PageQuery>,
 ) -> Result<Answer<Page<Outcome>>, ApiError> {
     let (wanted, limit) = page(&query, |text| text.parse::<DeviceId>().ok())?;
+    app.confine_rollout(&operator, id).await?;
     let outcomes = app.outcomes(id, wanted).await?;
     Ok(Answer(paged(outcomes, limit, |outcome| outcome.device.to_string(), |outcome| outcome)))
 }
@@ -115,6 +127,7 @@ async fn halt_rollout(
     operator: Operator<FleetOperator>,
     Id(id): Id<RolloutId>,
 ) -> Result<Answer<Rollout>, ApiError> {
+    app.confine_rollout(&operator, id).await?;
     Ok(Answer(wire::rollout_out(app.set_rollout(&operator.name, id, RolloutState::Halted).await?)))
 }
 
@@ -127,6 +140,7 @@ async fn resume_rollout(
     operator: Operator<FleetOperator>,
     Id(id): Id<RolloutId>,
 ) -> Result<Answer<Rollout>, ApiError> {
+    app.confine_rollout(&operator, id).await?;
     Ok(Answer(wire::rollout_out(app.set_rollout(&operator.name, id, RolloutState::Active).await?)))
 }
 
@@ -136,13 +150,15 @@ async fn resume_rollout(
     security(("operator" = ["auditor"])))]
 async fn list_devices(
     State(app): State<Arc<App>>,
-    _: Operator<Auditor>,
+    operator: Operator<Auditor>,
     Params(query): Params<Listed>,
 ) -> Result<Answer<Page<Device>>, ApiError> {
     let wish = PageQuery { after: query.after, limit: query.limit };
     let (wanted, limit) = page(&wish, |text| text.parse::<DeviceId>().ok())?;
     let found = app.store.devices(query.product.as_ref(), wanted).await?;
-    Ok(Answer(paged(found, limit, |device| device.id.to_string(), |device| shown(&app, device))))
+    let ours = |device: &firmseal_fleet::Device| operator.scope.takes_product(&device.product);
+    let cursor = |device: &firmseal_fleet::Device| device.id.to_string();
+    Ok(Answer(paged_if(found, limit, cursor, ours, |device| shown(&app, device))))
 }
 
 /// One device.
@@ -151,9 +167,10 @@ async fn list_devices(
     security(("operator" = ["auditor"])))]
 async fn get_device(
     State(app): State<Arc<App>>,
-    _: Operator<Auditor>,
+    operator: Operator<Auditor>,
     Id(id): Id<DeviceId>,
 ) -> Result<Answer<Device>, ApiError> {
+    app.confine_device(&operator, id).await?;
     Ok(Answer(shown(&app, app.store.device(id).await?)))
 }
 
@@ -164,12 +181,12 @@ async fn get_device(
     security(("operator" = ["auditor"])))]
 async fn list_reports(
     State(app): State<Arc<App>>,
-    _: Operator<Auditor>,
+    operator: Operator<Auditor>,
     Id(id): Id<DeviceId>,
     Params(query): Params<PageQuery>,
 ) -> Result<Answer<Page<DeviceReport>>, ApiError> {
     let (wanted, limit) = page(&query, |text| text.parse().ok().map(ReportId))?;
-    app.store.device(id).await?;
+    app.confine_device(&operator, id).await?;
     let found = app.store.reports(id, wanted).await?;
     let wire = |report| DeviceReport { device: id, report: wire::report_out(report) };
     Ok(Answer(paged(found, limit, |report| report.id.to_string(), wire)))
@@ -184,6 +201,7 @@ async fn revoke_device(
     operator: Operator<FleetOperator>,
     Id(id): Id<DeviceId>,
 ) -> Result<Answer<Device>, ApiError> {
+    app.confine_device(&operator, id).await?;
     Ok(Answer(shown(&app, app.revoke_device(&operator.name, id).await?)))
 }
 
@@ -197,6 +215,7 @@ async fn retry_release(
     operator: Operator<FleetOperator>,
     Ids(device, release): Ids<DeviceId, ReleaseId>,
 ) -> Result<Answer<Device>, ApiError> {
+    app.confine_device(&operator, device).await?;
     Ok(Answer(shown(&app, app.retry_release(&operator.name, device, release).await?)))
 }
 
@@ -209,6 +228,7 @@ async fn create_token(
     operator: Operator<FleetOperator>,
     Json(wish): Json<CreateToken>,
 ) -> Result<Answer<Token>, ApiError> {
+    scope::product(&operator, &wish.product)?;
     Ok(Answer(app.create_enrolment_token(&operator.name, wish).await?))
 }
 
@@ -218,12 +238,13 @@ async fn create_token(
     security(("operator" = ["operator"])))]
 async fn list_tokens(
     State(app): State<Arc<App>>,
-    _: Operator<FleetOperator>,
+    operator: Operator<FleetOperator>,
     Params(query): Params<PageQuery>,
 ) -> Result<Answer<Page<TokenRecord>>, ApiError> {
     let (wanted, limit) = page(&query, ids::parse_digest)?;
     let found = app.store.tokens(wanted).await?;
-    Ok(Answer(paged(found, limit, |token| token.hash.to_string(), wire::token_out)))
+    let ours = |token: &firmseal_fleet::EnrolmentToken| operator.scope.takes_product(&token.product);
+    Ok(Answer(paged_if(found, limit, |token| token.hash.to_string(), ours, wire::token_out)))
 }
 
 /// Ends an enrolment token: it enrols nobody from here on.
@@ -235,6 +256,7 @@ async fn end_token(
     operator: Operator<FleetOperator>,
     Id(id): Id<ArtifactId>,
 ) -> Result<Answer<TokenRecord>, ApiError> {
+    scope::product(&operator, &app.store.token(&id.0).await?.product)?;
     Ok(Answer(wire::token_out(app.end_enrolment_token(&operator.name, id.0).await?)))
 }
 

@@ -9,7 +9,7 @@ use http::header;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::App;
+use crate::app::{App, scope};
 use crate::error::ApiError;
 use crate::http::auth::{Auditor, Operator};
 
@@ -41,7 +41,8 @@ async fn readyz(State(app): State<Arc<App>>) -> Result<&'static str, ApiError> {
     responses((status = 200, body = String, content_type = "application/openmetrics-text"),
         (status = "default", body = Problem, content_type = "application/problem+json")),
     security(("operator" = ["auditor"])))]
-async fn metrics(State(app): State<Arc<App>>, _: Operator<Auditor>) -> Result<Response, ApiError> {
+async fn metrics(State(app): State<Arc<App>>, operator: Operator<Auditor>) -> Result<Response, ApiError> {
+    scope::everything(&operator, "the state of the server")?;
     let text =
         app.metrics.text().ok_or_else(|| ApiError::Internal("metrics cannot be written".to_owned()))?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::Response;
-use firmseal_api::access::{CreateOperatorToken, NewOperatorToken, OperatorToken};
+use firmseal_api::access::{CreateOperatorToken, NewOperatorToken, OperatorToken, SignIn};
 use firmseal_api::{BYTES_TYPE, Page, Problem};
 use http::HeaderMap;
 use utoipa_axum::router::OpenApiRouter;
@@ -21,6 +21,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(create_operator_token, list_operator_tokens))
         .routes(routes!(revoke_operator_token))
+        .routes(routes!(list_sign_ins))
         .routes(routes!(get_payload))
 }
 
@@ -33,7 +34,7 @@ async fn create_operator_token(
     operator: Operator<Admin>,
     Json(wish): Json<CreateOperatorToken>,
 ) -> Result<Answer<NewOperatorToken>, ApiError> {
-    Ok(Answer(app.create_operator_token(&operator.name, wish).await?))
+    Ok(Answer(app.create_operator_token(&operator, wish).await?))
 }
 
 /// All operator tokens, without secrets.
@@ -42,9 +43,9 @@ async fn create_operator_token(
     security(("operator" = ["admin"])))]
 async fn list_operator_tokens(
     State(app): State<Arc<App>>,
-    _: Operator<Admin>,
+    operator: Operator<Admin>,
 ) -> Result<Answer<Page<OperatorToken>>, ApiError> {
-    Ok(Answer(Page { items: app.operator_tokens().await?, next: None }))
+    Ok(Answer(Page { items: app.operator_tokens(&operator).await?, next: None }))
 }
 
 /// Revokes an operator token, for good.
@@ -57,7 +58,15 @@ async fn revoke_operator_token(
     Segment(id): Segment,
 ) -> Result<Answer<OperatorToken>, ApiError> {
     let id = id.parse().map_err(|_| ApiError::Malformed("a token's id is a UUID".to_owned()))?;
-    Ok(Answer(app.revoke_operator_token(&operator.name, id).await?))
+    Ok(Answer(app.revoke_operator_token(&operator, id).await?))
+}
+
+/// The identity providers at which people sign in.
+#[utoipa::path(get, path = "/v1/sign-in", tag = "access",
+    responses((status = 200, body = Page<SignIn>), (status = "default", body = Problem, content_type = "application/problem+json")),
+    security(()))]
+async fn list_sign_ins(State(app): State<Arc<App>>) -> Answer<Page<SignIn>> {
+    Answer(Page { items: app.identities.sign_in(), next: None })
 }
 
 /// A payload of a verified release, or with `.tree` its block tree.
@@ -68,10 +77,10 @@ async fn revoke_operator_token(
     security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
 async fn get_payload(
     State(app): State<Arc<App>>,
-    _: Operator<Reader>,
+    operator: Operator<Reader>,
     Segment(name): Segment,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let (digest, tree) = payload_name(&name)?;
-    app.blob(app.operator_payload(digest, tree).await?, &headers, BYTES_TYPE, "operator").await
+    app.blob(app.operator_payload(&operator, digest, tree).await?, &headers, BYTES_TYPE, "operator").await
 }

@@ -14,10 +14,10 @@ use http::{HeaderValue, StatusCode};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::{App, detached};
+use crate::app::{App, detached, scope};
 use crate::error::ApiError;
 use crate::http::auth::{Admin, Operator, Reader, Signer};
-use crate::http::extract::{Id, Json, Params, expect_type, page, paged};
+use crate::http::extract::{Id, Json, Params, expect_type, page, paged_if};
 use crate::wire;
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
@@ -40,6 +40,7 @@ async fn create_product(
     operator: Operator<Admin>,
     Json(product): Json<Product>,
 ) -> Result<Answer<Product>, ApiError> {
+    scope::product(&operator, &product.id)?;
     Ok(Answer(app.create_product(&operator.name, product).await?))
 }
 
@@ -49,12 +50,13 @@ async fn create_product(
     security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
 async fn list_products(
     State(app): State<Arc<App>>,
-    _: Operator<Reader>,
+    operator: Operator<Reader>,
     Params(query): Params<PageQuery>,
 ) -> Result<Answer<Page<Product>>, ApiError> {
     let (wanted, limit) = page(&query, |text| text.parse::<ProductId>().ok())?;
     let found = app.store.products(wanted).await?;
-    Ok(Answer(paged(found, limit, |product| product.id.to_string(), wire::product_out)))
+    let ours = |product: &firmseal_fleet::Product| operator.scope.takes_product(&product.id);
+    Ok(Answer(paged_if(found, limit, |product| product.id.to_string(), ours, wire::product_out)))
 }
 
 /// One product.
@@ -63,9 +65,10 @@ async fn list_products(
     security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
 async fn get_product(
     State(app): State<Arc<App>>,
-    _: Operator<Reader>,
+    operator: Operator<Reader>,
     Id(id): Id<ProductId>,
 ) -> Result<Answer<Product>, ApiError> {
+    scope::product(&operator, &id)?;
     Ok(Answer(wire::product_out(app.store.product(&id).await?)))
 }
 
@@ -129,18 +132,21 @@ async fn complete(
     Ok(Answer(wire::artifact_out(detached(work).await?)))
 }
 
-/// Artifacts, newest first.
+/// Artifacts, newest first. They belong to no product: whoever is confined
+/// to some finds those that they uploaded.
 #[utoipa::path(get, path = "/v1/artifacts", tag = "registry", params(PageQuery),
     responses((status = 200, body = Page<Artifact>), (status = "default", body = Problem, content_type = "application/problem+json")),
     security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
 async fn list_artifacts(
     State(app): State<Arc<App>>,
-    _: Operator<Reader>,
+    operator: Operator<Reader>,
     Params(query): Params<PageQuery>,
 ) -> Result<Answer<Page<Artifact>>, ApiError> {
     let (wanted, limit) = page(&query, |text| text.parse::<ArtifactId>().ok())?;
     let found = app.store.artifacts(wanted).await?;
-    Ok(Answer(paged(found, limit, |artifact| artifact.id.to_string(), wire::artifact_out)))
+    let open = operator.scope.is_open();
+    let ours = |artifact: &firmseal_fleet::Artifact| open || artifact.uploaded_by == operator.name;
+    Ok(Answer(paged_if(found, limit, |artifact| artifact.id.to_string(), ours, wire::artifact_out)))
 }
 
 /// One artifact.

@@ -19,10 +19,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::releases::Origin;
-use crate::app::{App, detached};
+use crate::app::{App, detached, scope};
 use crate::error::ApiError;
 use crate::http::auth::{Operator, Reader, Signer};
-use crate::http::extract::{Id, Json, Params, expect_type, page, paged, read};
+use crate::http::extract::{Id, Json, Params, expect_type, page, paged_if, read};
 use crate::wire;
 
 /// Longest envelope, in bytes.
@@ -83,6 +83,8 @@ async fn create_release(
     Json(wish): Json<CreateRelease>,
 ) -> Result<Response, ApiError> {
     let key = idempotency_key(&headers)?;
+    scope::channel(&operator, &wish.product, &wish.channel)?;
+    app.spend(operator.once.as_ref(), &key)?;
     let (requester, own) = (requester(operator), app.clone());
     let work = async move { own.create_release(requester, &key, wish).await };
     ordered(&app, detached(work).await?).await
@@ -103,6 +105,8 @@ async fn prepare_rollback(
     Json(wish): Json<PrepareRollback>,
 ) -> Result<Response, ApiError> {
     let key = idempotency_key(&headers)?;
+    app.confine_release(&operator, of).await?;
+    app.spend(operator.once.as_ref(), &key)?;
     let (requester, own) = (requester(operator), app.clone());
     let work = async move { own.prepare_rollback(requester, &key, of, wish).await };
     ordered(&app, detached(work).await?).await
@@ -139,7 +143,9 @@ async fn import_release(
     request: Request<Body>,
 ) -> Result<Answer<Release>, ApiError> {
     expect_type(&request, ENVELOPE_TYPE)?;
+    scope::product(&operator, &query.product)?;
     let envelope = read(request.into_body(), ENVELOPE_MAX, app.limits.stall()).await?;
+    app.spend(operator.once.as_ref(), &crate::tls::sha256(&envelope).to_string())?;
     let origin = Origin { product: query.product, build: query.build, commit: query.commit };
     let work = async move { app.import_release(requester(operator), envelope, origin).await };
     Ok(Answer(wire::release_out(detached(work).await?)))
@@ -151,13 +157,14 @@ async fn import_release(
     security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
 async fn list_releases(
     State(app): State<Arc<App>>,
-    _: Operator<Reader>,
+    operator: Operator<Reader>,
     Params(query): Params<Listed>,
 ) -> Result<Answer<Page<Release>>, ApiError> {
     let wish = PageQuery { after: query.after, limit: query.limit };
     let (wanted, limit) = page(&wish, |text| text.parse::<ReleaseId>().ok())?;
     let found = app.store.releases(query.product.as_ref(), wanted).await?;
-    Ok(Answer(paged(found, limit, |release| release.id.to_string(), wire::release_out)))
+    let ours = |release: &firmseal_fleet::Release| scope::release(&operator, release).is_ok();
+    Ok(Answer(paged_if(found, limit, |release| release.id.to_string(), ours, wire::release_out)))
 }
 
 /// One release, with all that an export needs.
@@ -166,10 +173,12 @@ async fn list_releases(
     security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
 async fn get_release(
     State(app): State<Arc<App>>,
-    _: Operator<Reader>,
+    operator: Operator<Reader>,
     Id(id): Id<ReleaseId>,
 ) -> Result<Answer<Release>, ApiError> {
-    Ok(Answer(wire::release_out(app.store.release(id).await?)))
+    let found = app.store.release(id).await?;
+    scope::release(&operator, &found)?;
+    Ok(Answer(wire::release_out(found)))
 }
 
 /// A release's envelope.
@@ -179,11 +188,12 @@ async fn get_release(
     security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
 async fn get_envelope(
     State(app): State<Arc<App>>,
-    _: Operator<Reader>,
+    operator: Operator<Reader>,
     Id(id): Id<ReleaseId>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let release = app.store.release(id).await?;
+    scope::release(&operator, &release)?;
     app.blob(release.envelope, &headers, ENVELOPE_TYPE, "operator").await
 }
 
@@ -196,6 +206,7 @@ async fn withdraw_release(
     operator: Operator<crate::http::auth::FleetOperator>,
     Id(id): Id<ReleaseId>,
 ) -> Result<Answer<Release>, ApiError> {
+    app.confine_release(&operator, id).await?;
     Ok(Answer(wire::release_out(app.withdraw_release(&operator.name, id).await?)))
 }
 

@@ -18,7 +18,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::{App, detached};
+use crate::app::{App, detached, scope};
 use crate::error::ApiError;
 use crate::http::auth::{Approver, Operator, Reader, Signer};
 use crate::http::extract::{Id, Ids, Json, Params, page};
@@ -55,7 +55,7 @@ struct Listed {
     security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
 async fn list_requests(
     State(app): State<Arc<App>>,
-    _: Operator<Reader>,
+    operator: Operator<Reader>,
     Params(query): Params<Listed>,
 ) -> Result<Answer<Page<SigningRequest>>, ApiError> {
     let wish = PageQuery { after: query.after, limit: query.limit };
@@ -65,7 +65,7 @@ async fn list_requests(
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(|request| request.id.to_string());
     let mut items = Vec::with_capacity(found.len());
-    for request in found {
+    for request in found.into_iter().filter(|request| scope::request(&operator, request).is_ok()) {
         items.push(app.request_out(request).await?);
     }
     Ok(Answer(Page { items, next }))
@@ -77,10 +77,12 @@ async fn list_requests(
     security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
 async fn get_request(
     State(app): State<Arc<App>>,
-    _: Operator<Reader>,
+    operator: Operator<Reader>,
     Id(id): Id<RequestId>,
 ) -> Result<Answer<SigningRequest>, ApiError> {
-    Ok(Answer(app.request_out(app.signing_request(id).await?).await?))
+    let found = app.signing_request(id).await?;
+    scope::request(&operator, &found)?;
+    Ok(Answer(app.request_out(found).await?))
 }
 
 /// The envelope that will be signed, without signatures.
@@ -90,11 +92,13 @@ async fn get_request(
     security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
 async fn get_unsigned(
     State(app): State<Arc<App>>,
-    _: Operator<Reader>,
+    operator: Operator<Reader>,
     Id(id): Id<RequestId>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    app.blob(app.signing_request(id).await?.unsigned, &headers, ENVELOPE_TYPE, "operator").await
+    let found = app.signing_request(id).await?;
+    scope::request(&operator, &found)?;
+    app.blob(found.unsigned, &headers, ENVELOPE_TYPE, "operator").await
 }
 
 /// A payload that will be released, for whoever has to look at it first.
@@ -106,10 +110,11 @@ async fn get_unsigned(
     security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
 async fn get_request_payload(
     State(app): State<Arc<App>>,
-    _: Operator<Reader>,
+    operator: Operator<Reader>,
     Ids(id, payload): Ids<RequestId, ArtifactId>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    app.confine_request(&operator, id).await?;
     app.blob(app.request_payload(id, payload).await?, &headers, BYTES_TYPE, "operator").await
 }
 
@@ -125,6 +130,7 @@ async fn approve(
     Id(id): Id<RequestId>,
     Json(approve): Json<Approve>,
 ) -> Result<Answer<SigningRequest>, ApiError> {
+    app.confine_request(&operator, id).await?;
     let work = async move { app.approve(&operator.name, id, approve).await };
     Ok(Answer(detached(work).await?))
 }
@@ -139,6 +145,7 @@ async fn withdraw_approvals(
     operator: Operator<Approver>,
     Id(id): Id<RequestId>,
 ) -> Result<Answer<SigningRequest>, ApiError> {
+    app.confine_request(&operator, id).await?;
     app.withdraw_approvals(&operator.name, id).await?;
     Ok(Answer(app.request_out(app.signing_request(id).await?).await?))
 }
@@ -152,6 +159,7 @@ async fn cancel_request(
     operator: Operator<Signer>,
     Id(id): Id<RequestId>,
 ) -> Result<Answer<SigningRequest>, ApiError> {
+    app.confine_request(&operator, id).await?;
     app.cancel_request(&operator.name, id).await?;
     Ok(Answer(app.request_out(app.signing_request(id).await?).await?))
 }

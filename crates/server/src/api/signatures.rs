@@ -10,7 +10,7 @@ use firmseal_api::encoding::PageQuery;
 use firmseal_api::requests::Approve;
 use firmseal_api::signatures::{CreateSignature, SignatureProof, SignatureRequest, SignatureState};
 use firmseal_api::{BYTES_TYPE, PREFER, Page, Problem};
-use firmseal_fleet::JobKind;
+use firmseal_fleet::{Job, JobKind};
 use firmseal_manifest::{ProductId, RequestId};
 use firmseal_store::JobFilter;
 use http::{HeaderMap, StatusCode};
@@ -21,7 +21,7 @@ use utoipa_axum::routes;
 
 use super::releases::idempotency_key;
 use crate::app::signatures::{Asked, WAIT_MAX};
-use crate::app::{App, detached};
+use crate::app::{App, detached, scope};
 use crate::error::ApiError;
 use crate::http::auth::{Approver, Officer, Onlooker, Operator, Signer};
 use crate::http::extract::{Id, Json, Params, page};
@@ -89,6 +89,8 @@ async fn create_signature(
     Json(wish): Json<CreateSignature>,
 ) -> Result<Response, ApiError> {
     let key = idempotency_key(&headers)?;
+    scope::channel(&operator, &wish.product, &wish.channel)?;
+    app.spend(operator.once.as_ref(), &key)?;
     let wait = wait(&headers).min(app.limits.request() / 2);
     let (status, request) = match app.create_signature(operator.caller, &key, wish, wait).await? {
         Asked::Made(request) => (StatusCode::CREATED, request),
@@ -105,7 +107,7 @@ async fn create_signature(
     security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"]), ("operator" = ["officer"])))]
 async fn list_signatures(
     State(app): State<Arc<App>>,
-    _: Operator<Onlooker>,
+    operator: Operator<Onlooker>,
     Params(query): Params<Listed>,
 ) -> Result<Answer<Page<SignatureRequest>>, ApiError> {
     let wish = PageQuery { after: query.after, limit: query.limit };
@@ -121,7 +123,9 @@ async fn list_signatures(
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(|job| job.id.to_string());
     let mut items = Vec::with_capacity(found.len());
-    for job in found.into_iter().filter(|job| matches!(job.asked.kind, JobKind::Artifact(_))) {
+    let ours =
+        |job: &Job| matches!(job.asked.kind, JobKind::Artifact(_)) && scope::job(&operator, job).is_ok();
+    for job in found.into_iter().filter(ours) {
         let signature = app.signature_of(&job).await?;
         items.push(app.signature_out(job, signature).await?);
     }
@@ -135,10 +139,11 @@ async fn list_signatures(
     security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"]), ("operator" = ["officer"])))]
 async fn get_signature(
     State(app): State<Arc<App>>,
-    _: Operator<Onlooker>,
+    operator: Operator<Onlooker>,
     Id(id): Id<RequestId>,
     headers: HeaderMap,
 ) -> Result<Answer<SignatureRequest>, ApiError> {
+    app.confine_job(&operator, id).await?;
     let wait = wait(&headers).min(app.limits.request() / 2);
     Ok(Answer(app.signature_request(id, wait).await?))
 }
@@ -151,10 +156,11 @@ async fn get_signature(
     security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"]), ("operator" = ["officer"])))]
 async fn get_signed_file(
     State(app): State<Arc<App>>,
-    _: Operator<Onlooker>,
+    operator: Operator<Onlooker>,
     Id(id): Id<RequestId>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    app.confine_job(&operator, id).await?;
     app.blob(app.signed_file(id).await?, &headers, BYTES_TYPE, "operator").await
 }
 
@@ -164,9 +170,10 @@ async fn get_signed_file(
     security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"]), ("operator" = ["officer"])))]
 async fn get_signature_proof(
     State(app): State<Arc<App>>,
-    _: Operator<Onlooker>,
+    operator: Operator<Onlooker>,
     Id(id): Id<RequestId>,
 ) -> Result<Answer<SignatureProof>, ApiError> {
+    app.confine_job(&operator, id).await?;
     Ok(Answer(app.signature_proof(id).await?))
 }
 
@@ -183,6 +190,7 @@ async fn approve_signature(
     Id(id): Id<RequestId>,
     Json(approve): Json<Approve>,
 ) -> Result<Answer<SignatureRequest>, ApiError> {
+    app.confine_job(&operator, id).await?;
     let work = async move { app.approve_signature(&operator.name, id, approve).await };
     Ok(Answer(detached(work).await?))
 }
@@ -196,6 +204,7 @@ async fn cancel_signature(
     operator: Operator<Signer>,
     Id(id): Id<RequestId>,
 ) -> Result<Answer<SignatureRequest>, ApiError> {
+    app.confine_job(&operator, id).await?;
     Ok(Answer(app.cancel_signature(&operator.caller, id).await?))
 }
 
@@ -208,6 +217,7 @@ async fn release_signature(
     operator: Operator<Officer>,
     Id(id): Id<RequestId>,
 ) -> Result<Answer<SignatureRequest>, ApiError> {
+    app.confine_job(&operator, id).await?;
     Ok(Answer(app.release_hold(&operator.caller, id).await?))
 }
 

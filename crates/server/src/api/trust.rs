@@ -13,7 +13,7 @@ use http::header;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::{App, detached};
+use crate::app::{App, detached, scope};
 use crate::error::ApiError;
 use crate::http::auth::{Alarm, Officer, Operator, Reader, RenewingDevice};
 use crate::http::extract::{Segment, expect_type, read};
@@ -45,6 +45,7 @@ async fn publish_root(
     operator: Operator<Officer>,
     request: Request<Body>,
 ) -> Result<Answer<PublishedRoot>, ApiError> {
+    scope::everything(&operator, "a root document")?;
     expect_type(&request, ROOT_TYPE)?;
     let document = read(request.into_body(), ROOT_MAX, app.limits.stall()).await?;
     let work = async move { app.publish_root(&operator.name, document).await };
@@ -100,6 +101,7 @@ async fn publish_revocation(
     operator: Operator<Alarm>,
     request: Request<Body>,
 ) -> Result<Answer<PublishedRevocation>, ApiError> {
+    scope::everything(&operator, "a revocation")?;
     expect_type(&request, ROOT_TYPE)?;
     let document = read(request.into_body(), REVOCATION_MAX, app.limits.stall()).await?;
     let work = async move { app.publish_revocation(&operator.name, document).await };

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use firmseal_api::access::{CreateOperatorToken, NewOperatorToken, OperatorToken};
-use firmseal_fleet::{Credential, CredentialId, CredentialKind, Role};
+use firmseal_fleet::{Caller, Credential, CredentialId, CredentialKind, Role, Scope};
 use uuid::Uuid;
 
-use super::{App, fresh_secret};
+use super::{App, fresh_secret, scope};
 use crate::error::ApiError;
 use crate::tls::sha256;
 use crate::wire;
@@ -14,15 +14,31 @@ use crate::wire;
 /// How long a token works unless told, and at most.
 const DEFAULT: u64 = 90 * 24 * 3600;
 const LONGEST: u64 = 2 * 365 * 24 * 3600;
+/// Most products, channels or keys of a scope.
+const SCOPE_MAX: usize = 100;
 
 impl App {
     /// Makes an operator token. The secret is in the answer and nowhere
     /// else.
     pub(crate) async fn create_operator_token(
         &self,
-        creator: &str,
+        creator: &Caller,
         wish: CreateOperatorToken,
     ) -> Result<NewOperatorToken, ApiError> {
+        let scope = Scope { products: wish.products, channels: wish.channels, keys: wish.keys };
+        scope::within(creator, &scope)?;
+        let too_many = [scope.products.len(), scope.channels.len(), scope.keys.len()];
+        if too_many.into_iter().any(|count| count > SCOPE_MAX) {
+            return Err(ApiError::Malformed(format!("a scope has at most {SCOPE_MAX} of each kind")));
+        }
+        let word = |text: &String| {
+            !text.is_empty() && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        if !scope.keys.iter().chain(&wish.team).all(word) {
+            return Err(ApiError::Malformed(
+                "team and keys: use 1 to 64 printable characters without spaces".to_owned(),
+            ));
+        }
         let plain = wish.name.bytes().all(|b| b.is_ascii_graphic());
         if wish.name.is_empty() || wish.name.len() > 64 || !plain {
             return Err(ApiError::Malformed(
@@ -45,31 +61,35 @@ impl App {
             // 256 random bits need no slow hash: there is nothing to guess.
             digest: sha256(secret.as_bytes()),
             roles: wish.roles.into_iter().map(Role::from).collect::<std::collections::BTreeSet<_>>(),
-            team: None,
-            scope: Default::default(),
+            team: wish.team,
+            scope,
             created: now,
             expires: Some(now.plus(Duration::from_secs(valid))),
             revoked: None,
         };
         self.store.insert_credential(credential.clone()).await?;
-        tracing::info!(token = %credential.id, holder = credential.operator, creator, "operator token made");
+        tracing::info!(token = %credential.id, holder = credential.operator, creator = creator.name, "operator token made");
         Ok(NewOperatorToken { secret, token: wire::credential_out(credential) })
     }
 
-    /// Every operator token, without secrets.
-    pub(crate) async fn operator_tokens(&self) -> Result<Vec<OperatorToken>, ApiError> {
-        let credentials = self.store.credentials().await?;
-        Ok(credentials.into_iter().map(wire::credential_out).collect())
+    /// Every operator token within the caller's scope, without secrets.
+    pub(crate) async fn operator_tokens(&self, caller: &Caller) -> Result<Vec<OperatorToken>, ApiError> {
+        let credentials = self.store.credentials().await?.into_iter();
+        let ours = credentials.filter(|credential| caller.scope.covers(&credential.scope));
+        Ok(ours.map(wire::credential_out).collect())
     }
 
     /// Revokes one, for good.
     pub(crate) async fn revoke_operator_token(
         &self,
-        creator: &str,
+        creator: &Caller,
         id: Uuid,
     ) -> Result<OperatorToken, ApiError> {
+        let all = self.store.credentials().await?;
+        let known = all.iter().find(|credential| credential.id.0 == id);
+        scope::within(creator, &known.map(|known| known.scope.clone()).unwrap_or_default())?;
         self.store.revoke_credential(CredentialId(id), self.clock.now()).await?;
-        tracing::info!(token = %id, creator, "operator token revoked");
+        tracing::info!(token = %id, creator = creator.name, "operator token revoked");
         let found = self.store.credentials().await?.into_iter().find(|credential| credential.id.0 == id);
         found.map(wire::credential_out).ok_or_else(|| ApiError::NotFound(format!("operator token {id}")))
     }

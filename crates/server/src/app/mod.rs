@@ -7,6 +7,7 @@ mod audit;
 pub(crate) mod catalog;
 pub(crate) mod delivery;
 pub(crate) mod enrolment;
+pub(crate) mod identities;
 mod inspection;
 pub(crate) mod keys;
 pub(crate) mod log;
@@ -16,6 +17,7 @@ pub(crate) mod registry;
 pub(crate) mod releases;
 pub(crate) mod requests;
 pub(crate) mod rollouts;
+pub(crate) mod scope;
 pub(crate) mod signatures;
 pub(crate) mod trust;
 pub(crate) mod updates;
@@ -37,6 +39,7 @@ use crate::config::Limits;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
 use catalog::Catalog;
+use identities::Identities;
 use log::Published;
 use presence::Presence;
 use readiness::Readiness;
@@ -78,6 +81,7 @@ pub(crate) struct App {
     /// What the root document that releases are signed under is for.
     pub(crate) environment: Environment,
     pub(crate) operators: Vec<NamedOperator>,
+    pub(crate) identities: Identities,
     pub(crate) limits: Limits,
     pub(crate) metrics: Arc<Metrics>,
     /// Carries jobs out.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use firmseal_api::signatures::Reason;
 use firmseal_api::signing::{CreateRelease, PrepareRollback};
-use firmseal_fleet::{Release, ReleaseState, Time};
+use firmseal_fleet::{Caller, Release, ReleaseState, Time};
 use firmseal_keys::{LogError, Logged};
 use firmseal_manifest::{ChannelName, Digest, Intent, ProductId, Purpose, ReleaseId, RequestId};
 use firmseal_sign::{
@@ -292,6 +292,8 @@ impl App {
                 why: err.to_string(),
                 hint: "sign it again for a channel with a usable name".to_owned(),
             })?;
+        // Which channel it is for only the envelope says.
+        super::scope::channel(requester, &product.id, &channel)?;
         let reservation = Reservation {
             product: product.id.clone(),
             channel: channel.clone(),
@@ -345,13 +347,20 @@ impl App {
 
     /// The blob behind a verified release's payload or tree, for anybody.
     pub(crate) async fn public_payload(&self, payload: Digest, tree: bool) -> Result<Digest, ApiError> {
-        self.payload_in(&[ReleaseState::Verified], payload, tree).await
+        self.payload_in(&[ReleaseState::Verified], payload, tree, |_| true).await
     }
 
     /// The same for operators, who also carry what an owner has yet to agree
     /// to.
-    pub(crate) async fn operator_payload(&self, payload: Digest, tree: bool) -> Result<Digest, ApiError> {
-        self.payload_in(&[ReleaseState::Verified, ReleaseState::Signed], payload, tree).await
+    pub(crate) async fn operator_payload(
+        &self,
+        caller: &Caller,
+        payload: Digest,
+        tree: bool,
+    ) -> Result<Digest, ApiError> {
+        let states = [ReleaseState::Verified, ReleaseState::Signed];
+        self.payload_in(&states, payload, tree, |release| super::scope::release(caller, release).is_ok())
+            .await
     }
 
     async fn payload_in(
@@ -359,9 +368,11 @@ impl App {
         states: &[ReleaseState],
         payload: Digest,
         tree: bool,
+        ours: impl Fn(&Release) -> bool,
     ) -> Result<Digest, ApiError> {
         for (release, hash_blocks) in self.catalog.holders(&payload) {
-            if states.contains(&self.store.release(release).await?.state) {
+            let release = self.store.release(release).await?;
+            if states.contains(&release.state) && ours(&release) {
                 return Ok(if tree { hash_blocks } else { payload });
             }
         }

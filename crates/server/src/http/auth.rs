@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use firmseal_fleet::{Caller, CredentialKind, DeviceState, Role};
+use firmseal_identity::{TokenUse, Unverified, Verified};
 use http::header;
 use http::request::Parts;
 
@@ -52,6 +53,8 @@ needs!(Alarm, Operator, Officer);
 pub(crate) struct Operator<R> {
     /// Who asks, as it was proven.
     pub(crate) caller: Caller,
+    /// Set where the caller's token is good for one signing request.
+    pub(crate) once: Option<TokenUse>,
     role: PhantomData<R>,
 }
 
@@ -67,13 +70,13 @@ impl<R: Needs> FromRequestParts<Arc<App>> for Operator<R> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let caller = identify(parts, app).await?;
+        let Verified { caller, once } = identify(parts, app).await?;
         if !R::ROLES.iter().any(|role| caller.roles.contains(role)) {
             let needs = words(R::ROLES);
             tracing::warn!(operator = caller.name, needs, "role missing");
             return Err(ApiError::RoleMissing(needs));
         }
-        Ok(Operator { caller, role: PhantomData })
+        Ok(Operator { caller, once, role: PhantomData })
     }
 }
 
@@ -81,16 +84,22 @@ fn words(roles: &[Role]) -> String {
     roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" or ")
 }
 
-/// Finds the operator behind a token or, without one, behind the client
-/// certificate. A token that does not hold is an error even if a
+/// Finds the operator behind a token of ours or of an identity provider's or,
+/// without one, behind the client certificate. A token that does not hold is an error even if a
 /// certificate would: whoever sends one means it.
-async fn identify(parts: &Parts, app: &App) -> Result<Caller, ApiError> {
+async fn identify(parts: &Parts, app: &App) -> Result<Verified, ApiError> {
     let now = app.clock.now();
-    let (kind, digest) = match parts.headers.get(header::AUTHORIZATION) {
+    let mut shown = parts.headers.get_all(header::AUTHORIZATION).iter();
+    let (kind, digest) = match shown.next() {
+        // Which of two is meant, we and whatever stands before us might see
+        // differently.
+        Some(_) if shown.next().is_some() => return Err(ApiError::Unauthenticated),
         Some(value) => {
-            let token = value.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
-            let token = token.ok_or(ApiError::Unauthenticated)?;
-            (CredentialKind::Token, sha256(token.trim().as_bytes()))
+            let token = value.to_str().ok().and_then(bearer).ok_or(ApiError::Unauthenticated)?;
+            if Unverified::looks_like_one(token) {
+                return app.identities.verify(token, now).await;
+            }
+            (CredentialKind::Token, sha256(token.as_bytes()))
         }
         None => match certificate(parts) {
             Some(certificate) => (CredentialKind::Certificate, certificate.fingerprint),
@@ -107,14 +116,21 @@ async fn identify(parts: &Parts, app: &App) -> Result<Caller, ApiError> {
         if same.is_err() || credential.kind != kind || !credential.is_live(now) {
             return Err(ApiError::Unauthenticated);
         }
-        return Ok(credential.caller());
+        return Ok(Verified { caller: credential.caller(), once: None });
     }
     let named = match kind {
         CredentialKind::Token => None,
         CredentialKind::Certificate => certificate(parts)
             .and_then(|found| app.operators.iter().find(|operator| found.has_name(&operator.name))),
     };
-    named.map(NamedOperator::caller).ok_or(ApiError::Unauthenticated)
+    let caller = named.map(NamedOperator::caller).ok_or(ApiError::Unauthenticated)?;
+    Ok(Verified { caller, once: None })
+}
+
+/// The token of a bearer; the scheme has no case (RFC 9110 §11.1).
+fn bearer(text: &str) -> Option<&str> {
+    let (scheme, token) = text.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
 }
 
 fn certificate(parts: &Parts) -> Option<&crate::tls::PeerCertificate> {

@@ -197,13 +197,25 @@ pub(crate) fn page<K>(
 
 /// Cuts the additional item off and makes the cursor.
 pub(crate) fn paged<D, T>(
+    items: Vec<D>,
+    limit: usize,
+    cursor: impl Fn(&D) -> String,
+    wire: impl Fn(D) -> T,
+) -> ApiPage<T> {
+    paged_if(items, limit, cursor, |_| true, wire)
+}
+
+/// The same, and leaves out what is none of the caller's business. A page may
+/// then be short, or empty, and still not be the last.
+pub(crate) fn paged_if<D, T>(
     mut items: Vec<D>,
     limit: usize,
     cursor: impl Fn(&D) -> String,
+    ours: impl Fn(&D) -> bool,
     wire: impl Fn(D) -> T,
 ) -> ApiPage<T> {
     let more = items.len() > limit;
     items.truncate(limit);
     let next = if more { items.last().map(cursor) } else { None };
-    ApiPage { items: items.into_iter().map(wire).collect(), next }
+    ApiPage { items: items.into_iter().filter(ours).map(wire).collect(), next }
 }

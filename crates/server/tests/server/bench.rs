@@ -15,7 +15,7 @@ use firmseal_api::fleet::{Cohort, CreateRollout, Rollout};
 use firmseal_api::registry::{Component, CreateUpload, Environment, Product};
 use firmseal_api::signing::{CreateRelease, Release, ReleaseComponent};
 use firmseal_api::updates::{Bootloader, DeviceState, Poll, Running as Runs};
-use firmseal_fleet::{Credential, CredentialId, CredentialKind, Role, Time};
+use firmseal_fleet::{Credential, CredentialId, CredentialKind, Role, Scope, Time};
 use firmseal_keys::{FileKey, Logged, Secret, SignError, Signer, signer};
 use firmseal_manifest::{ArtifactId, DeviceId, Digest, Intent, KeyAlgorithm, PublicKey, Signature, Tbs};
 use firmseal_server::NamedOperator;
@@ -130,6 +130,7 @@ impl Bench {
                 valid_days: 30,
             },
             operator: Vec::new(),
+            identity: Vec::new(),
             limits: Limits { piece_bytes: 64 * 1024, ..Limits::default() },
             notify: Vec::new(),
             base: path.to_owned(),
@@ -226,16 +227,21 @@ impl Bench {
 
     /// A token with these roles.
     pub(crate) async fn token(&self, roles: &[Role]) -> (String, CredentialId) {
+        self.scoped(roles, Scope::default()).await
+    }
+
+    /// A token with these roles, for this scope only.
+    pub(crate) async fn scoped(&self, roles: &[Role], scope: Scope) -> (String, CredentialId) {
         let secret = format!("fsop_{}", Uuid::new_v4());
         let id = CredentialId(Uuid::now_v7());
         let credential = Credential {
             id,
-            operator: "tester".to_owned(),
+            operator: if scope.is_open() { "tester" } else { "confined" }.to_owned(),
             kind: CredentialKind::Token,
             digest: sha256(secret.as_bytes()),
             roles: BTreeSet::from_iter(roles.iter().copied()),
             team: None,
-            scope: Default::default(),
+            scope,
             created: self.clock.now(),
             expires: None,
             revoked: None,

@@ -1,0 +1,118 @@
+//! Tokens that were used: where settings say so, a token is good for one
+//! signing request.
+//!
+//! Kept in memory, and bounded: a token is forgotten when it has expired, and
+//! when there is no room the newcomer waits, since forgetting one early would
+//! let it in twice. A restart forgets all of them, so tokens that were made
+//! before it are refused: whether they were used nobody knows. Writing each
+//! down instead would cost a write before every signature, for a window that
+//! is as long as a token's life.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use firmseal_fleet::Time;
+
+use crate::issuer::TokenUse;
+
+/// Tokens that are remembered at once.
+const MOST: usize = 100_000;
+
+/// Why a token is not good for this request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Replay {
+    /// It was used for something else.
+    #[error("the token was used for another signing request; each is good for one")]
+    Used,
+    /// It may have been used before the server started.
+    #[error("the token was made before this server started, and may have been used")]
+    Before,
+    /// There is no room to remember it.
+    #[error("too many tokens were used lately")]
+    Full,
+}
+
+/// Which tokens were used, and what for.
+#[derive(Debug)]
+pub struct Spent {
+    started: Time,
+    most: usize,
+    used: BTreeMap<Digest, Digest>,
+    ends: BTreeSet<(Time, Digest)>,
+}
+
+type Digest = [u8; 32];
+
+impl Spent {
+    /// Nothing is used yet, and nothing from before now will be.
+    pub fn since(started: Time) -> Spent {
+        Spent { started, most: MOST, used: BTreeMap::new(), ends: BTreeSet::new() }
+    }
+
+    /// Uses a token for a purpose: the request's idempotency key. The same
+    /// purpose again is the same use, since an answer may have been lost.
+    pub fn spend(&mut self, token: &TokenUse, purpose: &str, now: Time) -> Result<(), Replay> {
+        // Of an issuer whose clock is ahead, what was made in the first
+        // moments may have been made before them.
+        if token.issued <= self.started.plus(token.leeway) {
+            return Err(Replay::Before);
+        }
+        while let Some((end, id)) = self.ends.first().copied().filter(|(end, _)| *end <= now) {
+            self.ends.remove(&(end, id));
+            self.used.remove(&id);
+        }
+        let id = hash(&[&token.issuer, &token.id]);
+        let purpose = hash(&[purpose]);
+        match self.used.get(&id) {
+            Some(used) if *used == purpose => Ok(()),
+            Some(_) => Err(Replay::Used),
+            None if self.used.len() >= self.most => Err(Replay::Full),
+            None => {
+                self.used.insert(id, purpose);
+                self.ends.insert((token.ends, id));
+                Ok(())
+            }
+        }
+    }
+}
+
+fn hash(texts: &[&str]) -> Digest {
+    let mut whole = Vec::new();
+    for text in texts {
+        whole.extend((text.len() as u64).to_be_bytes());
+        whole.extend(text.bytes());
+    }
+    let mut id = [0; 32];
+    id.copy_from_slice(digest(&SHA256, &whole).as_ref());
+    id
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn token(id: &str, issued: u64, ends: u64) -> TokenUse {
+        let (issued, ends) = (Time::from_millis(issued), Time::from_millis(ends));
+        let leeway = Duration::from_millis(10);
+        TokenUse { issuer: "https://ci".to_owned(), id: id.to_owned(), issued, leeway, ends }
+    }
+
+    #[test]
+    fn a_token_is_good_for_one_purpose_until_it_is_forgotten_with_its_end() {
+        let at = Time::from_millis;
+        let mut spent = Spent { most: 2, ..Spent::since(at(1000)) };
+        assert_eq!(spent.spend(&token("old", 1010, 9000), "a", at(1001)), Err(Replay::Before));
+        let one = token("one", 1011, 5000);
+        assert_eq!(spent.spend(&one, "a", at(1002)), Ok(()));
+        assert_eq!(spent.spend(&one, "a", at(1003)), Ok(()), "the answer was lost");
+        assert_eq!(spent.spend(&one, "b", at(1004)), Err(Replay::Used));
+        let other = TokenUse { issuer: "https://other".to_owned(), ..one.clone() };
+        assert_eq!(spent.spend(&other, "b", at(1004)), Ok(()), "ids are unique among one issuer's");
+        assert_eq!(spent.spend(&token("two", 1011, 6000), "c", at(1005)), Err(Replay::Full));
+        assert_eq!(spent.spend(&token("two", 1011, 6000), "c", at(5000)), Ok(()));
+        assert_eq!((spent.used.len(), spent.ends.len()), (1, 1), "what has ended takes no room");
+    }
+}
