@@ -24,6 +24,7 @@ mod place;
 mod product_file;
 mod profile;
 mod progress;
+mod random;
 mod record;
 mod root_file;
 mod timestamps;

@@ -11,8 +11,8 @@ use firmseal_store::Operators;
 use firmseal_store_local::LocalStore;
 use uuid::Uuid;
 
-use crate::commands::random;
 use crate::error::Result;
+use crate::random::random;
 use crate::units::Validity;
 
 /// A credential that was just made.

@@ -27,6 +27,7 @@ use crate::operator;
 use crate::output::Output;
 use crate::place::{KeySet, Signing, layout};
 use crate::profile::Profile;
+use crate::random::random;
 use crate::unechoed::unechoed;
 use crate::units::Validity;
 
@@ -478,13 +479,6 @@ pub struct Made {
     pub release: Vec<PublicKey>,
     /// When the first operator's token expires, if ever.
     pub token_expires: Option<Time>,
-}
-
-/// 256 random bits in hexadecimal.
-pub fn random() -> Result<String> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| CliError::new(Kind::Local, error))?;
-    Ok(firmseal_manifest::Digest(bytes).to_string())
 }
 
 fn write(path: &Path, content: &[u8]) -> Result {

@@ -50,8 +50,6 @@ use clap::Subcommand;
 use crate::error::{CliError, Kind, Result};
 use crate::output::Output;
 
-pub use init::random;
-
 /// What `firmseal` does.
 #[derive(Subcommand)]
 pub enum Command {

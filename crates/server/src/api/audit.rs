@@ -11,7 +11,7 @@ use firmseal_store::AuditFilter;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::App;
+use crate::app::{App, scope};
 use crate::error::ApiError;
 use crate::http::auth::{Auditor, Operator};
 use crate::http::extract::{Params, page, paged};
@@ -27,12 +27,16 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
     security(("operator" = ["auditor"])))]
 async fn list_audit_records(
     State(app): State<Arc<App>>,
-    _: Operator<Auditor>,
+    operator: Operator<Auditor>,
     Params(query): Params<AuditQuery>,
 ) -> Result<Answer<Page<AuditRecord>>, ApiError> {
     let AuditQuery { from, before, by, action, product, key, request, after, limit } = query;
     let (wanted, limit) = page(&PageQuery { after, limit }, |text| text.parse().ok())?;
     let filter = AuditFilter { from, before, by, action, product, key, request };
     let found = app.store.audit_records(filter, wanted).await?;
-    Ok(Answer(paged(found, limit, |record| record.number.to_string(), wire::audit::record_out)))
+    let mut page = paged(found, limit, |record| record.number.to_string(), |record| record);
+    // A page of somebody who is confined may be short, and is not the last.
+    page.items.retain(|record| scope::lists_record(&operator.scope, record));
+    let items = page.items.into_iter().map(wire::audit::record_out).collect();
+    Ok(Answer(Page { items, next: page.next }))
 }

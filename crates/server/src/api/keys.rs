@@ -14,7 +14,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::{App, detached};
+use crate::app::{App, detached, scope};
 use crate::error::ApiError;
 use crate::http::auth::{Officer, Operator, Reader};
 use crate::http::extract::{Id, Json, Params};
@@ -48,9 +48,11 @@ struct Period {
     security(("operator" = ["auditor|signer|approver"])))]
 async fn list_keys(
     State(app): State<Arc<App>>,
-    _: Operator<Reader>,
+    operator: Operator<Reader>,
 ) -> Result<Answer<Page<SigningKey>>, ApiError> {
-    Ok(Answer(Page { items: app.keys().await?, next: None }))
+    let mut items = app.keys().await?;
+    items.retain(|key| scope::lists_key(&operator.scope, key));
+    Ok(Answer(Page { items, next: None }))
 }
 
 /// A signing key, with its uses by hour, product and caller.
@@ -59,10 +61,11 @@ async fn list_keys(
     security(("operator" = ["auditor|signer|approver"])))]
 async fn get_key(
     State(app): State<Arc<App>>,
-    _: Operator<Reader>,
+    operator: Operator<Reader>,
     Id(name): Id<KeyName>,
     Params(period): Params<Period>,
 ) -> Result<Answer<KeyUsage>, ApiError> {
+    scope::key(&operator, &name)?;
     Ok(Answer(app.key(&name, period.from, period.until).await?))
 }
 
@@ -128,6 +131,7 @@ async fn order(
     order: KeyOrder,
     why: String,
 ) -> Result<Answer<SigningKey>, ApiError> {
+    scope::everything(&officer, "a signing key")?;
     let by = Requester(officer.caller);
     // To its end even if the officer goes away: what the store was told and
     // what is in force here must not differ.

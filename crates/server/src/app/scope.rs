@@ -3,8 +3,9 @@
 //! Asked wherever a handler learns the product: before anything is done, and
 //! before anything about it is said. Lists leave out what lies outside.
 
-use firmseal_fleet::{Caller, Job, Release, Scope, SigningRequest};
-use firmseal_manifest::{ChannelName, DeviceId, ProductId, ReleaseId, RequestId, RolloutId};
+use firmseal_api::keys::SigningKey;
+use firmseal_fleet::{AuditRecord, Caller, Job, Release, Scope, SigningRequest};
+use firmseal_manifest::{ChannelName, DeviceId, KeyName, ProductId, ReleaseId, RequestId, RolloutId};
 
 use super::App;
 use crate::error::ApiError;
@@ -43,6 +44,32 @@ pub(crate) fn job(caller: &Caller, job: &Job) -> Result<(), ApiError> {
         true => Ok(()),
         false => Err(outside(caller, format!("signing key {}", job.asked.signing_key))),
     }
+}
+
+/// Whether what a signing key was used for is the caller's business: its
+/// uses name every product.
+pub(crate) fn key(caller: &Caller, name: &KeyName) -> Result<(), ApiError> {
+    match caller.scope.is_open() || caller.scope.keys.contains(name.as_str()) {
+        true => Ok(()),
+        false => Err(outside(caller, format!("signing key {name}"))),
+    }
+}
+
+/// Whether a listed key signs for anything within a scope.
+pub(crate) fn lists_key(scope: &Scope, key: &SigningKey) -> bool {
+    let for_it = scope.products.is_empty() || key.products.is_empty();
+    scope.takes_key(key.name.as_str())
+        && (for_it || key.products.iter().any(|product| scope.takes_product(product)))
+}
+
+/// Whether an audit record is about something within a scope. One about no
+/// product is for those who may see them all.
+pub(crate) fn lists_record(scope: &Scope, record: &AuditRecord) -> bool {
+    let subject = &record.subject;
+    scope.is_open()
+        || (subject.product.as_ref().is_some_and(|product| scope.takes_product(product))
+            && subject.channel.as_ref().is_none_or(|channel| scope.takes_channel(channel))
+            && subject.key.as_ref().is_none_or(|key| scope.takes_key(key)))
 }
 
 /// What concerns every product is nothing for whoever is confined to some.

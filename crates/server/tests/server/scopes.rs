@@ -30,8 +30,10 @@ const WITHOUT_PRODUCT: &[&str] = &[
 /// Lists, which leave out what lies outside.
 const LISTS: &[&str] = &[
     "/v1/artifacts",
+    "/v1/audit",
     "/v1/devices",
     "/v1/enrolment-tokens",
+    "/v1/keys",
     "/v1/operator-tokens",
     "/v1/products",
     "/v1/releases",
@@ -87,6 +89,10 @@ async fn nobody_reaches_another_teams_product() {
         ("/v1/rollouts", json(json!({ "release": release.id, "cohort": "all" }))),
         ("/v1/enrolment-tokens", json(json!({ "product": "gateway" }))),
         ("/v1/operator-tokens", all),
+        ("/v1/keys/{key}/enable", json(json!({ "why": "x" }))),
+        ("/v1/keys/{key}/disable", json(json!({ "why": "x" }))),
+        ("/v1/keys/{key}/destroy", json(json!({ "why": "x" }))),
+        ("/v1/keys/{key}/keep", json(json!({ "why": "x" }))),
         ("/v1/releases/{release}/rollback", json(json!({}))),
         (
             "/v1/requests/{request}/approvals",
@@ -114,6 +120,7 @@ async fn nobody_reaches_another_teams_product() {
             .replace("{device}", &device.id.to_string())
             .replace("{token}", &open.to_string())
             .replace("{hash}", &tokens.items[0].id.to_string())
+            .replace("{key}", "release")
             .replace("{product}", "gateway")
             .replace("{payload}", &artifact.to_string())
             .replace("{request}", &release.request.to_string())
