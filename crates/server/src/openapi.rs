@@ -54,7 +54,9 @@ pub fn openapi() -> Value {
         for (path, operations) in paths {
             let Value::Object(operations) = operations else { continue };
             for (method, mut operation) in operations {
-                operation["parameters"].as_array_mut().into_iter().flatten().for_each(shape);
+                // Asked with `get_mut`: an index would leave a null behind.
+                let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+                parameters.into_iter().flatten().for_each(shape);
                 let name = Value::from(serves.as_str());
                 let place = &mut merged["paths"][&path][&method];
                 if place.is_null() {
