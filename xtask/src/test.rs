@@ -245,6 +245,9 @@ fn tests(run: &mut Run) -> Result<Tally, Error> {
         cargo.args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast", "--quiet"]);
         cargo.args(["--features", FEATURES]);
     }
+    // Both are built with the tests of their own packages, before any test
+    // runs: the sessions need not build them again with other features.
+    cargo.env("FIRMSEAL_BINARIES", workspace::target().join("debug"));
     run.count(&mut cargo)
 }
 
