@@ -84,6 +84,12 @@ impl Envelope {
         &self.payload
     }
 
+    /// How much work it is to try every signature under so many keys, where
+    /// so many bytes of payload count as one try.
+    pub(crate) fn work(&self, keys: usize, bytes: usize) -> usize {
+        self.signatures.len().saturating_mul(keys).saturating_mul(1 + self.payload.len() / bytes)
+    }
+
     /// Those builders of whom a signature under the envelope holds.
     pub fn signers<'a>(
         &self,

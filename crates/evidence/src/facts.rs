@@ -42,8 +42,8 @@ pub struct Sbom {
     pub specification: String,
     /// How many components it lists.
     pub components: u32,
-    /// Whether a configured key signed that it is the list of exactly these
-    /// artifacts.
+    /// Whether a configured key signed that it is the list of all artifacts of
+    /// this request.
     #[serde(default)]
     pub signed: bool,
 }
@@ -80,4 +80,8 @@ pub struct TestRun {
     /// Whether a configured key signed that this is about an artifact of
     /// this request. Unsigned results are the caller's word.
     pub signed: bool,
+    /// The artifacts of this request that it is about, sorted; none where
+    /// nobody signed it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<ArtifactId>,
 }

@@ -20,6 +20,12 @@ pub const DOCUMENT_MAX: usize = 8 << 20;
 pub const DOCUMENTS_MAX: usize = 64;
 /// Most statements in one document with a statement a line.
 const LINES_MAX: usize = 64;
+/// Most work that signatures make: tries of a signature under a key, one
+/// over a long payload counting for more. Without it, envelopes full of
+/// signatures in front of many builders would keep a processor for hours.
+const WORK_MAX: usize = 32 * 1024;
+/// Bytes of payload that make as much work as a signature.
+const WORK_BYTES: usize = 64 * 1024;
 /// Most entries of each kind in the facts: they are kept with every record.
 const ENTRIES_MAX: usize = 256;
 
@@ -40,6 +46,7 @@ pub struct Gathering<'a> {
     builders: Vec<&'a Builder>,
     verify: Verify<'a>,
     documents: usize,
+    work: usize,
     facts: Facts,
     attested: BTreeSet<ArtifactId>,
     reproduced: BTreeSet<ArtifactId>,
@@ -59,6 +66,7 @@ impl<'a> Gathering<'a> {
             builders: builders.of(product).collect(),
             verify,
             documents: 0,
+            work: 0,
             facts: Facts::default(),
             attested: BTreeSet::new(),
             reproduced: BTreeSet::new(),
@@ -131,6 +139,10 @@ impl<'a> Gathering<'a> {
         if envelope.payload_type() != dsse::STATEMENT {
             return Err(EvidenceError::NotStatement);
         }
+        self.work = self.work.saturating_add(envelope.work(self.builders.len(), WORK_BYTES));
+        if self.work > WORK_MAX {
+            return Err(EvidenceError::Many("32768 tries of a signature under a builder's key"));
+        }
         let signers = envelope.signers(self.builders.iter().copied(), self.verify);
         if signers.is_empty() {
             // Not even parsed: what a stranger says in it is of no interest.
@@ -166,7 +178,7 @@ impl<'a> Gathering<'a> {
                     if self.facts.tests.len() == ENTRIES_MAX {
                         return Err(EvidenceError::Many("256 test runs of a request"));
                     }
-                    self.facts.tests.push(test_result::read(predicate)?);
+                    self.facts.tests.push(test_result::read(predicate, about)?);
                     true
                 }
                 reproduction::TYPE if may(Attests::Reproduction) => {

@@ -15,6 +15,8 @@ use crate::member::is_plain;
 const DEPTH_MAX: usize = 32;
 /// Most elements.
 const ELEMENTS_MAX: u32 = 1 << 20;
+/// Most attributes of one element: each is held against all before it.
+const ATTRIBUTES_MAX: usize = 64;
 /// More suites than this are told as one.
 const SUITES_MAX: usize = 64;
 
@@ -33,7 +35,7 @@ struct Suite {
     name: String,
     passed: u32,
     failed: u32,
-    /// What it says of itself.
+    /// What it says of itself, or one inside it of itself, if that is more.
     said: u32,
 }
 
@@ -83,7 +85,13 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Vec<TestRun>, EvidenceError> {
                         suites.push(suite(&element)?);
                         Open::Suite
                     }
-                    ("testsuite", Some(Open::Suite)) => Open::Suite,
+                    ("testsuite", Some(Open::Suite)) => {
+                        let inside = said(&element)?;
+                        if let Some(suite) = suites.last_mut() {
+                            suite.said = suite.said.max(inside);
+                        }
+                        Open::Suite
+                    }
                     ("testcase", Some(Open::Suite)) => {
                         case = Went::Well;
                         Open::Case
@@ -134,13 +142,14 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Vec<TestRun>, EvidenceError> {
     let root = root.flatten().unwrap_or_else(|| "junit".to_owned());
     if suites.len() > SUITES_MAX {
         let passed = suites.iter().fold(0, |sum: u32, suite| sum.saturating_add(suite.passed));
-        return Ok(vec![TestRun { suite: root, passed, failed, signed: false }]);
+        return Ok(vec![TestRun { suite: root, passed, failed, signed: false, artifacts: Vec::new() }]);
     }
     let told = suites.into_iter().map(|suite| TestRun {
         suite: if suite.name.is_empty() { root.clone() } else { suite.name },
         passed: suite.passed,
         failed: suite.failed,
         signed: false,
+        artifacts: Vec::new(),
     });
     Ok(told.collect())
 }
@@ -165,7 +174,10 @@ fn said(element: &BytesStart<'_>) -> Result<u32, EvidenceError> {
 /// An attribute's value, if there is one and it is not empty.
 fn attribute(element: &BytesStart<'_>, name: &str) -> Result<Option<String>, EvidenceError> {
     let mut found = None;
-    for attribute in element.attributes() {
+    for (count, attribute) in element.attributes().enumerate() {
+        if count == ATTRIBUTES_MAX {
+            return Err(EvidenceError::Vast);
+        }
         let attribute = attribute.map_err(|_| refused("an attribute is malformed or stands twice"))?;
         let key: &str = attribute.key.as_ref();
         if key == name {
@@ -206,6 +218,8 @@ mod tests {
             told(r#"<testsuites><testsuite errors="1" failures="1"/></testsuites>"#),
             [("junit".to_owned(), 0, 2)]
         );
+        let inside = "<testsuite name='a'><testsuite errors='2'/><testsuite errors='1'/></testsuite>";
+        assert_eq!(told(inside), [("a".to_owned(), 0, 2)], "a set-up that failed inside");
         let many = format!(
             "<testsuites name='m'>{}</testsuites>",
             "<testsuite name='s'><testcase/></testsuite>".repeat(65)
@@ -234,6 +248,8 @@ mod tests {
             let error = read(text.as_bytes()).map(drop).unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");
         }
+        let attributes: String = (0..65).map(|n| format!(" a{n}=''")).collect();
+        assert_eq!(read(format!("<testsuite{attributes}/>").as_bytes()), Err(EvidenceError::Vast));
         assert_eq!(read("<testsuite>".repeat(33).as_bytes()), Err(EvidenceError::Vast));
         assert!(read(b"<testsuite name='\xff'/>").is_err());
     }

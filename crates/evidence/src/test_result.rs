@@ -1,5 +1,6 @@
 //! Test results as in-toto attestations (test-result, version 0.1).
 
+use firmseal_manifest::ArtifactId;
 use serde_json::Value;
 
 use crate::error::EvidenceError;
@@ -11,8 +12,8 @@ pub(crate) const TYPE: &str = "https://in-toto.io/attestation/test-result/v0.1";
 
 const FORMAT: Format = Format("test result");
 
-/// Reads a predicate whose signature holds.
-pub(crate) fn read(predicate: &Value) -> Result<TestRun, EvidenceError> {
+/// Reads a predicate whose signature holds, about these artifacts.
+pub(crate) fn read(predicate: &Value, about: Vec<ArtifactId>) -> Result<TestRun, EvidenceError> {
     let count = |name| FORMAT.list(predicate, name).map(|list| list.len() as u32);
     let (mut passed, mut failed) = (count("passedTests")? + count("warnedTests")?, count("failedTests")?);
     // The lists may be missing; the result may not. Where they differ, the
@@ -27,5 +28,6 @@ pub(crate) fn read(predicate: &Value) -> Result<TestRun, EvidenceError> {
     for descriptor in FORMAT.list(predicate, "configuration")?.iter().take(1) {
         suite = FORMAT.optional(descriptor, "name")?.or(FORMAT.optional(descriptor, "uri")?).or(suite);
     }
-    Ok(TestRun { suite: suite.unwrap_or("test-result").to_owned(), passed, failed, signed: true })
+    let suite = suite.unwrap_or("test-result").to_owned();
+    Ok(TestRun { suite, passed, failed, signed: true, artifacts: about })
 }

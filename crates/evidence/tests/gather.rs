@@ -145,6 +145,13 @@ fn what_cannot_be_read_is_refused() {
         let error = tried(&known, &[&document]).map(drop).unwrap_err().to_string();
         assert!(error.contains(why), "{}: {error}", String::from_utf8_lossy(&document));
     }
+    // Each of 1024 lines with 16 signatures, before 3 keys.
+    let three: Vec<_> = (7..10).map(|seed| builder(GITHUB, &Pair::ed25519(seed), &Builder::USUAL)).collect();
+    let full = with("signatures", json!(vec![json!({"sig": ""}); 16]));
+    let lines = [&full[..], b"\n"].concat().repeat(64);
+    let refused = tried(&three, &vec![&lines[..]; 16]).map(drop).unwrap_err().to_string();
+    assert!(refused.contains("32768 tries"), "{refused}");
+    assert!(tried(&three, &[&lines]).is_ok());
     let many = vec![b"{\"_type\":\"https://in-toto.io/Statement/v1\"}".as_slice(); 65];
     assert!(matches!(tried(&known, &many), Err(EvidenceError::Many(_))));
 }
@@ -218,6 +225,9 @@ fn test_results_are_told_signed_or_not() {
         (runs, facts.unproven)
     };
     let run = |passed, failed| (vec![("hil.yml".to_owned(), passed, failed, true)], 0);
+    let about = |document: &[u8]| facts(&known, &[document]).tests.remove(0).artifacts;
+    assert_eq!(about(&pair.envelope(&result("PASSED", 3, 0))), [artifact(1)], "and not about the other one");
+    assert_eq!(about(b"<testsuite name='unit'><testcase name='a'/></testsuite>"), []);
     assert_eq!(told(&pair.envelope(&result("PASSED", 3, 0))), run(3, 0));
     assert_eq!(told(&pair.envelope(&result("PASSED", 0, 0))), run(1, 0));
     // The worse of the two is believed.

@@ -14,20 +14,15 @@ pub(crate) struct Claims<'a>(pub(crate) &'a Map<String, Value>);
 impl Claims<'_> {
     fn find(&self, name: &str) -> Option<&Value> {
         let Claims(members) = self;
-        match name.strip_prefix('/') {
-            None => members.get(name),
-            Some(path) => {
-                let (first, rest) = match path.split_once('/') {
-                    Some((first, rest)) => (first, Some(rest)),
-                    None => (path, None),
-                };
-                let member = members.get(&first.replace("~1", "/").replace("~0", "~"))?;
-                rest.map_or(Some(member), |rest| member.pointer(&format!("/{rest}")))
-            }
-        }
+        let (first, rest) = split(name);
         // An address that nobody verified is anybody's to claim (OpenID
-        // Connect Core 1.0 §5.7): it counts as not said.
-        .filter(|_| name != "email" || members.get("email_verified") == Some(&Value::Bool(true)))
+        // Connect Core 1.0 §5.7): it counts as not said, however it is asked
+        // for.
+        if first == "email" && members.get("email_verified") != Some(&Value::Bool(true)) {
+            return None;
+        }
+        let member = members.get(&first)?;
+        rest.map_or(Some(member), |rest| member.pointer(rest))
     }
 
     /// A claim that is one text, number or truth value.
@@ -49,6 +44,13 @@ impl Claims<'_> {
         let value = self.one(name)?;
         (value.len() <= KEPT_MAX && !value.chars().any(char::is_control)).then_some(value)
     }
+}
+
+/// The claim at the top, and the pointer from there on.
+pub(crate) fn split(name: &str) -> (String, Option<&str>) {
+    let Some(path) = name.strip_prefix('/') else { return (name.to_owned(), None) };
+    let (first, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
+    (first.replace("~1", "/").replace("~0", "~"), (!rest.is_empty()).then_some(rest))
 }
 
 fn scalar(value: &Value) -> Option<String> {

@@ -5,10 +5,45 @@ use std::collections::{BTreeMap, BTreeSet};
 use firmseal_fleet::{Role, Scope};
 use serde::{Deserialize, Serialize};
 
-use crate::claims::Claims;
+use crate::claims::{Claims, split};
 use crate::error::SettingsError;
 use crate::name::Template;
 use crate::pattern::Patterns;
+
+/// Claims that everybody's tokens of a provider have alike, or that whoever
+/// writes a workflow chooses: a grant that asks for nothing else is open to
+/// the world.
+const OF_NOBODY: [&str; 29] = [
+    "aud",
+    "azp",
+    "base_ref",
+    "email_verified",
+    "environment",
+    "environment_protected",
+    "event_name",
+    "exp",
+    "head_ref",
+    "iat",
+    "iss",
+    "job_id",
+    "job_workflow_ref",
+    "job_workflow_sha",
+    "jti",
+    "nbf",
+    "pipeline_source",
+    "ref",
+    "ref_path",
+    "ref_protected",
+    "ref_type",
+    "repository_visibility",
+    "run_attempt",
+    "run_number",
+    "runner_environment",
+    "scope",
+    "sha",
+    "typ",
+    "workflow",
+];
 
 /// What callers with certain claims get. Of an issuer's grants the first one
 /// that fits decides alone: rights do not add up over several.
@@ -53,10 +88,12 @@ impl Grant {
             let patterns = patterns.as_slice();
             !patterns.is_empty() && !patterns.iter().any(|pattern| pattern.is_open())
         };
-        if !self.wanted.values().any(closed) {
+        let of_somebody = |claim: &str| !OF_NOBODY.contains(&split(claim).0.as_str());
+        if !self.wanted.iter().any(|(claim, patterns)| of_somebody(claim) && closed(patterns)) {
             return Err(SettingsError::new(
                 format!("the grant `{}` is for anybody who has a token of this issuer", self.name),
-                "name under `match` what the claims must be, and begin one pattern without `*`",
+                "name under `match` whose they are (a repository, project, group, subject), and begin that pattern \
+                 without `*`",
             ));
         }
         Ok(())

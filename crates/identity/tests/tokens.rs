@@ -163,6 +163,13 @@ fn claims_are_held_against_grants_in_their_order() {
     let ann = ("email", json!("ann@acme.example"));
     assert_eq!(name(std::slice::from_ref(&ann), &mail), Err(TokenError::NoGrant));
     assert_eq!(name(&[ann.clone(), ("email_verified", json!("true"))], &mail), Err(TokenError::NoGrant));
+    assert_eq!(name(&[ann.clone(), ("email_verified", json!(true))], &mail).unwrap(), "ann@acme.example");
+    // Nor is it one where it is asked for by a pointer.
+    let mail = issuer(|settings| {
+        settings["grant"] =
+            json!([{ "match": { "/email": "ann@acme.example" }, "name": "{/email}", "roles": ["auditor"] }]);
+    });
+    assert_eq!(name(std::slice::from_ref(&ann), &mail), Err(TokenError::NoGrant));
     assert_eq!(name(&[ann, ("email_verified", json!(true))], &mail).unwrap(), "ann@acme.example");
 }
 
@@ -317,7 +324,7 @@ fn discovery_answers_for_its_issuer_alone() {
 #[test]
 fn settings_that_open_a_door_are_refused() {
     type Change = fn(&mut Value);
-    let cases: [(Change, &str); 16] = [
+    let cases: [(Change, &str); 19] = [
         (|s| s["issuer"] = json!("http://ci.example"), "https://"),
         (|s| s["issuer"] = json!("https://ci.example?x"), "query"),
         (|s| s["jwks"] = json!("http://ci.example/jwks"), "https://"),
@@ -331,6 +338,16 @@ fn settings_that_open_a_door_are_refused() {
         (|s| s["grant"][0]["match"] = json!({}), "anybody"),
         (|s| s["grant"][0]["match"] = json!({ "repository": "*/gw" }), "anybody"),
         (|s| s["grant"][0]["match"] = json!({ "repository": ["acme/gw", "**"] }), "anybody"),
+        // What everybody's tokens can say.
+        (|s| s["grant"][0]["match"] = json!({ "ref": "refs/heads/main", "workflow": "release" }), "anybody"),
+        (
+            |s| s["grant"][0]["match"] = json!({ "/ref": "refs/heads/main", "iss": "https://ci.example" }),
+            "anybody",
+        ),
+        (
+            |s| s["grant"][0]["match"] = json!({ "job_workflow_ref": "acme/gw/.github/workflows/r.yml@*" }),
+            "anybody",
+        ),
         (|s| s["claims"] = json!({ "issuer": "x" }), "in any case"),
         (|s| s["sign_in"] = json!({ "client_id": "firmseal" }), "only people"),
         (

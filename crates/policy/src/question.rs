@@ -250,7 +250,7 @@ fn evidence(facts: &Facts, artifact: &ArtifactId) -> Result<Value, PolicyError> 
         ("provenance", Value::new_set(provenance)),
         ("attested", Value::new_bool(facts.attested)),
         ("unproven", Value::new_long(facts.unproven.into())),
-        ("tests", tests(&facts.tests)?),
+        ("tests", tests(&facts.tests, artifact)?),
     ]);
     if let Some(sbom) = &facts.sbom {
         let sbom = fields([
@@ -267,13 +267,15 @@ fn evidence(facts: &Facts, artifact: &ArtifactId) -> Result<Value, PolicyError> 
     record(all)
 }
 
-fn tests(runs: &[TestRun]) -> Result<Value, PolicyError> {
+/// One run that failed, or that anybody could have written, is no green, and
+/// neither are runs about other files.
+fn tests(runs: &[TestRun], artifact: &ArtifactId) -> Result<Value, PolicyError> {
     let sum = |count: fn(&TestRun) -> u32| runs.iter().map(|run| i64::from(count(run))).sum();
-    // One run that failed, or that anybody could have written, is no green.
     let suites: BTreeSet<_> = runs.iter().map(|run| run.suite.as_str()).collect();
     let green = suites.into_iter().filter(|suite| {
         let mut own = runs.iter().filter(|run| run.suite == *suite);
-        own.all(|run| run.signed && run.failed == 0 && run.passed > 0)
+        let good = own.all(|run| run.signed && run.failed == 0 && run.passed > 0);
+        good && runs.iter().any(|run| run.suite == *suite && run.artifacts.contains(artifact))
     });
     record(fields([
         ("passed", Value::new_long(sum(|run| run.passed))),

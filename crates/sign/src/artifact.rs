@@ -14,7 +14,6 @@ use firmseal_fleet::{
 use firmseal_formats::{Format, Inspection, Unsigned, Wanted};
 use firmseal_manifest::cbor::Writer;
 use firmseal_manifest::{ArtifactId, ChannelName, Digest, KeyAlgorithm, ProductId, RequestId, Tbs};
-use firmseal_store::StoreError;
 use semver::Version;
 
 use crate::error::PipelineError;
@@ -201,18 +200,16 @@ pub(crate) fn not_in_its_format(error: firmseal_formats::FormatError) -> Pipelin
     PipelineError::Format { component: "file".to_owned(), error }
 }
 
-/// The gate's rules for one file: those of payloads, for the largest slot of
-/// the product, and those of the security epoch.
+/// The gate's rules for one file: those of payloads, for one of the product's
+/// components, and those of the security epoch.
 pub(crate) fn check(
     asked: &Asked,
     product: &Product,
     latest: Option<&Release>,
     examined: &Examined,
 ) -> Result<(), PipelineError> {
-    let largest = product.components.iter().max_by_key(|component| component.capacity);
-    let largest = largest.ok_or_else(|| StoreError::not_found(format!("component of {}", product.id)))?;
     let said = Said { version: &asked.version, epoch: asked.epoch };
-    gate::check_payload(said, product, largest, &examined.inspection, examined.size)?;
+    gate::check_file(said, product, &examined.inspection, examined.size)?;
     let (offered, counter) = (asked.epoch, latest.map_or(0, |release| release.epoch));
     if offered < counter {
         return Err(GateRefusal::Epoch { offered, latest: counter }.into());

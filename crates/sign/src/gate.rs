@@ -15,7 +15,7 @@ use crate::order::Order;
 /// The rules, in the words that are hashed into every intent. A change of
 /// the rules is a change of this text.
 pub const RULES: &str = "\
-firmseal gate 4
+firmseal gate 5
 each component of the product gets exactly one artifact
 the sequence number is above every earlier one of the product, by 1048576 at most
 the security epoch is not below that of the latest release, and above it by 16 at most
@@ -24,6 +24,8 @@ the security epoch is the one that the artifact carries
 the artifact is of the product's format and fits its slot
 each address that the artifact names, with the size of the artifact behind it, lies in one of the regions
   that the product allows the component, if it says any, and touches none that it protects
+a file that is signed by itself keeps to these rules for one of the components; if it names addresses, and
+  any component says which it allows, for one that does
 debug builds are never signed for production
 a roll-back that is signed ahead follows the release that it rolls back at once, has its security epoch,
   and holds the payloads of an earlier one that may be offered, under that one's version, marked
@@ -294,6 +296,36 @@ pub fn check_payload(
         return Err(GateRefusal::Debug { component: name() });
     }
     Ok(())
+}
+
+/// Checks a file that is signed by itself, and is for one of the product's
+/// components; nobody says for which. One without an address map would take
+/// any file past the maps of the others.
+pub fn check_file(
+    said: Said<'_>,
+    product: &Product,
+    inspection: &Inspection,
+    size: u64,
+) -> Result<(), GateRefusal> {
+    let placed = !inspection.load_addresses.is_empty();
+    let mapped = placed && product.components.iter().any(|component| component.addresses.is_some());
+    let mut fitting: Vec<_> =
+        product.components.iter().filter(|own| own.addresses.is_some() || !mapped).collect();
+    // What is said of a file that fits nowhere is what the largest says.
+    fitting.sort_by_key(|component| std::cmp::Reverse(component.capacity));
+    let mut first = None;
+    for component in fitting {
+        match check_payload(said, product, component, inspection, size) {
+            Ok(()) => return Ok(()),
+            Err(refusal) => drop(first.get_or_insert(refusal)),
+        }
+    }
+    let none = || GateRefusal::Components {
+        product: product.id.to_string(),
+        wanted: String::new(),
+        got: "a file".to_owned(),
+    };
+    Err(first.unwrap_or_else(none))
 }
 
 /// Checks each address that the artifact names. A format that names several

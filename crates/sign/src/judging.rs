@@ -77,6 +77,11 @@ pub(crate) fn artifact_facts(
     }
 }
 
+/// Whether the product's images have signatures of their own.
+fn signs_images(product: &Product) -> bool {
+    firmseal_formats::find(&product.format).is_ok_and(|format| format.embedding().is_some())
+}
+
 /// What a policy learns of the keys that would sign.
 fn key_facts(keys: &Keys, signs_images: bool, now: Time) -> Vec<KeyFacts> {
     let images = keys.artifact.iter().filter(|_| signs_images);
@@ -96,8 +101,6 @@ impl Pipeline {
         now: Time,
     ) -> Result<Option<Judged>, PipelineError> {
         let Some(policy) = self.policy() else { return Ok(None) };
-        let signs_images =
-            firmseal_formats::find(&product.format).is_ok_and(|format| format.embedding().is_some());
         let previous = self.latest_on(&order.product, &order.channel).await?;
         let question = Question {
             request,
@@ -108,7 +111,7 @@ impl Pipeline {
             channel: order.channel.clone(),
             version: order.version.clone(),
             epoch: order.epoch,
-            keys: key_facts(keys, signs_images, now),
+            keys: key_facts(keys, signs_images(product), now),
             artifacts: read.0,
             previous: previous.map(|before| Previous { version: before.version, epoch: before.epoch }),
             build: order.build.clone(),
@@ -147,11 +150,19 @@ impl Pipeline {
         if rules(policy.as_deref()) != request.policy {
             return Err(PipelineError::Superseded("another policy is in force since then".to_owned()));
         }
-        let (Some(policy), Some(first)) = (policy, request.decision) else { return Ok(Again::Unasked) };
+        let Some(policy) = policy else { return Ok(Again::Unasked) };
+        // Every request is asked about before it waits. One that says so of
+        // none was never permitted.
+        let first = request.decision.ok_or_else(|| {
+            PipelineError::Superseded("the policy in force was never asked about it".to_owned())
+        })?;
         let record = self.store().read_all(&first, RECORD_MAX).await?;
         let asked: Decision =
             serde_json::from_slice(&record).map_err(|error| PolicyError(format!("its record: {error}")))?;
-        let question = Question { approvals, now, ..asked.question };
+        let product = self.store().product(&request.product).await?;
+        // While people thought, a key's day of rotation may have passed.
+        let keys = key_facts(self.usable_keys(&product, now)?, signs_images(&product), now);
+        let question = Question { approvals, keys, now, ..asked.question };
         match policy.decide(&question)? {
             Verdict::Permit => {
                 Ok(Again::Permit(self.record(&*policy, question, Verdict::Permit).await?.record))
@@ -216,6 +227,6 @@ impl Pipeline {
 }
 
 /// 122 random bits as hex.
-fn salt() -> String {
+pub(crate) fn salt() -> String {
     Uuid::new_v4().simple().to_string()
 }

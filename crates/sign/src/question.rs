@@ -5,10 +5,10 @@ use std::sync::Arc;
 use firmseal_evidence::Facts;
 use firmseal_fleet::{Job, JobKind, Product, Release, Time};
 use firmseal_manifest::{ArtifactId, Digest};
-use uuid::Uuid;
 
 use crate::artifact::Examined;
-use crate::policy::{Action, ArtifactFacts, Previous, Question};
+use crate::judging::{artifact_facts, salt};
+use crate::policy::{Action, Previous, Question};
 use crate::signing_key::SigningKey;
 
 /// What a question is put together from, beside the job.
@@ -25,7 +25,6 @@ pub(crate) struct Asking<'a> {
 pub(crate) fn of_artifact(job: &Job, asking: Asking<'_>, fallback: bool, now: Time) -> Question {
     let Asking { product, latest, examined, key, evidence, approvals } = asking;
     let asked = &job.asked;
-    let inspection = &examined.inspection;
     let only = match product.components.as_slice() {
         [only] => only.name.clone(),
         _ => String::new(),
@@ -44,18 +43,7 @@ pub(crate) fn of_artifact(job: &Job, asking: Asking<'_>, fallback: bool, now: Ti
         version: asked.version.clone(),
         epoch: asked.epoch,
         keys: vec![key.facts(now, fallback)],
-        artifacts: vec![ArtifactFacts {
-            component: only,
-            digest,
-            format: inspection.format.clone(),
-            size: examined.size,
-            version: inspection.version.clone(),
-            epoch: inspection.epoch,
-            target: inspection.target.clone(),
-            debug: inspection.debug,
-            encrypted: inspection.encrypted,
-            addresses: inspection.load_addresses.clone(),
-        }],
+        artifacts: vec![artifact_facts(&only, digest, &examined.inspection, examined.size)],
         previous: latest.map(|release| Previous { version: release.version.clone(), epoch: release.epoch }),
         build: asked.build.clone(),
         commit: asked.commit.clone(),
@@ -64,6 +52,6 @@ pub(crate) fn of_artifact(job: &Job, asking: Asking<'_>, fallback: bool, now: Ti
         released: job.progress.released_by.is_some(),
         anomalies: Vec::new(),
         now,
-        salt: Uuid::new_v4().simple().to_string(),
+        salt: salt(),
     }
 }

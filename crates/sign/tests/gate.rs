@@ -91,6 +91,26 @@ fn an_image_lies_where_the_product_says() {
 }
 
 #[test]
+fn a_file_by_itself_does_not_slip_past_by_a_component_without_a_map() {
+    let map = AddressMap { allowed: vec![region("slot", 0x0800_0000, 0x10000)], protected: vec![] };
+    let mut product = product(Some(map));
+    product.components[0].capacity = 0x10000;
+    let mut larger = product.components[0].clone();
+    (larger.name, larger.capacity, larger.addresses) = ("assets".to_owned(), 1 << 20, None);
+    product.components.push(larger);
+    let version = "1.2.0".parse().unwrap();
+    let file = |addresses: &[u64], size| {
+        let said = Said { version: &version, epoch: 3 };
+        rule(gate::check_file(said, &product, &image(addresses, size), size))
+    };
+    assert_eq!(file(&[0x0800_0000], 0x1000), "");
+    assert_eq!(file(&[0x2000_0000], 0x1000), "gate-address");
+    assert_eq!(file(&[0x0800_0000], 0x10001), "gate-size");
+    assert_eq!(file(&[], 0x20000), "", "what names no address fits the other one");
+    assert_eq!(file(&[], (1 << 20) + 1), "gate-size");
+}
+
+#[test]
 fn each_refusal_names_its_rule() {
     let product = product(None);
     let good = image(&[], 1000);

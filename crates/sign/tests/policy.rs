@@ -12,8 +12,9 @@ use firmseal_manifest::{
     ArtifactId, Digest, Event, Intent, KeyAlgorithm, Leaf, PublicKey, RequestId, Ruling,
 };
 use firmseal_sign::{
-    Decision, KeyPurpose, Keys, NewApproval, Order, Ordered, OrderedComponent, Pipeline, PipelineError,
-    Policy, PolicyError, Question, Reason, Requester, SigningKey, Verdict, gate, review,
+    Decision, KeyPurpose, KeyRules, Keys, NewApproval, Order, Ordered, OrderedComponent, Pipeline,
+    PipelineError, Policy, PolicyError, Question, Reason, Requester, Rotation, SigningKey, Verdict, gate,
+    review,
 };
 use firmseal_store::{Blobs, Events, Registry, SigningRequests, Store};
 use firmseal_store_local::LocalStore;
@@ -102,12 +103,19 @@ fn root_for(release: &PublicKey) -> Vec<u8> {
 
 impl Bench {
     async fn new() -> Bench {
+        Bench::with_rotation(None).await
+    }
+
+    /// With a release key that is to be rotated.
+    async fn with_rotation(rotation: Option<Rotation>) -> Bench {
         let directory = tempfile::tempdir().unwrap();
         let store = LocalStore::open(&directory.path().join("store")).unwrap();
         let secret = Secret::new(b"correct horse".to_vec());
         let key = FileKey::generate(&directory.path().join("key"), KeyAlgorithm::Ed25519, &secret).unwrap();
         let root = root_for(key.public_key());
-        let key = SigningKey::implicit(KeyPurpose::Release, Environment::Test, Arc::new(key));
+        let name = "release".parse().unwrap();
+        let rules = KeyRules { rotation, ..KeyRules::new(name, KeyPurpose::Release, Environment::Test) };
+        let key = SigningKey::new(rules, Arc::new(key)).unwrap();
         let keys = Keys { release: vec![key], ..Keys::default() };
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         let pipeline = Pipeline::new(shared, Arc::new(store.intents().clone()), root.clone(), keys);
@@ -272,4 +280,22 @@ async fn a_policy_asks_for_people_and_is_asked_again_when_they_have_agreed() {
     let error = bench.pipeline.finish(request.id, later).await.unwrap_err();
     assert!(matches!(error, PipelineError::Superseded(_)), "{error}");
     assert_eq!(bench.store.intents().len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_whose_day_has_passed_while_people_thought_is_seen_to_be_overdue() {
+    let day = std::time::Duration::from_secs(24 * 3600);
+    let rotation = Rotation { by: NOW.plus(day), warn: day, grace: None };
+    let bench = Bench::with_rotation(Some(rotation)).await;
+    let fresh = |question: &Question| match (question.keys[0].overdue, question.approvals) {
+        (true, _) => Ok(Verdict::Refuse { reasons: reasons("overdue") }),
+        (false, 0) => Ok(Verdict::Approvals { need: 1, reasons: reasons("one") }),
+        (false, _) => Ok(Verdict::Permit),
+    };
+    bench.pipeline.set_policy(Some(says(1, fresh)));
+    let Ordered::Waiting(request) = bench.sign("1.0.0").await.unwrap() else { panic!() };
+    bench.approve(request.id, "ann").await;
+    assert_eq!(bench.pipeline.finish(request.id, NOW.plus(2 * day)).await.unwrap(), None);
+    assert_eq!(bench.store.intents().len(), 0);
+    bench.pipeline.finish(request.id, NOW).await.unwrap().unwrap();
 }

@@ -53,9 +53,11 @@ pub struct Stamp {
 
 impl Stamp {
     /// Checks a fresh stamp against the clock here: they may differ by
-    /// `leeway` milliseconds beyond the accuracy.
+    /// `leeway` milliseconds beyond the accuracy. Of that no more counts than
+    /// the leeway: with an accuracy of years a stamp would say any time.
     pub fn check_clock(&self, now: Time, leeway: u64) -> Result<(), TimestampError> {
-        match self.time.millis().abs_diff(now.millis()) > leeway.saturating_add(self.accuracy) {
+        let beyond = self.accuracy.min(leeway);
+        match self.time.millis().abs_diff(now.millis()) > leeway.saturating_add(beyond) {
             true => Err(TimestampError::Clock { told: self.time.to_string(), here: now.to_string() }),
             false => Ok(()),
         }

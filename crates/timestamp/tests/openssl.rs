@@ -321,3 +321,17 @@ fn our_own_answers_hold_here_too() {
     bench.run("ts -query -data data -sha1 -out q.tsq");
     assert!(own.authority.prepare(&bench.read("q.tsq"), [3; 16], now()).is_err());
 }
+
+#[test]
+fn a_clock_that_may_be_years_off_tells_no_time() {
+    let stamp = firmseal_timestamp::Stamp {
+        time: Time::from_millis(1_000_000_000_000),
+        accuracy: u64::MAX,
+        policy: "1.2.3".to_owned(),
+        serial: "01".to_owned(),
+        signer: "CN=somebody".to_owned(),
+    };
+    assert_eq!(stamp.check_clock(Time::from_millis(1_000_000_010_000), 5_000), Ok(()));
+    let later = stamp.check_clock(Time::from_millis(1_000_000_010_001), 5_000);
+    assert!(matches!(later, Err(TimestampError::Clock { .. })), "{later:?}");
+}
