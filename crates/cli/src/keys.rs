@@ -13,7 +13,6 @@ use std::sync::Arc;
 use firmseal_keys::wrapped::{Wrapped, WrappingKey};
 use firmseal_keys::{DynSigner, FileKey, KeyUri, Log, Logged, Pkcs11Uri, Secret, SecretSource};
 use firmseal_keys_pkcs11::{Options, Pkcs11Error, Pkcs11Key, escrow};
-use firmseal_keys_vault::VaultKey;
 use firmseal_manifest::{Intent, KeyAlgorithm, KeyId, PublicKey};
 use firmseal_sign::{Destroyer, PipelineError};
 use serde::Serialize;
@@ -32,7 +31,7 @@ pub fn open(uri: &KeyUri, secret: &SecretSource) -> Result<Arc<dyn DynSigner>> {
             let pin = pin(uri, secret)?;
             Ok(Arc::new(Pkcs11Key::open(uri, Some(pin), Options::default())?))
         }
-        KeyUri::Vault(uri) => Ok(Arc::new(VaultKey::open(uri, secret, Default::default())?)),
+        KeyUri::Vault(uri) => Ok(Arc::new(firmseal_keys_vault::open(uri, secret, Default::default())?)),
         #[cfg(feature = "tpm")]
         KeyUri::Tpm(uri) => tpm::open(uri, secret),
         #[cfg(not(feature = "tpm"))]

@@ -216,12 +216,23 @@ pub struct Progress {
     /// What approvers agree to, once it has waited for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review: Option<JobReview>,
-    /// Who ended the hold, if somebody did.
+    /// The rules under which it was last held.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::hex::option")]
+    pub held_under: Option<Digest>,
+    /// Who ended that hold, if somebody did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released_by: Option<String>,
     /// What it came to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub came_to: Option<CameTo>,
+}
+
+impl Progress {
+    /// Whether a person has looked at it and let it go on under these rules.
+    /// Under others there may be something that nobody has looked at.
+    pub fn is_released(&self, rules: &Digest) -> bool {
+        self.released_by.is_some() && self.held_under.as_ref() == Some(rules)
+    }
 }
 
 /// A signing request on its way.

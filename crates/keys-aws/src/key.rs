@@ -1,72 +1,49 @@
 //! A key in KMS, as a signer.
 
-use std::fmt;
-
-use aws_lc_rs::digest::{self, SHA256, SHA384};
 use aws_sdk_kms::Client;
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::{
     KeyMetadata, KeyState, KeyUsageType, MessageType, OriginType, SigningAlgorithmSpec,
 };
-use firmseal_keys::{AwsKmsUri, Logged, SignError, Signer};
-use firmseal_keys_remote::{Options, RemoteKey, Service, fixed, wait_for};
-use firmseal_manifest::{Intent, KeyAlgorithm, KeyError, PublicKey, Signature, Tbs};
+use firmseal_keys::{AwsKmsUri, SignError};
+use firmseal_keys_remote::{Kept, Options, RemoteKey, Service, fixed, hashed, wait_for};
+use firmseal_manifest::{KeyAlgorithm, KeyError, PublicKey, Signature, Tbs};
 
 use crate::client::client;
 use crate::error::AwsError;
 
 /// A signer with its key in AWS KMS.
-pub struct AwsKey {
-    remote: RemoteKey<Pinned>,
-    weakness: Option<&'static str>,
-}
+pub type AwsKey = RemoteKey<Pinned>;
 
-/// One key, by its ARN: an alias may come to stand for another.
-struct Pinned {
+/// One key in KMS, by its ARN: an alias may come to stand for another.
+pub struct Pinned {
     client: Client,
     arn: String,
     algorithm: KeyAlgorithm,
     scheme: SigningAlgorithmSpec,
 }
 
-impl AwsKey {
-    /// Opens the key that the URI names.
-    ///
-    /// Blocks for up to the deadline; call it at start.
-    pub fn open(uri: &AwsKmsUri, options: Options) -> Result<AwsKey, AwsError> {
-        let wanted = uri.clone();
-        let opened = wait_for(options.deadline, async move {
-            let client = client(&wanted, options.deadline).await;
-            let metadata = describe(&client, &wanted.key).await?;
-            // From here on it is this key, whatever an alias says.
-            let arn = metadata.arn().ok_or(AwsError::Answer("ARN"))?.to_owned();
-            let public_key = public_key(&client, &arn).await?;
-            Ok::<_, AwsError>((client, public_key, arn, metadata))
-        })??;
-        let (client, public_key, arn, metadata) = opened;
-        enabled(&metadata)?;
-        let algorithm = public_key.algorithm();
-        let scheme =
-            scheme(algorithm).ok_or(AwsError::NotForSigning("keys of this type are not used with KMS"))?;
-        let pinned = Pinned { client, arn, algorithm, scheme };
-        let remote = RemoteKey::new(pinned, public_key, options).map_err(|_| KeyError::Malformed)?;
-        Ok(AwsKey { remote, weakness: weakness(&metadata) })
-    }
-
-    /// What lets the key out of this KMS, if anything does.
-    pub fn weakness(&self) -> Option<&'static str> {
-        self.weakness
-    }
-
-    /// One line for people: which key this is, and whether it can leave.
-    pub fn describe(&self) -> String {
-        let key = self.remote.public_key();
-        let kept = match self.weakness {
-            None => "it cannot leave kms".to_owned(),
-            Some(weakness) => format!("weakly kept: it {weakness}"),
-        };
-        format!("{} key {} at {} ({kept})", key.algorithm(), key.id(), self.remote.service().arn)
-    }
+/// Opens the key that the URI names.
+///
+/// Blocks for up to the deadline; call it at start.
+pub fn open(uri: &AwsKmsUri, options: Options) -> Result<AwsKey, AwsError> {
+    let wanted = uri.clone();
+    let opened = wait_for(options.deadline, async move {
+        let client = client(&wanted, options.deadline).await;
+        let metadata = describe(&client, &wanted.key).await?;
+        // From here on it is this key, whatever an alias says.
+        let arn = metadata.arn().ok_or(AwsError::Answer("ARN"))?.to_owned();
+        let public_key = public_key(&client, &arn).await?;
+        Ok::<_, AwsError>((client, public_key, arn, metadata))
+    })??;
+    let (client, public_key, arn, metadata) = opened;
+    enabled(&metadata)?;
+    let algorithm = public_key.algorithm();
+    let scheme =
+        scheme(algorithm).ok_or(AwsError::NotForSigning("keys of this type are not used with KMS"))?;
+    let kept = Kept { place: arn.clone(), within: "kms", weakness: weakness(&metadata) };
+    let pinned = Pinned { client, arn, algorithm, scheme };
+    Ok(RemoteKey::new(pinned, public_key, kept, options).map_err(|_| KeyError::Malformed)?)
 }
 
 /// The public half of a key.
@@ -114,29 +91,13 @@ fn scheme(algorithm: KeyAlgorithm) -> Option<SigningAlgorithmSpec> {
     }
 }
 
-impl Signer for AwsKey {
-    fn public_key(&self) -> &PublicKey {
-        self.remote.public_key()
-    }
-
-    async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
-        self.remote.sign(intent, tbs).await
-    }
-
-    /// Asks for the key's state: this needs KMS, credentials in force and an
-    /// enabled key, and uses no key.
-    async fn ready(&self) -> Result<(), SignError> {
-        self.remote.ready().await
-    }
-}
-
 impl Service for Pinned {
     async fn sign(&self, tbs: &Tbs) -> Result<Signature, SignError> {
         let answer = self
             .client
             .sign()
             .key_id(&self.arn)
-            .message(Blob::new(input(self.algorithm, tbs)))
+            .message(Blob::new(hashed(self.algorithm, tbs)))
             .message_type(MessageType::Digest)
             .signing_algorithm(self.scheme.clone())
             .send()
@@ -151,21 +112,5 @@ impl Service for Pinned {
 
     async fn ready(&self) -> Result<(), SignError> {
         Ok(enabled(&describe(&self.client, &self.arn).await?)?)
-    }
-}
-
-/// What goes to KMS.
-fn input(algorithm: KeyAlgorithm, tbs: &Tbs) -> Vec<u8> {
-    match (tbs, algorithm) {
-        (Tbs::Message(message), KeyAlgorithm::P384) => digest::digest(&SHA384, message).as_ref().to_vec(),
-        (Tbs::Message(message), _) => digest::digest(&SHA256, message).as_ref().to_vec(),
-        (Tbs::Sha256(value), _) => value.to_vec(),
-        (Tbs::Sha384(value), _) => value.to_vec(),
-    }
-}
-
-impl fmt::Debug for AwsKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AwsKey({})", self.describe())
     }
 }

@@ -14,5 +14,5 @@ mod manage;
 pub use error::AwsError;
 pub use firmseal_keys::AwsKmsUri;
 pub use firmseal_keys_remote::Options;
-pub use key::AwsKey;
+pub use key::{AwsKey, Pinned, open};
 pub use manage::generate;

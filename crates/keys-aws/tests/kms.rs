@@ -67,7 +67,7 @@ fn isolated(name: &str, body: fn()) {
 }
 
 fn open(uri: &AwsKmsUri) -> Result<AwsKey, AwsError> {
-    AwsKey::open(uri, Options { deadline: Duration::from_secs(60), ..Options::default() })
+    firmseal_keys_aws::open(uri, Options { deadline: Duration::from_secs(60), ..Options::default() })
 }
 
 fn sign(key: &AwsKey) -> Result<Signature, SignError> {

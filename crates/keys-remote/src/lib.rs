@@ -7,9 +7,11 @@
 //! needs the caller's executor.
 
 mod der;
+mod digest;
 mod executor;
 mod remote;
 
 pub use der::fixed;
+pub use digest::hashed;
 pub use executor::{NoAnswer, wait_for};
-pub use remote::{Options, RemoteKey, Service};
+pub use remote::{Kept, Options, RemoteKey, Service};

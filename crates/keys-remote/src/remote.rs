@@ -44,9 +44,21 @@ impl Default for Options {
     }
 }
 
+/// How a service keeps a key, for people.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Kept {
+    /// Where the key is.
+    pub place: String,
+    /// What it cannot leave.
+    pub within: &'static str,
+    /// What lets it out all the same, or takes it away, if anything does.
+    pub weakness: Option<&'static str>,
+}
+
 /// A signer with its key behind a service.
 pub struct RemoteKey<S> {
     shared: Arc<Shared<S>>,
+    kept: Kept,
     /// A place for everyone who is served or waits.
     places: Arc<Semaphore>,
     deadline: Duration,
@@ -62,19 +74,25 @@ struct Shared<S> {
 
 impl<S: Service> RemoteKey<S> {
     /// A signer over a service that has shown this public key.
-    pub fn new(service: S, public_key: PublicKey, options: Options) -> Result<RemoteKey<S>, VerifyError> {
+    pub fn new(
+        service: S,
+        public_key: PublicKey,
+        kept: Kept,
+        options: Options,
+    ) -> Result<RemoteKey<S>, VerifyError> {
         let verifier = Verifier::new(&public_key)?;
         // Tokio's own limit is half a billion times what anybody asks for.
         let bounded = |count: usize| count.clamp(1, 1 << 16);
         let turns = Semaphore::new(bounded(options.in_flight));
         let places = Semaphore::new(bounded(options.in_flight) + bounded(options.queue));
         let shared = Arc::new(Shared { service, public_key, verifier, turns });
-        Ok(RemoteKey { shared, places: Arc::new(places), deadline: options.deadline })
+        Ok(RemoteKey { shared, kept, places: Arc::new(places), deadline: options.deadline })
     }
 
-    /// The service behind it.
-    pub fn service(&self) -> &S {
-        &self.shared.service
+    /// What lets the key out of its service or takes it away, if anything
+    /// does.
+    pub fn weakness(&self) -> Option<&'static str> {
+        self.kept.weakness
     }
 
     /// Runs one request on the executor of the keys. The deadline counts
@@ -131,13 +149,27 @@ impl<S: Service> Signer for RemoteKey<S> {
         .await
     }
 
+    /// Asks the service for the key, which uses none: this needs the service,
+    /// a credential in force and the key in its place.
     async fn ready(&self) -> Result<(), SignError> {
         self.ask(|shared| async move { shared.service.ready().await }).await
     }
 }
 
+impl<S> RemoteKey<S> {
+    /// One line for people: which key this is, and whether it can leave.
+    pub fn describe(&self) -> String {
+        let (key, Kept { place, within, weakness }) = (&self.shared.public_key, &self.kept);
+        let kept = match weakness {
+            None => format!("it cannot leave {within}"),
+            Some(weakness) => format!("weakly kept: it {weakness}"),
+        };
+        format!("{} key {} at {place} ({kept})", key.algorithm(), key.id())
+    }
+}
+
 impl<S> fmt::Debug for RemoteKey<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RemoteKey({:?})", self.shared.public_key)
+        write!(f, "RemoteKey({})", self.describe())
     }
 }

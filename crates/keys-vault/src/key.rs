@@ -1,63 +1,41 @@
 //! A key in Vault, as a signer.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{self, SHA256, SHA384};
 use base64ct::{Base64, Encoding};
-use firmseal_keys::{Logged, SecretSource, SignError, Signer, VaultUri};
-use firmseal_keys_remote::{Options, RemoteKey, Service, fixed, wait_for};
-use firmseal_manifest::{Intent, KeyAlgorithm, PublicKey, Signature, Tbs};
+use firmseal_keys::{SecretSource, SignError, VaultUri};
+use firmseal_keys_remote::{Kept, Options, RemoteKey, Service, fixed, hashed, wait_for};
+use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs};
 
 use crate::error::VaultError;
 use crate::token::Token;
 use crate::transit::{Sign, Transit};
 
 /// A signer with its key in Vault's transit engine.
-pub struct VaultKey {
-    remote: RemoteKey<Pinned>,
-    weakness: Option<&'static str>,
-}
+pub type VaultKey = RemoteKey<Pinned>;
 
 /// One version of one transit key.
-struct Pinned {
+pub struct Pinned {
     transit: Arc<Transit>,
     public_key: PublicKey,
 }
 
-impl VaultKey {
-    /// Opens the key version that the URI names. `token` is where the token
-    /// comes from if the URI does not say.
-    ///
-    /// Blocks for up to the deadline; call it at start. A token that is
-    /// refused is not sent again, unless its file has another by then.
-    pub fn open(uri: &VaultUri, token: &SecretSource, options: Options) -> Result<VaultKey, VaultError> {
-        let transit = Arc::new(transit(uri, token, options.deadline)?);
-        let asked = Arc::clone(&transit);
-        let described = wait_for(options.deadline, async move { asked.key().await })??;
-        let public_key = described.public_key(uri.version)?;
-        let pinned = Pinned { transit, public_key: public_key.clone() };
-        let remote = RemoteKey::new(pinned, public_key, options)
-            .map_err(|_| VaultError::from(firmseal_manifest::KeyError::Malformed))?;
-        Ok(VaultKey { remote, weakness: described.weakness() })
-    }
-
-    /// What lets the key out of Vault or takes it away, if anything does.
-    pub fn weakness(&self) -> Option<&'static str> {
-        self.weakness
-    }
-
-    /// One line for people: which key this is, and whether it can leave.
-    pub fn describe(&self) -> String {
-        let (key, uri) = (self.remote.public_key(), self.remote.service().transit.uri());
-        let kept = match self.weakness {
-            None => "it cannot leave vault".to_owned(),
-            Some(weakness) => format!("weakly kept: it {weakness}"),
-        };
-        let place = format!("{}/{}/keys/{}", uri.address(), uri.mount, uri.name);
-        format!("{} key {} at {place}, version {} ({kept})", key.algorithm(), key.id(), uri.version)
-    }
+/// Opens the key version that the URI names. `token` is where the token
+/// comes from if the URI does not say.
+///
+/// Blocks for up to the deadline; call it at start. A token that is refused
+/// is not sent again, unless its file has another by then.
+pub fn open(uri: &VaultUri, token: &SecretSource, options: Options) -> Result<VaultKey, VaultError> {
+    let transit = Arc::new(transit(uri, token, options.deadline)?);
+    let asked = Arc::clone(&transit);
+    let described = wait_for(options.deadline, async move { asked.key().await })??;
+    let public_key = described.public_key(uri.version)?;
+    let place = format!("{}/{}/keys/{}, version {}", uri.address(), uri.mount, uri.name, uri.version);
+    let kept = Kept { place, within: "vault", weakness: described.weakness() };
+    let pinned = Pinned { transit, public_key: public_key.clone() };
+    RemoteKey::new(pinned, public_key, kept, options)
+        .map_err(|_| VaultError::from(firmseal_manifest::KeyError::Malformed))
 }
 
 /// The engine of a URI and the token for it.
@@ -67,22 +45,6 @@ pub(crate) fn transit(
     deadline: Duration,
 ) -> Result<Transit, VaultError> {
     Transit::new(uri, Token::read(uri.token.as_ref().unwrap_or(token))?, deadline)
-}
-
-impl Signer for VaultKey {
-    fn public_key(&self) -> &PublicKey {
-        self.remote.public_key()
-    }
-
-    async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
-        self.remote.sign(intent, tbs).await
-    }
-
-    /// Reads the key anew: this needs Vault unsealed, the token in force
-    /// and the key in its place, and uses no key.
-    async fn ready(&self) -> Result<(), SignError> {
-        self.remote.ready().await
-    }
 }
 
 impl Service for Pinned {
@@ -130,15 +92,6 @@ impl Service for Pinned {
 fn input(algorithm: KeyAlgorithm, tbs: &Tbs) -> Vec<u8> {
     match (tbs, algorithm) {
         (Tbs::Message(message), KeyAlgorithm::Ed25519) => message.clone(),
-        (Tbs::Message(message), KeyAlgorithm::P384) => digest::digest(&SHA384, message).as_ref().to_vec(),
-        (Tbs::Message(message), _) => digest::digest(&SHA256, message).as_ref().to_vec(),
-        (Tbs::Sha256(value), _) => value.to_vec(),
-        (Tbs::Sha384(value), _) => value.to_vec(),
-    }
-}
-
-impl fmt::Debug for VaultKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "VaultKey({})", self.describe())
+        _ => hashed(algorithm, tbs),
     }
 }

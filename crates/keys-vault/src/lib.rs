@@ -14,5 +14,5 @@ mod transit;
 pub use error::VaultError;
 pub use firmseal_keys::VaultUri;
 pub use firmseal_keys_remote::Options;
-pub use key::VaultKey;
+pub use key::{Pinned, VaultKey, open};
 pub use manage::generate;

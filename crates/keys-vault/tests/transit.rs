@@ -46,7 +46,7 @@ impl Bench {
 
     fn open(&self, uri: &VaultUri) -> Result<VaultKey, VaultError> {
         let options = Options { deadline: Duration::from_secs(2), ..Options::default() };
-        VaultKey::open(uri, &SecretSource::Prompt, options)
+        firmseal_keys_vault::open(uri, &SecretSource::Prompt, options)
     }
 
     fn write_token(&self, token: &str) {
@@ -67,7 +67,7 @@ fn every_algorithm_conforms() {
         let uri = bench.uri(&format!("key-{algorithm}"), 1);
         let made = generate(&uri, &SecretSource::Prompt, algorithm).unwrap();
         assert_eq!(made.algorithm(), algorithm);
-        let key = VaultKey::open(&uri, &SecretSource::Prompt, Options::default()).unwrap();
+        let key = firmseal_keys_vault::open(&uri, &SecretSource::Prompt, Options::default()).unwrap();
         assert_eq!(key.public_key(), &made);
         assert_eq!(key.weakness(), None);
         assert!(key.describe().contains("cannot leave vault"), "{}", key.describe());
@@ -236,7 +236,7 @@ fn a_token_never_shows() {
     let Err(error) = sign(&key) else { panic!("refused") };
     texts.push(format!("{error} {error:?}"));
     bench.write_token("hvs.with\u{7f}control");
-    let Err(error) = VaultKey::open(
+    let Err(error) = firmseal_keys_vault::open(
         &VaultUri {
             token: Some(SecretSource::File(bench.vault.token_file(bench.dir.path()))),
             ..bench.uri_as_is()
@@ -267,7 +267,9 @@ fn requests_are_bounded() {
     let bench = Bench::new();
     bench.vault.make("release", "ecdsa-p256", Flags::default());
     let options = Options { in_flight: 1, queue: 1, deadline: Duration::from_secs(60) };
-    let key = Arc::new(VaultKey::open(&bench.uri("release", 1), &SecretSource::Prompt, options).unwrap());
+    let key = Arc::new(
+        firmseal_keys_vault::open(&bench.uri("release", 1), &SecretSource::Prompt, options).unwrap(),
+    );
     bench.vault.set(Mode::Hangs);
     let (answers, answered) = std::sync::mpsc::channel();
     for _ in 0..3 {

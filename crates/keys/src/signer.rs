@@ -34,7 +34,10 @@ pub enum SignError {
     /// The backend is out of reach; the same request may be tried later.
     #[error("the key is out of reach: {0}")]
     Unavailable(String),
-    /// The backend answered with something that does not verify.
+    /// The backend answered with something that does not verify. The same
+    /// request may be tried later, once the key was asked whether it is
+    /// [ready](Signer::ready): a garbled answer on the way passes, a broken
+    /// key stays broken.
     #[error("the signature that came back does not verify under the key; it was discarded")]
     BadSignature,
     /// Anything else the backend said; retrying will not help.
@@ -51,8 +54,9 @@ pub enum SignError {
 ///   its threads, the executor never waits for a token;
 /// - dropping the future abandons the result, not the operation: an outcome
 ///   that nobody saw stays in the log as an intent without a signature;
-/// - [`SignError::Unavailable`] may be retried under a new log entry,
-///   everything else may not.
+/// - [`SignError::Unavailable`] and [`SignError::BadSignature`] may be tried
+///   again, each time under a new log entry and after a wait, by somebody
+///   who stops where they go on; everything else may not.
 pub trait Signer: Send + Sync {
     /// The public half.
     fn public_key(&self) -> &PublicKey;

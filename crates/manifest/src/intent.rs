@@ -9,6 +9,7 @@ use firmseal_core::{Digest, Hasher, KeyId};
 
 use crate::cbor::Writer;
 use crate::delegation;
+use crate::ids::RequestId;
 use crate::key::PublicKey;
 use crate::sign1;
 use crate::tbs::Tbs;
@@ -63,6 +64,9 @@ pub struct Intent {
     /// For an artifact, the digest of its parsed header. For a release,
     /// the leaves of the artifacts' own signings, in the order of the
     /// components: what was signed first is named by what is signed last.
+    /// Then the digest of the policy's decision, where one was made, and the
+    /// [mark](Intent::mark) of the request that it is part of, where it has
+    /// one.
     pub context: Vec<Digest>,
 }
 
@@ -92,6 +96,16 @@ impl Intent {
             out.bytes(digest.as_bytes());
         }
         out.finish()
+    }
+
+    /// What marks the intents of a request: SHA-256 over
+    /// `["firmseal/request", id]` in CBOR, the id as its 16 bytes. 74 bits of
+    /// an id are random: whoever knows the request finds its intents, and
+    /// nobody else learns which belong together.
+    pub fn mark(request: &RequestId) -> Digest {
+        let mut out = Writer::new();
+        out.array(2).text("firmseal/request").bytes(request.uuid().as_bytes());
+        RustCrypto.digest(&out.finish())
     }
 
     /// The leaf's hash in the log's Merkle tree (RFC 6962 §2.1):

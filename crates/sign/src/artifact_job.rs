@@ -1,29 +1,32 @@
 //! Artifact jobs: gate, policy, log, key, record.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_fleet::{ArtifactOrder, Job, JobReview, Product, Reason, Signature, Time};
-use firmseal_keys::{Logged, SignError};
-use firmseal_manifest::{ArtifactId, Digest, Intent, Outcome, Purpose, Ruling};
+use firmseal_manifest::{ArtifactId, Digest, Intent, Purpose, Ruling};
 use firmseal_store::JobOutcome;
 
 use crate::artifact::{self, Examined};
-use crate::carry_out::{Clock, Course};
-use crate::dispatch::Health;
+use crate::carry_out::{AGAIN_MAX, Clock, Course};
 use crate::error::PipelineError;
 use crate::job_review::JobAgreed;
 use crate::key_rules::KeyPurpose;
 use crate::order::Requester;
-use crate::pipeline::Pipeline;
-use crate::policy::{Decision, Verdict};
+use crate::pipeline::{Pipeline, rules};
+use crate::policy::{Decision, Policy, Verdict};
 use crate::question::{self, Asking};
 use crate::signing_key::{Ask, SigningKey};
 
-/// How long a job waits after its key has failed, at first and at most.
-const AGAIN: Duration = Duration::from_millis(250);
-const AGAIN_MAX: Duration = Duration::from_secs(30);
+/// What a key is used with.
+struct Using<'a> {
+    product: &'a Product,
+    order: &'a ArtifactOrder,
+    examined: &'a Examined,
+    statements: Vec<Digest>,
+    key: &'a Arc<SigningKey>,
+    fallback: bool,
+}
 
 impl Pipeline {
     /// Signs the file of a job, or says what becomes of the job instead.
@@ -32,7 +35,6 @@ impl Pipeline {
         course: &mut Course,
         order: &ArtifactOrder,
         stand_in: Option<&str>,
-        unseen_since: Option<u64>,
         clock: &Clock,
     ) -> Result<JobOutcome, PipelineError> {
         let asked = course.job.asked.clone();
@@ -49,22 +51,24 @@ impl Pipeline {
         let examined = self.examine_artifact(&asked, order.artifact, &product, key).await?;
         let tbs = examined.tbs.fingerprint();
         course.turn = Some(self.same_bytes.take((key.id().0, tbs)).await);
-        if let Some(since) = unseen_since {
-            for intent in self.unseen(since, &examined.tbs, &[own.id(), key.id()]).await? {
-                course.failed(intent, Outcome::Unknown);
-            }
-        }
         let latest = self.store().latest_release(&asked.product).await?;
         artifact::check(&asked, &product, latest.as_ref(), &examined)?;
 
         let fallback = stand_in.is_some();
         let evidence = self.facts(&asked.product, &asked.evidence, &[order.artifact]).await?;
         let agreed = self.still_agreed(course, &examined, key, clock()).await?;
-        let (latest, examined) = (latest.as_ref(), &examined);
-        let asking = Asking { product: &product, latest, examined, key, evidence, approvals: agreed.holders };
-        let ruled = self.ask_policy(course, asking, fallback, clock())?;
-        if let Some(stop) = ruled {
-            return Ok(stop);
+        let examined = &examined;
+        if let Some(policy) = self.policy() {
+            let before = self.store().latest_release_on(&asked.product, &asked.channel).await?;
+            let (product, approvals, before) = (&product, agreed.holders, before.as_ref());
+            let asking = Asking { product, before, examined, key, evidence, approvals, fallback };
+            if let Some(stop) = self.ask_policy(course, &*policy, asking, clock())? {
+                return Ok(stop);
+            }
+        } else if fallback {
+            // Nobody permits a key to stand in for another one.
+            let why = "no policy permits another key to stand in";
+            return Ok(course.again(clock(), AGAIN_MAX, "fallback", why));
         }
         // What was signed once is not signed again, whoever asks: the gate
         // and the policy have agreed to this request by itself.
@@ -73,8 +77,9 @@ impl Pipeline {
             course.known = Some(known);
             return Ok(JobOutcome::SameAs(first));
         }
-        self.use_key(course, &product, order.artifact, examined, agreed.statements, key, fallback, clock)
-            .await
+        let statements = agreed.statements;
+        let using = Using { product: &product, order, examined, statements, key, fallback };
+        self.use_key(course, using, clock).await
     }
 
     /// What approvers of a job would agree to now.
@@ -111,23 +116,19 @@ impl Pipeline {
     fn ask_policy(
         &self,
         course: &mut Course,
+        policy: &dyn Policy,
         asking: Asking<'_>,
-        fallback: bool,
         now: Time,
     ) -> Result<Option<JobOutcome>, PipelineError> {
-        let Some(policy) = self.policy() else {
-            // Nobody permits a key to stand in for another one.
-            let why = "no policy permits another key to stand in";
-            return Ok(fallback.then(|| course.again(now, AGAIN_MAX, "fallback", why)));
-        };
-        let (examined, key, approvals) = (asking.examined, asking.key, asking.approvals);
-        let question = question::of_artifact(&course.job, asking, fallback, now);
+        let (examined, key, approvals, fallback) =
+            (asking.examined, asking.key, asking.approvals, asking.fallback);
+        let rules = rules(Some(policy));
+        let question = question::of_artifact(&course.job, asking, &rules, now);
         let verdict = match policy.decide(&question) {
             Ok(verdict) => verdict,
             Err(error) => return Ok(Some(course.refuse(vec![Reason::new("policy", error.to_string())]))),
         };
-        let record =
-            Decision { policy: ArtifactId(self.rules()), question, answer: verdict.clone() }.encode();
+        let record = Decision { policy: ArtifactId(rules), question, answer: verdict.clone() }.encode();
         course.decision = Some(record);
         Ok(match verdict {
             Verdict::Permit => None,
@@ -144,6 +145,8 @@ impl Pipeline {
                 Some(JobOutcome::Again(now.plus(AGAIN_MAX)))
             }
             Verdict::Approvals { need, reasons } => {
+                let asked = &course.job.asked;
+                self.check_approvers(&asked.product, &asked.channel, need)?;
                 course.reasons = reasons;
                 course.ruled(Ruling::Approvals);
                 Some(JobOutcome::Waiting(self.review(&course.job, examined, key, need)))
@@ -151,23 +154,19 @@ impl Pipeline {
             Verdict::Hold { reasons } => {
                 course.reasons = reasons;
                 course.ruled(Ruling::Held);
-                Some(JobOutcome::Held)
+                Some(JobOutcome::Held(rules))
             }
         })
     }
 
-    #[allow(clippy::too_many_arguments)]
+    /// Uses the key, and makes the record.
     async fn use_key(
         &self,
         course: &mut Course,
-        product: &Product,
-        artifact: ArtifactId,
-        examined: &Examined,
-        statements: Vec<Digest>,
-        key: &Arc<SigningKey>,
-        fallback: bool,
+        using: Using<'_>,
         clock: &Clock,
     ) -> Result<JobOutcome, PipelineError> {
+        let Using { product, order, examined, statements, key, fallback } = using;
         let asked = course.job.asked.clone();
         // Before the log: nothing is announced that the key's rules forbid.
         let ask = Ask { purpose: KeyPurpose::Artifact, product, caller: &asked.caller.name, now: clock() };
@@ -182,53 +181,22 @@ impl Pipeline {
             statements,
             requester: Requester(asked.caller.clone()).id(),
             policy: self.rules(),
-            context: [header].into_iter().chain(decision).collect(),
+            context: [header].into_iter().chain(decision).chain([course.attempts.mark()]).collect(),
         };
-        let logged = Logged::append_for(self.log(), intent, key.public_key()).await?;
-        let index = logged.index();
-        let signing = used.sign(logged, examined.tbs.clone());
-        let value = match tokio::time::timeout(self.attempt_limit(), signing).await {
-            Ok(Ok(value)) => value,
-            Ok(Err(error)) => return Ok(key_failed(course, index, &error, clock())),
-            Err(_) => {
-                course.health = Health::Trouble;
-                course.trouble = Some(format!("no answer within {} s", self.attempt_limit().as_secs()));
-                course.failed(index, Outcome::Unknown);
-                let wait = backoff(course.attempts());
-                return Ok(course.again(clock(), wait, "key", "the key does not answer"));
-            }
-        };
-        course.health = Health::Signed;
-        let signed = match self.attach(&asked.caller.name, examined, &value, clock()).await {
-            Ok(signed) => signed,
-            Err(error) => {
-                // The key was used, and what came of it leaves nowhere.
-                course.failed(index, Outcome::Failed);
-                return Err(error);
-            }
-        };
-        let timestamps = match self.timestamp(&value.0).await {
-            Ok(timestamps) => timestamps,
-            Err(PipelineError::Stamp(error)) => {
-                // Required, and nobody gave one: the signature leaves
-                // nowhere, and is made again when there is an authority.
-                course.failed(index, Outcome::Failed);
-                let wait = backoff(course.attempts());
-                return Ok(course.again(clock(), wait, "timestamp", &error.to_string()));
-            }
-            Err(error) => {
-                course.failed(index, Outcome::Failed);
-                return Err(error);
-            }
-        };
-        let format = examined.inspection.format.clone();
+        let logged = course.attempts.log(self.log(), &used, intent).await?;
+        let log_index = logged.index();
+        let value = course.attempts.sign(used, logged, examined.tbs.clone()).await?;
+        // From here on the key was used; where one of these fails, what came
+        // of it leaves nowhere.
+        let signed = self.attach(&asked.caller.name, examined, &value, clock()).await?;
+        let timestamps = self.timestamp(&value.0).await?;
         Ok(JobOutcome::Signed(Box::new(Signature {
             request: course.job.id,
             product: asked.product,
             channel: asked.channel,
             version: asked.version,
-            artifact,
-            format,
+            artifact: order.artifact,
+            format: examined.inspection.format.clone(),
             value: value.0,
             tbs: examined.tbs.fingerprint(),
             header,
@@ -239,47 +207,11 @@ impl Pipeline {
             fallback,
             policy: self.rules(),
             decision,
-            log_index: index,
-            attempts: course.attempts() + 1,
+            log_index,
+            attempts: course.tries(),
             timestamps,
             asked: asked.created,
             finished: clock(),
         })))
-    }
-}
-
-fn backoff(failures: u32) -> Duration {
-    AGAIN.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(AGAIN_MAX)
-}
-
-/// What becomes of a job whose key did not sign.
-fn key_failed(course: &mut Course, index: u64, error: &SignError, now: Time) -> JobOutcome {
-    course.trouble = Some(error.to_string());
-    match error {
-        // Whether it has signed is not known: the answer was lost, not made.
-        SignError::Unavailable(_) => {
-            course.health = Health::Trouble;
-            course.failed(index, Outcome::Unknown);
-            let wait = backoff(course.attempts());
-            course.again(now, wait, "key", "the key is out of reach")
-        }
-        SignError::BadSignature => {
-            course.health = Health::Trouble;
-            course.failed(index, Outcome::Failed);
-            let wait = backoff(course.attempts());
-            course.again(now, wait, "key", "what the key answered does not verify")
-        }
-        SignError::WrongPin => {
-            course.health = Health::WrongPin;
-            course.failed(index, Outcome::Failed);
-            course.again(now, Duration::ZERO, "key", "the key refused its PIN; somebody has to see to it")
-        }
-        SignError::NotCovered
-        | SignError::NoLeaf(_)
-        | SignError::Unsupported { .. }
-        | SignError::Refused(_) => {
-            course.failed(index, Outcome::Failed);
-            course.refuse(vec![Reason::new("key", "the key refused to sign this")])
-        }
     }
 }

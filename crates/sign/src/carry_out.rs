@@ -4,14 +4,17 @@
 //! with what the log is to tell; if even that fails, the claim runs out and
 //! whoever has the job next accounts for what this one did.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_fleet::{Job, JobKind, Reason, Signature, Time};
+use firmseal_keys::SignError;
 use firmseal_manifest::{Digest, Event, Outcome, Ruling};
 use firmseal_store::{Claim, ClaimedJob, Ending, JobOutcome, StoreError};
 use tokio::sync::OwnedMutexGuard;
 
+use crate::attempts::{Attempts, KeyHealth};
 use crate::dispatch::Health;
 use crate::error::PipelineError;
 use crate::key_rules::KeyRefusal;
@@ -23,6 +26,9 @@ const TELLING: u32 = 8;
 const TELLING_WAIT: Duration = Duration::from_millis(20);
 /// How long a job waits after store or log have failed.
 const LATER: Duration = Duration::from_secs(2);
+/// How long a job waits after its key has failed, at first and at most.
+const AGAIN: Duration = Duration::from_millis(250);
+pub(crate) const AGAIN_MAX: Duration = Duration::from_secs(30);
 /// Digest in events about what no policy decided.
 const NOBODY: Digest = Digest([0; 32]);
 
@@ -38,8 +44,8 @@ pub struct Carried {
     pub signature: Option<Signature>,
     /// The key that was to sign.
     pub key: String,
-    /// What became of the key.
-    pub health: Health,
+    /// The keys that were used, and what became of each.
+    pub uses: Vec<(String, Health)>,
     /// What went wrong, in words for the operator's own log.
     pub trouble: Option<String>,
 }
@@ -48,9 +54,11 @@ pub struct Carried {
 pub(crate) struct Course {
     pub(crate) job: Job,
     pub(crate) key: String,
-    pub(crate) health: Health,
     pub(crate) trouble: Option<String>,
-    failures: u32,
+    pub(crate) attempts: Attempts,
+    /// Of earlier claims.
+    unseen: u32,
+    accounted: bool,
     pub(crate) reasons: Vec<Reason>,
     pub(crate) decision: Option<Vec<u8>>,
     events: Vec<Event>,
@@ -60,15 +68,9 @@ pub(crate) struct Course {
 }
 
 impl Course {
-    /// Uses of a key that brought nothing, so far.
-    pub(crate) fn attempts(&self) -> u32 {
-        self.job.progress.failures.saturating_add(self.failures)
-    }
-
-    /// A use of a key brought nothing.
-    pub(crate) fn failed(&mut self, intent: u64, outcome: Outcome) {
-        self.failures += 1;
-        self.events.push(Event::Attempt { request: self.job.id, intent, outcome });
+    /// Uses of a key so far, this claim's included.
+    pub(crate) fn tries(&self) -> u32 {
+        self.job.progress.failures.saturating_add(self.unseen).saturating_add(self.attempts.count())
     }
 
     /// Something was decided that is not a permit.
@@ -89,48 +91,62 @@ impl Course {
         self.reasons = vec![Reason::new(rule, why)];
         JobOutcome::Again(now.plus(wait))
     }
+
+    /// The job waits as long as befits how often it was tried.
+    fn backs_off(&mut self, now: Time, rule: &str, why: &str) -> JobOutcome {
+        let wait = AGAIN.saturating_mul(1 << self.tries().saturating_sub(1).min(10)).min(AGAIN_MAX);
+        self.again(now, wait, rule, why)
+    }
 }
 
 impl Pipeline {
     /// Carries a claimed job out and ends the claim. `stand_in` names the key
     /// that may sign in place of its own, which is out of reach; policy has
-    /// to permit that.
-    pub async fn carry_out_job(&self, claimed: ClaimedJob, stand_in: Option<&str>, clock: &Clock) -> Carried {
+    /// to permit that. `keys` says whether a key may be used, and hears what
+    /// became of it before the store hears what became of the job.
+    pub async fn carry_out_job(
+        &self,
+        claimed: ClaimedJob,
+        stand_in: Option<&str>,
+        keys: Arc<dyn KeyHealth>,
+        clock: &Clock,
+    ) -> Carried {
         let ClaimedJob { job, claim, unseen_since } = claimed;
         let mut course = Course {
             key: stand_in.unwrap_or(&job.asked.signing_key).to_owned(),
-            job,
-            health: Health::Untouched,
             trouble: None,
-            failures: 0,
+            attempts: Attempts::new(job.id, keys, self.attempt_limit()),
+            job,
+            unseen: 0,
+            accounted: unseen_since.is_none(),
             reasons: Vec::new(),
             decision: None,
             events: Vec::new(),
             turn: None,
             known: None,
         };
-        let order = match &course.job.asked.kind {
-            JobKind::Artifact(order) => Some(order.clone()),
-            JobKind::Release(_) => None,
-        };
-        let outcome = match order {
-            Some(order) => self.sign_artifact(&mut course, &order, stand_in, unseen_since, clock).await,
-            None => Err(PipelineError::Superseded("releases are ordered by themselves".to_owned())),
-        };
-        let outcome = match outcome {
+        let outcome = match self.carry(&mut course, stand_in, unseen_since, clock).await {
             Ok(outcome) => outcome,
             Err(error) => stopped(&mut course, error, clock()),
         };
+        let kept =
+            matches!(outcome, JobOutcome::Signed(_) | JobOutcome::Released(_) | JobOutcome::Waiting(_));
+        let attempts = course.attempts.events(kept);
+        let failures = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
+        // What became of keys comes before what was decided about it.
+        let ruled = course.events.iter().position(|event| matches!(event, Event::Decided { .. }));
+        let at = ruled.unwrap_or(course.events.len());
+        course.events.splice(at..at, attempts);
         let ending = Ending {
             outcome,
             reasons: course.reasons.clone(),
             decision: course.decision.clone(),
-            failures: course.failures,
+            accounted: course.accounted,
+            failures: course.unseen.saturating_add(failures),
             events: course.events.clone(),
         };
         let told = self.tell(&claim, &ending).await;
-        let Course { mut job, key, health, mut trouble, known, turn, .. } = course;
-        drop(turn);
+        let Course { mut job, key, attempts, mut trouble, known, turn, .. } = course;
         let mut signature = None;
         match told {
             Ok(()) => {
@@ -142,9 +158,42 @@ impl Pipeline {
                 };
             }
             // What was signed, if anything was, goes nowhere.
-            Err(error) => trouble = Some(format!("the outcome is not stored: {error}")),
+            Err(error) => {
+                if let StoreError::Conflict { .. } = error {
+                    let released = matches!(ending.outcome, JobOutcome::Released(_));
+                    self.tell_of_lost(&attempts, released).await;
+                }
+                trouble = Some(format!("the outcome is not stored: {error}"));
+            }
         }
-        Carried { job, signature, key, health, trouble }
+        drop(turn);
+        Carried { job, signature, key, uses: attempts.healths(), trouble }
+    }
+
+    async fn carry(
+        &self,
+        course: &mut Course,
+        stand_in: Option<&str>,
+        unseen_since: Option<u64>,
+        clock: &Clock,
+    ) -> Result<JobOutcome, PipelineError> {
+        // First of all: from here on the log gets entries of this claim, and
+        // whatever stops it must not end what has to be told of another.
+        if let Some(since) = unseen_since {
+            let request = course.job.id;
+            for intent in self.unseen(request, since).await? {
+                course.unseen = course.unseen.saturating_add(1);
+                course.events.push(Event::Attempt { request, intent, outcome: Outcome::Unknown });
+            }
+            course.accounted = true;
+        }
+        let order = match &course.job.asked.kind {
+            JobKind::Artifact(order) => order.clone(),
+            JobKind::Release(_) => {
+                return Err(PipelineError::Superseded("releases are ordered by themselves".to_owned()));
+            }
+        };
+        self.sign_artifact(course, &order, stand_in, clock).await
     }
 
     /// Tells the store, and tells it again where it may have been deaf.
@@ -160,11 +209,20 @@ impl Pipeline {
         }
         self.store().end_claim(claim, ending.clone()).await
     }
+
+    /// Tells of the uses of an overtaken claim. Whoever overtook it may have
+    /// looked at the log before they were entered: rather twice than never.
+    async fn tell_of_lost(&self, attempts: &Attempts, kept: bool) {
+        for event in attempts.events(kept) {
+            // A store that fails now has the job's next claim to tell it.
+            let _ = self.store().note(event).await;
+        }
+    }
 }
 
 /// What becomes of a job that could not be carried out.
 fn stopped(course: &mut Course, error: PipelineError, now: Time) -> JobOutcome {
-    let why = error.to_string();
+    let (why, reasons) = (error.to_string(), error.reasons());
     match error {
         // Somebody can do something about these, and the job is done first
         // when they have.
@@ -179,9 +237,19 @@ fn stopped(course: &mut Course, error: PipelineError, now: Time) -> JobOutcome {
             course.trouble = Some(why);
             course.again(now, LATER, "log", "the log takes no entries, so nothing is signed")
         }
-        PipelineError::Gate(_) => course.refuse(vec![Reason::new("gate", why)]),
+        PipelineError::Gate(_) | PipelineError::Policy { .. } => course.refuse(reasons),
+        PipelineError::NoVerdict(_) | PipelineError::TooFewApprovers { .. } => {
+            course.refuse(vec![Reason::new("policy", why)])
+        }
         PipelineError::Evidence(..) => course.refuse(vec![Reason::new("evidence", why)]),
         PipelineError::Format { .. } => course.refuse(vec![Reason::new("format", why)]),
+        // Required, and nobody gave one: the signature leaves nowhere, and is
+        // made again when there is an authority.
+        PipelineError::Stamp(_) => course.backs_off(now, "timestamp", &why),
+        PipelineError::Key(error) => {
+            course.trouble = Some(why);
+            key_failed(course, &error, now)
+        }
         // The next hour brings more; until then others' jobs go on.
         PipelineError::KeyRefused(KeyRefusal::HourlyLimit { seconds, .. }) => {
             course.again(now, Duration::from_secs(seconds), "key", &why)
@@ -193,5 +261,22 @@ fn stopped(course: &mut Course, error: PipelineError, now: Time) -> JobOutcome {
             course.trouble = Some(why.clone());
             course.refuse(vec![Reason::new("service", why)])
         }
+    }
+}
+
+/// What becomes of a job whose key did not sign. The backend's own words
+/// name modules and tokens: they are for the operator.
+fn key_failed(course: &mut Course, error: &SignError, now: Time) -> JobOutcome {
+    match error {
+        SignError::Unavailable(_) => course.backs_off(now, "key", "the key is out of reach"),
+        SignError::BadSignature => course.backs_off(now, "key", "what the key answered does not verify"),
+        SignError::WrongPin => {
+            let why = "the key refused its PIN; somebody has to see to it";
+            course.again(now, Duration::ZERO, "key", why)
+        }
+        SignError::NotCovered
+        | SignError::NoLeaf(_)
+        | SignError::Unsupported { .. }
+        | SignError::Refused(_) => course.refuse(vec![Reason::new("key", "the key refused to sign this")]),
     }
 }

@@ -86,12 +86,22 @@ impl Dispatch {
         lane.last = Some(claimed.job.asked.share().to_owned());
     }
 
-    /// A job of `queue` ended; `key` is the one that was to sign it, which is
-    /// another where it stood in.
-    pub fn ended(&mut self, queue: &str, key: &str, health: Health, now: Time) {
+    /// A job of `queue` ended.
+    pub fn ended(&mut self, queue: &str) {
         if let Some(lane) = self.lanes.get_mut(queue) {
             lane.running = lane.running.saturating_sub(1);
         }
+    }
+
+    /// Whether a use of a key may begin: jobs that began before it went find
+    /// that it is gone.
+    pub fn takes(&self, key: &str) -> bool {
+        let lane = self.lanes.get(key);
+        lane.is_none_or(|lane| matches!(lane.breaker.state(), BreakerState::Closed | BreakerState::Trial))
+    }
+
+    /// What became of a use of a key.
+    pub fn heard(&mut self, key: &str, health: Health, now: Time) {
         let Some(lane) = self.lanes.get_mut(key) else { return };
         match health {
             Health::Signed => lane.breaker.signed(),
@@ -153,6 +163,11 @@ mod tests {
         dispatch.rooms().into_iter().map(|room| (room.key, room.most)).collect()
     }
 
+    fn ended(dispatch: &mut Dispatch, queue: &str, key: &str, health: Health, millis: u64) {
+        dispatch.heard(key, health, at(millis));
+        dispatch.ended(queue);
+    }
+
     fn two() -> Dispatch {
         Dispatch::new([("a".to_owned(), Some("b".to_owned())), ("b".to_owned(), None)], 3)
     }
@@ -164,7 +179,7 @@ mod tests {
         dispatch.began(&claimed("blue", "a"));
         let room = dispatch.rooms().remove(0);
         assert_eq!((room.most, room.after.as_deref()), (1, Some("blue")));
-        dispatch.ended("a", "a", Health::Signed, at(0));
+        ended(&mut dispatch, "a", "a", Health::Signed, 0);
         assert_eq!(most(&dispatch), [("a".to_owned(), 2), ("b".to_owned(), 3)]);
         assert_eq!(dispatch.running(), 1);
     }
@@ -173,16 +188,17 @@ mod tests {
     fn a_key_in_trouble_stops_its_own_queue_only() {
         let mut dispatch = Dispatch::new([("a".to_owned(), None), ("b".to_owned(), None)], 3);
         dispatch.began(&claimed("red", "a"));
-        dispatch.ended("a", "a", Health::Trouble, at(0));
+        ended(&mut dispatch, "a", "a", Health::Trouble, 0);
         assert_eq!(most(&dispatch), [("b".to_owned(), 3)]);
         assert_eq!(dispatch.next_probe(), Some(at(250)));
+        assert!(!dispatch.takes("a") && dispatch.takes("b"), "what began before finds it gone");
         assert_eq!(dispatch.probes(at(249)), [""; 0]);
         assert_eq!(dispatch.probes(at(250)), ["a"]);
         dispatch.probed("a", true, at(260));
         assert_eq!(most(&dispatch), [("a".to_owned(), 1), ("b".to_owned(), 3)]);
         dispatch.began(&claimed("red", "a"));
         assert_eq!(most(&dispatch), [("b".to_owned(), 3)], "one tries");
-        dispatch.ended("a", "a", Health::Signed, at(270));
+        ended(&mut dispatch, "a", "a", Health::Signed, 270);
         assert_eq!(most(&dispatch).len(), 2);
     }
 
@@ -191,11 +207,11 @@ mod tests {
         let mut dispatch = two();
         assert_eq!(dispatch.stands_in("a"), None, "the key is there");
         dispatch.began(&claimed("red", "a"));
-        dispatch.ended("a", "a", Health::WrongPin, at(0));
+        ended(&mut dispatch, "a", "a", Health::WrongPin, 0);
         assert_eq!((dispatch.stands_in("a"), dispatch.next_probe()), (Some("b"), None));
         assert_eq!(most(&dispatch).len(), 2);
         dispatch.began(&claimed("red", "a"));
-        dispatch.ended("a", "b", Health::Trouble, at(0));
+        ended(&mut dispatch, "a", "b", Health::Trouble, 0);
         assert_eq!((dispatch.stands_in("a"), most(&dispatch)), (None, vec![]));
         assert_eq!(dispatch.stands_in("b"), None, "nobody stands in for a stand-in");
     }

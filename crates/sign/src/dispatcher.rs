@@ -8,13 +8,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use firmseal_fleet::{Job, JobState, Time};
+use firmseal_fleet::{Job, JobState, Reason, Time};
 use firmseal_keys::Log;
 use firmseal_manifest::RequestId;
-use firmseal_store::{ClaimedJob, Claiming, Inserted, StoreError};
+use firmseal_store::{Claim, ClaimedJob, Claiming, Ending, Inserted, JobOutcome, StoreError};
 use tokio::sync::{Notify, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 
+use crate::attempts::KeyHealth;
 use crate::breaker::BreakerState;
 use crate::carry_out::{Carried, Clock};
 use crate::dispatch::{Dispatch, Health};
@@ -32,11 +33,45 @@ const TROUBLED: Duration = Duration::from_millis(100);
 const PROBE: Duration = Duration::from_secs(10);
 /// Jobs that are ended at once because they are too late.
 const LATE: u32 = 256;
+/// Ended jobs that are accounted for at once: each reads the log.
+const ACCOUNTED: u32 = 16;
+/// How long a job waits whose task panicked.
+const PANICKED: Duration = Duration::from_secs(30);
+/// Most open jobs of one share, unless the dispatcher is told otherwise:
+/// some hours of work for a slow HSM, and a bound on what the store holds.
+pub const OPEN_MAX: u64 = 50_000;
+
+/// What a task is at.
+enum Task {
+    Job { queue: String, claim: Claim },
+    Probe { key: String },
+    Accounting,
+    PuttingBack,
+}
 
 /// What a task of the dispatcher came to.
 enum Done {
-    Job { queue: String, carried: Box<Carried> },
-    Probe { key: String, there: bool },
+    Job(Box<Carried>),
+    Probe { there: bool },
+    Housekeeping,
+}
+
+/// Tasks, and what each is at, known even of one that panicked.
+#[derive(Default)]
+struct Tasks {
+    set: JoinSet<Done>,
+    at: HashMap<Id, Task>,
+}
+
+impl Tasks {
+    fn spawn(&mut self, task: Task, work: impl Future<Output = Done> + Send + 'static) {
+        let id = self.set.spawn(work).id();
+        self.at.insert(id, task);
+    }
+
+    fn is_accounting(&self) -> bool {
+        self.at.values().any(|task| matches!(task, Task::Accounting))
+    }
 }
 
 /// Who is told of every job that was carried out.
@@ -47,6 +82,7 @@ pub struct Dispatcher {
     pipeline: Arc<Pipeline>,
     clock: Arc<Clock>,
     observer: Box<Observer>,
+    open: u64,
     schedule: Mutex<Dispatch>,
     waiters: Mutex<HashMap<RequestId, Vec<oneshot::Sender<Arc<Carried>>>>>,
     news: Notify,
@@ -61,9 +97,20 @@ impl Dispatcher {
         most: u32,
         observer: Box<Observer>,
     ) -> Arc<Dispatcher> {
+        Dispatcher::bounded(pipeline, clock, most, OPEN_MAX, observer)
+    }
+
+    /// The same, with a bound of its own on the open jobs of one share.
+    pub fn bounded(
+        pipeline: Arc<Pipeline>,
+        clock: Arc<Clock>,
+        most: u32,
+        open: u64,
+        observer: Box<Observer>,
+    ) -> Arc<Dispatcher> {
         let schedule = Mutex::new(Dispatch::new(pipeline.job_keys(), most));
         let (waiters, news) = (Mutex::default(), Notify::new());
-        Arc::new(Dispatcher { pipeline, clock, observer, schedule, waiters, news })
+        Arc::new(Dispatcher { pipeline, clock, observer, open, schedule, waiters, news })
     }
 
     fn schedule(&self) -> MutexGuard<'_, Dispatch> {
@@ -73,7 +120,7 @@ impl Dispatcher {
     /// Hands a job in. When this returns [`Inserted::Fresh`], it will come to
     /// an end, whatever becomes of this process.
     pub async fn submit(&self, job: Job) -> Result<Inserted, StoreError> {
-        let inserted = self.pipeline.store().insert_job(job).await?;
+        let inserted = self.pipeline.store().insert_job(job, self.open).await?;
         if inserted == Inserted::Fresh {
             self.news.notify_one();
         }
@@ -107,7 +154,7 @@ impl Dispatcher {
 
     /// Works until it is told to stop; then lets what it has begun end.
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut tasks = JoinSet::new();
+        let mut tasks = Tasks::default();
         let (mut look, mut hungry) = (true, false);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -130,10 +177,10 @@ impl Dispatcher {
             tokio::select! {
                 biased;
                 () = async { drop(stop.wait_for(|stop| *stop).await) } => break,
-                Some(done) = tasks.join_next() => {
-                    self.done(done);
-                    while let Some(done) = tasks.try_join_next() {
-                        self.done(done);
+                Some(done) = tasks.set.join_next_with_id() => {
+                    self.done(&mut tasks, done);
+                    while let Some(done) = tasks.set.try_join_next_with_id() {
+                        self.done(&mut tasks, done);
                     }
                     // An end makes room; whether anybody waits for it, the
                     // last look at the queue has told.
@@ -143,29 +190,43 @@ impl Dispatcher {
                 _ = tick.tick() => {
                     look = true;
                     self.expire().await;
+                    self.account(&mut tasks);
                 }
             }
         }
-        while let Some(done) = tasks.join_next().await {
-            self.done(done);
+        while let Some(done) = tasks.set.join_next_with_id().await {
+            self.done(&mut tasks, done);
         }
     }
 
     /// Asks keys whether they are there, where it is time.
-    fn probe(&self, tasks: &mut JoinSet<Done>) {
+    fn probe(&self, tasks: &mut Tasks) {
         for key in self.schedule().probes((self.clock)()) {
-            let pipeline = self.pipeline.clone();
-            tasks.spawn(async move {
-                let there = match pipeline.job_key(&key) {
-                    Some(job_key) => {
-                        let asked = tokio::time::timeout(PROBE, job_key.ready()).await;
-                        matches!(asked, Ok(Ok(())))
-                    }
+            let (pipeline, asked) = (self.pipeline.clone(), key.clone());
+            tasks.spawn(Task::Probe { key }, async move {
+                let there = match pipeline.job_key(&asked) {
+                    Some(key) => matches!(tokio::time::timeout(PROBE, key.ready()).await, Ok(Ok(()))),
                     None => false,
                 };
-                Done::Probe { key, there }
+                Done::Probe { there }
             });
         }
+    }
+
+    /// Accounts for jobs that ended while nobody had seen what was done for
+    /// them. What fails is found again.
+    fn account(&self, tasks: &mut Tasks) {
+        if tasks.is_accounting() {
+            return;
+        }
+        let (pipeline, now) = (self.pipeline.clone(), (self.clock)());
+        tasks.spawn(Task::Accounting, async move {
+            let ended = pipeline.store().unaccounted_jobs(now, ACCOUNTED).await.unwrap_or_default();
+            for ended in ended {
+                let _ = pipeline.account_for(&ended).await;
+            }
+            Done::Housekeeping
+        });
     }
 
     /// Claims what there is room for, and whether there may be more.
@@ -187,34 +248,65 @@ impl Dispatcher {
         Ok((claimed, full))
     }
 
-    fn begin(&self, tasks: &mut JoinSet<Done>, claimed: ClaimedJob) {
-        let queue = claimed.job.asked.signing_key.clone();
+    fn begin(self: &Arc<Self>, tasks: &mut Tasks, claimed: ClaimedJob) {
+        let (queue, claim) = (claimed.job.asked.signing_key.clone(), claimed.claim.clone());
         let stand_in = {
             let mut schedule = self.schedule();
             schedule.began(&claimed);
             schedule.stands_in(&queue).map(str::to_owned)
         };
-        let (pipeline, clock) = (self.pipeline.clone(), self.clock.clone());
-        tasks.spawn(async move {
-            let carried = pipeline.carry_out_job(claimed, stand_in.as_deref(), &*clock).await;
-            Done::Job { queue, carried: Box::new(carried) }
+        let own = self.clone();
+        tasks.spawn(Task::Job { queue, claim }, async move {
+            let keys: Arc<dyn KeyHealth> = own.clone();
+            let carried = own.pipeline.carry_out_job(claimed, stand_in.as_deref(), keys, &*own.clock).await;
+            Done::Job(Box::new(carried))
         });
     }
 
-    fn done(&self, done: Result<Done, tokio::task::JoinError>) {
-        match done {
-            Ok(Done::Job { queue, carried }) => {
-                self.schedule().ended(&queue, &carried.key, carried.health, (self.clock)());
+    fn done(self: &Arc<Self>, tasks: &mut Tasks, done: Result<(Id, Done), JoinError>) {
+        let (id, done) = match done {
+            Ok((id, done)) => (id, Some(done)),
+            // Tasks are not aborted: it panicked, which is our own bug.
+            Err(error) => (error.id(), None),
+        };
+        match (tasks.at.remove(&id), done) {
+            (Some(Task::Job { queue, .. }), Some(Done::Job(carried))) => {
+                self.schedule().ended(&queue);
                 (self.observer)(&carried);
                 if carried.job.progress.state != JobState::Queued {
                     self.tell(Arc::new(*carried));
                 }
             }
-            Ok(Done::Probe { key, there }) => self.schedule().probed(&key, there, (self.clock)()),
-            // Tasks are not aborted and do not panic; if one did, its claim
-            // runs out.
-            Err(_) => {}
+            (Some(Task::Job { queue, claim }), _) => {
+                self.schedule().ended(&queue);
+                self.put_back(tasks, claim);
+            }
+            (Some(Task::Probe { key }), done) => {
+                let there = matches!(done, Some(Done::Probe { there: true }));
+                self.schedule().probed(&key, there, (self.clock)());
+            }
+            (Some(Task::Accounting | Task::PuttingBack) | None, _) => {}
         }
+    }
+
+    /// Queues a job again whose task panicked, for later. What it did with a
+    /// key the next claim finds in the log. If even this fails, the claim
+    /// runs out.
+    fn put_back(&self, tasks: &mut Tasks, claim: Claim) {
+        let (pipeline, until) = (self.pipeline.clone(), (self.clock)().plus(PANICKED));
+        tasks.spawn(Task::PuttingBack, async move {
+            let why = "the service met a fault of its own, and tries again";
+            let ending = Ending {
+                outcome: JobOutcome::Again(until),
+                reasons: vec![Reason::new("service", why)],
+                decision: None,
+                accounted: false,
+                failures: 0,
+                events: Vec::new(),
+            };
+            let _ = pipeline.store().end_claim(&claim, ending).await;
+            Done::Housekeeping
+        });
     }
 
     fn tell(&self, carried: Arc<Carried>) {
@@ -248,6 +340,16 @@ impl Dispatcher {
     /// The time, as this dispatcher tells it.
     pub fn now(&self) -> Time {
         (self.clock)()
+    }
+}
+
+impl KeyHealth for Dispatcher {
+    fn takes(&self, key: &str) -> bool {
+        self.schedule().takes(key)
+    }
+
+    fn heard(&self, key: &str, health: Health) {
+        self.schedule().heard(key, health, (self.clock)());
     }
 }
 

@@ -8,10 +8,9 @@ use std::collections::BTreeSet;
 
 use firmseal_core::{Refusal, Root};
 use firmseal_evidence::Facts;
-use firmseal_fleet::{Product, Release, SigningRequest, Time};
+use firmseal_fleet::{Product, SigningRequest, Time};
 use firmseal_formats::Inspection;
 use firmseal_manifest::{ArtifactId, ChannelName, Digest, Event, ProductId, RequestId, Ruling};
-use firmseal_store::Page;
 use uuid::Uuid;
 
 use crate::error::PipelineError;
@@ -22,8 +21,6 @@ use crate::policy::{
     Action, ArtifactFacts, Decision, KeyFacts, Policy, PolicyError, Previous, Question, Verdict,
 };
 
-/// Releases that are read at once.
-const PAGE: u32 = 64;
 /// Longest record of a decision, in bytes.
 const RECORD_MAX: u64 = 4 << 20;
 
@@ -101,7 +98,7 @@ impl Pipeline {
         now: Time,
     ) -> Result<Option<Judged>, PipelineError> {
         let Some(policy) = self.policy() else { return Ok(None) };
-        let previous = self.latest_on(&order.product, &order.channel).await?;
+        let previous = self.store().latest_release_on(&order.product, &order.channel).await?;
         let question = Question {
             request,
             action: Action::SignRelease,
@@ -172,13 +169,18 @@ impl Pipeline {
     }
 
     /// Refuses to wait for more people than there are.
-    pub(crate) fn check_approvers(&self, order: &Order, need: u32) -> Result<(), PipelineError> {
+    pub(crate) fn check_approvers(
+        &self,
+        product: &ProductId,
+        channel: &ChannelName,
+        need: u32,
+    ) -> Result<(), PipelineError> {
         if need == 0 {
             return Ok(());
         }
         let document = self.root();
         let root = Root::decode(&document)?;
-        let have = match root.approvers(order.product.as_str(), Some(order.channel.as_str())) {
+        let have = match root.approvers(product.as_str(), Some(channel.as_str())) {
             Ok(role) => role.keys().map(|(holder, _)| holder).collect::<BTreeSet<_>>().len(),
             Err(Refusal::RoleMissing) => 0,
             Err(other) => return Err(other.into()),
@@ -205,24 +207,6 @@ impl Pipeline {
         let decision = Decision { policy: ArtifactId(under), question, answer: verdict.clone() };
         let record = self.store().put_bytes(decision.encode().into()).await?;
         Ok(Judged { rules: under, record, verdict })
-    }
-
-    /// The newest release of a channel, whatever became of it.
-    async fn latest_on(
-        &self,
-        product: &ProductId,
-        channel: &ChannelName,
-    ) -> Result<Option<Release>, PipelineError> {
-        let mut page = Page::first(PAGE);
-        loop {
-            let some = self.store().releases(Some(product), page).await?;
-            let Some(last) = some.last().map(|release| release.id) else { return Ok(None) };
-            let found = some.into_iter().find(|release| release.channel == *channel);
-            if found.is_some() {
-                return Ok(found);
-            }
-            page = Page::after(last, PAGE);
-        }
     }
 }
 

@@ -302,7 +302,7 @@ impl Pipeline {
         read.extend(examined.iter().map(|examined: &Examined| examined.facts.clone()));
         let judged = self.judge(claim.request, order, &product, keys, (read, facts), now).await?;
         let need = judged.as_ref().map_or(0, Judged::need);
-        self.check_approvers(order, need)?;
+        self.check_approvers(&order.product, &order.channel, need)?;
         let waits = demands.approvals || need > 0;
         if waits {
             let last = self.last_waiting(&order.product).await?;

@@ -62,7 +62,8 @@ pub struct Question {
     /// Holders of the approver role who have agreed; the requester never
     /// counts.
     pub approvals: u32,
-    /// Whether a person has looked at it and let it go on.
+    /// Whether a person has looked at it and let it go on, under this very
+    /// policy. A policy that holds it all the same holds it for good.
     #[serde(default)]
     pub released: bool,
     /// In which ways this use departs from the usual ones, in words that

@@ -14,16 +14,19 @@ use crate::signing_key::SigningKey;
 /// What a question is put together from, beside the job.
 pub(crate) struct Asking<'a> {
     pub(crate) product: &'a Product,
-    pub(crate) latest: Option<&'a Release>,
+    /// The release before, on the channel.
+    pub(crate) before: Option<&'a Release>,
     pub(crate) examined: &'a Examined,
     pub(crate) key: &'a Arc<SigningKey>,
     pub(crate) evidence: Facts,
     pub(crate) approvals: u32,
+    /// Whether the key stands in for another.
+    pub(crate) fallback: bool,
 }
 
-/// The question about one file.
-pub(crate) fn of_artifact(job: &Job, asking: Asking<'_>, fallback: bool, now: Time) -> Question {
-    let Asking { product, latest, examined, key, evidence, approvals } = asking;
+/// The question about one file, to a policy in force under these rules.
+pub(crate) fn of_artifact(job: &Job, asking: Asking<'_>, rules: &Digest, now: Time) -> Question {
+    let Asking { product, before, examined, key, evidence, approvals, fallback } = asking;
     let asked = &job.asked;
     let only = match product.components.as_slice() {
         [only] => only.name.clone(),
@@ -44,12 +47,12 @@ pub(crate) fn of_artifact(job: &Job, asking: Asking<'_>, fallback: bool, now: Ti
         epoch: asked.epoch,
         keys: vec![key.facts(now, fallback)],
         artifacts: vec![artifact_facts(&only, digest, &examined.inspection, examined.size)],
-        previous: latest.map(|release| Previous { version: release.version.clone(), epoch: release.epoch }),
+        previous: before.map(|release| Previous { version: release.version.clone(), epoch: release.epoch }),
         build: asked.build.clone(),
         commit: asked.commit.clone(),
         evidence,
         approvals,
-        released: job.progress.released_by.is_some(),
+        released: job.progress.is_released(rules),
         anomalies: Vec::new(),
         now,
         salt: salt(),

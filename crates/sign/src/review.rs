@@ -9,8 +9,8 @@ use firmseal_core::{Digest, Envelope, Environment, KeyId, Manifest, Refusal, Roo
 use firmseal_evidence::{Materials, materials};
 use firmseal_fleet::SigningRequest;
 use firmseal_formats::{FormatError, Inspection, Source};
-use firmseal_manifest::Statement;
 use firmseal_manifest::cbor::Writer;
+use firmseal_manifest::{ArtifactId, Statement};
 
 use crate::component::detected;
 
@@ -101,16 +101,21 @@ pub struct Difference {
     pub after: Side,
     /// The bills of materials of both.
     pub sboms: [Option<Materials>; 2],
+    /// Documents about the build of the release that is to be signed: its
+    /// build evidence.
+    pub evidence: Vec<ArtifactId>,
 }
 
 impl Difference {
     /// What a Statement names: SHA-256 over `[before or null, after, ? [SBOM
-    /// before or null, SBOM after or null]]` in deterministic CBOR, the last
-    /// where there is one, as digests of the documents.
+    /// before or null, SBOM after or null], ? [evidence]]` in deterministic
+    /// CBOR, documents by their digests. Bills of materials stand there where
+    /// there are any, and before evidence always.
     pub fn digest(&self) -> Digest {
         let mut out = Writer::new();
-        let told = self.sboms.iter().any(Option::is_some);
-        out.array(2 + usize::from(told));
+        let proven = !self.evidence.is_empty();
+        let told = proven || self.sboms.iter().any(Option::is_some);
+        out.array(2 + usize::from(told) + usize::from(proven));
         match &self.before {
             Some(before) => before.write(&mut out),
             None => {
@@ -127,6 +132,12 @@ impl Difference {
                 };
             }
         }
+        if proven {
+            out.array(self.evidence.len());
+            for document in &self.evidence {
+                out.bytes(document.0.as_bytes());
+            }
+        }
         RustCrypto.digest(&out.finish())
     }
 
@@ -134,7 +145,8 @@ impl Difference {
     pub fn lines(&self) -> Vec<String> {
         let after = &self.after;
         let [sbom_before, sbom] = &self.sboms;
-        let list = materials::lines(sbom_before.as_ref(), sbom.as_ref());
+        let mut list = materials::lines(sbom_before.as_ref(), sbom.as_ref());
+        list.extend(self.evidence.iter().map(|document| format!("evidence of the build {document}")));
         let Some(before) = &self.before else {
             return [vec!["the first release of this product".to_owned()], list].concat();
         };

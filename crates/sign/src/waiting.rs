@@ -136,7 +136,8 @@ impl Pipeline {
         };
         let previous_sbom = latest.and_then(|release| release.sbom);
         let sboms = [self.sbom(previous_sbom).await?, self.sbom(draft.sbom).await?];
-        let difference = Difference { before, after: Side::read(&unsigned)?, sboms };
+        let (after, evidence) = (Side::read(&unsigned)?, draft.evidence.clone());
+        let difference = Difference { before, after, sboms, evidence };
         Ok(SigningRequest {
             id: claim.request,
             key: request_key(order).stored(),

@@ -396,7 +396,7 @@ async fn people_agree_to_a_roll_back_and_see_that_it_is_one() {
     let after = Side::read(&bench.store.read_all(&request.unsigned, 1 << 20).await.unwrap()).unwrap();
     assert_eq!(after.rollback_of, Some(bad.manifest));
     let before = Side::read(&bench.store.read_all(&bad.envelope, 1 << 20).await.unwrap()).unwrap();
-    let lines = Difference { before: Some(before), after, sboms: [None, None] }.lines();
+    let lines = Difference { before: Some(before), after, sboms: [None, None], evidence: vec![] }.lines();
     assert!(lines.iter().any(|line| line.starts_with("rolls back ")), "{lines:?}");
     bench.agree(&request, "ann").await.unwrap();
     bench.agree(&request, "cleo").await.unwrap();
@@ -466,7 +466,8 @@ async fn what_a_release_is_made_of_is_agreed_to() {
     assert_eq!(bench.finish(&request).await.unwrap().release.sbom, Some(first.0));
 
     let next = bench.document(&sbom("1.3")).await;
-    let order = Order { sbom: Some(next), ..bench.order("1.1.0", "ci").await };
+    let report = bench.document(r#"<testsuite name="unit" tests="3" failures="0"/>"#).await;
+    let order = Order { sbom: Some(next), evidence: vec![report], ..bench.order("1.1.0", "ci").await };
     let Ordered::Waiting(request) = bench.pipeline.release(&order, NOW).await.unwrap() else { panic!() };
     assert_eq!((request.sbom, request.previous_sbom), (Some(next.0), Some(first.0)));
     let side = |bytes: &[u8]| Side::read(bytes).unwrap();
@@ -474,10 +475,17 @@ async fn what_a_release_is_made_of_is_agreed_to() {
     let release = bench.store.latest_release(&order.product).await.unwrap().unwrap();
     let before = Some(side(&bench.store.read_all(&release.envelope, 1 << 20).await.unwrap()));
     let read = |text: &str| Some(Materials::read(text.as_bytes()).unwrap());
-    let seen = Difference { before, after, sboms: [read(&sbom("1.2")), read(&sbom("1.3"))] };
+    let sboms = [read(&sbom("1.2")), read(&sbom("1.3"))];
+    let seen = Difference { before, after, sboms, evidence: vec![report] };
     assert_eq!(seen.digest(), request.difference);
     assert!(seen.lines().contains(&"SBOM ~ zlib 1.2 -> 1.3".to_owned()), "{:?}", seen.lines());
     // Another list is another Statement.
-    let hidden = Difference { sboms: [read(&sbom("1.3")), read(&sbom("1.3"))], ..seen };
+    let hidden = Difference { sboms: [read(&sbom("1.3")), read(&sbom("1.3"))], ..seen.clone() };
     assert_ne!(hidden.digest(), request.difference);
+    // Other evidence as well: what somebody saw of the build is agreed to.
+    for evidence in [vec![], vec![next], vec![report, next]] {
+        let other = Difference { evidence, ..seen.clone() };
+        assert_ne!(other.digest(), request.difference, "{:?}", other.evidence);
+    }
+    assert!(seen.lines().contains(&format!("evidence of the build {report}")), "{:?}", seen.lines());
 }

@@ -5,14 +5,15 @@ use firmseal_fleet::{Approval, Job, JobState, Priority, Progress, Reason, Signat
 use firmseal_manifest::{Digest, End, Event, KeyId, RequestId};
 use firmseal_store::{
     Claim, ClaimedJob, Claiming, Depth, Ending, Inserted, JobFilter, JobOutcome, Jobs, Page, StoreError,
+    Unaccounted,
 };
 use rusqlite::{Connection, Row, params};
 
 use crate::column::{Count, Hash, Json, Text, When, Word};
 use crate::error::{Failure, sql};
 use crate::events::happened;
-use crate::registry::{all, limit, one};
-use crate::{LocalStore, queue, sums};
+use crate::registry::{all, one};
+use crate::{LocalStore, job_lists, queue, sums};
 
 /// Ends every claim, as `requests::end_leases` does: whoever had one is gone.
 pub(crate) fn end_leases(connection: &Connection) -> Result<(), StoreError> {
@@ -47,7 +48,7 @@ fn find(connection: &Connection, id: RequestId) -> Result<Option<Job>, Failure> 
     one(connection, &format!("SELECT {JOB} FROM jobs WHERE id = ?"), [Text(id)], read)
 }
 
-fn known(connection: &Connection, id: RequestId) -> Result<Job, Failure> {
+pub(crate) fn known(connection: &Connection, id: RequestId) -> Result<Job, Failure> {
     find(connection, id)?.ok_or_else(|| unknown(id))
 }
 
@@ -68,7 +69,7 @@ pub(crate) fn rank(priority: Priority) -> u8 {
     }
 }
 
-fn insert(connection: &Connection, job: &Job) -> Result<Inserted, Failure> {
+fn insert(connection: &Connection, job: &Job, most: u64) -> Result<Inserted, Failure> {
     let asked = &job.asked;
     let there = one(
         connection,
@@ -82,6 +83,12 @@ fn insert(connection: &Connection, job: &Job) -> Result<Inserted, Failure> {
         }
         Some((_, there)) => return Ok(Inserted::Same(Box::new(there))),
         None => {}
+    }
+    let open =
+        one(connection, "SELECT open FROM job_shares WHERE share = ?", [asked.share()], |row| row.get(0))?;
+    let Count(open) = open.unwrap_or(Count(0));
+    if open >= most {
+        return Ok(Inserted::TooMany { open });
     }
     connection
         .prepare_cached(
@@ -172,10 +179,16 @@ fn end(connection: &Connection, claim: &Claim, ending: Ending) -> Result<(), Fai
     // any more.
     connection
         .prepare_cached(
-            "UPDATE jobs SET attempt = attempt + 1, lease_until = NULL, since = NULL, not_before = ?,
-                             state = ?, progress = ? WHERE id = ?",
+            "UPDATE jobs SET attempt = attempt + 1, lease_until = NULL, since = iif(?, NULL, since),
+                             not_before = ?, state = ?, progress = ? WHERE id = ?",
         )?
-        .execute(params![When(not_before), Word(progress.state), Json(&progress), Text(request)])?;
+        .execute(params![
+            ending.accounted,
+            When(not_before),
+            Word(progress.state),
+            Json(&progress),
+            Text(request)
+        ])?;
     Ok(())
 }
 
@@ -270,8 +283,8 @@ fn approvals(connection: &Connection, id: RequestId) -> Result<Vec<Approval>, Fa
 
 #[async_trait]
 impl Jobs for LocalStore {
-    async fn insert_job(&self, job: Job) -> Result<Inserted, StoreError> {
-        self.write("hand a signing request in", move |connection| insert(connection, &job)).await
+    async fn insert_job(&self, job: Job, most: u64) -> Result<Inserted, StoreError> {
+        self.write("hand a signing request in", move |connection| insert(connection, &job, most)).await
     }
 
     async fn job(&self, id: RequestId) -> Result<Option<Job>, StoreError> {
@@ -279,21 +292,8 @@ impl Jobs for LocalStore {
     }
 
     async fn jobs(&self, filter: JobFilter, page: Page<RequestId>) -> Result<Vec<Job>, StoreError> {
-        self.query("list signing requests", move |connection| {
-            let JobFilter { state, product, signing_key, requester } = &filter;
-            let sql = format!(
-                "SELECT {JOB} FROM jobs
-                 WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR product = ?2)
-                   AND (?3 IS NULL OR signing_key = ?3) AND (?4 IS NULL OR requester = ?4)
-                   AND (?5 IS NULL OR n < (SELECT n FROM jobs WHERE id = ?5))
-                 ORDER BY n DESC LIMIT ?6"
-            );
-            let product = product.as_ref().map(|product| product.as_str());
-            let after = page.after.map(Text);
-            let given = params![state.map(Word), product, signing_key, requester, after, limit(&page)];
-            all(connection, &sql, given, read)
-        })
-        .await
+        self.query("list signing requests", move |connection| job_lists::list(connection, &filter, &page))
+            .await
     }
 
     async fn claim_jobs(&self, claiming: Claiming) -> Result<Vec<ClaimedJob>, StoreError> {
@@ -324,6 +324,26 @@ impl Jobs for LocalStore {
 
     async fn expire_jobs(&self, now: Time, most: u32) -> Result<Vec<RequestId>, StoreError> {
         self.write("end what is too late", move |connection| expire(connection, now, most)).await
+    }
+
+    async fn unaccounted_jobs(&self, now: Time, most: u32) -> Result<Vec<Unaccounted>, StoreError> {
+        self.query("look for what nobody saw", move |connection| {
+            job_lists::unaccounted(connection, now, most)
+        })
+        .await
+    }
+
+    async fn account_for_job(
+        &self,
+        id: RequestId,
+        since: u64,
+        failures: u32,
+        events: Vec<Event>,
+    ) -> Result<(), StoreError> {
+        self.write("account for a claim", move |connection| {
+            job_lists::account(connection, id, since, failures, &events)
+        })
+        .await
     }
 
     async fn queue_depths(&self) -> Result<Vec<Depth>, StoreError> {

@@ -23,6 +23,7 @@ mod incoming;
 mod intent_log_key;
 mod intent_log_tiles;
 mod intents;
+mod job_lists;
 mod jobs;
 mod key_uses;
 mod ledger;

@@ -204,6 +204,18 @@ impl Registry for LocalStore {
             .await
     }
 
+    async fn latest_release_on(
+        &self,
+        product: &ProductId,
+        channel: &ChannelName,
+    ) -> Result<Option<Release>, StoreError> {
+        let (product, channel) = (product.clone(), channel.clone());
+        self.query("look a channel's latest release up", move |connection| {
+            releases::latest_on(connection, &product, &channel)
+        })
+        .await
+    }
+
     async fn release_of_version(
         &self,
         product: &ProductId,

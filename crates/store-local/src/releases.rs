@@ -66,6 +66,17 @@ pub(crate) fn latest(connection: &Connection, product: &ProductId) -> Result<Opt
     one(connection, &sql, [product.as_str()], read)
 }
 
+pub(crate) fn latest_on(
+    connection: &Connection,
+    product: &ProductId,
+    channel: &ChannelName,
+) -> Result<Option<Release>, Failure> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM releases WHERE product = ? AND channel = ? ORDER BY sequence DESC LIMIT 1"
+    );
+    one(connection, &sql, [product.as_str(), channel.as_str()], read)
+}
+
 pub(crate) fn of_version(
     connection: &Connection,
     product: &ProductId,

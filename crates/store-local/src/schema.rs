@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0011_evidence.sql"),
     include_str!("../migrations/0012_keys.sql"),
     include_str!("../migrations/0013_audit.sql"),
+    include_str!("../migrations/0014_job_bounds.sql"),
 ];
 
 /// What this program's databases say they are: `FSLS`.

@@ -23,6 +23,11 @@ pub enum Inserted {
         /// The request that has the key.
         request: RequestId,
     },
+    /// The share has as many open jobs as it may: nothing was handed in.
+    TooMany {
+        /// How many.
+        open: u64,
+    },
 }
 
 /// How many jobs of one signing key may be claimed.
@@ -72,6 +77,9 @@ pub struct Ending {
     /// Record of the policy decision, which is kept under its SHA-256;
     /// `None` keeps the one that it has.
     pub decision: Option<Vec<u8>>,
+    /// Whether what an earlier claim left unseen is among the events. If
+    /// not, the next claim has to account for it still.
+    pub accounted: bool,
     /// How many uses of a key failed under this claim, or went unseen before.
     pub failures: u32,
     /// What the log is to tell of it, noted in the same step.
@@ -106,7 +114,11 @@ impl Ending {
                 progress.review = Some(review.clone());
                 JobState::Waiting
             }
-            JobOutcome::Held => JobState::Held,
+            JobOutcome::Held(rules) => {
+                progress.held_under = Some(*rules);
+                progress.released_by = None;
+                JobState::Held
+            }
             JobOutcome::Again(_) => JobState::Queued,
         };
         progress
@@ -130,8 +142,8 @@ pub enum JobOutcome {
     Expired,
     /// It waits for approvals: these people agree to this.
     Waiting(JobReview),
-    /// A security officer has to release it.
-    Held,
+    /// A security officer has to release it, under these rules.
+    Held(Digest),
     /// It is queued again, and not claimed before.
     Again(Time),
 }
@@ -147,6 +159,15 @@ pub struct JobFilter {
     pub signing_key: Option<String>,
     /// Only those that this caller asked for.
     pub requester: Option<String>,
+}
+
+/// A job that has ended while nobody had seen what an earlier claim did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unaccounted {
+    /// The job.
+    pub job: Job,
+    /// From which index on the log may have entries of it.
+    pub since: u64,
 }
 
 /// How many jobs stand in a queue.
@@ -170,9 +191,10 @@ pub struct Depth {
 /// is recorded for a request at most once.
 #[async_trait]
 pub trait Jobs: Send + Sync {
-    /// Hands a job in. One that is [`Inserted::Fresh`] is durable: it will
-    /// come to an end. Its product must exist. May be retried.
-    async fn insert_job(&self, job: Job) -> Result<Inserted, StoreError>;
+    /// Hands a job in, unless its share has `most` open ones already. One
+    /// that is [`Inserted::Fresh`] is durable: it will come to an end. Its
+    /// product must exist. May be retried.
+    async fn insert_job(&self, job: Job, most: u64) -> Result<Inserted, StoreError>;
 
     /// A job, or `None`.
     async fn job(&self, id: RequestId) -> Result<Option<Job>, StoreError>;
@@ -213,6 +235,22 @@ pub trait Jobs: Send + Sync {
     /// Ends jobs whose deadline has passed and that nobody carries out, at
     /// most so many; which they were. Makes an event for each.
     async fn expire_jobs(&self, now: Time, most: u32) -> Result<Vec<RequestId>, StoreError>;
+
+    /// Jobs that were cancelled, came too late or were refused, and of whose
+    /// earlier claims nobody has accounted for what they logged; none that
+    /// somebody may still be at. At most so many.
+    async fn unaccounted_jobs(&self, now: Time, most: u32) -> Result<Vec<Unaccounted>, StoreError>;
+
+    /// Accounts for what such a job has in the log from `since` on: so many
+    /// uses of a key failed, and the log is told of these events, in one
+    /// step. Where somebody else has done it, nothing happens.
+    async fn account_for_job(
+        &self,
+        id: RequestId,
+        since: u64,
+        failures: u32,
+        events: Vec<Event>,
+    ) -> Result<(), StoreError>;
 
     /// How long the queues are, key by key.
     async fn queue_depths(&self) -> Result<Vec<Depth>, StoreError>;

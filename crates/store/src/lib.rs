@@ -40,7 +40,9 @@ pub use blobs::{BlobStream, Blobs, stream_of};
 pub use error::StoreError;
 pub use events::{Events, WaitingEvent};
 pub use fleet::{Allowance, Enrolled, Fleet, Observation, Observed};
-pub use jobs::{ClaimedJob, Claiming, Depth, Ending, Inserted, JobFilter, JobOutcome, Jobs, Room};
+pub use jobs::{
+    ClaimedJob, Claiming, Depth, Ending, Inserted, JobFilter, JobOutcome, Jobs, Room, Unaccounted,
+};
 pub use key_uses::{GrantedUses, KeyUses, WantedUses};
 pub use operators::Operators;
 pub use page::Page;

@@ -58,6 +58,13 @@ pub trait Registry: Send + Sync {
     /// channel and in whatever state: a withdrawn one still counts.
     async fn latest_release(&self, product: &ProductId) -> Result<Option<Release>, StoreError>;
 
+    /// The same of one channel.
+    async fn latest_release_on(
+        &self,
+        product: &ProductId,
+        channel: &ChannelName,
+    ) -> Result<Option<Release>, StoreError>;
+
     /// The release of a product with this version on a channel, in whatever
     /// state.
     async fn release_of_version(

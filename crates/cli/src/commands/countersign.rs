@@ -182,7 +182,7 @@ impl Countersign {
         for part in carried.parts() {
             shown = shown.row(format!("payload {}", part.name), part.line());
         }
-        let difference = Difference { before, after, sboms: [None, None] };
+        let difference = Difference { before, after, sboms: [None, None], evidence: Vec::new() };
         match difference.before {
             Some(_) => {
                 for line in difference.lines() {

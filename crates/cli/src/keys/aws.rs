@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use firmseal_keys::{AwsKmsUri, DynSigner};
-use firmseal_keys_aws::{AwsError, AwsKey};
+use firmseal_keys_aws::AwsError;
 use firmseal_manifest::{KeyAlgorithm, PublicKey};
 
 use crate::error::{CliError, Kind, Result};
 
 /// No secret of ours: credentials come from where AWS's SDK finds them.
 pub(super) fn open(uri: &AwsKmsUri) -> Result<Arc<dyn DynSigner>> {
-    Ok(Arc::new(AwsKey::open(uri, Default::default())?))
+    Ok(Arc::new(firmseal_keys_aws::open(uri, Default::default())?))
 }
 
 pub(super) fn generate(uri: &AwsKmsUri, algorithm: KeyAlgorithm) -> Result<PublicKey> {

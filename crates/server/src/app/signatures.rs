@@ -64,6 +64,11 @@ impl App {
                 );
                 return Err(ApiError::Conflict(what));
             }
+            Inserted::TooMany { open } => {
+                return Err(ApiError::Busy(format!(
+                    "{open} signing requests of your team are open, which is as many as may be"
+                )));
+            }
             Inserted::Same(job) => {
                 let (job, signature) = self.waited(*job, wait).await?;
                 return self.asked(job, signature, true).await;
@@ -280,8 +285,8 @@ fn wish_in(
 
 /// Counts what was carried out, and says what somebody has to know of.
 pub(crate) fn observe(metrics: &Metrics, carried: &Carried) {
-    let Carried { job, signature, key, health, trouble } = carried;
-    if *health != Health::Untouched {
+    let Carried { job, signature, key, uses, trouble } = carried;
+    for (_, health) in uses.iter().filter(|(_, health)| *health != Health::Untouched) {
         metrics.key_uses.get_or_create(&Outcome { outcome: health.word() }).inc();
     }
     let own = signature.as_ref().filter(|signature| signature.request == job.id);

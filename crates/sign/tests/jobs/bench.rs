@@ -11,7 +11,9 @@ use firmseal_fleet::{
 };
 use firmseal_keys::{Logged, SignError, Signer, signer};
 use firmseal_manifest::{ArtifactId, Event, Intent, Leaf, PublicKey, RequestId, Signature, Tbs};
-use firmseal_sign::{ArtifactWish, Carried, Dispatcher, KeyPurpose, Keys, Pipeline, Policy, SigningKey};
+use firmseal_sign::{
+    ArtifactWish, Carried, Dispatcher, KeyPurpose, Keys, Pipeline, Policy, SigningKey, Timestamps,
+};
 use firmseal_store::{Blobs, Inserted, Jobs, Registry, Store};
 use firmseal_store_local::LocalStore;
 use firmseal_testkit::TestKey;
@@ -36,6 +38,8 @@ pub(crate) enum Fault {
     Pin,
     /// It refuses this request.
     Refuse,
+    /// What speaks to it has a fault of its own.
+    Panic,
 }
 
 /// Says of each request what goes wrong with it.
@@ -86,6 +90,7 @@ impl Signer for Hsm {
             Some(Fault::Hang) => std::future::pending().await,
             Some(Fault::Pin) => Err(SignError::WrongPin),
             Some(Fault::Refuse) => Err(SignError::Refused("not this one".to_owned())),
+            Some(Fault::Panic) => panic!("a fault of our own, which the test wants"),
         }
     }
 }
@@ -123,8 +128,11 @@ fn root(release: &PublicKey) -> Vec<u8> {
 /// The service, as often as it is started over one directory.
 pub(crate) struct Bench {
     pub(crate) hsm: Arc<Hsm>,
-    directory: TempDir,
-    policy: Option<Arc<dyn Policy>>,
+    pub(crate) directory: TempDir,
+    pub(crate) policy: Option<Arc<dyn Policy>>,
+    pub(crate) timestamps: Option<Arc<dyn Timestamps>>,
+    /// Most open jobs of one share.
+    pub(crate) open: u64,
 }
 
 /// A service that runs.
@@ -142,7 +150,13 @@ pub(crate) fn now() -> Time {
 
 impl Bench {
     pub(crate) fn new() -> Bench {
-        Bench { hsm: Hsm::new(), directory: tempfile::tempdir().unwrap(), policy: None }
+        Bench {
+            hsm: Hsm::new(),
+            directory: tempfile::tempdir().unwrap(),
+            policy: None,
+            timestamps: None,
+            open: u64::MAX,
+        }
     }
 
     pub(crate) fn with_policy(policy: impl Policy + 'static) -> Bench {
@@ -151,7 +165,7 @@ impl Bench {
 
     /// Opens the store, and nothing that works on it. Waits for threads of a
     /// service that was killed.
-    async fn open(&self) -> (LocalStore, Arc<Pipeline>) {
+    pub(crate) async fn stopped(&self) -> (LocalStore, Arc<Pipeline>) {
         let path = self.directory.path().join("store");
         let store = loop {
             match LocalStore::open(&path) {
@@ -164,15 +178,19 @@ impl Bench {
         let key = SigningKey::implicit(KeyPurpose::Artifact, Environment::Test, self.hsm.clone());
         let keys = Keys { artifact: Some(key), ..Keys::default() };
         let (shared, log) = (Arc::new(store.clone()), Arc::new(store.intents().clone()));
-        let pipeline = Pipeline::new(shared as Arc<dyn Store>, log, root(release.public()), keys)
+        let mut pipeline = Pipeline::new(shared as Arc<dyn Store>, log, root(release.public()), keys)
             .with_attempt_limit(Duration::from_millis(300));
+        if let Some(timestamps) = &self.timestamps {
+            pipeline = pipeline.with_timestamps(timestamps.clone());
+        }
         pipeline.set_policy(self.policy.clone());
         (store, Arc::new(pipeline))
     }
 
     pub(crate) async fn start(&self) -> Service {
-        let (store, pipeline) = self.open().await;
-        let dispatcher = Dispatcher::new(pipeline.clone(), Arc::new(now), 16, Box::new(|_: &Carried| {}));
+        let (store, pipeline) = self.stopped().await;
+        let dispatcher =
+            Dispatcher::bounded(pipeline.clone(), Arc::new(now), 16, self.open, Box::new(|_: &Carried| {}));
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(dispatcher.clone().run(stopped));
         Service { store, pipeline, dispatcher, stop, task }
@@ -249,7 +267,7 @@ impl Service {
         match self.dispatcher.submit(job).await.unwrap() {
             Inserted::Fresh => id,
             Inserted::Same(job) => job.id,
-            Inserted::Conflict { request } => panic!("{request} has the key"),
+            other => panic!("{other:?}"),
         }
     }
 

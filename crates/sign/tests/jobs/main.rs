@@ -5,3 +5,4 @@ mod bench;
 mod chaos;
 mod once;
 mod rules;
+mod stamps;

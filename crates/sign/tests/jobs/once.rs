@@ -6,7 +6,7 @@ use firmseal_fleet::{CameTo, JobState, Signature};
 use firmseal_keys::{Logged, verify};
 use firmseal_manifest::{Event, Intent, Outcome, Purpose, RequestId, Ruling, Tbs};
 use firmseal_sign::{BreakerState, PipelineError};
-use firmseal_store::{Blobs, Claiming, Jobs, Registry, Room};
+use firmseal_store::{Blobs, Claiming, Inserted, Jobs, Registry, Room};
 use firmseal_testkit::world::firmware;
 
 use crate::bench::{Bench, Fault, Service, now};
@@ -42,7 +42,7 @@ async fn a_raw_file_is_signed_beside_it_once_for_whoever_asks() {
     assert_eq!(bench.hsm.asked.lock().unwrap().len(), 1, "the key was used once");
     let intent = service.log().await[record.log_index as usize].intent().unwrap().clone();
     assert_eq!((intent.purpose, intent.subject), (Purpose::Artifact, record.tbs));
-    assert_eq!(intent.context, [record.header]);
+    assert_eq!(intent.context, [record.header, Intent::mark(&first)]);
     assert_eq!(service.events().await, []);
     service.stop().await;
 }
@@ -112,6 +112,15 @@ async fn trouble_with_the_key_keeps_jobs_and_every_attempt_is_told() {
     service.stop().await;
 }
 
+/// Waits until the key is out for good and nobody is at it.
+async fn out(service: &Service) {
+    let is_out =
+        |states: Vec<(String, BreakerState)>| states.iter().all(|(_, state)| *state == BreakerState::Out);
+    while !is_out(service.dispatcher.states()) || service.dispatcher.running() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn a_wrong_pin_is_tried_once_and_nothing_is_lost() {
     let bench = Bench::new();
@@ -120,24 +129,101 @@ async fn a_wrong_pin_is_tried_once_and_nothing_is_lost() {
     let file = service.upload(b"some firmware").await;
     bench.hsm.plan(&[Fault::Pin]);
     let id = service.submit(service.wish("a", file)).await;
+    out(&service).await;
     let other = service.upload(b"another firmware").await;
     let second = service.submit(service.wish("b", other)).await;
-    loop {
-        let states = service.dispatcher.states();
-        if states.iter().all(|(_, state)| *state == BreakerState::Out) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    service.dispatcher.wake();
     service.stop().await;
-    // Both may have been at it when it went; neither came back to it.
-    let tries = bench.hsm.asked.lock().unwrap().len();
-    assert!(tries <= 2, "{tries}");
+    assert_eq!(bench.hsm.asked.lock().unwrap().len(), 1);
     // Somebody has seen to it.
     let service = bench.start().await;
     assert_eq!(signature(&service, id).await.attempts, 2);
-    signature(&service, second).await;
+    assert_eq!(signature(&service, second).await.attempts, 1);
     service.stop().await;
+}
+
+#[tokio::test]
+async fn of_many_requests_none_comes_back_to_a_key_that_refused_its_pin() {
+    let bench = Bench::new();
+    let service = bench.start().await;
+    service.product("gateway", "raw").await;
+    *bench.hsm.mood.lock().unwrap() = Some(Box::new(|| Some(Fault::Pin)));
+    for number in 0..40 {
+        let file = service.upload(format!("firmware {number}").as_bytes()).await;
+        service.submit(service.wish(&number.to_string(), file)).await;
+    }
+    out(&service).await;
+    let mut tried = Vec::new();
+    for event in service.events().await {
+        let Event::Attempt { request, outcome: Outcome::Failed, .. } = event else { panic!("{event:?}") };
+        assert!(!tried.contains(&request), "{request} was tried again");
+        tried.push(request);
+    }
+    assert_eq!(tried.len(), bench.hsm.asked.lock().unwrap().len());
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_fault_of_our_own_takes_no_room_from_others() {
+    let bench = Bench::new();
+    let service = bench.start().await;
+    service.product("gateway", "raw").await;
+    // As many as the key has room for, one after the other.
+    bench.hsm.plan(&[Fault::Panic; 16]);
+    let mut ids = Vec::new();
+    for number in 0..17 {
+        let file = service.upload(format!("firmware {number}").as_bytes()).await;
+        ids.push(service.submit(service.wish(&number.to_string(), file)).await);
+    }
+    let last = loop {
+        let mut signed = None;
+        for id in &ids {
+            let job = service.store.job(*id).await.unwrap().unwrap();
+            signed = signed.or((job.progress.state == JobState::Signed).then_some(*id));
+        }
+        match signed {
+            Some(id) => break id,
+            None => tokio::task::yield_now().await,
+        }
+    };
+    // The others wait, and say why; what they did is told by who comes next.
+    loop {
+        let mut waiting = 0;
+        for id in ids.iter().filter(|id| **id != last) {
+            let job = service.store.job(*id).await.unwrap().unwrap();
+            assert_eq!(job.progress.state, JobState::Queued);
+            waiting += job.progress.reasons.iter().filter(|reason| reason.rule == "service").count();
+        }
+        if waiting == 16 {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    for id in ids.iter().filter(|id| **id != last) {
+        service.store.cancel_job(*id, now()).await.unwrap();
+    }
+    let told = told_of(&service, 16).await;
+    let asked = bench.hsm.asked.lock().unwrap().clone();
+    let own = service.store.signature(last).await.unwrap().unwrap().log_index;
+    let expected: Vec<u64> = asked.into_iter().filter(|index| *index != own).collect();
+    assert_eq!(told, expected, "every use of the key but the one that signed");
+    service.stop().await;
+}
+
+/// Entries whose outcome is told as unknown, once there are so many.
+async fn told_of(service: &Service, many: usize) -> Vec<u64> {
+    loop {
+        let unknown = |event| match event {
+            Event::Attempt { intent, outcome: Outcome::Unknown, .. } => Some(intent),
+            _ => None,
+        };
+        let mut told: Vec<u64> = service.events().await.into_iter().filter_map(unknown).collect();
+        if told.len() >= many {
+            told.sort_unstable();
+            return told;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test]
@@ -171,6 +257,66 @@ async fn what_a_crash_left_unseen_is_told_and_signed_under_a_new_entry() {
     service.stop().await;
 }
 
+#[tokio::test]
+async fn what_a_crash_left_unseen_is_told_of_jobs_that_end_without_another_claim() {
+    for too_late in [false, true] {
+        let bench = Bench::new();
+        let (id, index) = cut_behind_the_log(&bench).await;
+        // No key is there when the service comes back.
+        *bench.hsm.mood.lock().unwrap() = Some(Box::new(|| Some(Fault::Away)));
+        let service = bench.stopped().await;
+        match too_late {
+            false => service.0.cancel_job(id, now()).await.unwrap(),
+            true => {
+                let much_later = now().plus(Duration::from_secs(3600));
+                assert_eq!(service.0.expire_jobs(much_later, 9).await.unwrap(), [id]);
+            }
+        }
+        drop(service);
+        let service = bench.start().await;
+        assert_eq!(told_of(&service, 1).await, [index]);
+        assert_eq!(service.store.job(id).await.unwrap().unwrap().progress.failures, 1);
+        assert_eq!(service.store.unaccounted_jobs(now(), 9).await.unwrap(), []);
+        service.stop().await;
+        assert_eq!(bench.hsm.asked.lock().unwrap().len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn what_a_crash_left_unseen_is_told_of_jobs_that_are_refused_now() {
+    let bench = Bench::new();
+    let (id, index) = cut_behind_the_log(&bench).await;
+    let (store, _) = bench.stopped().await;
+    // Devices have gone on meanwhile: the gate does not let it through.
+    let mut release = firmseal_store::conformance::samples::release(&store, "camera", "9.0.0", 9).await;
+    (release.product, release.epoch) = ("gateway".parse().unwrap(), 3);
+    store.insert_release(release).await.unwrap();
+    drop(store);
+    let service = bench.start().await;
+    assert_eq!(service.settled(id).await.progress.state, JobState::Refused);
+    assert_eq!(told_of(&service, 1).await, [index]);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_team_hands_in_so_many_and_no_more() {
+    let bench = Bench { open: 2, ..Bench::new() };
+    let service = bench.start().await;
+    service.product("gateway", "raw").await;
+    *bench.hsm.mood.lock().unwrap() = Some(Box::new(|| Some(Fault::Pin)));
+    let file = service.upload(b"some firmware").await;
+    for key in ["a", "b"] {
+        service.submit(service.wish(key, file)).await;
+    }
+    let third = service.pipeline.artifact_job(service.wish("c", file), now()).await.unwrap();
+    assert_eq!(service.dispatcher.submit(third.clone()).await.unwrap(), Inserted::TooMany { open: 2 });
+    assert_eq!(service.store.job(third.id).await.unwrap(), None);
+    let mut other = service.wish("d", file);
+    other.caller.team = Some("blue".to_owned());
+    service.submit(other).await;
+    service.stop().await;
+}
+
 /// Does what a service does up to the log, and is gone.
 async fn cut_behind_the_log(bench: &Bench) -> (RequestId, u64) {
     let service = bench.start().await;
@@ -180,7 +326,7 @@ async fn cut_behind_the_log(bench: &Bench) -> (RequestId, u64) {
     let job = service.pipeline.artifact_job(wish, now()).await.unwrap();
     let (store, pipeline) = (service.store.clone(), service.pipeline.clone());
     service.stop().await;
-    store.insert_job(job.clone()).await.unwrap();
+    store.insert_job(job.clone(), 9).await.unwrap();
     let rooms = vec![Room { key: job.asked.signing_key.clone(), most: 1, after: None }];
     let log_size = store.intents().len();
     let claiming = Claiming { rooms, now: now(), lease: Duration::from_secs(60), log_size };
@@ -194,7 +340,7 @@ async fn cut_behind_the_log(bench: &Bench) -> (RequestId, u64) {
         statements: vec![],
         requester: file.0,
         policy: pipeline.rules(),
-        context: vec![],
+        context: vec![Intent::mark(&job.id)],
     };
     let logged = Logged::append(store.intents(), intent).await.unwrap();
     (job.id, logged.index())

@@ -1,8 +1,10 @@
 //! What gate and policy make of a job.
 
+use std::sync::Arc;
+
 use firmseal_core::Root;
 use firmseal_fleet::{ApprovalSignature, JobState, Reason};
-use firmseal_manifest::{Digest, Event, Ruling, Statement, StatementPurpose};
+use firmseal_manifest::{Digest, Event, Intent, Ruling, Statement, StatementPurpose};
 use firmseal_sign::{
     ApprovalError, Decision, NewApproval, PipelineError, Policy, PolicyError, Question, Verdict,
     job_statement,
@@ -24,7 +26,8 @@ impl Policy for Parrot {
         let reasons = || vec![Reason::new("parrot", "it was told so")];
         Ok(match question.build.as_str() {
             "refuse" => Verdict::Refuse { reasons: reasons() },
-            "hold" => Verdict::Hold { reasons: reasons() },
+            "hold" if !question.released => Verdict::Hold { reasons: reasons() },
+            "crowd" => Verdict::Approvals { need: 2, reasons: reasons() },
             "approvals" if question.approvals < 1 => Verdict::Approvals { need: 1, reasons: reasons() },
             "silence" => return Err(PolicyError("it has none".to_owned())),
             _ => Verdict::Permit,
@@ -40,12 +43,16 @@ async fn the_gate_comes_before_everything() {
     let large = service.upload(&vec![1; (1 << 20) + 1]).await;
     let id = service.submit(service.wish("a", large)).await;
     let job = service.settled(id).await;
-    assert_eq!((job.progress.state, job.progress.reasons[0].rule.as_str()), (JobState::Refused, "gate"));
+    assert_eq!((job.progress.state, job.progress.reasons[0].rule.as_str()), (JobState::Refused, "gate-size"));
     let file = service.upload(b"some firmware").await;
     let mut ahead = service.wish("b", file);
     ahead.epoch = 17;
     let id = service.submit(ahead).await;
-    assert_eq!(service.settled(id).await.progress.state, JobState::Refused);
+    let job = service.settled(id).await;
+    assert_eq!(
+        (job.progress.state, job.progress.reasons[0].rule.as_str()),
+        (JobState::Refused, "gate-epoch-ahead")
+    );
     assert_eq!(bench.hsm.asked.lock().unwrap().len(), 0);
     let events = service.events().await;
     let refused = |event: &Event| matches!(event, Event::Decided { ruling: Ruling::Refused, .. });
@@ -80,12 +87,14 @@ async fn policy_refuses_holds_and_permits_and_every_word_is_kept() {
         assert_eq!(service.events().await.last(), Some(&event));
     }
     assert_eq!(ask("silence").await.progress.state, JobState::Refused, "no verdict is no permit");
+    let crowd = ask("crowd").await.progress;
+    assert_eq!((crowd.state, crowd.reasons[0].rule.as_str()), (JobState::Refused, "policy"), "there is one");
     assert_eq!(bench.hsm.asked.lock().unwrap().len(), 0);
 
     let job = ask("permit").await;
     let record = service.store.signature(job.id).await.unwrap().unwrap();
     let intent = service.log().await[record.log_index as usize].intent().unwrap().clone();
-    assert_eq!(intent.context, [record.header, record.decision.unwrap()]);
+    assert_eq!(intent.context, [record.header, record.decision.unwrap(), Intent::mark(&job.id)]);
     assert_eq!(intent.policy, service.pipeline.rules());
     assert_ne!(intent.policy, firmseal_sign::gate::policy());
 
@@ -101,6 +110,42 @@ async fn policy_refuses_holds_and_permits_and_every_word_is_kept() {
     service.dispatcher.wake();
     assert_eq!(service.settled(held).await.progress.state, JobState::Signed);
     assert_eq!(bench.hsm.asked.lock().unwrap().len(), 1);
+    service.stop().await;
+}
+
+/// Another policy of the same words.
+struct OtherParrot;
+
+impl Policy for OtherParrot {
+    fn digest(&self) -> Digest {
+        Digest([10; 32])
+    }
+
+    fn decide(&self, question: &Question) -> Result<Verdict, PolicyError> {
+        Parrot.decide(question)
+    }
+}
+
+#[tokio::test]
+async fn what_was_let_go_under_one_policy_is_held_under_the_next() {
+    let bench = Bench::with_policy(Parrot);
+    let service = bench.start().await;
+    service.product("gateway", "raw").await;
+    let file = service.upload(b"some firmware").await;
+    let mut wish = service.wish("a", file);
+    wish.build = "hold".to_owned();
+    let id = service.submit(wish).await;
+    assert_eq!(service.settled(id).await.progress.state, JobState::Held);
+    service.pipeline.set_policy(Some(Arc::new(OtherParrot)));
+    let let_go = async || {
+        service.store.resume_job(id, JobState::Held, Some("olga".to_owned()), vec![]).await.unwrap();
+        service.dispatcher.wake();
+        service.settled(id).await.progress
+    };
+    let held = let_go().await;
+    assert_eq!((held.state, held.released_by), (JobState::Held, None));
+    assert_eq!(bench.hsm.asked.lock().unwrap().len(), 0);
+    assert_eq!(let_go().await.state, JobState::Signed);
     service.stop().await;
 }
 

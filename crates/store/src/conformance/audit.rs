@@ -63,7 +63,7 @@ async fn what_happened_is_recorded_once(engine: &dyn Engine) {
     let mut store = engine.fresh().await;
     store.insert_product(samples::product("gateway")).await.unwrap();
     let job = samples::job("team", "k", Priority::Release);
-    store.insert_job(job.clone()).await.unwrap();
+    store.insert_job(job.clone(), 9).await.unwrap();
     let rooms = vec![Room { key: "k".to_owned(), most: 1, after: None }];
     let lease = std::time::Duration::from_secs(60);
     let claiming = Claiming { rooms, now: samples::NOW, lease, log_size: 7 };
@@ -73,6 +73,7 @@ async fn what_happened_is_recorded_once(engine: &dyn Engine) {
         outcome: JobOutcome::Signed(Box::new(signature.clone())),
         reasons: Vec::new(),
         decision: None,
+        accounted: true,
         failures: 0,
         events: Vec::new(),
     };

@@ -22,8 +22,13 @@ pub async fn all(engine: &dyn Engine) {
     nothing_becomes_of_what_has_ended(engine).await;
     people_are_waited_for(engine).await;
     what_is_too_late_ends(engine).await;
+    what_nobody_saw_is_kept_until_somebody_accounts_for_it(engine).await;
+    a_share_has_so_many_open_jobs_and_no_more(engine).await;
     lists_are_filtered(engine).await;
 }
+
+/// More than any test hands in.
+const MOST: u64 = 1000;
 
 async fn store(engine: &dyn Engine) -> std::sync::Arc<dyn Store> {
     let store = engine.fresh().await;
@@ -33,7 +38,7 @@ async fn store(engine: &dyn Engine) -> std::sync::Arc<dyn Store> {
 
 async fn insert(store: &dyn Store, team: &str, key: &str, priority: Priority) -> Job {
     let job = samples::job(team, key, priority);
-    assert_eq!(store.insert_job(job.clone()).await.unwrap(), Inserted::Fresh);
+    assert_eq!(store.insert_job(job.clone(), MOST).await.unwrap(), Inserted::Fresh);
     job
 }
 
@@ -60,7 +65,7 @@ fn ids(claimed: &[ClaimedJob]) -> Vec<RequestId> {
 }
 
 fn ending(outcome: JobOutcome) -> Ending {
-    Ending { outcome, reasons: vec![], decision: None, failures: 0, events: vec![] }
+    Ending { outcome, reasons: vec![], decision: None, accounted: true, failures: 0, events: vec![] }
 }
 
 async fn progress(store: &dyn Store, id: RequestId) -> Progress {
@@ -70,19 +75,19 @@ async fn progress(store: &dyn Store, id: RequestId) -> Progress {
 async fn what_is_handed_in_is_kept_once(engine: &dyn Engine) {
     let mut store = engine.fresh().await;
     let job = samples::job("red", "k", Priority::Release);
-    assert!(store.insert_job(job.clone()).await.is_err(), "its product does not exist");
+    assert!(store.insert_job(job.clone(), MOST).await.is_err(), "its product does not exist");
     store.insert_product(samples::product("gateway")).await.unwrap();
     assert_eq!(store.job(job.id).await.unwrap(), None);
     let again = Job { id: RequestId::new(), ..job.clone() };
     let mut other = again.clone();
     other.asked.fingerprint = samples::digest();
-    let outcomes = join_all([&job, &job, &job].map(|job| store.insert_job(job.clone()))).await;
+    let outcomes = join_all([&job, &job, &job].map(|job| store.insert_job(job.clone(), MOST))).await;
     let fresh = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Inserted::Fresh))).count();
     assert_eq!(fresh, 1, "{outcomes:?}");
     store = engine.reopen(store).await;
     assert_eq!(store.job(job.id).await.unwrap(), Some(job.clone()));
-    assert_eq!(store.insert_job(again).await.unwrap(), Inserted::Same(Box::new(job.clone())));
-    assert_eq!(store.insert_job(other).await.unwrap(), Inserted::Conflict { request: job.id });
+    assert_eq!(store.insert_job(again, MOST).await.unwrap(), Inserted::Same(Box::new(job.clone())));
+    assert_eq!(store.insert_job(other, MOST).await.unwrap(), Inserted::Conflict { request: job.id });
     let depth = Depth { key: "k".to_owned(), priority: Priority::Release, queued: 1, oldest: samples::NOW };
     assert_eq!(store.queue_depths().await.unwrap(), [depth]);
 }
@@ -260,11 +265,18 @@ async fn people_are_waited_for(engine: &dyn Engine) {
     conflict(store.resume_job(job.id, JobState::Waiting, None, vec![agreed]).await);
     let claimed = claim_one(&*store, samples::NOW).await;
     assert_eq!(claimed.job.progress.review, Some(review.clone()));
-    store.end_claim(&claimed.claim, ending(JobOutcome::Held)).await.unwrap();
+    let rules = samples::digest();
+    store.end_claim(&claimed.claim, ending(JobOutcome::Held(rules))).await.unwrap();
     assert_eq!(claim(&*store, vec![room("k", 9)]).await, []);
     store.resume_job(job.id, JobState::Held, Some("olga".to_owned()), vec![]).await.unwrap();
     let claimed = claim_one(&*store, samples::NOW).await;
     assert_eq!(claimed.job.progress.released_by.as_deref(), Some("olga"));
+    assert!(
+        claimed.job.progress.is_released(&rules) && !claimed.job.progress.is_released(&samples::digest())
+    );
+    // Held once more, somebody has to look once more.
+    store.end_claim(&claimed.claim, ending(JobOutcome::Held(rules))).await.unwrap();
+    assert!(!progress(&*store, job.id).await.is_released(&rules));
     let events: Vec<_> = store.waiting_events(9).await.unwrap().iter().map(|own| own.event).collect();
     let approved = |own: &firmseal_fleet::Approval| Event::Approved {
         request: job.id,
@@ -278,11 +290,11 @@ async fn what_is_too_late_ends(engine: &dyn Engine) {
     let store = store(engine).await;
     let mut job = samples::job("red", "k", Priority::Release);
     job.asked.deadline = samples::later(10);
-    store.insert_job(job.clone()).await.unwrap();
+    store.insert_job(job.clone(), MOST).await.unwrap();
     let claimed = store.claim_jobs(claiming(vec![room("k", 1)], samples::later(9))).await.unwrap();
     let mut second = samples::job("red", "k", Priority::Release);
     second.asked.deadline = samples::later(10);
-    store.insert_job(second.clone()).await.unwrap();
+    store.insert_job(second.clone(), MOST).await.unwrap();
     assert_eq!(store.claim_jobs(claiming(vec![room("k", 9)], samples::later(10))).await.unwrap(), []);
     assert_eq!(store.expire_jobs(samples::later(9), 9).await.unwrap(), []);
     assert_eq!(store.expire_jobs(samples::later(10), 9).await.unwrap(), [second.id], "the first is at it");
@@ -294,6 +306,64 @@ async fn what_is_too_late_ends(engine: &dyn Engine) {
     store.end_claim(&claimed[0].claim, ending(JobOutcome::Signed(Box::new(signature)))).await.unwrap();
     let events: Vec<_> = store.waiting_events(9).await.unwrap().iter().map(|own| own.event).collect();
     assert_eq!(events, [Event::Closed { request: second.id, end: End::Expired }]);
+}
+
+async fn what_nobody_saw_is_kept_until_somebody_accounts_for_it(engine: &dyn Engine) {
+    let mut store = store(engine).await;
+    let mut job = samples::job("red", "k", Priority::Release);
+    job.asked.deadline = samples::later(100);
+    store.insert_job(job.clone(), MOST).await.unwrap();
+    claim_one(&*store, samples::NOW).await;
+    // The first claim ends without a word, the second without looking.
+    let second = claim_one(&*store, samples::later(60)).await;
+    let unaccounted = Ending { accounted: false, ..ending(JobOutcome::Again(Time::EPOCH)) };
+    store.end_claim(&second.claim, unaccounted).await.unwrap();
+    let third = claim_one(&*store, samples::later(61)).await;
+    assert_eq!((second.unseen_since, third.unseen_since), (Some(7), Some(7)));
+    // The third is silent, and then it is too late for the job.
+    assert_eq!(store.expire_jobs(samples::later(200), 9).await.unwrap(), [job.id]);
+    let cancelled = insert(&*store, "red", "k", Priority::Release).await;
+    claim_one(&*store, samples::later(70)).await;
+    store.cancel_job(cancelled.id, samples::later(130)).await.unwrap();
+    let seen = insert(&*store, "red", "k", Priority::Release).await;
+    let claimed = claim_one(&*store, samples::later(70)).await;
+    store.end_claim(&claimed.claim, ending(JobOutcome::Refused)).await.unwrap();
+    store = engine.reopen(store).await;
+    let found = store.unaccounted_jobs(samples::later(200), 9).await.unwrap();
+    let ids: Vec<_> = found.iter().map(|found| (found.job.id, found.since)).collect();
+    assert_eq!(ids, [(job.id, 7), (cancelled.id, 7)], "and not {}", seen.id);
+    assert_eq!(store.unaccounted_jobs(samples::later(200), 1).await.unwrap().len(), 1);
+    let before = store.waiting_events(99).await.unwrap().len();
+    let event = Event::Attempt { request: job.id, intent: 8, outcome: Outcome::Unknown };
+    store.account_for_job(job.id, 6, 1, vec![event]).await.unwrap();
+    for _ in 0..2 {
+        store.account_for_job(job.id, 7, 1, vec![event]).await.unwrap();
+    }
+    store.account_for_job(cancelled.id, 7, 0, vec![]).await.unwrap();
+    assert_eq!(store.unaccounted_jobs(samples::later(200), 9).await.unwrap(), []);
+    assert_eq!(store.waiting_events(99).await.unwrap().len(), before + 1, "it is told once");
+    let ended = progress(&*store, job.id).await;
+    assert_eq!((ended.state, ended.failures), (JobState::Expired, 1));
+}
+
+async fn a_share_has_so_many_open_jobs_and_no_more(engine: &dyn Engine) {
+    let mut store = store(engine).await;
+    let first = samples::job("red", "k", Priority::Release);
+    let offer = |team: &str| samples::job(team, "k", Priority::Release);
+    assert_eq!(store.insert_job(first.clone(), 2).await.unwrap(), Inserted::Fresh);
+    assert_eq!(store.insert_job(offer("red"), 2).await.unwrap(), Inserted::Fresh);
+    assert_eq!(store.insert_job(offer("red"), 2).await.unwrap(), Inserted::TooMany { open: 2 });
+    assert_eq!(store.insert_job(offer("blue"), 2).await.unwrap(), Inserted::Fresh, "others have their own");
+    let same = store.insert_job(first.clone(), 2).await.unwrap();
+    assert_eq!(same, Inserted::Same(Box::new(first.clone())), "it is there already");
+    store = engine.reopen(store).await;
+    // One that waits is open; one that has ended is not.
+    let claimed = claim(&*store, vec![room("k", 1)]).await.remove(0);
+    store.end_claim(&claimed.claim, ending(JobOutcome::Held(samples::digest()))).await.unwrap();
+    assert_eq!(store.insert_job(offer("red"), 2).await.unwrap(), Inserted::TooMany { open: 2 });
+    store.cancel_job(first.id, samples::NOW).await.unwrap();
+    assert_eq!(store.insert_job(offer("red"), 2).await.unwrap(), Inserted::Fresh);
+    assert_eq!(store.insert_job(offer("red"), 2).await.unwrap(), Inserted::TooMany { open: 2 });
 }
 
 async fn lists_are_filtered(engine: &dyn Engine) {
@@ -315,6 +385,11 @@ async fn lists_are_filtered(engine: &dyn Engine) {
     assert_eq!(list(keyed, Page::first(9)).await, [first.id]);
     let product = JobFilter { product: Some("camera".parse().unwrap()), ..all.clone() };
     assert_eq!(list(product, Page::first(9)).await, []);
-    let requester = JobFilter { requester: Some("cïo".to_owned()), ..all };
-    assert_eq!(list(requester, Page::first(9)).await.len(), 2);
+    let requester = JobFilter { requester: Some("cïo".to_owned()), ..all.clone() };
+    assert_eq!(list(requester.clone(), Page::first(9)).await.len(), 2);
+    let cancelled = JobFilter { state: Some(JobState::Cancelled), ..requester };
+    assert_eq!(list(cancelled.clone(), Page::first(9)).await, [first.id]);
+    assert_eq!(list(cancelled, Page::after(first.id, 9)).await, []);
+    let signed = JobFilter { state: Some(JobState::Signed), ..all };
+    assert_eq!(list(signed, Page::first(9)).await, []);
 }

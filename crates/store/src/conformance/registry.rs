@@ -59,6 +59,10 @@ async fn what_is_inserted_is_read(engine: &dyn Engine) {
         let found = store.release_of_version(&product.id, &release.channel, version).await;
         assert_eq!(found.unwrap(), expected);
     }
+    let other = "elsewhere".parse().unwrap();
+    for (channel, expected) in [(&release.channel, Some(release.clone())), (&other, None)] {
+        assert_eq!(store.latest_release_on(&product.id, channel).await.unwrap(), expected);
+    }
     assert_eq!(store.latest_release(&product.id).await.unwrap(), Some(release));
 }
 

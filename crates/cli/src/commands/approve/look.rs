@@ -77,7 +77,8 @@ pub(super) async fn look(source: &Source, told: &SigningRequest, output: &Output
         materials(source, told, told.previous_sbom, "the bill of materials before").await?,
         materials(source, told, told.sbom, "the bill of materials").await?,
     ];
-    let difference = Difference { before, after: after.clone(), sboms };
+    let evidence = told.evidence.clone();
+    let difference = Difference { before, after: after.clone(), sboms, evidence };
     Ok(Seen { after, difference, header, payloads })
 }
 
