@@ -31,6 +31,11 @@ const BENCHES: &[Bench] = &[
         run: || service("signing"),
     },
     Bench {
+        name: "service",
+        what: "signatures of files over HTTPS with policy, log and records, against an HSM in the network",
+        run: || service("service"),
+    },
+    Bench {
         name: "log",
         what: "intents per second, durable, against the storage's syncs; time from entry to proof",
         run: log,

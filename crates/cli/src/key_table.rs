@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firmseal_fleet::{Environment, Time};
-use firmseal_keys::{KeyUri, SecretSource};
+use firmseal_keys::KeyUri;
 use firmseal_manifest::{KeyAlgorithm, KeyName, ProductId, WordError};
 use firmseal_sign::{KeyLimits, KeyPurpose, KeyRules, Keyring, KeyringError, Keys, Rotation, SigningKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{CliError, Kind, Result};
+use crate::key_hosts::KeyOpener;
 use crate::keys;
 use crate::place::{KeySet, Place, Signing, delegation, layout};
 
@@ -183,7 +184,7 @@ impl KeyTable {
 pub fn keyring(
     place: &Place,
     signing: &Signing,
-    secret: &SecretSource,
+    keys: &KeyOpener,
     environment: Environment,
     gone: &BTreeSet<KeyName>,
 ) -> Result<Keyring> {
@@ -202,8 +203,8 @@ pub fn keyring(
         let entry = format!("key `{}`", table.name);
         let rules = table.rules().map_err(|why| about(CliError::new(Kind::Usage, why), &entry))?;
         let uri = place.own(&table.uri);
-        let signer = keys::open(&uri, secret).map_err(|error| about(error, &entry))?;
-        let destroyer = keys::destroyer(&uri, secret, signer.dyn_public_key().id());
+        let signer = keys.open(&uri).map_err(|error| about(error, &entry))?;
+        let destroyer = keys::destroyer(&uri, keys.secret(), signer.dyn_public_key().id());
         let key = SigningKey::with_destroyer(rules, signer, destroyer).map_err(ring_error)?;
         if opened.insert(table.name.clone(), key).is_some() {
             return Err(ring_error(KeyringError::NameTwice(table.name.clone())));
@@ -226,7 +227,7 @@ pub fn keyring(
             if let Some((.., key)) = plain.iter().find(|(own, known, _)| *own == purpose && known == uri) {
                 return Ok(key.clone());
             }
-            let signer = keys::open(&place.own(uri), secret)?;
+            let signer = keys.open(&place.own(uri))?;
             let key = SigningKey::implicit(purpose, environment, signer);
             plain.push((purpose, uri.clone(), key.clone()));
             Ok(key)

@@ -40,6 +40,11 @@ pub fn open(uri: &KeyUri, secret: &SecretSource) -> Result<Arc<dyn DynSigner>> {
         KeyUri::AwsKms(uri) => aws::open(uri),
         #[cfg(not(feature = "aws"))]
         KeyUri::AwsKms(_) => Err(absent("aws")),
+        KeyUri::Host(_) => Err(CliError::new(
+            Kind::Usage,
+            "a key on a key host signs for the server of its place alone, under the log of that place",
+        )
+        .hint("work with the key on the host; its URI there is in keyhost.toml")),
     }
 }
 
@@ -124,6 +129,9 @@ pub fn generate(
         KeyUri::AwsKms(uri) => aws::generate(uri, algorithm),
         #[cfg(not(feature = "aws"))]
         KeyUri::AwsKms(_) => Err(absent("aws")),
+        KeyUri::Host(_) => {
+            Err(CliError::new(Kind::Usage, "a key on a key host is made there, in whatever the host has"))
+        }
     }
 }
 

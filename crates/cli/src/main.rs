@@ -14,6 +14,7 @@ mod commands;
 mod confine;
 mod download;
 mod error;
+mod key_hosts;
 mod key_table;
 mod keys;
 mod newfile;

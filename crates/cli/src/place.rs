@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::commands::policy;
 use crate::error::{CliError, Kind, Result, file};
+use crate::key_hosts::{KeyHostRow, KeyHosts};
 use crate::key_table::{self, KeyRef, KeyTable};
 use crate::timestamps::{Demand, Sources, TimestampRow};
 use crate::trust;
@@ -65,6 +66,9 @@ pub struct Signing {
     /// The witnesses of the log, and how many must have seen it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<QuorumSettings>,
+    /// Key hosts, which hold keys of this place.
+    #[serde(default, rename = "keyhost", skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<KeyHostRow>,
     /// Keys with names and rules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub key: Vec<KeyTable>,
@@ -236,10 +240,11 @@ impl Place {
         if production && uris.any(KeyUri::is_development_only) {
             return Err(in_files().about(self.path(layout::SIGNING).display()));
         }
+        let keys = KeyHosts::of(self, &signing, store.intents(), environment)?.opener(secret.clone());
         let destroyed = |record: &KeyRecord| record.state.phase == KeyPhase::Destroyed;
         let records = store.key_records().await?.into_iter().filter(destroyed);
         let gone = records.map(|record| record.name).collect();
-        let keyring = key_table::keyring(self, &signing, &secret, environment, &gone)?;
+        let keyring = key_table::keyring(self, &signing, &keys, environment, &gone)?;
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         let builders = self.builders(&signing.builders, production)?;
         let mut pipeline =

@@ -18,8 +18,14 @@ use crate::executor::executor;
 /// request that provably never left. An error says what may be done about
 /// it, and repeats no secret.
 pub trait Service: Send + Sync + 'static {
-    /// Has the key sign. What comes back is verified by the caller.
-    fn sign(&self, tbs: &Tbs) -> impl Future<Output = Result<Signature, SignError>> + Send;
+    /// Has the key sign. What comes back is verified by the caller, who has
+    /// also seen that the intent covers it; a service that wants to see for
+    /// itself is shown where that stands in the log.
+    fn sign(
+        &self,
+        intent: &Logged<Intent>,
+        tbs: &Tbs,
+    ) -> impl Future<Output = Result<Signature, SignError>> + Send;
 
     /// Whether the key could sign now; uses no key.
     fn ready(&self) -> impl Future<Output = Result<(), SignError>> + Send;
@@ -140,7 +146,7 @@ impl<S: Service> Signer for RemoteKey<S> {
     async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
         check(&self.shared.public_key, &intent, &tbs)?;
         self.ask(move |shared| async move {
-            let signature = shared.service.sign(&tbs).await?;
+            let signature = shared.service.sign(&intent, &tbs).await?;
             // A service that answers for another key or another request, or
             // through somebody in between, is found out here.
             shared.verifier.verify(&tbs, &signature).map_err(|_| SignError::BadSignature)?;

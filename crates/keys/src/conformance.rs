@@ -88,20 +88,25 @@ async fn logged(log: &impl Log, intent: Intent, key: &PublicKey) -> Logged<Inten
 
 /// Runs everything that one task can see.
 pub async fn run(signer: &impl Signer) {
-    signs_every_input_of_its_algorithm(signer).await;
-    signs_envelopes_and_root_documents(signer).await;
-    refuses_an_intent_for_something_else(signer).await;
-    refuses_inputs_its_algorithm_does_not_sign(signer).await;
-    answers_many_at_once(signer, 64).await;
-    survives_callers_that_go_away(signer).await;
-    is_the_same_behind_a_pointer(signer).await;
+    run_under(&MemoryLog::default(), signer).await;
+}
+
+/// The same, for a signer that wants to see the log.
+pub async fn run_under(log: &impl Log, signer: &impl Signer) {
+    signs_every_input_of_its_algorithm(log, signer).await;
+    signs_envelopes_and_root_documents(log, signer).await;
+    refuses_an_intent_for_something_else(log, signer).await;
+    refuses_inputs_its_algorithm_does_not_sign(log, signer).await;
+    answers_many_at_once(log, signer, 64).await;
+    survives_callers_that_go_away(log, signer).await;
+    is_the_same_behind_a_pointer(log, signer).await;
 }
 
 /// Signs from many threads at once, each with an executor of its own.
 pub fn run_threads(signer: &impl Signer, threads: usize) {
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| wait(answers_many_at_once(signer, 16)));
+            scope.spawn(|| wait(answers_many_at_once(&MemoryLog::default(), signer, 16)));
         }
     });
 }
@@ -147,11 +152,11 @@ fn assert_verifies(key: &PublicKey, message: &[u8], tbs: &Tbs, signature: &Signa
     }
 }
 
-async fn signs_every_input_of_its_algorithm(signer: &impl Signer) {
-    let (log, key) = (MemoryLog::default(), signer.public_key());
+async fn signs_every_input_of_its_algorithm(log: &impl Log, signer: &impl Signer) {
+    let key = signer.public_key();
     for message in messages() {
         for tbs in inputs(key.algorithm(), &message) {
-            let intent = covering(&log, key, &tbs).await;
+            let intent = covering(log, key, &tbs).await;
             match signer.sign(intent, tbs.clone()).await {
                 Ok(signature) => assert_verifies(key, &message, &tbs, &signature),
                 Err(error) => panic!("a message of {} bytes is signed: {error}", message.len()),
@@ -166,13 +171,13 @@ fn cose(key: &PublicKey, context: Context, subject: &Digest) -> Option<Vec<u8>> 
     SigStructure::new(&protected, context, subject).map(|structure| structure.as_bytes().to_vec())
 }
 
-async fn signs_envelopes_and_root_documents(signer: &impl Signer) {
-    let (log, key, subject) = (MemoryLog::default(), signer.public_key(), Digest([3; 32]));
+async fn signs_envelopes_and_root_documents(log: &impl Log, signer: &impl Signer) {
+    let (key, subject) = (signer.public_key(), Digest([3; 32]));
     for (purpose, context) in [(Purpose::Release, Context::Manifest), (Purpose::Root, Context::Root)] {
         // Keys that devices cannot verify with sign no envelopes.
         let Some(message) = cose(key, context, &subject) else { continue };
         let tbs = Tbs::Message(message.clone());
-        let intent = logged(&log, intent(purpose, subject, key), key).await;
+        let intent = logged(log, intent(purpose, subject, key), key).await;
         match signer.sign(intent, tbs.clone()).await {
             Ok(signature) => assert_verifies(key, &message, &tbs, &signature),
             Err(error) => panic!("{purpose:?} is signed: {error}"),
@@ -180,8 +185,8 @@ async fn signs_envelopes_and_root_documents(signer: &impl Signer) {
     }
 }
 
-async fn refuses_an_intent_for_something_else(signer: &impl Signer) {
-    let (log, key) = (MemoryLog::default(), signer.public_key());
+async fn refuses_an_intent_for_something_else(log: &impl Log, signer: &impl Signer) {
+    let key = signer.public_key();
     let tbs = Tbs::Message(b"firmware".to_vec());
     let good = intent(Purpose::Artifact, tbs.fingerprint(), key);
     let Ok(stranger) = PublicKey::from_ed25519([9; 32]) else { panic!("a fixed key is well-formed") };
@@ -206,7 +211,7 @@ async fn refuses_an_intent_for_something_else(signer: &impl Signer) {
         }
     }
     for (what, intent, tbs) in cases {
-        let answer = signer.sign(logged(&log, intent, key).await, tbs).await;
+        let answer = signer.sign(logged(log, intent, key).await, tbs).await;
         assert!(
             matches!(answer, Err(SignError::NotCovered)),
             "an intent for {what} is not spent on this input: {answer:?}"
@@ -214,8 +219,8 @@ async fn refuses_an_intent_for_something_else(signer: &impl Signer) {
     }
 }
 
-async fn refuses_inputs_its_algorithm_does_not_sign(signer: &impl Signer) {
-    let (log, key) = (MemoryLog::default(), signer.public_key());
+async fn refuses_inputs_its_algorithm_does_not_sign(log: &impl Log, signer: &impl Signer) {
+    let key = signer.public_key();
     let all = [Tbs::Message(vec![0; MESSAGE_MAX + 1]), Tbs::Sha256([5; 32]), Tbs::Sha384([5; 48])];
     for tbs in all {
         let taken = match (&tbs, key.algorithm()) {
@@ -223,7 +228,7 @@ async fn refuses_inputs_its_algorithm_does_not_sign(signer: &impl Signer) {
             (Tbs::Sha256(_), algorithm) => matches!(algorithm, KeyAlgorithm::P256 | KeyAlgorithm::Rsa(_)),
             (Tbs::Sha384(_), algorithm) => algorithm == KeyAlgorithm::P384,
         };
-        let answer = signer.sign(covering(&log, key, &tbs).await, tbs).await;
+        let answer = signer.sign(covering(log, key, &tbs).await, tbs).await;
         match answer {
             Ok(_) if taken => {}
             Err(SignError::Unsupported { algorithm, .. }) if !taken && algorithm == key.algorithm() => {}
@@ -232,12 +237,12 @@ async fn refuses_inputs_its_algorithm_does_not_sign(signer: &impl Signer) {
     }
 }
 
-async fn answers_many_at_once(signer: &impl Signer, tasks: u32) {
-    let (log, key) = (MemoryLog::default(), signer.public_key());
+async fn answers_many_at_once(log: &impl Log, signer: &impl Signer, tasks: u32) {
+    let key = signer.public_key();
     let sign = async |task: u32| {
         let message = task.to_be_bytes();
         let tbs = Tbs::Message(message.to_vec());
-        let intent = covering(&log, key, &tbs).await;
+        let intent = covering(log, key, &tbs).await;
         match signer.sign(intent, tbs.clone()).await {
             // Each gets the signature of its own message.
             Ok(signature) => assert_verifies(key, &message, &tbs, &signature),
@@ -247,19 +252,19 @@ async fn answers_many_at_once(signer: &impl Signer, tasks: u32) {
     join((0..tasks).map(sign).collect()).await;
 }
 
-async fn survives_callers_that_go_away(signer: &impl Signer) {
-    let (log, key) = (MemoryLog::default(), signer.public_key());
+async fn survives_callers_that_go_away(log: &impl Log, signer: &impl Signer) {
+    let key = signer.public_key();
     let tbs = Tbs::Message(b"abandoned".to_vec());
     for _ in 0..16 {
-        let intent = covering(&log, key, &tbs).await;
+        let intent = covering(log, key, &tbs).await;
         let mut signing = Box::pin(signer.sign(intent, tbs.clone()));
         // Polled once, so that it is under way, then dropped.
         std::future::poll_fn(|context| Poll::Ready(signing.as_mut().poll(context).is_ready())).await;
     }
-    answers_many_at_once(signer, 4).await;
+    answers_many_at_once(log, signer, 4).await;
 }
 
-async fn is_the_same_behind_a_pointer(signer: &impl Signer) {
+async fn is_the_same_behind_a_pointer(log: &impl Log, signer: &impl Signer) {
     // A reference to a signer, as the object that a server holds.
     struct Borrowed<'a, S>(&'a S);
     impl<S: Signer> Signer for Borrowed<'_, S> {
@@ -273,8 +278,8 @@ async fn is_the_same_behind_a_pointer(signer: &impl Signer) {
     let borrowed = Borrowed(signer);
     let object: &dyn DynSigner = &borrowed;
     assert_eq!(Signer::public_key(object), signer.public_key());
-    let (log, tbs) = (MemoryLog::default(), Tbs::Message(b"object".to_vec()));
-    let intent = covering(&log, object.dyn_public_key(), &tbs).await;
+    let tbs = Tbs::Message(b"object".to_vec());
+    let intent = covering(log, object.dyn_public_key(), &tbs).await;
     match object.sign(intent, tbs.clone()).await {
         Ok(signature) => assert_verifies(signer.public_key(), b"object", &tbs, &signature),
         Err(error) => panic!("the object signs as the signer does: {error}"),

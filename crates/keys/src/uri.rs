@@ -2,8 +2,10 @@
 //!
 //! `file:PATH` is the encrypted key file, for development; `pkcs11:...` is
 //! a key in a token or HSM (RFC 7512); `vault:...` one in HashiCorp Vault or
-//! OpenBao; `tpm:...` one in a TPM 2.0; `aws-kms:...` one in AWS KMS. Parsed once; this crate opens files, and the program at the rim
-//! hands the rest to the backend it was built with.
+//! OpenBao; `tpm:...` one in a TPM 2.0; `aws-kms:...` one in AWS KMS;
+//! `keyhost:...` one that a process of its own holds. Parsed once; this crate
+//! opens files, and the program at the rim hands the rest to the backend it
+//! was built with.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::aws_uri::AwsKmsUri;
 use crate::error::KeysError;
+use crate::keyhost_uri::KeyHostUri;
 use crate::pkcs11_uri::Pkcs11Uri;
 use crate::tpm_uri::TpmUri;
 use crate::vault_uri::VaultUri;
@@ -30,6 +33,8 @@ pub enum KeyUri {
     Tpm(Box<TpmUri>),
     /// A key in AWS KMS.
     AwsKms(Box<AwsKmsUri>),
+    /// A key on a key host.
+    Host(KeyHostUri),
 }
 
 impl KeyUri {
@@ -49,8 +54,10 @@ impl FromStr for KeyUri {
             Some(("vault", _)) => Ok(KeyUri::Vault(Box::new(text.parse()?))),
             Some(("tpm", _)) => Ok(KeyUri::Tpm(Box::new(text.parse()?))),
             Some(("aws-kms", _)) => Ok(KeyUri::AwsKms(Box::new(text.parse()?))),
+            Some(("keyhost", _)) => Ok(KeyUri::Host(text.parse()?)),
             _ => Err(KeysError::NotAKeyUri(
-                "write `file:PATH`, `pkcs11:...` (RFC 7512), `vault:https://...`, `tpm:...` or `aws-kms:...`"
+                "write `file:PATH`, `pkcs11:...` (RFC 7512), `vault:https://...`, `tpm:...`, `aws-kms:...` \
+                 or `keyhost:NAME/KEY`"
                     .to_owned(),
             )),
         }
@@ -65,6 +72,7 @@ impl fmt::Display for KeyUri {
             KeyUri::Vault(uri) => uri.fmt(f),
             KeyUri::Tpm(uri) => uri.fmt(f),
             KeyUri::AwsKms(uri) => uri.fmt(f),
+            KeyUri::Host(uri) => uri.fmt(f),
         }
     }
 }
@@ -95,10 +103,24 @@ mod tests {
             "vault:https://vault.example/transit/keys/release?version=1&ca-file=/etc/ca.pem",
             "tpm:0x81010001",
             "aws-kms:alias/release?region=eu-central-1",
+            "keyhost:vault-room/router-boot-2026",
         ] {
             assert_eq!(good.parse::<KeyUri>().unwrap().to_string(), good);
         }
-        for bad in ["", "dev.pem", "file:", "File:a", "aws:1", "pkcs11", "pkcs11:?pin-value=123456"] {
+        for bad in [
+            "",
+            "dev.pem",
+            "file:",
+            "File:a",
+            "aws:1",
+            "pkcs11",
+            "pkcs11:?pin-value=123456",
+            "keyhost:a",
+            "keyhost:a/",
+            "keyhost:a/b/c",
+            "keyhost:A/b",
+            "keyhost:a/b?pin=123456",
+        ] {
             let error = bad.parse::<KeyUri>().unwrap_err().to_string();
             assert!(!error.contains("123456"), "{error}");
         }

@@ -160,13 +160,27 @@ pub fn create_device_ca(now: Time) -> Result<Pair, CaError> {
 /// addresses: clients trust exactly this file. It is no authority: whoever
 /// steals its key must not mint other names.
 pub fn create_server_certificate(names: &[String], valid_days: u32, now: Time) -> Result<Pair, CaError> {
+    self_signed(names, ExtendedKeyUsagePurpose::ServerAuth, valid_days, now)
+}
+
+/// The same for a client: whoever it calls lets in exactly this file.
+pub fn create_client_certificate(name: &str, valid_days: u32, now: Time) -> Result<Pair, CaError> {
+    self_signed(&[name.to_owned()], ExtendedKeyUsagePurpose::ClientAuth, valid_days, now)
+}
+
+fn self_signed(
+    names: &[String],
+    usage: ExtendedKeyUsagePurpose,
+    valid_days: u32,
+    now: Time,
+) -> Result<Pair, CaError> {
     let mut params =
         CertificateParams::new(names.to_vec()).map_err(|err| CaError::Issuing(err.to_string()))?;
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, names.first().map_or("firmseal", String::as_str));
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.extended_key_usages = vec![usage];
     finish(params, now, u64::from(valid_days) * 86_400)
 }
 

@@ -46,6 +46,8 @@ pub enum Serves {
     Device,
     /// Reading what is published, for anybody.
     Public,
+    /// Signing, for servers: of a key host, which has nothing else.
+    Signing,
 }
 
 impl Serves {
@@ -55,6 +57,7 @@ impl Serves {
             Serves::Operator => "operator",
             Serves::Device => "device",
             Serves::Public => "public",
+            Serves::Signing => "signing",
         }
     }
 }
@@ -235,6 +238,14 @@ impl Config {
             });
         }
         for (index, listener) in self.listener.iter().enumerate() {
+            if listener.serves == Serves::Signing {
+                return Err(ConfigError {
+                    file: file.to_owned(),
+                    line: tables.get(index).copied(),
+                    why: "a server does not serve signing; a key host does".to_owned(),
+                    hint: "`firmseal keyhost init` makes one; see docs/how-to/key-host.md".to_owned(),
+                });
+            }
             listener.check().map_err(|(why, hint)| ConfigError {
                 file: file.to_owned(),
                 line: tables.get(index).copied(),
@@ -295,7 +306,7 @@ impl Config {
 impl Listener {
     /// The checks that one listener passes by itself; what is wrong, and a
     /// hint.
-    fn check(&self) -> Result<(), (String, &'static str)> {
+    pub(crate) fn check(&self) -> Result<(), (String, &'static str)> {
         if self.port == 0 {
             return Err(("port 0 is not a port to be found at".to_owned(), "choose a port from 1 to 65535"));
         }
@@ -305,6 +316,10 @@ impl Listener {
                 "leave them out: devices always need a certificate of the device CA",
             )),
             Serves::Device => Ok(()),
+            Serves::Signing if !self.validate_client_certificates => Err((
+                "whoever reaches a key host may ask it for signatures".to_owned(),
+                "set validate_client_certificates = true and authority to the servers' certificates",
+            )),
             _ if self.validate_client_certificates && self.authority.is_none() => Err((
                 "validate_client_certificates needs an authority file".to_owned(),
                 "set authority to a PEM file of authorities or chosen client certificates",

@@ -18,13 +18,17 @@ pub mod logging;
 mod metrics;
 pub mod openapi;
 mod server;
+mod signing;
 mod tasks;
 pub mod tls;
 mod wire;
 
 pub use app::NamedOperator;
 pub use app::identities::IdentityError;
-pub use ca::{CaError, DeviceCa, Pair, create_device_ca, create_server_certificate};
+pub use ca::{
+    CaError, DeviceCa, Pair, create_client_certificate, create_device_ca, create_server_certificate,
+};
 pub use clock::{Clock, SystemClock};
 pub use config::{CertificateOperator, Config, ConfigError, DeviceCaFiles, Limits, Listener, Serves};
 pub use server::{Deps, Running, Server, ServerError};
+pub use signing::{SigningConfig, SigningListener};

@@ -208,7 +208,7 @@ fn door(listener: &Listener) -> &'static str {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, ServerError> {
+pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, ServerError> {
     TcpListener::bind(address).await.map_err(|err| unusable(address, &err))
 }
 

@@ -29,7 +29,7 @@ use crate::error::WitnessError;
 use crate::witness::{Reply, Witness};
 
 /// Longest request body: a checkpoint and 63 hashes.
-const BODY_MAX: usize = NOTE_MAX + 4 * 1024;
+pub const BODY_MAX: usize = NOTE_MAX + 4 * 1024;
 /// Connections at once.
 const CONNECTIONS: usize = 256;
 /// How long a connection may last. A log asks every few minutes.
@@ -70,7 +70,8 @@ async fn checkpoint(State(witness): State<Arc<Witness>>, Path(log): Path<String>
     }
 }
 
-fn answer(reply: Reply) -> Response {
+/// A witness's answer as HTTP carries it.
+pub fn answer(reply: Reply) -> Response {
     let mut response = Response::new(Body::from(reply.body));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();

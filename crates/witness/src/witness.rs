@@ -9,7 +9,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use firmseal_tlog::{Decision, KnownLog, Request, VerifierKey, decide};
+use firmseal_tlog::{Decision, KnownLog, Request, Seen, VerifierKey, decide};
 
 use crate::config::{Settings, TEMPLATE};
 use crate::error::{WitnessError, file};
@@ -101,6 +101,12 @@ impl Witness {
         self.logs.iter().map(watched).collect()
     }
 
+    /// What was last seen of a log.
+    pub fn seen(&self, origin: &str) -> Option<Seen> {
+        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.last(origin).map(|last| last.seen)
+    }
+
     /// Answers an add-checkpoint request at a time, in seconds since 1970.
     /// Blocks for the disk. When the answer is 200, that it was seen is
     /// durable.
@@ -109,8 +115,8 @@ impl Witness {
         if memory.is_broken() {
             return plain(500, "the witness's disk failed; it signs nothing until it is started again");
         }
-        let seen = |origin: &str| memory.last(origin).map(|last| last.seen).unwrap_or_default();
-        let (origin, seen) = match decide(body, &self.logs, seen) {
+        let known = |origin: &str| memory.last(origin).map(|last| last.seen).unwrap_or_default();
+        let (origin, seen) = match decide(body, &self.logs, known) {
             Decision::Cosign { origin, seen, .. } => (origin, seen),
             Decision::Refuse(refusal) => {
                 let (content_type, body) = refusal.body().unwrap_or((TEXT, format!("{}\n", word(&refusal))));

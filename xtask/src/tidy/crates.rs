@@ -23,6 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "rim",
         &[
             "agent",
+            "keyhost",
             "keys-aws",
             "keys-pkcs11",
             "keys-remote",

@@ -1,8 +1,10 @@
 //! A server as users run it, for benchmarks: its own process and place.
 #![allow(dead_code, reason = "each benchmark uses its part")]
 
+use std::io::Write;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -28,12 +30,23 @@ impl Server {
     /// Processor time that the process has used so far: proc(5), fields 14
     /// and 15, in ticks of 10 ms.
     pub(crate) fn cpu(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).expect("it runs");
-        let rest = stat.rsplit_once(") ").expect("proc(5)").1;
-        let ticks: u64 =
-            rest.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().expect("a number")).sum();
-        Duration::from_millis(10 * ticks)
+        cpu_of(&self.0.id().to_string())
     }
+}
+
+/// The same of any process; `self` is this one.
+pub(crate) fn cpu_of(process: &str) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("it runs");
+    let rest = stat.rsplit_once(") ").expect("proc(5)").1;
+    let ticks: u64 =
+        rest.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().expect("a number")).sum();
+    Duration::from_millis(10 * ticks)
+}
+
+/// Writes a file that its owner alone may read.
+pub(crate) fn private(path: &Path, content: &str) {
+    let file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(content.as_bytes())).expect("writable");
 }
 
 impl Drop for Server {

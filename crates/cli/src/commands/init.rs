@@ -289,6 +289,7 @@ impl Init {
                 delegation: vec![],
             },
             log: None,
+            hosts: Vec::new(),
             key: vec![],
             builders: Vec::new(),
             timestamps: Default::default(),

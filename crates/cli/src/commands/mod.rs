@@ -15,6 +15,7 @@ mod export;
 mod import;
 mod init;
 mod inspect;
+mod keyhost;
 mod keys;
 mod label;
 mod listing;
@@ -65,6 +66,9 @@ pub enum Command {
     /// Make, list, rotate and disable keys
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Make and show a key host: a process that holds keys for a server
+    #[command(subcommand)]
+    Keyhost(keyhost::KeyHosts),
     /// Sign firmware into a release, offline, without a server
     Sign(sign::Sign),
     /// Write a release down that people will sign, without a server or a key
@@ -145,10 +149,11 @@ pub enum Command {
 pub fn run(command: Command, profile: Option<&Path>, output: &Output) -> Result {
     match command {
         Command::Init(command) => command.run(output),
-        Command::Serve(command) => block_on(command.run(output)),
+        Command::Serve(command) => command.run(output),
         Command::Demo(command) => block_on(command.run()),
         Command::Drill(command) => block_on(command.run(output)),
         Command::Keys(command) => block_on(command.run(profile, output)),
+        Command::Keyhost(command) => command.run(output),
         Command::Sign(command) => block_on(command.run(output)),
         Command::Assemble(command) => command.run(output),
         Command::Delegate(command) => block_on(command.run(profile, output)),

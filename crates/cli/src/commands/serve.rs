@@ -10,29 +10,45 @@ use firmseal_server::{Config, ConfigError, Deps, Running, Server, ServerError};
 use firmseal_store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::commands::{block_on, keyhost};
 use crate::error::{CliError, Kind, Result};
 use crate::output::Output;
 use crate::place::{Place, layout};
 
-/// Start the server of a place
+/// Start the server of a place, or a key host
 ///
 /// Runs until SIGINT or SIGTERM, then lets requests end. SIGHUP looks for
-/// new certificates at once; they are also noticed by themselves.
+/// new certificates at once; they are also noticed by themselves. With
+/// `--serve signing` the directory is a key host, which `keyhost init` made.
 #[derive(Args)]
 #[command(after_help = "Examples:
   firmseal serve
   firmseal serve /srv/firmseal --log json
+  firmseal serve /srv/keyhost --serve signing
   RUST_LOG=debug firmseal serve")]
 pub struct Serve {
     /// The place that `firmseal init` made
     #[arg(default_value = "firmseal")]
     place: PathBuf,
+    /// What this process serves: everything, or signatures to a server that
+    /// holds no keys
+    #[arg(long, value_enum, default_value = "all", value_name = "WHAT")]
+    serve: What,
     /// How log lines are written
     #[arg(long, value_enum, default_value = "text")]
     log: Log,
     /// Which log lines are written
     #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
     filter: String,
+}
+
+/// What a process serves.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum What {
+    /// Operators, devices and the public
+    All,
+    /// Signatures, from the keys of a key host
+    Signing,
 }
 
 /// How log lines are written.
@@ -46,12 +62,19 @@ pub enum Log {
 
 impl Serve {
     /// Runs the command.
-    pub async fn run(self, output: &Output) -> Result {
+    pub fn run(self, output: &Output) -> Result {
         let format = match self.log {
             Log::Text => LogFormat::Text,
             Log::Json => LogFormat::Json,
         };
         logging::start(format, &self.filter);
+        match self.serve {
+            What::All => block_on(self.all(output)),
+            What::Signing => keyhost::serve(&self.place, output),
+        }
+    }
+
+    async fn all(self, output: &Output) -> Result {
         let place = Place::open(&self.place)?;
         let config = Config::read(&place.path(layout::SERVER))?;
         let deps = deps(&place).await?;

@@ -48,6 +48,8 @@ pub(crate) fn documented(serves: Serves) -> OpenApiRouter<Arc<App>> {
             .merge(trust::public_routes())
             .merge(log::public_routes())
             .merge(health::public_routes()),
+        // A key host has routes of its own and nothing of a server's.
+        Serves::Signing => OpenApiRouter::new(),
     }
 }
 

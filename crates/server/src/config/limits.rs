@@ -70,7 +70,7 @@ impl Default for Limits {
 
 impl Limits {
     /// A limit that is zero.
-    pub(super) fn unusable(&self) -> Option<&'static str> {
+    pub(crate) fn unusable(&self) -> Option<&'static str> {
         [
             ("connections", self.connections == 0),
             ("handshake_seconds", self.handshake_seconds == 0),

@@ -1,0 +1,119 @@
+//! Key hosts of a place: the `[[keyhost]]` tables of `signing.toml`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use firmseal_fleet::Environment;
+use firmseal_keyhost::{ConnectError, Connection};
+use firmseal_keys::{DynSigner, KeyHostUri, KeyUri, SecretSource};
+use firmseal_manifest::KeyName;
+use firmseal_store_local::IntentLog;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{CliError, Kind, Result, file};
+use crate::keys;
+use crate::place::{Place, Signing, layout};
+
+/// A table `[[keyhost]]`: where a key host is, and how it knows us.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyHostRow {
+    /// What key URIs call it.
+    pub name: KeyName,
+    /// Its address, `https://...`.
+    pub url: String,
+    /// Its certificate, or the authority that vouches for it, PEM.
+    pub authority: PathBuf,
+    /// Our certificate, PEM.
+    pub certificate: PathBuf,
+    /// Our key, PEM.
+    pub key: PathBuf,
+}
+
+/// The key hosts of a place, none of them asked yet.
+pub struct KeyHosts {
+    hosts: BTreeMap<KeyName, Connection>,
+    environment: Environment,
+}
+
+impl KeyHosts {
+    /// Those of the settings, for keys whose uses stand in this log.
+    pub fn of(
+        place: &Place,
+        signing: &Signing,
+        log: &IntentLog,
+        environment: Environment,
+    ) -> Result<KeyHosts> {
+        let mut hosts = BTreeMap::new();
+        for row in &signing.hosts {
+            let about = |error: CliError| {
+                error.about(format_args!(
+                    "{}: key host `{}`",
+                    place.path(layout::SIGNING).display(),
+                    row.name
+                ))
+            };
+            let read = |path: &PathBuf| {
+                let path = place.path(path);
+                std::fs::read(&path).map_err(file(&path)).map_err(about)
+            };
+            let (authority, certificate) = (read(&row.authority)?, read(&row.certificate)?);
+            let path = place.path(&row.key);
+            let key = firmseal_keys::private::read(&path).map_err(|error| about(error.into()))?;
+            let identity = (certificate.as_slice(), key.as_slice());
+            let connection = Connection::new(&row.url, &authority, identity, log.clone(), Default::default())
+                .map_err(|error| about(error.into()))?;
+            if hosts.insert(row.name.clone(), connection).is_some() {
+                return Err(about(CliError::new(Kind::Usage, "it stands there twice")));
+            }
+        }
+        Ok(KeyHosts { hosts, environment })
+    }
+
+    /// What opens the keys of the place, wherever they are.
+    pub fn opener(self, secret: SecretSource) -> KeyOpener {
+        KeyOpener { secret, hosts: self }
+    }
+
+    fn open(&self, uri: &KeyHostUri) -> Result<Arc<dyn DynSigner>> {
+        let host = self.hosts.get(&uri.host).ok_or_else(|| {
+            CliError::new(Kind::Usage, format_args!("no [[keyhost]] table is called `{}`", uri.host))
+                .hint("docs/how-to/key-host.md says what it holds")
+        })?;
+        Ok(Arc::new(firmseal_keyhost::open(host, &uri.key, self.environment)?))
+    }
+}
+
+/// Opens the keys of a place.
+pub struct KeyOpener {
+    secret: SecretSource,
+    hosts: KeyHosts,
+}
+
+impl KeyOpener {
+    /// Opens a key.
+    pub fn open(&self, uri: &KeyUri) -> Result<Arc<dyn DynSigner>> {
+        match uri {
+            KeyUri::Host(uri) => self.hosts.open(uri),
+            _ => keys::open(uri, &self.secret),
+        }
+    }
+
+    /// Where secrets come from.
+    pub fn secret(&self) -> &SecretSource {
+        &self.secret
+    }
+}
+
+impl From<ConnectError> for CliError {
+    fn from(error: ConnectError) -> CliError {
+        let kind = match &error {
+            ConnectError::Outbound(_) | ConnectError::NoAnswer(_) => Kind::Unavailable,
+            ConnectError::NotPrivate => Kind::Usage,
+            ConnectError::Refused(_) | ConnectError::Environment(_) => Kind::Refused,
+            ConnectError::Answer(_) | ConnectError::Key(_) => Kind::Refused,
+        };
+        CliError::new(kind, error)
+    }
+}

@@ -1,0 +1,103 @@
+//! A key host and a server without keys, as two processes.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
+
+mod place;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use place::{Place, bytes};
+
+/// Starts the host in `host` and waits until it listens.
+fn serve(place: &Place) -> Child {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_firmseal"))
+        .args(["serve", "host", "--serve", "signing", "--filter", "error"])
+        .current_dir(place.path(""))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let said = lines.next().unwrap().unwrap();
+    assert!(said.contains("https://127.0.0.1:"), "{said}");
+    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+    child
+}
+
+fn stop(mut host: Child) {
+    host.kill().unwrap();
+    host.wait().unwrap();
+}
+
+/// Moves the keys of a place to a host, so that the place has none.
+fn move_keys(place: &Place) {
+    for name in ["release.pem", "artifact.pem", "passphrase"] {
+        std::fs::rename(place.path(&format!("place/keys/{name}")), place.path(&format!("host/{name}")))
+            .unwrap();
+    }
+    std::fs::remove_dir_all(place.path("place/keys")).unwrap();
+    std::fs::rename(place.path("host/client"), place.path("place/keyhost")).unwrap();
+    let settings = String::from_utf8(place.read("host/keyhost.toml")).unwrap();
+    let settings = settings.replace("\"prompt\"", "\"file:passphrase\"");
+    let row = |name: &str| {
+        format!("\n[[key]]\nname = \"{name}\"\nuri = \"file:{name}.pem\"\nuses = [\"{name}\"]\n")
+    };
+    place.write("host/keyhost.toml", format!("{settings}{}{}", row("release"), row("artifact")).as_bytes());
+    let url = settings.lines().find_map(|line| line.strip_prefix("port = ")).unwrap();
+    let signing = String::from_utf8(place.read("place/signing.toml")).unwrap();
+    let signing = signing.replace("file:keys/release.pem", "keyhost:room/release");
+    let signing = signing.replace("file:keys/artifact.pem", "keyhost:room/artifact");
+    assert!(!signing.contains("file:keys/release"), "{signing}");
+    let host = format!(
+        "\n[[keyhost]]\nname = \"room\"\nurl = \"https://localhost:{url}\"\nauthority = \"keyhost/server.pem\"\n\
+         certificate = \"keyhost/client.pem\"\nkey = \"keyhost/client.key\"\n"
+    );
+    place.write("place/signing.toml", format!("{signing}{host}").as_bytes());
+}
+
+#[test]
+fn a_key_host_signs_for_a_server_that_has_no_key() {
+    let mut place = Place::start();
+    place.stop();
+    let log = place.json("log show place")["key"].as_str().unwrap().to_owned();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let init = format!("keyhost init host --name keys.example/1 --log {log} --port {port}");
+    let made = place.json(&init);
+    assert_eq!(made["url"], format!("https://localhost:{port}"));
+    place.fails(&init, 6);
+    move_keys(&place);
+    let host = serve(&place);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", host.id())).unwrap();
+    assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+
+    let mut place = place.again();
+    place.json("product create gw --vendor example.com --class gw-1 --component main=1MiB");
+    place.write("firmware.bin", &bytes(20_000, 7));
+    let create = |version: &str| {
+        format!("release create --product gw --version {version} --epoch 1 --component main=firmware.bin")
+    };
+    let release = place.json(&create("1.0.0"));
+    assert_eq!(release["state"], "verified");
+    place.stdout(&format!("release envelope {} -o release.suit", release["id"].as_str().unwrap()));
+    let verified = place.stdout("verify --root place/trust/root.cbor release.suit");
+    assert!(verified.contains("1.0.0"), "{verified}");
+
+    // The host may come and go.
+    stop(host);
+    let host = serve(&place);
+    assert_eq!(place.json(&create("1.0.1"))["state"], "verified");
+    let seen = place.fails("keyhost show host", 6);
+    assert!(seen.contains("in use") || seen.contains("another process"), "{seen}");
+    stop(host);
+    let seen = place.json("keyhost show host");
+    assert!(seen["logs"][0]["size"].as_u64().unwrap() >= 3, "{seen}");
+    assert_eq!(seen["used"], 2, "{seen}");
+    place.stop();
+
+    // In production no key lies in a file.
+    let settings = String::from_utf8(place.read("host/keyhost.toml")).unwrap();
+    let production = settings.replace("environment = \"test\"", "environment = \"production\"");
+    place.write("host/keyhost.toml", production.as_bytes());
+    let why = place.fails("serve host --serve signing", 3);
+    assert!(why.contains("lies in a file"), "{why}");
+    place.fails("serve place --serve signing", 4);
+}

@@ -1,0 +1,95 @@
+//! The host on HTTP. Whoever reaches it was let in by a client certificate,
+//! and is believed nothing: the listener is the server crate's.
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `GET /keys/{name}` | its public key |
+//! | `GET /keys/{name}/ready` | whether it could sign now |
+//! | `POST /add-checkpoint` | C2SP tlog-witness |
+//! | `POST /sign` | a signature under what the log announces |
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use bytes::Bytes;
+use firmseal_api::Base64;
+use firmseal_manifest::{KeyName, Signature};
+use firmseal_witness::Reply;
+use firmseal_witness::service::{BODY_MAX as CHECKPOINT_MAX, answer};
+use http::StatusCode;
+use http_body_util::{BodyExt, Limited};
+
+use crate::error::HostError;
+use crate::host::KeyHost;
+use crate::wire::{BODY_MAX, ProblemKind, Shown, Signed};
+
+/// The routes.
+pub fn router(host: Arc<KeyHost>) -> Router {
+    Router::new()
+        .route("/keys/{name}", get(show))
+        .route("/keys/{name}/ready", get(ready))
+        .route("/add-checkpoint", post(add_checkpoint))
+        .route("/sign", post(sign))
+        .with_state(host)
+}
+
+async fn show(State(host): State<Arc<KeyHost>>, Path(name): Path<KeyName>) -> Result<Json<Shown>, HostError> {
+    let key = host.key(&name)?.signer.dyn_public_key();
+    let public_key = key.to_pem().map_err(|_| HostError::Malformed("the key has no PEM"))?;
+    Ok(Json(Shown { public_key, environment: host.environment() }))
+}
+
+async fn ready(State(host): State<Arc<KeyHost>>, Path(name): Path<KeyName>) -> Result<StatusCode, HostError> {
+    host.key(&name)?.signer.dyn_ready().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn add_checkpoint(State(host): State<Arc<KeyHost>>, body: Body) -> Response {
+    let Some(body) = whole(body, CHECKPOINT_MAX).await else {
+        let body = "the request is too long, or broke off\n".to_owned();
+        return answer(Reply { status: 400, content_type: "text/plain; charset=utf-8", body });
+    };
+    // A clock before 1970 is as good as none.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs());
+    match tokio::task::spawn_blocking(move || host.add_checkpoint(&body, now)).await {
+        Ok(reply) => answer(reply),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn sign(State(host): State<Arc<KeyHost>>, body: Body) -> Result<Json<Signed>, HostError> {
+    let body = whole(body, BODY_MAX).await.ok_or(HostError::Malformed("too long, or broken off"))?;
+    let request =
+        serde_json::from_slice(&body).map_err(|_| HostError::Malformed("not what is signed here"))?;
+    let Signature(signature) = host.sign(request).await?;
+    Ok(Json(Signed { signature: Base64(signature) }))
+}
+
+/// A body, if it is no longer than that.
+async fn whole(body: Body, max: usize) -> Option<Bytes> {
+    Limited::new(body, max).collect().await.ok().map(|body| body.to_bytes())
+}
+
+impl IntoResponse for HostError {
+    fn into_response(self) -> Response {
+        let problem = self.problem();
+        let status = match (&self, problem.problem) {
+            (HostError::NoKey(_), _) => StatusCode::NOT_FOUND,
+            (HostError::Malformed(_), _) => StatusCode::BAD_REQUEST,
+            (_, ProblemKind::Unseen) => StatusCode::CONFLICT,
+            (_, ProblemKind::Refused) => StatusCode::FORBIDDEN,
+            (_, ProblemKind::Unsupported) => StatusCode::UNPROCESSABLE_ENTITY,
+            (_, ProblemKind::WrongPin | ProblemKind::Unavailable) => StatusCode::SERVICE_UNAVAILABLE,
+            (_, ProblemKind::BadSignature) => StatusCode::BAD_GATEWAY,
+        };
+        if problem.problem != ProblemKind::Unseen {
+            tracing::warn!(why = problem.why, "nothing was signed");
+        }
+        (status, Json(problem)).into_response()
+    }
+}

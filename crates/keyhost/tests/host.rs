@@ -1,0 +1,306 @@
+//! A host and a server's side of it, over TLS, and whoever took the server
+//! over.
+#![allow(clippy::unwrap_used)]
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use firmseal_core::crypto::{Crypto, RustCrypto};
+use firmseal_fleet::{Environment, Time};
+use firmseal_keyhost::{ConnectError, Connection, Hosted, HostedKey, KeyHost, Use, service};
+use firmseal_keys::conformance::{covering, intent, run_under};
+use firmseal_keys::{FileKey, Log, Logged, Secret, SignError, Signer, verify};
+use firmseal_keys_remote::Options;
+use firmseal_manifest::{KeyAlgorithm, Purpose, Tbs};
+use firmseal_outbound::{Endpoint, Fetched};
+use firmseal_server::{
+    Limits, Listener, Pair, Serves, SigningConfig, SigningListener, create_client_certificate,
+    create_server_certificate,
+};
+use firmseal_store_local::IntentLog;
+use firmseal_tlog::leaf_hash;
+use firmseal_witness::Witness;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A host in a directory, and the log of a server beside it.
+struct Room {
+    dir: TempDir,
+    log: IntentLog,
+    server: Pair,
+    client: Pair,
+}
+
+impl Room {
+    fn new() -> Room {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Time::from(SystemTime::now());
+        std::fs::create_dir(dir.path().join("log")).unwrap();
+        let log = IntentLog::open(&dir.path().join("log/intents")).unwrap();
+        Witness::create(&dir.path().join("witness"), "keys.example/1").unwrap();
+        let watched = format!("[[log]]\nkey = \"{}\"\n", log.verifier());
+        std::fs::write(dir.path().join("witness/witness.toml"), watched).unwrap();
+        std::fs::create_dir(dir.path().join("uses")).unwrap();
+        let room = Room {
+            log,
+            server: create_server_certificate(&["localhost".to_owned()], 7, now).unwrap(),
+            client: create_client_certificate("server", 7, now).unwrap(),
+            dir,
+        };
+        for (name, text) in [
+            ("server.pem", &room.server.certificate),
+            ("server.key", &room.server.key),
+            ("clients.pem", &room.client.certificate),
+        ] {
+            write_private(&room.path(name), text);
+        }
+        FileKey::generate(&room.path("key.pem"), KeyAlgorithm::P256, &Secret::new(b"pass".to_vec())).unwrap();
+        room
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    async fn serve(&self, uses: &[Use]) -> SigningListener {
+        self.serve_on(0, uses).await
+    }
+
+    async fn serve_on(&self, port: u16, uses: &[Use]) -> SigningListener {
+        let key = FileKey::open(&self.path("key.pem"), &Secret::new(b"pass".to_vec())).unwrap();
+        let hosted = Hosted {
+            name: "release".parse().unwrap(),
+            signer: Arc::new(key),
+            uses: uses.iter().copied().collect(),
+        };
+        let witness = Witness::open(&self.path("witness")).unwrap();
+        let host = KeyHost::open(Environment::Test, witness, &self.path("uses/log"), vec![hosted]).unwrap();
+        let listener = Listener {
+            serves: Serves::Signing,
+            address: Ipv4Addr::LOCALHOST.into(),
+            port,
+            certificate: self.path("server.pem"),
+            key: self.path("server.key"),
+            validate_client_certificates: true,
+            authority: Some(self.path("clients.pem")),
+            check_remote_host: Vec::new(),
+        };
+        let config = SigningConfig { listener, limits: Limits::default() };
+        SigningListener::start(config, service::router(Arc::new(host))).await.unwrap()
+    }
+
+    fn connect(&self, address: SocketAddr, log: &IntentLog) -> Connection {
+        let identity = (self.client.certificate.as_bytes(), self.client.key.as_bytes());
+        let url = format!("https://localhost:{}", address.port());
+        let options = Options { deadline: DEADLINE, ..Options::default() };
+        Connection::new(&url, self.server.certificate.as_bytes(), identity, log.clone(), options).unwrap()
+    }
+
+    /// What somebody sends who has the server's certificate and no manners.
+    async fn send(&self, address: SocketAddr, body: &Value) -> Fetched {
+        let identity = (self.client.certificate.as_bytes(), self.client.key.as_bytes());
+        let url = format!("https://localhost:{}", address.port());
+        let authority = self.server.certificate.as_bytes();
+        let endpoint = Endpoint::with_identity(&url, Some(authority), Some(identity), DEADLINE).unwrap();
+        endpoint.post("sign", serde_json::to_vec(body).unwrap().into(), 1 << 20).await.unwrap()
+    }
+}
+
+fn write_private(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+async fn open(room: &Room, address: SocketAddr, log: &IntentLog) -> Result<HostedKey, ConnectError> {
+    let connection = room.connect(address, log);
+    let open = move || firmseal_keyhost::open(&connection, &"release".parse().unwrap(), Environment::Test);
+    tokio::task::spawn_blocking(open).await.unwrap()
+}
+
+const ALL: [Use; 3] = [Use::Artifact, Use::Release, Use::Root];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hosted_key_is_a_signer_like_any_other() {
+    let room = Room::new();
+    let listener = room.serve(&ALL).await;
+    let key = open(&room, listener.address(), &room.log).await.unwrap();
+    run_under(&room.log, &key).await;
+    listener.shutdown().await;
+    // What was used stands in the host's own log as well: the conformance
+    // suite's good requests, and none that was refused.
+    let uses = IntentLog::open(&room.path("uses/log")).unwrap();
+    assert!(uses.len() > 64, "{}", uses.len());
+    let server: Vec<_> = room.log.read(0, 1000).await.unwrap().into_iter().map(|entry| entry.leaf).collect();
+    for entry in uses.read(0, 1000).await.unwrap() {
+        assert!(server.contains(&entry.leaf));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_of_the_host_is_not_noticed() {
+    let room = Room::new();
+    let tbs = Tbs::Message(b"firmware".to_vec());
+    let mut listener = room.serve_on(0, &ALL).await;
+    let port = listener.address().port();
+    let key = open(&room, listener.address(), &room.log).await.unwrap();
+    for _ in 0..3 {
+        // Two that are announced before either is signed: the second proof
+        // leads to a tree that the new process has not been shown.
+        let first = covering(&room.log, key.public_key(), &tbs).await;
+        let second = covering(&room.log, key.public_key(), &tbs).await;
+        for intent in [first, second] {
+            let signature = key.sign(intent, tbs.clone()).await.unwrap();
+            verify(key.public_key(), &tbs, &signature).unwrap();
+            listener.shutdown().await;
+            listener = room.serve_on(port, &ALL).await;
+        }
+    }
+    listener.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_log_announced_is_not_signed() {
+    let room = Room::new();
+    let listener = room.serve(&[Use::Release, Use::Artifact]).await;
+    let address = listener.address();
+    let key = open(&room, address, &room.log).await.unwrap();
+    let public = key.public_key().clone();
+    let tbs = Tbs::Message(b"firmware".to_vec());
+    let good = covering(&room.log, &public, &tbs).await;
+    let leaf = good.value().encode();
+    key.sign(good, tbs.clone()).await.unwrap();
+    let size = room.log.len();
+    let base64 = |bytes: &[u8]| firmseal_api::Base64(bytes.to_vec());
+    let body = |leaf: &[u8], index: u64, size: u64, message: &[u8], path: &[Vec<u8>]| {
+        json!({
+            "key": "release", "origin": room.log.verifier().name(), "intent": base64(leaf), "index": index,
+            "size": size, "path": path.iter().map(|hash| base64(hash)).collect::<Vec<_>>(),
+            "tbs": { "message": base64(message) },
+        })
+    };
+    let refused = async |body: Value, status: u16, why: &str| {
+        let answer = room.send(address, &body).await;
+        let text = String::from_utf8(answer.body.to_vec()).unwrap();
+        assert_eq!(answer.status, status, "{text}");
+        assert!(text.contains(why), "{why} is not in {text}");
+    };
+    let path: Vec<Vec<u8>> =
+        room.log.proof(0, size).await.unwrap().iter().map(|hash| hash.as_bytes().to_vec()).collect();
+    // The good one first, as it stands.
+    let again = room.send(address, &body(&leaf, 0, size, b"firmware", &path)).await;
+    assert_eq!(again.status, 200);
+    // Other bytes under the same entry.
+    refused(body(&leaf, 0, size, b"malware", &path), 403, "does not cover").await;
+    // An entry that nobody made.
+    let secret = Tbs::Message(b"malware".to_vec());
+    let unlogged = intent(Purpose::Artifact, secret.fingerprint(), &public).encode();
+    refused(body(&unlogged, 0, size, b"malware", &path), 403, "does not stand in the log").await;
+    refused(body(&unlogged, 7, size, b"malware", &path), 403, "does not stand in the log").await;
+    // The root of a tree of one's own, as one hash too many or a size that
+    // the host never saw.
+    let own = vec![leaf_hash(&unlogged).as_bytes().to_vec()];
+    refused(body(&unlogged, 0, 2, b"malware", &own), 409, "unseen").await;
+    refused(body(&unlogged, 0, size + 1, b"malware", &own), 409, "unseen").await;
+    refused(body(&unlogged, 0, size, b"malware", &vec![vec![0; 32]; 64]), 400, "path").await;
+    // Logged, and for something that this key is not for.
+    let root = intent(Purpose::Root, firmseal_manifest::Digest([3; 32]), &public);
+    let root = Logged::append(&room.log, root).await.unwrap();
+    let answer = key.sign(root, Tbs::Message(b"x".to_vec())).await;
+    assert!(matches!(answer, Err(SignError::NotCovered)), "{answer:?}");
+    let metadata = intent(Purpose::Tuf, RustCrypto.digest(b"{}"), &public);
+    let metadata = Logged::append(&room.log, metadata).await.unwrap();
+    let answer = key.sign(metadata, Tbs::Message(b"{}".to_vec())).await;
+    assert!(matches!(&answer, Err(SignError::Refused(why)) if why.contains("purpose")), "{answer:?}");
+    // Nonsense.
+    for nonsense in [json!({}), json!({ "key": "../x" }), json!([])] {
+        refused(nonsense, 400, "malformed").await;
+    }
+    listener.shutdown().await;
+    // Two signatures left the host, and two entries say so.
+    assert_eq!(IntentLog::open(&room.path("uses/log")).unwrap().len(), 2);
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_forgot_or_another_one_opens_nothing() {
+    let room = Room::new();
+    let listener = room.serve(&ALL).await;
+    let tbs = Tbs::Message(b"firmware".to_vec());
+    let key = open(&room, listener.address(), &room.log).await.unwrap();
+    let yesterday = covering(&room.log, key.public_key(), &tbs).await;
+    key.sign(yesterday, tbs.clone()).await.unwrap();
+    copy(&room.path("log"), &room.path("backup"));
+    for _ in 0..3 {
+        let intent = covering(&room.log, key.public_key(), &tbs).await;
+        key.sign(intent, tbs.clone()).await.unwrap();
+    }
+    // The backup of yesterday has the same key, and what it appends is not
+    // what the log had since.
+    let restored = IntentLog::open(&room.path("backup/intents")).unwrap();
+    let key = open(&room, listener.address(), &restored).await.unwrap();
+    let entry = covering(&restored, key.public_key(), &Tbs::Message(b"another".to_vec())).await;
+    let answer = key.sign(entry, Tbs::Message(b"another".to_vec())).await;
+    assert!(matches!(&answer, Err(SignError::Refused(why)) if why.contains("backup")), "{answer:?}");
+    for number in 0..5u8 {
+        let message = Tbs::Message(vec![number]);
+        let intent = intent(Purpose::Artifact, message.fingerprint(), key.public_key());
+        restored.append(&intent.encode()).await.unwrap();
+        // Published at each size, as whoever forges would.
+        restored.checkpoint().await.unwrap();
+    }
+    let entry = covering(&restored, key.public_key(), &Tbs::Message(b"another".to_vec())).await;
+    let answer = key.sign(entry, Tbs::Message(b"another".to_vec())).await;
+    assert!(matches!(&answer, Err(SignError::Refused(why)) if why.contains("another history")), "{answer:?}");
+    // Somebody else's log.
+    std::fs::create_dir(room.path("other")).unwrap();
+    let other = IntentLog::open(&room.path("other/intents")).unwrap();
+    let key = open(&room, listener.address(), &other).await.unwrap();
+    let entry = covering(&other, key.public_key(), &tbs).await;
+    let answer = key.sign(entry, tbs.clone()).await;
+    assert!(matches!(&answer, Err(SignError::Refused(why)) if why.contains("does not watch")), "{answer:?}");
+    listener.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_stay_outside_and_environments_apart() {
+    let room = Room::new();
+    let listener = room.serve(&ALL).await;
+    let url = format!("https://localhost:{}", listener.address().port());
+    let authority = room.server.certificate.as_bytes();
+    let stranger = Endpoint::new(&url, Some(authority), DEADLINE).unwrap();
+    assert!(stranger.get("keys/release", 1 << 16).await.is_err());
+    let own = create_client_certificate("server", 7, Time::from(SystemTime::now())).unwrap();
+    let identity = (own.certificate.as_bytes(), own.key.as_bytes());
+    let named = Endpoint::with_identity(&url, Some(authority), Some(identity), DEADLINE).unwrap();
+    assert!(named.get("keys/release", 1 << 16).await.is_err());
+    let connection = room.connect(listener.address(), &room.log);
+    let open =
+        move |key: &str, environment| firmseal_keyhost::open(&connection, &key.parse().unwrap(), environment);
+    let (production, missing) = tokio::task::spawn_blocking(move || {
+        (open("release", Environment::Production), open("another", Environment::Test))
+    })
+    .await
+    .unwrap();
+    assert!(matches!(production, Err(ConnectError::Environment(Environment::Test))));
+    assert!(matches!(missing, Err(ConnectError::Refused(why)) if why.contains("no key `another`")));
+    let identity = (room.client.certificate.as_bytes(), room.client.key.as_bytes());
+    let plain =
+        Connection::new("http://localhost:1", authority, identity, room.log.clone(), Options::default());
+    assert!(matches!(plain, Err(ConnectError::NotPrivate)));
+    listener.shutdown().await;
+}
