@@ -13,6 +13,7 @@ pub mod encoding;
 pub mod enrolment;
 pub mod fleet;
 pub mod keys;
+pub mod policies;
 pub mod problem;
 pub mod registry;
 pub mod requests;

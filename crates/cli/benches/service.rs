@@ -325,7 +325,7 @@ impl Service {
         let examples = include_str!("../../../spec/policies/who/policy.cedar");
         let file = |name: &str, text: &str| PolicyFile { name: name.to_owned(), text: text.to_owned() };
         let files = vec![file("bench.cedar", PERMIT), file("examples.cedar", examples)];
-        let policy = CedarPolicy::load(&PolicyDocument::draft(NUMBER, files).unwrap()).unwrap();
+        let policy = CedarPolicy::load(&PolicyDocument::new(NUMBER, files).unwrap()).unwrap();
         let pipeline =
             Pipeline::new(shared.clone(), Arc::new(log.clone()), root(), keys).with_policy(Arc::new(policy));
         let deps = Deps { public: Some(log.clone()), ..Deps::new(shared, Arc::new(pipeline), Arc::new(log)) };

@@ -57,8 +57,9 @@ pub struct Signing {
     /// Where passphrases and PINs come from: `file:PATH`, `env:NAME`,
     /// `prompt`.
     pub secret: String,
-    /// The policy that is asked beside the gate: a directory of `.cedar`
-    /// files, or one file.
+    /// The policy that is asked beside the gate until people have agreed to
+    /// one (`firmseal policy propose`): a directory of `.cedar` files, or one
+    /// file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PathBuf>,
     /// The keys of every product without keys of its own.
@@ -255,8 +256,9 @@ impl Place {
         if log.is_watched() {
             pipeline = pipeline.with_proofs(Arc::new(log.clone()));
         }
+        pipeline = pipeline.with_policy_reader(Arc::new(firmseal_policy::Reader));
         if let Some(policy) = &signing.policy {
-            // One that cannot be read stops the start: without it more would
+            // In force until people have agreed to one, and never again. One that cannot be read stops the start: without it more would
             // be signed than anybody wanted.
             pipeline = pipeline.with_policy(Arc::new(policy::files::policy(&self.path(policy))?));
         }

@@ -59,8 +59,9 @@ impl<'a> Evidence<'a> {
                     evidence.statements = (reader.clone(), count);
                     for _ in 0..count {
                         let signed = SignedStatement::decode(&mut reader)?;
-                        // Said about a file, and not about any release.
-                        if signed.statement.purpose == StatementPurpose::Artifact {
+                        // Said about a file or a policy, and not about any
+                        // release.
+                        if !signed.statement.purpose.is_of_releases() {
                             return Err(Refusal::Unsupported("a Statement's purpose"));
                         }
                     }
@@ -155,9 +156,7 @@ impl<'a> Evidence<'a> {
         match (have >= need, purpose) {
             (true, _) => Ok(()),
             (false, StatementPurpose::Owner) => Err(Refusal::OwnerMissing),
-            (false, StatementPurpose::Approval | StatementPurpose::Artifact) => {
-                Err(Refusal::ApprovalsMissing { have: have as u8, need: need as u8 })
-            }
+            (false, _) => Err(Refusal::ApprovalsMissing { have: have as u8, need: need as u8 }),
         }
     }
 

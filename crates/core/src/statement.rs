@@ -28,6 +28,16 @@ pub enum StatementPurpose {
     /// of the manifest is the fingerprint of the bytes to be signed. No
     /// device takes it for anything.
     Artifact = 2,
+    /// A policy may be put in force; its digest stands in the place of the
+    /// manifest. No device takes it for anything.
+    Policy = 3,
+}
+
+impl StatementPurpose {
+    /// Whether it is about releases, and stands in envelopes.
+    pub(crate) fn is_of_releases(self) -> bool {
+        matches!(self, StatementPurpose::Approval | StatementPurpose::Owner)
+    }
 }
 
 /// A decoded Statement. Nothing in it is trusted yet.
@@ -80,6 +90,7 @@ impl<'a> Statement<'a> {
                         0 => Some(StatementPurpose::Approval),
                         1 => Some(StatementPurpose::Owner),
                         2 => Some(StatementPurpose::Artifact),
+                        3 => Some(StatementPurpose::Policy),
                         _ => return Err(Refusal::Unsupported("a Statement's purpose")),
                     }
                 }

@@ -39,6 +39,10 @@ pub enum AuditAction {
     ReleaseRetired,
     /// A key was enabled, disabled, or is to be destroyed.
     KeyChanged,
+    /// Somebody wants another policy in force.
+    PolicyProposed,
+    /// A proposal ended without coming into force.
+    PolicyClosed,
     /// A policy came into force.
     PolicyActivated,
     /// A root document or a revocation was published.
@@ -51,7 +55,7 @@ pub enum AuditAction {
 
 impl AuditAction {
     /// Every action.
-    pub const ALL: [AuditAction; 16] = [
+    pub const ALL: [AuditAction; 18] = [
         AuditAction::SigningRequested,
         AuditAction::SigningDecided,
         AuditAction::SigningHeld,
@@ -64,6 +68,8 @@ impl AuditAction {
         AuditAction::SigningClosed,
         AuditAction::ReleaseRetired,
         AuditAction::KeyChanged,
+        AuditAction::PolicyProposed,
+        AuditAction::PolicyClosed,
         AuditAction::PolicyActivated,
         AuditAction::TrustPublished,
         AuditAction::RolloutChanged,
@@ -85,6 +91,8 @@ impl AuditAction {
             AuditAction::SigningClosed => "signing-closed",
             AuditAction::ReleaseRetired => "release-retired",
             AuditAction::KeyChanged => "key-changed",
+            AuditAction::PolicyProposed => "policy-proposed",
+            AuditAction::PolicyClosed => "policy-closed",
             AuditAction::PolicyActivated => "policy-activated",
             AuditAction::TrustPublished => "trust-published",
             AuditAction::RolloutChanged => "rollout-changed",

@@ -15,6 +15,7 @@ pub mod hex;
 pub mod job;
 pub mod operator;
 pub mod plan;
+pub mod policy_change;
 pub mod product;
 pub mod reason;
 pub mod release;
@@ -36,6 +37,7 @@ pub use job::{
 };
 pub use operator::{Credential, CredentialId, CredentialKind, Role};
 pub use plan::{Catalog, Inventory, Offer, Pace, Plan, Policy, plan};
+pub use policy_change::{PolicyActivation, PolicyProposal, ProposalState};
 pub use product::{BlockSize, ComponentSpec, Environment, Product};
 pub use reason::Reason;
 pub use release::{Release, ReleaseComponent, ReleaseState};

@@ -9,6 +9,7 @@
 use std::fmt;
 
 use firmseal_core::{Digest, KeyId};
+use minicbor::data::Type;
 use minicbor::{Decoder, decode};
 use uuid::Uuid;
 
@@ -122,6 +123,19 @@ pub enum Event {
         change: KeyChange,
         /// When it ends or is destroyed, in seconds since 1970; 0 otherwise.
         due: u64,
+    },
+    /// A policy was put in force, in place of the one before it.
+    Policy {
+        /// How many there have been with it.
+        number: u64,
+        /// SHA-256 of its document.
+        policy: Digest,
+        /// The one that was in force until then.
+        previous: Option<Digest>,
+        /// Number of the root document that said whose word counts.
+        root: u64,
+        /// SHA-256 of the Statement with the signatures of those who agreed.
+        agreed: Digest,
     },
 }
 
@@ -251,6 +265,14 @@ impl Event {
                     .uint(*change as u64)
                     .uint(*due);
             }
+            Event::Policy { number, policy, previous, root, agreed } => {
+                let out = begin(&mut out, 13, 5).uint(*number).bytes(policy.as_bytes());
+                match previous {
+                    Some(previous) => out.bytes(previous.as_bytes()),
+                    None => out.null(),
+                };
+                out.uint(*root).bytes(agreed.as_bytes());
+            }
         }
         out.finish()
     }
@@ -339,6 +361,13 @@ fn read(decoder: &mut Decoder<'_>) -> Result<Option<Event>, decode::Error> {
             },
             due: input.0.u64()?,
         },
+        13 => Event::Policy {
+            number: input.0.u64()?,
+            policy: input.digest()?,
+            previous: input.maybe_digest()?,
+            root: input.0.u64()?,
+            agreed: input.digest()?,
+        },
         _ => return Ok(None),
     }))
 }
@@ -348,6 +377,13 @@ struct Input<'a, 'b>(&'a mut Decoder<'b>);
 impl Input<'_, '_> {
     fn digest(&mut self) -> Result<Digest, decode::Error> {
         Digest::from_slice(self.0.bytes()?).ok_or_else(|| decode::Error::message("not a digest"))
+    }
+
+    fn maybe_digest(&mut self) -> Result<Option<Digest>, decode::Error> {
+        match self.0.datatype()? {
+            Type::Null => self.0.null().map(|()| None),
+            _ => self.digest().map(Some),
+        }
     }
 
     fn key(&mut self) -> Result<KeyId, decode::Error> {
@@ -390,6 +426,7 @@ impl fmt::Display for Event {
             Event::Key { key, change, .. } => {
                 write!(f, "key {key} is {}", format!("{change:?}").to_lowercase())
             }
+            Event::Policy { number, policy, .. } => write!(f, "policy {number} in force: {policy}"),
             Event::Attempt { request, intent, outcome } => {
                 let outcome = format!("{outcome:?}").to_lowercase();
                 write!(f, "an attempt for {request} under entry {intent}: {outcome}")
@@ -441,6 +478,13 @@ mod tests {
             KeyChange::Destroyed,
         ];
         all.extend(changes.map(|change| Event::Key { key, by: D, change, due: 1_900_000_000 }));
+        all.extend([None, Some(Digest([4; 32]))].map(|previous| Event::Policy {
+            number: 70_002,
+            policy: D,
+            previous,
+            root: 3,
+            agreed: Digest([5; 32]),
+        }));
         all.extend([Outcome::Failed, Outcome::Unknown].map(|outcome| Event::Attempt {
             request,
             intent: 70_001,

@@ -1,5 +1,5 @@
-//! Policy documents: a policy's text with its number and what it follows,
-//! in one spelling, so that people agree to exactly these bytes.
+//! Policy documents: a policy's text and its examples in one spelling, so
+//! that people agree to exactly these bytes and the same text has one name.
 //!
 //! Which language the text is in, and whether it makes sense, is not known
 //! here.
@@ -32,18 +32,12 @@ pub struct PolicyFile {
     pub text: String,
 }
 
-/// A version of a policy.
+/// A policy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PolicyDocument {
     /// Number of the schema that it was written for.
     pub schema: u32,
-    /// Its number, from 1; 0 is a draft, which nobody can put in force.
-    pub number: u64,
-    /// Digest of the policy that it follows.
-    pub previous: Option<Digest>,
-    /// When it was proposed, in seconds since 1970.
-    pub created: u64,
-    /// Its files, by name.
+    /// Its files, by name: rules, and examples of what they are meant to say.
     pub files: Vec<PolicyFile>,
 }
 
@@ -65,12 +59,12 @@ pub enum PolicyDocumentError {
 }
 
 impl PolicyDocument {
-    /// A draft of these files, in the order of their names.
-    pub fn draft(schema: u32, mut files: Vec<PolicyFile>) -> Result<PolicyDocument, PolicyDocumentError> {
+    /// A document of these files, in the order of their names.
+    pub fn new(schema: u32, mut files: Vec<PolicyFile>) -> Result<PolicyDocument, PolicyDocumentError> {
         files.sort();
-        let draft = PolicyDocument { schema, number: 0, previous: None, created: 0, files };
-        draft.check()?;
-        Ok(draft)
+        let document = PolicyDocument { schema, files };
+        document.check()?;
+        Ok(document)
     }
 
     /// Checks everything that holds for a document by itself.
@@ -97,12 +91,7 @@ impl PolicyDocument {
     /// The document: deterministic CBOR (RFC 8949 §4.2).
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::new();
-        out.array(6).text(TAG).uint(self.schema.into()).uint(self.number);
-        match &self.previous {
-            Some(previous) => out.bytes(previous.as_bytes()),
-            None => out.null(),
-        };
-        out.uint(self.created).array(self.files.len());
+        out.array(3).text(TAG).uint(self.schema.into()).array(self.files.len());
         for file in &self.files {
             out.array(2).text(&file.name).text(&file.text);
         }
@@ -130,18 +119,10 @@ impl PolicyDocument {
 
 fn read(input: &mut Decoder<'_>) -> Result<PolicyDocument, decode::Error> {
     let wrong = || decode::Error::message("not a policy document");
-    if input.array()? != Some(6) || input.str()? != TAG {
+    if input.array()? != Some(3) || input.str()? != TAG {
         return Err(wrong());
     }
-    let (schema, number) = (input.u32()?, input.u64()?);
-    let previous = match input.datatype()? {
-        minicbor::data::Type::Null => {
-            input.null()?;
-            None
-        }
-        _ => Some(Digest::from_slice(input.bytes()?).ok_or_else(wrong)?),
-    };
-    let created = input.u64()?;
+    let schema = input.u32()?;
     let count = input.array()?.filter(|count| *count <= FILES_MAX as u64).ok_or_else(wrong)?;
     let mut files = Vec::new();
     for _ in 0..count {
@@ -150,7 +131,7 @@ fn read(input: &mut Decoder<'_>) -> Result<PolicyDocument, decode::Error> {
         }
         files.push(PolicyFile { name: input.str()?.to_owned(), text: input.str()?.to_owned() });
     }
-    Ok(PolicyDocument { schema, number, previous, created, files })
+    Ok(PolicyDocument { schema, files })
 }
 
 #[cfg(test)]
@@ -164,10 +145,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_nothing_else_is() {
-        let draft = PolicyDocument::draft(1, vec![file("b.cedar", "2"), file("a.cedar", "1")]).unwrap();
-        assert_eq!(draft.files[0].name, "a.cedar", "in order, however the directory listed them");
-        let document =
-            PolicyDocument { number: 7, previous: Some(Digest([3; 32])), created: 1_800_000_000, ..draft };
+        let document = PolicyDocument::new(1, vec![file("b.cedar", "2"), file("a.cedar", "1")]).unwrap();
+        assert_eq!(document.files[0].name, "a.cedar", "in order, however the directory listed them");
         let bytes = document.encode();
         assert_eq!(PolicyDocument::decode(&bytes), Ok(document.clone()));
         for cut in 0..bytes.len() {
@@ -183,16 +162,16 @@ mod tests {
 
     #[test]
     fn bounds_are_checked() {
-        let draft = |files: Vec<PolicyFile>| PolicyDocument::draft(1, files);
-        assert_eq!(draft(vec![]), Err(PolicyDocumentError::Empty));
+        let made = |files: Vec<PolicyFile>| PolicyDocument::new(1, files);
+        assert_eq!(made(vec![]), Err(PolicyDocumentError::Empty));
         let long = "x".repeat(TEXT_MAX / 2 + 1);
-        assert_eq!(draft(vec![file("a", &long), file("b", &long)]), Err(PolicyDocumentError::Long));
+        assert_eq!(made(vec![file("a", &long), file("b", &long)]), Err(PolicyDocumentError::Long));
         let many = (0..=FILES_MAX).map(|n| file(&format!("{n:04}"), "")).collect();
-        assert_eq!(draft(many), Err(PolicyDocumentError::Long));
+        assert_eq!(made(many), Err(PolicyDocumentError::Long));
         for bad in ["", "a b", "a\n", "ä"] {
-            assert_eq!(draft(vec![file(bad, "")]), Err(PolicyDocumentError::Name(bad.to_owned())));
+            assert_eq!(made(vec![file(bad, "")]), Err(PolicyDocumentError::Name(bad.to_owned())));
         }
-        let twice = draft(vec![file("a", "1"), file("a", "2")]);
+        let twice = made(vec![file("a", "1"), file("a", "2")]);
         assert_eq!(twice, Err(PolicyDocumentError::Name("a".to_owned())));
     }
 }

@@ -24,6 +24,8 @@ fn classes(action: AuditAction) -> (&'static str, &'static str) {
         AuditAction::ArtifactSigned | AuditAction::ReleaseSigned => ("file", "creation"),
         AuditAction::SigningClosed => ("process", "end"),
         AuditAction::ReleaseRetired => ("file", "deletion"),
+        AuditAction::PolicyProposed => ("configuration", "info"),
+        AuditAction::PolicyClosed => ("configuration", "end"),
         AuditAction::KeyChanged | AuditAction::PolicyActivated | AuditAction::TrustPublished => {
             ("configuration", "change")
         }

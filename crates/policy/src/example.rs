@@ -11,6 +11,8 @@ use firmseal_sign::{Decision, Policy, PolicyError, Question, Reason, Verdict};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+/// How the names of files with examples end.
+pub const ENDINGS: [&str; 2] = [".test.toml", ".test.json"];
 /// Most cases of a file.
 const CASES_MAX: usize = 1000;
 
@@ -109,6 +111,12 @@ struct WrittenCase {
 }
 
 impl Examples {
+    /// Whether a file is one of examples, by its name; all others of a policy
+    /// hold rules.
+    pub fn stand_in(name: &str) -> bool {
+        ENDINGS.iter().any(|ending| name.ends_with(ending))
+    }
+
     /// Reads a file, in TOML or JSON.
     pub fn read(text: &str) -> Result<Examples, ExampleError> {
         // No TOML document begins with a brace.
@@ -163,14 +171,22 @@ impl Case {
 /// What a policy says of a request that was decided before, where it is
 /// something else.
 pub fn again(past: &Decision, policy: &dyn Policy) -> Option<Differs> {
-    let (was, now) = (Ok(past.answer.clone()), policy.decide(&past.question));
-    let rules = |of| reasons(of).iter().map(|reason| reason.rule.clone()).collect::<BTreeSet<_>>();
+    differ(&Ok(past.answer.clone()), &policy.decide(&past.question))
+}
+
+/// What a policy says of a question, where another one says something else.
+pub fn between(question: &Question, old: &dyn Policy, new: &dyn Policy) -> Option<Differs> {
+    differ(&old.decide(question), &new.decide(question))
+}
+
+fn differ(was: &Result<Verdict, PolicyError>, now: &Result<Verdict, PolicyError>) -> Option<Differs> {
+    let rules = |of| reasons(of).iter().map(|reason: &Reason| reason.rule.clone()).collect::<BTreeSet<_>>();
     let need = |of: &Result<Verdict, PolicyError>| match of {
         Ok(Verdict::Approvals { need, .. }) => *need,
         _ => 0,
     };
-    let same = kind(&was) == kind(&now) && rules(&was) == rules(&now) && need(&was) == need(&now);
-    (!same).then(|| Differs { wanted: told(&was), got: told(&now) })
+    let same = kind(was) == kind(now) && rules(was) == rules(now) && need(was) == need(now);
+    (!same).then(|| Differs { wanted: told(was), got: told(now) })
 }
 
 fn kind(answer: &Result<Verdict, PolicyError>) -> Answer {

@@ -12,6 +12,7 @@
 //!
 //! [`cedar`]: cedar_policy
 
+mod change;
 mod example;
 mod load;
 mod policy;
@@ -20,7 +21,8 @@ mod question;
 mod rule;
 mod schema;
 
-pub use example::{Answer, Case, Differs, ExampleError, Examples, Expected, again};
+pub use change::changes;
+pub use example::{Answer, Case, Differs, ENDINGS, ExampleError, Examples, Expected, again, between};
 pub use load::RULES_MAX;
 pub use policy::{CedarPolicy, Reader};
 pub use problem::{LoadError, Problem};

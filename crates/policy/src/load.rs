@@ -6,6 +6,7 @@ use cedar_policy::{Effect, Policy, PolicyId, PolicySet, ValidationMode, Validato
 use firmseal_manifest::{PolicyDocument, PolicyFile};
 use miette::Diagnostic;
 
+use crate::example::Examples;
 use crate::problem::{LoadError, Problem, line};
 use crate::rule::{Demand, Rule};
 use crate::schema::{NUMBER, schema};
@@ -37,7 +38,7 @@ pub(crate) fn load(document: &PolicyDocument) -> Result<Loaded, LoadError> {
         return Err(whole(what));
     }
     let (mut problems, mut rules, mut all) = (Vec::new(), BTreeMap::new(), Vec::new());
-    for file in &document.files {
+    for file in document.files.iter().filter(|file| !Examples::stand_in(&file.name)) {
         for (policy, at) in parse(&file.name, &file.text, &mut problems) {
             match Rule::read(&policy) {
                 Err(what) => problems.push(problem(&file.name, at, None, what)),

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use cedar_policy::{Authorizer, Entities, PolicySet, Request, Response};
 use firmseal_manifest::{Digest, PolicyDocument};
-use firmseal_sign::{Policy, PolicyError, PolicyReader, Question, Reason, Verdict};
+use firmseal_sign::{Policy, PolicyError, PolicyReader, Question, Reason, Tried, Verdict};
 
+use crate::example::{Differs, Examples};
 use crate::load::{Loaded, load};
 use crate::problem::LoadError;
 use crate::rule::{Demand, NO_PERMIT, Rule};
-use crate::schema::NUMBER;
 
 /// A policy in Cedar.
 #[derive(Debug)]
@@ -31,8 +31,21 @@ impl PolicyReader for Reader {
         }
     }
 
-    fn schema(&self) -> u32 {
-        NUMBER
+    fn try_out(&self, document: &PolicyDocument) -> Result<Tried, PolicyError> {
+        let policy = self.read(document)?;
+        let mut tried = Tried::default();
+        for file in document.files.iter().filter(|file| Examples::stand_in(&file.name)) {
+            let wrong = |error| PolicyError(format!("{}: {error}", file.name));
+            for case in Examples::read(&file.text).map_err(wrong)?.cases {
+                tried.cases += 1;
+                if let (_, Some(Differs { wanted, got })) = case.ask(&*policy) {
+                    tried
+                        .failed
+                        .push(format!("{}: `{}` wants {wanted} and gets {got}", file.name, case.name));
+                }
+            }
+        }
+        Ok(tried)
     }
 }
 

@@ -24,7 +24,7 @@ fn each_policy_says_what_its_examples_say_and_each_rule_has_one() {
     for folder in folders {
         let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
         let files = vec![PolicyFile { name: "policy.cedar".to_owned(), text: read("policy.cedar") }];
-        let document = PolicyDocument::draft(NUMBER, files).unwrap();
+        let document = PolicyDocument::new(NUMBER, files).unwrap();
         let policy = CedarPolicy::load(&document).unwrap_or_else(|error| panic!("{error}"));
         let mut seen = BTreeSet::new();
         for case in Examples::read(&read("policy.test.toml")).unwrap().cases {

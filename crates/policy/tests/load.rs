@@ -7,7 +7,7 @@ use firmseal_policy::{CedarPolicy, LoadError, NUMBER, RULES_MAX};
 
 fn load(text: &str) -> Result<CedarPolicy, LoadError> {
     let file = PolicyFile { name: "a.cedar".to_owned(), text: text.to_owned() };
-    CedarPolicy::load(&PolicyDocument::draft(NUMBER, vec![file]).unwrap())
+    CedarPolicy::load(&PolicyDocument::new(NUMBER, vec![file]).unwrap())
 }
 
 const OPEN: &str = "@id(\"all\") @reason(\"everything\") permit (principal, action, resource);\n";
@@ -156,7 +156,7 @@ fn no_text_is_too_much_for_it() {
 #[test]
 fn another_schema_is_not_guessed_at() {
     let file = PolicyFile { name: "a.cedar".to_owned(), text: OPEN.to_owned() };
-    let document = PolicyDocument::draft(NUMBER + 1, vec![file]).unwrap();
+    let document = PolicyDocument::new(NUMBER + 1, vec![file]).unwrap();
     let error = CedarPolicy::load(&document).unwrap_err().to_string();
     assert!(error.contains("schema 2; this version of firmseal reads 1"), "{error}");
 }

@@ -10,8 +10,7 @@ use proptest::prelude::*;
 fn policy(files: &[String]) -> CedarPolicy {
     let files = files.iter().enumerate();
     let files = files.map(|(n, text)| PolicyFile { name: format!("{n:03}"), text: text.clone() }).collect();
-    CedarPolicy::load(&PolicyDocument::draft(NUMBER, files).unwrap())
-        .unwrap_or_else(|error| panic!("{error}"))
+    CedarPolicy::load(&PolicyDocument::new(NUMBER, files).unwrap()).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn question(overlay: &str) -> Question {

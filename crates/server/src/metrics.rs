@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use firmseal_api::keys::SigningKey;
 use firmseal_fleet::{KeyPhase, Priority, Time};
-use firmseal_sign::BreakerState;
+use firmseal_sign::{BreakerState, PolicyStanding};
 use firmseal_store::Depth;
 use firmseal_witness::Status;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -70,6 +70,12 @@ pub(crate) struct KeyStands {
     pub(crate) state: &'static str,
 }
 
+/// Where a policy comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct PolicyFrom {
+    pub(crate) source: &'static str,
+}
+
 /// How urgent jobs are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Urgency {
@@ -115,6 +121,7 @@ pub(crate) struct Metrics {
     key_rotation_days: Family<OfKey, Gauge>,
     key_state: Family<KeyStands, Gauge>,
     pub(crate) notices: Family<Notice, Counter>,
+    policy: Family<PolicyFrom, Gauge>,
 }
 
 /// Numbers above this are counted together: a device must not be
@@ -157,6 +164,7 @@ impl Metrics {
             key_rotation_days: Family::default(),
             key_state: Family::default(),
             notices: Family::default(),
+            policy: Family::default(),
             registry: Registry::default(),
         };
         registry.register("signing", "Signing requests by outcome", metrics.signing.clone());
@@ -250,6 +258,11 @@ impl Metrics {
         );
         registry.register("key_state", "1 for the state that a signing key has", metrics.key_state.clone());
         registry.register("notices", "Notices by receiver and outcome", metrics.notices.clone());
+        registry.register(
+            "policy",
+            "1 for where the policy in force comes from: none, file, approved; broken while nothing is signed",
+            metrics.policy.clone(),
+        );
         registry.register("build", "The running build", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         Metrics { registry, ..metrics }
     }
@@ -297,6 +310,19 @@ impl Metrics {
         let failed = status.witnesses.iter().filter(|(_, trouble)| trouble.is_some()).count();
         set(&self.log_witnesses, "failed", failed as u64);
         set(&self.log_witnesses, "cosigned", (status.witnesses.len() - failed) as u64);
+    }
+
+    /// Measures where the policy in force comes from.
+    pub(crate) fn policy(&self, standing: &PolicyStanding) {
+        let own = match standing {
+            PolicyStanding::None => "none",
+            PolicyStanding::Given(_) => "file",
+            PolicyStanding::Agreed(_) => "approved",
+            PolicyStanding::Broken(_) => "broken",
+        };
+        for source in ["none", "file", "approved", "broken"] {
+            self.policy.get_or_create(&PolicyFrom { source }).set(i64::from(source == own));
+        }
     }
 
     /// Measures how a signing key stands.

@@ -160,6 +160,7 @@ impl Server {
         });
         app.pipeline.enter_keys(app.clock.now()).await?;
         tasks::warn_keys(app.clone()).await;
+        app.tell_policy();
         app.enforce_revocation().await.map_err(|err| ServerError::Revocation(err.to_string()))?;
         app.catalog.refresh(app.store.as_ref()).await?;
         let (stop, stopped) = watch::channel(false);

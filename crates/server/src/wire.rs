@@ -2,6 +2,7 @@
 //! change without the other.
 
 pub(crate) mod audit;
+pub(crate) mod policies;
 mod signatures;
 
 use std::collections::BTreeSet;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_fleet::{ArtifactOrder, Job, JobReview, Product, Reason, Signature, Time};
-use firmseal_manifest::{ArtifactId, Digest, Intent, Purpose, Ruling};
+use firmseal_manifest::{Digest, Intent, Purpose, Ruling};
 use firmseal_store::JobOutcome;
 
 use crate::artifact::{self, Examined};
@@ -14,7 +14,7 @@ use crate::job_review::JobAgreed;
 use crate::key_rules::KeyPurpose;
 use crate::order::Requester;
 use crate::pipeline::{Pipeline, rules};
-use crate::policy::{Decision, Policy, Verdict};
+use crate::policy::{Decision, Policy, PolicyError, Verdict};
 use crate::question::{self, Asking};
 use crate::signing_key::{Ask, SigningKey};
 
@@ -26,6 +26,8 @@ struct Using<'a> {
     statements: Vec<Digest>,
     key: &'a Arc<SigningKey>,
     fallback: bool,
+    /// What was asked: another policy may be in force by now.
+    rules: Digest,
 }
 
 impl Pipeline {
@@ -38,6 +40,15 @@ impl Pipeline {
         clock: &Clock,
     ) -> Result<JobOutcome, PipelineError> {
         let asked = course.job.asked.clone();
+        let policy = match self.deciding() {
+            Ok(policy) => policy,
+            // Nobody's request is at fault, and somebody can mend it.
+            Err(PolicyError(why)) => {
+                course.trouble = Some(why.clone());
+                return Ok(course.again(clock(), AGAIN_MAX, "policy", &why));
+            }
+        };
+        let rules = rules(policy.as_deref());
         let product = self.store().product(&asked.product).await?;
         let own = self.key_for(&product, order.key.as_deref(), &asked.caller.name, clock())?;
         let key = match stand_in {
@@ -56,13 +67,13 @@ impl Pipeline {
 
         let fallback = stand_in.is_some();
         let evidence = self.facts(&asked.product, &asked.evidence, &[order.artifact]).await?;
-        let agreed = self.still_agreed(course, &examined, key, clock()).await?;
+        let agreed = self.still_agreed(course, &examined, key, rules, clock()).await?;
         let examined = &examined;
-        if let Some(policy) = self.policy() {
+        if let Some(policy) = policy {
             let before = self.store().latest_release_on(&asked.product, &asked.channel).await?;
             let (product, approvals, before) = (&product, agreed.holders, before.as_ref());
             let asking = Asking { product, before, examined, key, evidence, approvals, fallback };
-            if let Some(stop) = self.ask_policy(course, &*policy, asking, clock())? {
+            if let Some(stop) = self.ask_policy(course, &*policy, rules, asking, clock())? {
                 return Ok(stop);
             }
         } else if fallback {
@@ -78,20 +89,8 @@ impl Pipeline {
             return Ok(JobOutcome::SameAs(first));
         }
         let statements = agreed.statements;
-        let using = Using { product: &product, order, examined, statements, key, fallback };
+        let using = Using { product: &product, order, examined, statements, key, fallback, rules };
         self.use_key(course, using, clock).await
-    }
-
-    /// What approvers of a job would agree to now.
-    fn review(&self, job: &Job, examined: &Examined, key: &SigningKey, need: u32) -> JobReview {
-        JobReview {
-            tbs: examined.tbs.fingerprint(),
-            header: examined.inspection.digest(),
-            policy: self.rules(),
-            signer: key.id().0,
-            need,
-            expiry: job.asked.deadline.millis() / 1000,
-        }
     }
 
     /// Who has agreed to exactly what would be signed now. What changed since
@@ -101,11 +100,12 @@ impl Pipeline {
         course: &Course,
         examined: &Examined,
         key: &SigningKey,
+        rules: Digest,
         now: Time,
     ) -> Result<JobAgreed, PipelineError> {
         let job = &course.job;
         match &job.progress.review {
-            Some(review) if *review == self.review(job, examined, key, review.need) => {
+            Some(review) if *review == review_of(job, examined, key, rules, review.need) => {
                 self.agreed_to(job, review, now).await
             }
             _ => Ok(JobAgreed::default()),
@@ -117,18 +117,18 @@ impl Pipeline {
         &self,
         course: &mut Course,
         policy: &dyn Policy,
+        rules: Digest,
         asking: Asking<'_>,
         now: Time,
     ) -> Result<Option<JobOutcome>, PipelineError> {
         let (examined, key, approvals, fallback) =
             (asking.examined, asking.key, asking.approvals, asking.fallback);
-        let rules = rules(Some(policy));
         let question = question::of_artifact(&course.job, asking, &rules, now);
         let verdict = match policy.decide(&question) {
             Ok(verdict) => verdict,
             Err(error) => return Ok(Some(course.refuse(vec![Reason::new("policy", error.to_string())]))),
         };
-        let record = Decision { policy: ArtifactId(rules), question, answer: verdict.clone() }.encode();
+        let record = Decision::of(policy, question, verdict.clone()).encode();
         course.decision = Some(record);
         Ok(match verdict {
             Verdict::Permit => None,
@@ -149,7 +149,7 @@ impl Pipeline {
                 self.check_approvers(&asked.product, &asked.channel, need)?;
                 course.reasons = reasons;
                 course.ruled(Ruling::Approvals);
-                Some(JobOutcome::Waiting(self.review(&course.job, examined, key, need)))
+                Some(JobOutcome::Waiting(review_of(&course.job, examined, key, rules, need)))
             }
             Verdict::Hold { reasons } => {
                 course.reasons = reasons;
@@ -166,7 +166,7 @@ impl Pipeline {
         using: Using<'_>,
         clock: &Clock,
     ) -> Result<JobOutcome, PipelineError> {
-        let Using { product, order, examined, statements, key, fallback } = using;
+        let Using { product, order, examined, statements, key, fallback, rules } = using;
         let asked = course.job.asked.clone();
         // Before the log: nothing is announced that the key's rules forbid.
         let ask = Ask { purpose: KeyPurpose::Artifact, product, caller: &asked.caller.name, now: clock() };
@@ -180,7 +180,7 @@ impl Pipeline {
             delegation: None,
             statements,
             requester: Requester(asked.caller.clone()).id(),
-            policy: self.rules(),
+            policy: rules,
             context: [header].into_iter().chain(decision).chain([course.attempts.mark()]).collect(),
         };
         let logged = course.attempts.log(self.log(), &used, intent).await?;
@@ -205,7 +205,7 @@ impl Pipeline {
             key_id: key.id().0,
             algorithm: key.public_key().algorithm().to_string(),
             fallback,
-            policy: self.rules(),
+            policy: rules,
             decision,
             log_index,
             attempts: course.tries(),
@@ -213,5 +213,17 @@ impl Pipeline {
             asked: asked.created,
             finished: clock(),
         })))
+    }
+}
+
+/// What approvers of a job would agree to now.
+fn review_of(job: &Job, examined: &Examined, key: &SigningKey, rules: Digest, need: u32) -> JobReview {
+    JobReview {
+        tbs: examined.tbs.fingerprint(),
+        header: examined.inspection.digest(),
+        policy: rules,
+        signer: key.id().0,
+        need,
+        expiry: job.asked.deadline.millis() / 1000,
     }
 }

@@ -97,7 +97,7 @@ impl Pipeline {
         read: (Vec<ArtifactFacts>, Facts),
         now: Time,
     ) -> Result<Option<Judged>, PipelineError> {
-        let Some(policy) = self.policy() else { return Ok(None) };
+        let Some(policy) = self.deciding()? else { return Ok(None) };
         let previous = self.store().latest_release_on(&order.product, &order.channel).await?;
         let question = Question {
             request,
@@ -143,7 +143,7 @@ impl Pipeline {
         approvals: u32,
         now: Time,
     ) -> Result<Again, PipelineError> {
-        let policy = self.policy();
+        let policy = self.deciding()?;
         if rules(policy.as_deref()) != request.policy {
             return Err(PipelineError::Superseded("another policy is in force since then".to_owned()));
         }
@@ -203,8 +203,8 @@ impl Pipeline {
         question: Question,
         verdict: Verdict,
     ) -> Result<Judged, PipelineError> {
-        let under = rules(Some(policy));
-        let decision = Decision { policy: ArtifactId(under), question, answer: verdict.clone() };
+        let decision = Decision::of(policy, question, verdict.clone());
+        let under = decision.policy.0;
         let record = self.store().put_bytes(decision.encode().into()).await?;
         Ok(Judged { rules: under, record, verdict })
     }

@@ -33,7 +33,9 @@ pub mod keyring;
 pub mod keys;
 pub mod order;
 pub mod pipeline;
+pub mod policies;
 pub mod policy;
+pub mod policy_in_force;
 pub mod proofs;
 mod question;
 mod quota;
@@ -68,10 +70,12 @@ pub use keyring::{Keyring, KeyringError};
 pub use keys::Keys;
 pub use order::{Order, OrderedComponent, Requester};
 pub use pipeline::{Ordered, Pipeline, Signed};
+pub use policies::{PolicyChangeError, policy_statement};
 pub use policy::{
     Action, ArtifactFacts, Decision, KeyFacts, Policy, PolicyError, PolicyReader, Previous, Question, Reason,
-    Verdict,
+    Tried, Verdict,
 };
+pub use policy_in_force::PolicyStanding;
 pub use proofs::{ProofError, Proofs, Proving};
 pub use request_key::RequestKey;
 pub use rollback::Rollback;

@@ -25,7 +25,8 @@ use crate::key_rules::KeyPurpose;
 use crate::keyring::Keyring;
 use crate::keys::Keys;
 use crate::order::Order;
-use crate::policy::Policy;
+use crate::policy::{Policy, PolicyReader};
+use crate::policy_in_force::InForce;
 use crate::proofs::Proofs;
 use crate::request_key::RequestKey;
 use crate::signing_key::{Ask, KeyUse, SigningKey};
@@ -57,7 +58,10 @@ pub struct Pipeline {
     turns: Mutex<HashMap<ProductId, Arc<tokio::sync::Mutex<()>>>>,
     /// Held by whoever enters events into the log.
     pub(crate) entering: tokio::sync::Mutex<()>,
-    policy: RwLock<Option<Arc<dyn Policy>>>,
+    pub(crate) policy: RwLock<InForce>,
+    pub(crate) policy_reader: Option<Arc<dyn PolicyReader>>,
+    /// One change of the policy at a time.
+    pub(crate) changing_policy: tokio::sync::Mutex<()>,
     attempt: Duration,
     /// One job at a time signs the same bytes with the same key: the next
     /// one finds the signature.
@@ -114,6 +118,8 @@ impl Pipeline {
             turns: Mutex::default(),
             entering: tokio::sync::Mutex::default(),
             policy: RwLock::default(),
+            policy_reader: None,
+            changing_policy: tokio::sync::Mutex::default(),
             attempt: ATTEMPT,
             same_bytes: Turns::default(),
         }
@@ -146,28 +152,6 @@ impl Pipeline {
 
     pub(crate) fn attempt_limit(&self) -> Duration {
         self.attempt
-    }
-
-    /// Asks a policy, beside the gate.
-    pub fn with_policy(self, policy: Arc<dyn Policy>) -> Pipeline {
-        self.set_policy(Some(policy));
-        self
-    }
-
-    /// Puts a policy in force, or none; for what is decided from here on.
-    pub fn set_policy(&self, policy: Option<Arc<dyn Policy>>) {
-        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = policy;
-    }
-
-    /// The policy in force, if there is one.
-    pub fn policy(&self) -> Option<Arc<dyn Policy>> {
-        self.policy.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Digest of the rules in force, the gate's and the policy's, as it
-    /// stands in intents.
-    pub fn rules(&self) -> Digest {
-        rules(self.policy().as_deref())
     }
 
     /// Has signatures of artifacts stamped.
@@ -436,12 +420,16 @@ impl Pipeline {
 pub(crate) fn rules(policy: Option<&dyn Policy>) -> Digest {
     match policy {
         None => gate::policy(),
-        Some(policy) => {
-            let mut out = Writer::new();
-            out.array(2).bytes(gate::policy().as_bytes()).bytes(policy.digest().as_bytes());
-            RustCrypto.digest(&out.finish())
-        }
+        Some(policy) => rules_under(&policy.digest()),
     }
+}
+
+/// Digest of the gate's rules with a policy beside them, as intents and
+/// records have it.
+pub fn rules_under(policy: &Digest) -> Digest {
+    let mut out = Writer::new();
+    out.array(2).bytes(gate::policy().as_bytes()).bytes(policy.as_bytes());
+    RustCrypto.digest(&out.finish())
 }
 
 /// What makes an order the same order.

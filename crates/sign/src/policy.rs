@@ -17,6 +17,8 @@ use firmseal_manifest::{ArtifactId, ChannelName, Digest, PolicyDocument, Product
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
+use crate::pipeline::rules_under;
+
 /// What is to be done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -184,8 +186,17 @@ pub trait PolicyReader: Send + Sync {
     /// A policy that may be asked, or everything that is wrong with it.
     fn read(&self, document: &PolicyDocument) -> Result<Arc<dyn Policy>, PolicyError>;
 
-    /// Number of the schema that it reads.
-    fn schema(&self) -> u32;
+    /// Has a policy answer the examples that its document has.
+    fn try_out(&self, document: &PolicyDocument) -> Result<Tried, PolicyError>;
+}
+
+/// What came of a policy's own examples.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Tried {
+    /// How many there are.
+    pub cases: usize,
+    /// Those that it answers otherwise than they want, in words.
+    pub failed: Vec<String>,
 }
 
 /// A question with its answer, as it is kept.
@@ -193,6 +204,9 @@ pub trait PolicyReader: Send + Sync {
 pub struct Decision {
     /// Digest of the gate's rules and of the policy that decided.
     pub policy: ArtifactId,
+    /// The policy's own digest, under which a server keeps its text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<ArtifactId>,
     /// What was asked.
     pub question: Question,
     /// What was answered.
@@ -200,6 +214,13 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// What a policy decided.
+    pub(crate) fn of(policy: &dyn Policy, question: Question, answer: Verdict) -> Decision {
+        let document = policy.digest();
+        let rules = ArtifactId(rules_under(&document));
+        Decision { policy: rules, document: Some(ArtifactId(document)), question, answer }
+    }
+
     /// The record: JSON, fields in the order above, one spelling.
     pub fn encode(&self) -> Vec<u8> {
         // Maps in it are ordered, and no value in it can fail to be written.

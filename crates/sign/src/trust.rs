@@ -286,10 +286,15 @@ impl Pipeline {
 
     /// Reads what was published from the store and puts it in force. Where
     /// nothing was, the root document that the pipeline was made with is
-    /// published as the first.
+    /// published as the first. The policy that people agreed to under these
+    /// documents comes with them: nobody signs here and forgets it.
     pub async fn load_trust(&self, now: Time) -> Result<Arc<Chain>, TrustError> {
-        let _one = self.live().publishing.lock().await;
-        self.reload(now).await
+        let chain = {
+            let _one = self.live().publishing.lock().await;
+            self.reload(now).await?
+        };
+        self.load_policy().await?;
+        Ok(chain)
     }
 
     async fn reload(&self, now: Time) -> Result<Arc<Chain>, TrustError> {

@@ -29,6 +29,7 @@ mod key_uses;
 mod ledger;
 mod lms_leaves;
 mod operators;
+mod policies;
 mod pool;
 mod queue;
 mod registry;

@@ -69,6 +69,7 @@ groups!(
     reports,
     rollouts,
     operators,
+    policies,
     signing_requests,
     trust,
     events,

@@ -25,8 +25,9 @@ pub struct WaitingEvent {
 /// [`remove_approvals`] (one for each), [`close_signing_request`],
 /// [`finish`] and [`insert_release`] (with a release that is verified),
 /// [`set_release_state`] (withdrawn or revoked), [`insert_trust_document`],
-/// [`insert_rollout`], [`set_rollout_state`], [`set_key_state`], [`cancel_job`], [`expire_jobs`]
-/// and [`insert_job_approval`]. [`end_claim`] and [`resume_job`] note those
+/// [`insert_rollout`], [`set_rollout_state`], [`set_key_state`], [`insert_policy_proposal`],
+/// [`insert_policy_approval`], [`close_policy_proposal`], [`activate_policy`], [`cancel_job`],
+/// [`expire_jobs`] and [`insert_job_approval`]. [`end_claim`] and [`resume_job`] note those
 /// that they are given.
 ///
 /// [`insert_signing_request`]: crate::SigningRequests::insert_signing_request
@@ -40,6 +41,10 @@ pub struct WaitingEvent {
 /// [`insert_rollout`]: crate::Fleet::insert_rollout
 /// [`set_rollout_state`]: crate::Fleet::set_rollout_state
 /// [`set_key_state`]: crate::KeyUses::set_key_state
+/// [`insert_policy_proposal`]: crate::Policies::insert_policy_proposal
+/// [`insert_policy_approval`]: crate::Policies::insert_policy_approval
+/// [`close_policy_proposal`]: crate::Policies::close_policy_proposal
+/// [`activate_policy`]: crate::Policies::activate_policy
 /// [`cancel_job`]: crate::Jobs::cancel_job
 /// [`expire_jobs`]: crate::Jobs::expire_jobs
 /// [`insert_job_approval`]: crate::Jobs::insert_job_approval

@@ -29,6 +29,7 @@ pub mod jobs;
 pub mod key_uses;
 pub mod operators;
 pub mod page;
+pub mod policies;
 pub mod registry;
 pub mod requests;
 pub mod signing_requests;
@@ -46,6 +47,7 @@ pub use jobs::{
 pub use key_uses::{GrantedUses, KeyUses, WantedUses};
 pub use operators::Operators;
 pub use page::Page;
+pub use policies::Policies;
 pub use registry::Registry;
 pub use requests::{Begin, Claim, Finished, NewRequest, Requests, Reservation};
 pub use signing_requests::SigningRequests;
@@ -64,6 +66,7 @@ pub trait Store:
     + KeyUses
     + SigningRequests
     + TrustDocuments
+    + Policies
     + Events
     + AuditTrail
 {
@@ -80,6 +83,7 @@ impl<
         + KeyUses
         + SigningRequests
         + TrustDocuments
+        + Policies
         + Events
         + AuditTrail
         + ?Sized,

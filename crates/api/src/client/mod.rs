@@ -13,6 +13,7 @@ mod device;
 mod error;
 mod keys;
 mod operator;
+mod policies;
 mod public;
 mod signatures;
 mod tls;

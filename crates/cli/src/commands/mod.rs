@@ -158,7 +158,7 @@ pub fn run(command: Command, profile: Option<&Path>, output: &Output) -> Result 
         Command::Assemble(command) => command.run(output),
         Command::Delegate(command) => block_on(command.run(profile, output)),
         Command::Inspect(command) => command.run(output),
-        Command::Policy(command) => command.run(output),
+        Command::Policy(command) => block_on(command.run(profile, output)),
         Command::Product(command) => command.run(profile, output),
         Command::Artifact(command) => command.run(profile, output),
         Command::Release(command) => command.run(profile, output),

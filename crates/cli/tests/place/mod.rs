@@ -67,8 +67,8 @@ impl Place {
             let mut lines = BufReader::new(server.stderr.take().unwrap()).lines();
             // It names its listeners once they accept connections. If
             // somebody was faster with a port, it ends, and so do its lines.
-            let named = lines.by_ref().take(3).map_while(Result::ok).filter(|line| line.contains("https://"));
-            if named.count() == 3 {
+            let named = lines.by_ref().map_while(Result::ok).filter(|line| line.contains("https://"));
+            if named.take(3).count() == 3 {
                 // Whoever writes a log wants it read to the end.
                 std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
                 self.port = port;

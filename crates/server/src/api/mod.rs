@@ -8,6 +8,7 @@ pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod operators;
+pub(crate) mod policies;
 pub(crate) mod public;
 pub(crate) mod registry;
 pub(crate) mod releases;
@@ -37,6 +38,7 @@ pub(crate) fn documented(serves: Serves) -> OpenApiRouter<Arc<App>> {
             .merge(requests::routes())
             .merge(signatures::routes())
             .merge(keys::routes())
+            .merge(policies::routes())
             .merge(fleet::routes())
             .merge(operators::routes())
             .merge(trust::operator_routes())

@@ -1,9 +1,9 @@
 //! The audit trail: what happened, with who and what it was about.
 
 use firmseal_fleet::audit::{AuditAction, AuditSubject, Outcome};
-use firmseal_fleet::{AuditRecord, Job, Reason, Release, Signature, SigningRequest};
+use firmseal_fleet::{AuditRecord, Job, PolicyProposal, Reason, Release, Signature, SigningRequest};
 use firmseal_manifest::{self as manifest, ArtifactId, Digest, End, Event, RequestId, Ruling};
-use firmseal_store::{Happened, StoreError, TrustKind};
+use firmseal_store::{Happened, Page, StoreError, TrustKind};
 
 use super::App;
 
@@ -65,10 +65,12 @@ impl App {
                 record.subject.digest = Some(ArtifactId(manifest));
                 record
             }
+            Event::Policy { number, policy, .. } => self.policy_activated(number, policy, log_index).await?,
             Event::Approved { request, manifest, key } => {
                 let mut record = self.about(request, AuditAction::Approved, log_index).await?;
                 let mut approvals = self.store.approvals(request).await?;
                 approvals.extend(self.store.job_approvals(request).await?);
+                approvals.extend(self.store.policy_approvals(request).await?);
                 let approval = approvals.into_iter().find(|approval| approval.key == key.0);
                 record.caller = None;
                 // One that was taken back meanwhile has left no name; its key
@@ -194,8 +196,33 @@ impl App {
         if let Some(job) = self.store.job(request).await? {
             fill_from_job(&mut record, job);
         }
-        if let Some(request) = self.store.signing_request(request).await? {
-            fill_from_request(&mut record, request);
+        if let Some(found) = self.store.signing_request(request).await? {
+            fill_from_request(&mut record, found);
+        }
+        if let Some(proposal) = self.store.policy_proposal(request).await? {
+            fill_from_proposal(&mut record, proposal);
+        }
+        Ok(record)
+    }
+
+    async fn policy_activated(
+        &self,
+        number: u64,
+        policy: Digest,
+        log_index: u64,
+    ) -> Result<AuditRecord, StoreError> {
+        let mut record = self.record(AuditAction::PolicyActivated, log_index);
+        record.subject.version = Some(format!("policy {number}"));
+        record.subject.digest = Some(ArtifactId(policy));
+        let page = Page { after: number.checked_add(1), limit: 1 };
+        let found = self.store.policy_activations(page).await?.into_iter().next();
+        if let Some(activation) = found.filter(|found| found.number == number) {
+            record.subject.request = Some(activation.proposal);
+            record.time = activation.time;
+            let holders: Vec<_> = activation.approvals.into_iter().map(|approval| approval.holder).collect();
+            record.reasons =
+                vec![Reason::new("policy-approvals", format!("agreed to by {}", holders.join(", ")))];
+            record.by = Some(activation.by);
         }
         Ok(record)
     }
@@ -265,6 +292,19 @@ fn fill_from_job(record: &mut AuditRecord, job: Job) {
         ..std::mem::take(&mut record.subject)
     };
     record.caller = Some(asked.caller);
+}
+
+fn fill_from_proposal(record: &mut AuditRecord, proposal: PolicyProposal) {
+    match record.action {
+        AuditAction::SigningRequested => {
+            (record.action, record.time) = (AuditAction::PolicyProposed, proposal.created);
+        }
+        AuditAction::SigningClosed => record.action = AuditAction::PolicyClosed,
+        _ => {}
+    }
+    record.by = (record.action == AuditAction::PolicyProposed).then_some(proposal.proposer);
+    record.reasons = vec![Reason::new("policy-proposal", proposal.why)];
+    record.subject.digest = Some(ArtifactId(proposal.policy));
 }
 
 fn fill_from_request(record: &mut AuditRecord, request: SigningRequest) {

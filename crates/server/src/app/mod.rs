@@ -11,6 +11,7 @@ pub(crate) mod identities;
 mod inspection;
 pub(crate) mod keys;
 pub(crate) mod log;
+pub(crate) mod policies;
 pub(crate) mod presence;
 pub(crate) mod readiness;
 pub(crate) mod registry;

@@ -50,6 +50,10 @@ impl App {
             tracing::error!(why, "no key is used");
             return Err("the log's witnesses do not stand behind it");
         }
+        if let Some(why) = self.pipeline.policy_trouble() {
+            tracing::error!(why, "nothing is signed");
+            return Err("the policy in force does not verify");
+        }
         for key in self.pipeline.keyring().all() {
             match tokio::time::timeout(PATIENCE, key.ready()).await {
                 Ok(Ok(())) => {}

@@ -44,6 +44,8 @@ needs!(Admin, Admin);
 needs!(Reader, Auditor, Signer, Approver);
 // A security officer reads besides what was held.
 needs!(Onlooker, Auditor, Signer, Approver, Officer);
+// What was decided, for who looks and who writes the rules.
+needs!(Overseer, Auditor, Officer);
 // An alarm at night needs no second role (decision 18).
 needs!(Alarm, Operator, Officer);
 

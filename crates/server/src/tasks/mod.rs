@@ -10,6 +10,7 @@ mod keys;
 mod log;
 mod notes;
 pub(crate) mod notices;
+mod policies;
 mod queue;
 mod reload;
 
@@ -50,6 +51,7 @@ pub(crate) fn start(
     spawn(tasks, Duration::from_secs(3600), |app| Box::pin(audit::forget(app)));
     spawn(tasks, Duration::from_secs(30), |app| Box::pin(approved::approved(app)));
     spawn(tasks, Duration::from_secs(30), |app| Box::pin(notes::write_notes(app)));
+    spawn(tasks, Duration::from_secs(60), |app| Box::pin(policies::expire(app)));
     spawn(tasks, Duration::from_secs(600), |app| Box::pin(expire::expire(app)));
     for receiver in receivers {
         tasks.spawn(notices::tell(app.clone(), receiver, stop.clone()));

@@ -31,6 +31,7 @@ const WITHOUT_PRODUCT: &[&str] = &[
 const LISTS: &[&str] = &[
     "/v1/artifacts",
     "/v1/audit",
+    "/v1/decisions",
     "/v1/devices",
     "/v1/enrolment-tokens",
     "/v1/keys",
@@ -89,6 +90,7 @@ async fn nobody_reaches_another_teams_product() {
         ("/v1/rollouts", json(json!({ "release": release.id, "cohort": "all" }))),
         ("/v1/enrolment-tokens", json(json!({ "product": "gateway" }))),
         ("/v1/operator-tokens", all),
+        ("/v1/policies", json(json!({ "schema": 1, "files": [], "why": "x" }))),
         ("/v1/keys/{key}/enable", json(json!({ "why": "x" }))),
         ("/v1/keys/{key}/disable", json(json!({ "why": "x" }))),
         ("/v1/keys/{key}/destroy", json(json!({ "why": "x" }))),
@@ -107,6 +109,7 @@ async fn nobody_reaches_another_teams_product() {
         }
         // Approvals look alike whatever they are about.
         let known_as = path.replace("/signatures/{request}", "/requests/{request}");
+        let known_as = known_as.replace("/policies/{policy}", "/requests/{request}");
         let known_as = if path.ends_with("/approvals") { known_as.as_str() } else { path };
         let body = bodies.iter().find(|(known, _)| *known == known_as).map(|(_, body)| body.clone());
         let kind = match path {
@@ -123,6 +126,7 @@ async fn nobody_reaches_another_teams_product() {
             .replace("{key}", "release")
             .replace("{product}", "gateway")
             .replace("{payload}", &artifact.to_string())
+            .replace("{policy}", &artifact.to_string())
             .replace("{request}", &release.request.to_string())
             .replace("/import", "/import?product=gateway");
         let (status, said) = send(&confined, method, &filled, kind, body.unwrap_or_default()).await;

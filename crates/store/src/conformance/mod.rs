@@ -14,6 +14,7 @@ pub mod events;
 pub mod jobs;
 pub mod keys;
 pub mod operators;
+pub mod policies;
 pub mod registry;
 pub mod reports;
 pub mod requests;
@@ -52,6 +53,7 @@ pub async fn all(engine: &dyn Engine) {
     reports::all(engine).await;
     rollouts::all(engine).await;
     operators::all(engine).await;
+    policies::all(engine).await;
     signing_requests::all(engine).await;
     trust::all(engine).await;
     events::all(engine).await;

@@ -157,7 +157,7 @@ impl Approve {
 }
 
 /// Signs a Statement with a key that is logged first, or with an SSH key.
-pub(super) async fn sign(
+pub(crate) async fn sign(
     statement: &Statement,
     key: Option<&KeyUri>,
     secret: &SecretSource,
@@ -220,7 +220,7 @@ fn show(told: &SigningRequest, seen: &Seen, output: &Output) {
 }
 
 /// Asks a person; without one there is --yes.
-pub(super) fn asked() -> Result<bool> {
+pub(crate) fn asked() -> Result<bool> {
     if !std::io::stdin().is_terminal() {
         return Err(CliError::new(Kind::Usage, "nobody is there to be asked")
             .hint("look at the request first, then agree with --yes"));

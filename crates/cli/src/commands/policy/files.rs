@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use firmseal_manifest::policy_document::{FILES_MAX, TEXT_MAX};
 use firmseal_manifest::{PolicyDocument, PolicyFile};
-use firmseal_policy::{CedarPolicy, Examples, NUMBER};
+use firmseal_policy::{CedarPolicy, ENDINGS, Examples, NUMBER};
 use firmseal_sign::Decision;
 
 use super::unreadable;
@@ -20,14 +20,30 @@ pub fn policy(path: &Path) -> Result<CedarPolicy> {
     CedarPolicy::load(&document(path)?).map_err(unreadable)
 }
 
-/// The same, as a draft that nobody has agreed to.
+/// The same as a document, without its examples.
 pub(super) fn document(path: &Path) -> Result<PolicyDocument> {
     let mut files = Vec::new();
     for path in listed(path, &[".cedar"])? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         files.push(PolicyFile { name, text: text(&path, TEXT_MAX as u64)? });
     }
-    PolicyDocument::draft(NUMBER, files)
+    PolicyDocument::new(NUMBER, files)
+        .map_err(|error| CliError::new(Kind::Usage, error).about(path.display()))
+}
+
+/// The policy of a directory with its examples, as it is proposed.
+pub(super) fn whole(path: &Path) -> Result<PolicyDocument> {
+    if !path.is_dir() {
+        return Err(CliError::new(Kind::Usage, "is no directory")
+            .about(path.display())
+            .hint("a policy is proposed with its examples: put both into one directory, or name a digest"));
+    }
+    let mut files = document(path)?.files;
+    for path in listed(path, &ENDINGS)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        files.push(PolicyFile { name, text: text(&path, TEXT_MAX as u64)? });
+    }
+    PolicyDocument::new(NUMBER, files)
         .map_err(|error| CliError::new(Kind::Usage, error).about(path.display()))
 }
 
@@ -36,7 +52,7 @@ pub(super) fn examples(path: &Path) -> Result<Vec<(PathBuf, Examples)>> {
     let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new(".")) };
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let mut found = Vec::new();
-    for path in listed(folder, &[".test.toml", ".test.json"])? {
+    for path in listed(folder, &ENDINGS)? {
         let examples = Examples::read(&text(&path, EXAMPLES_MAX)?)
             .map_err(|error| CliError::new(Kind::Usage, error).about(path.display()))?;
         found.push((path, examples));

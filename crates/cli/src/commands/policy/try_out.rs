@@ -1,25 +1,28 @@
 //! `firmseal policy test`: what a policy says before it is in force.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use firmseal_policy::{CedarPolicy, Demand, Differs, again};
 use serde_json::{Value, json};
 
-use super::files;
+use super::{files, past};
 use crate::error::{CliError, Kind, Result};
 use crate::output::Output;
+use crate::profile::Profile;
 
 /// Ask a policy the questions of its examples, or those of the past
 ///
 /// Examples stand in files that end in `.test.toml` or `.test.json`, beside
-/// the policy. With --past, decisions that were recorded are made again, and
-/// what would be decided otherwise is shown. Fails where anything differs.
+/// the policy. With --past or --last, decisions that were recorded are made
+/// again, and what would be decided otherwise is shown. Fails where anything
+/// differs.
 #[derive(Args)]
 #[command(after_help = "Examples:
   firmseal policy test policies
   firmseal policy test policies --past decisions
+  firmseal policy test policies --last 200
 
 An example:
   [[case]]
@@ -34,6 +37,10 @@ pub struct TryOut {
     /// files that end in `.json`
     #[arg(long, value_name = "PATH", num_args = 1..)]
     past: Vec<PathBuf>,
+    /// The newest N decisions of the server instead of examples; needs the
+    /// role auditor or officer
+    #[arg(long, value_name = "N", conflicts_with = "past")]
+    last: Option<u32>,
 }
 
 /// One answer.
@@ -45,13 +52,17 @@ struct Told {
 
 impl TryOut {
     /// Runs the command.
-    pub fn run(self, output: &Output) -> Result {
+    pub async fn run(self, profile: Option<&Path>, output: &Output) -> Result {
         let policy = files::policy(&self.path)?;
-        let told = if self.past.is_empty() { self.examples(&policy, output)? } else { self.past(&policy)? };
+        let told = match (self.last, self.past.is_empty()) {
+            (Some(last), _) => of_server(profile, last, &policy).await?,
+            (None, true) => self.examples(&policy, output)?,
+            (None, false) => self.past(&policy)?,
+        };
         let rows: Vec<Value> = told.iter().map(row).collect();
         output.value(&rows, || told.iter().map(print).collect())?;
         let differ = told.iter().filter(|told| told.differs.is_some()).count();
-        let (all, past) = (told.len(), !self.past.is_empty());
+        let (all, past) = (told.len(), self.last.is_some() || !self.past.is_empty());
         match (differ, past) {
             (0, _) => {
                 output.note(format_args!("{all} answers, all as they were meant"));
@@ -93,16 +104,22 @@ impl TryOut {
         if decisions.is_empty() {
             return Err(CliError::new(Kind::NotFound, "there are no decisions to make again"));
         }
-        let told = decisions.iter().map(|(path, past)| {
-            let question = &past.question;
-            let name = format!(
-                "{} {} {} {} by {}",
-                question.request, question.product, question.channel, question.version, question.caller.name
-            );
-            Told { at: path.display().to_string(), name, differs: again(past, policy) }
+        let told = decisions.iter().map(|(path, decision)| Told {
+            at: path.display().to_string(),
+            name: past::name(decision),
+            differs: again(decision, policy),
         });
         Ok(told.collect())
     }
+}
+
+async fn of_server(profile: Option<&Path>, last: u32, policy: &CedarPolicy) -> Result<Vec<Told>> {
+    let decisions = past::of_server(&Profile::read(profile)?.client()?, last).await?;
+    if decisions.is_empty() {
+        return Err(CliError::new(Kind::NotFound, "the server has recorded no decisions"));
+    }
+    let compared = past::compare(&decisions, None, policy).into_iter();
+    Ok(compared.map(|one| Told { at: one.digest, name: one.name, differs: one.differs }).collect())
 }
 
 fn row(told: &Told) -> Value {

@@ -1,7 +1,7 @@
 //! Evidence: log proof, approvals and the owner's consent (refusals 70x).
 
 use firmseal_core::crypto::RustCrypto;
-use firmseal_manifest::{Digest, Environment, Purpose, SignedStatement};
+use firmseal_manifest::{Digest, Environment, Purpose, SignedStatement, StatementPurpose};
 use firmseal_trust::{ClosedLogSpec, DemandsSpec, Role};
 
 use super::Cases;
@@ -232,6 +232,26 @@ fn approvals(cases: &mut Cases) {
     cases.refused(701, "one_approver_twice", "one approver has signed twice", |scene| {
         scene.tell(|story| story.approvers = vec![0, 0]);
     });
+    cases.refused(
+        102,
+        "statement_about_a_file",
+        "approvals of a file in the place of a release's",
+        |scene| {
+            scene.tell(|story| {
+                story.statement = |statement| statement.purpose = StatementPurpose::Artifact;
+            });
+        },
+    );
+    cases.refused(
+        102,
+        "statement_about_a_policy",
+        "approvals of a policy in the place of a release's",
+        |scene| {
+            scene.tell(|story| {
+                story.statement = |statement| statement.purpose = StatementPurpose::Policy;
+            });
+        },
+    );
     cases.refused(
         701,
         "requester_approves",
