@@ -12,6 +12,7 @@ pub mod consent;
 pub mod delegation;
 pub mod ecdsa;
 pub mod event;
+mod event_words;
 pub mod evidence;
 pub mod ids;
 pub mod intent;

@@ -1,0 +1,71 @@
+//! Words of events: what became of a key, a request, an attempt or a rollout,
+//! each by the number that the log has.
+
+/// What a signing key is from now on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum KeyChange {
+    /// It signs.
+    Enabled = 0,
+    /// It signs until a date.
+    Ending = 1,
+    /// It signs nothing.
+    Disabled = 2,
+    /// Its private half is destroyed at a date.
+    Destroying = 3,
+    /// Its private half is gone.
+    Destroyed = 4,
+}
+
+/// What was decided about a signing request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Ruling {
+    /// It is refused, and that is its end.
+    Refused = 0,
+    /// It waits for approvals.
+    Approvals = 1,
+    /// A security officer has to release it.
+    Held = 2,
+    /// A security officer has released it.
+    Released = 3,
+    /// Enough people have agreed.
+    Agreed = 4,
+}
+
+/// What is known of a use of a key that brought nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Outcome {
+    /// It failed: the key signed nothing that verifies.
+    Failed = 0,
+    /// Nobody saw how it ended: the key may have signed. If it did, the
+    /// signature went nowhere.
+    Unknown = 1,
+}
+
+/// How a signing request ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum End {
+    /// It became a release.
+    Signed = 0,
+    /// Somebody took it back.
+    Cancelled = 1,
+    /// Another release came first, or devices would not take it any more.
+    Superseded = 2,
+    /// Too few people agreed in time.
+    Expired = 3,
+}
+
+/// What a rollout does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Phase {
+    /// It makes offers.
+    Active = 0,
+    /// It was stopped.
+    Halted = 1,
+    /// It is over.
+    Finished = 2,
+}
