@@ -3,26 +3,34 @@
 //! Every wait has an end here: for the handshake, for the head of a
 //! request, for a peer that stops reading, and for the connection itself.
 
+mod close;
 mod stall;
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
 use crate::config::{Limits, Serves};
 use crate::metrics::{Handshake, Metrics, OnListener, handshake_reason};
 use crate::tls::{PeerCertificate, ReloadingTls};
 use stall::Stall;
+
+/// A connection as HTTP has it.
+type Io = TokioIo<TlsStream<close::Socket>>;
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
@@ -99,11 +107,12 @@ impl Listening {
         // Small answers leave at once; a failure costs latency only.
         let _ = stream.set_nodelay(true);
         let acceptor = TlsAcceptor::from(self.tls.current());
-        let handshake = acceptor.accept(Stall::new(stream, self.limits.stall()));
+        let handshake = acceptor.accept(Stall::new(stream, self.limits.stall())).into_fallible();
         let stream = match tokio::time::timeout(self.limits.handshake(), handshake).await {
             Err(_) => return self.handshake_failed(address, "timeout", "no handshake in time"),
-            Ok(Err(err)) => {
-                return self.handshake_failed(address, handshake_reason(&err), &err.to_string());
+            Ok(Err((err, socket))) => {
+                self.handshake_failed(address, handshake_reason(&err), &err.to_string());
+                return close::close_socket(socket, self.stop.clone()).await;
             }
             Ok(Ok(stream)) => stream,
         };
@@ -115,21 +124,31 @@ impl Listening {
             .and_then(|certificate| PeerCertificate::read(certificate));
         let peer = Arc::new(Peer { address, certificate, listener: self.serves });
         let router = self.router.clone();
-        let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
             router.clone().oneshot(request)
         });
-        let connection = http1::Builder::new()
+        let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.header())
             .max_headers(64)
             .max_buf_size(self.limits.head_bytes.max(8192))
             .serve_connection(TokioIo::new(stream), service);
-        let mut connection = std::pin::pin!(connection);
+        self.converse(Pin::new(&mut connection)).await;
+        close::close(connection.into_parts().io.into_inner(), self.stop.clone()).await;
+    }
+
+    /// Answers requests, until one side has enough of it.
+    async fn converse<S>(&self, mut connection: Pin<&mut http1::Connection<Io, S>>)
+    where
+        S: HttpService<Incoming, ResBody = Body>,
+        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let mut stop = self.stop.clone();
         tokio::select! {
-            // An error here is a caller that went away or broke the
-            // protocol; hyper has answered what could be answered.
+            // An error here is a caller that went away, was silent for too
+            // long or broke the protocol; hyper has answered what could be
+            // answered.
             _ = connection.as_mut() => return,
             _ = tokio::time::sleep(self.limits.connection_age()) => {}
             _ = stop.wait_for(|stop| *stop) => {}

@@ -152,7 +152,9 @@ impl Document {
     pub fn encode(&self) -> Vec<u8> {
         let signatures: Vec<Value> =
             self.signatures.iter().map(|(id, text)| json!({ "keyid": id, "sig": text })).collect();
-        let whole = json!({ "signatures": signatures, "signed": self.body });
+        let mut whole = json!({ "signatures": signatures, "signed": self.body });
+        // Another crate's feature decides which order maps have by themselves.
+        whole.sort_all_objects();
         // Maps with text for keys and no fractions: there is no error here.
         let mut bytes = serde_json::to_vec_pretty(&whole).unwrap_or_default();
         bytes.push(b'\n');

@@ -45,7 +45,7 @@ struct Period {
 /// Every signing key that is or was one here, by name.
 #[utoipa::path(get, path = "/v1/keys", tag = "keys",
     responses((status = 200, body = Page<SigningKey>), (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["auditor|signer|approver"])))]
+    security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
 async fn list_keys(
     State(app): State<Arc<App>>,
     operator: Operator<Reader>,
@@ -58,7 +58,7 @@ async fn list_keys(
 /// A signing key, with its uses by hour, product and caller.
 #[utoipa::path(get, path = "/v1/keys/{key}", tag = "keys", params(("key" = String, Path), Period),
     responses((status = 200, body = KeyUsage), (status = "default", body = Problem, content_type = "application/problem+json")),
-    security(("operator" = ["auditor|signer|approver"])))]
+    security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"])))]
 async fn get_key(
     State(app): State<Arc<App>>,
     operator: Operator<Reader>,

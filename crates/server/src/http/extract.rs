@@ -62,12 +62,9 @@ pub(crate) fn expect_type(request: &Request, want: &'static str) -> Result<(), A
 
 /// Reads a body of at most `max` bytes, whose announced length is believed
 /// only to refuse it early.
-pub(crate) async fn read(body: Body, max: usize, stall: Duration) -> Result<Bytes, ApiError> {
+pub(crate) async fn read(mut body: Body, max: usize, stall: Duration) -> Result<Bytes, ApiError> {
     let too_long = ApiError::TooLong(max as u64);
-    let announced = http_body::Body::size_hint(&body).lower();
-    let mut body = body;
-    if announced > max as u64 {
-        drain(&mut body).await;
+    if http_body::Body::size_hint(&body).lower() > max as u64 {
         return Err(too_long);
     }
     let mut whole = BytesMut::new();
@@ -79,35 +76,12 @@ pub(crate) async fn read(body: Body, max: usize, stall: Duration) -> Result<Byte
             Ok(Some(Ok(frame))) => {
                 let Ok(data) = frame.into_data() else { continue };
                 if whole.len() + data.len() > max {
-                    drain(&mut body).await;
                     return Err(too_long);
                 }
                 whole.extend_from_slice(&data);
             }
         }
     }
-}
-
-/// What is read and thrown away of a body that is refused, and for how long.
-const DRAINED: usize = 1024 * 1024;
-const DRAINING: Duration = Duration::from_secs(2);
-
-/// Reads a little of a refused body. Closing a connection with bytes unread
-/// resets it, and the caller would see a broken pipe instead of the answer
-/// that says why.
-async fn drain(body: &mut Body) {
-    let reading = async {
-        let mut left = DRAINED;
-        while let Some(Ok(frame)) = body.frame().await {
-            let length = frame.data_ref().map_or(0, Bytes::len);
-            match left.checked_sub(length) {
-                Some(rest) => left = rest,
-                None => return,
-            }
-        }
-    };
-    // Whether it ended or not: the answer is the same.
-    let _ = tokio::time::timeout(DRAINING, reading).await;
 }
 
 /// The one id in the path.
