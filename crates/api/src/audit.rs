@@ -1,6 +1,7 @@
 //! Audit records: who did what, when, with what, and who had allowed it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use firmseal_fleet::Time;
 use firmseal_fleet::audit::AuditAction;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::access::Role;
+use crate::encoding::Base64;
 use crate::signatures::Reason;
 
 /// How it went.
@@ -48,6 +50,10 @@ pub struct AuditRecord {
     /// What its identity token said besides.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub claims: BTreeMap<String, String>,
+    /// The address that it asked from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub source: Option<IpAddr>,
     /// Rules and reasons.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<Reason>,
@@ -101,6 +107,49 @@ pub struct AuditRecord {
     /// The commit it was built from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+}
+
+/// An entry of the log, and what proves that it stands there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogEntry {
+    /// Where it stands.
+    pub index: u64,
+    /// The entry.
+    #[schema(value_type = String)]
+    pub leaf: Base64,
+    /// Hashes from the entry to the root (RFC 6962 §2.1.1).
+    #[schema(value_type = Vec<String>)]
+    pub path: Vec<ArtifactId>,
+}
+
+/// Entries of the log, proven in one tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogEntries {
+    /// Size of the tree that the proofs lead to.
+    pub size: u64,
+    /// The newest checkpoint, where it is of that size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
+    /// Days that audit records are kept here.
+    pub retention_days: u32,
+    /// The entries, as far as one answer has them.
+    pub entries: Vec<LogEntry>,
+}
+
+/// Which entries are wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct LogQuery {
+    /// From this one on; from the first if absent.
+    #[serde(default)]
+    pub from: u64,
+    /// Proven in the tree of this size; in the newest if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// At most this many, 1 to 1000; 100 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
 }
 
 /// Which records are wanted. What is absent lets everything through.

@@ -1,6 +1,7 @@
 //! Callers: who asks the service for something, as it was proven.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use firmseal_manifest::{ChannelName, ProductId};
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,9 @@ pub struct Caller {
     /// What it is confined to.
     #[serde(default, skip_serializing_if = "Scope::is_open")]
     pub scope: Scope,
+    /// The address at the other end of the connection, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
 }
 
 impl Caller {
@@ -70,6 +74,7 @@ impl Caller {
             roles: [Role::Signer].into(),
             claims: BTreeMap::new(),
             scope: Scope::default(),
+            source: None,
         }
     }
 }

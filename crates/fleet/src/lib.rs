@@ -11,6 +11,7 @@ pub mod audit;
 pub mod caller;
 pub mod device;
 pub mod enrolment;
+pub mod habit;
 pub mod hex;
 pub mod job;
 pub mod operator;
@@ -32,6 +33,7 @@ pub use audit::AuditRecord;
 pub use caller::{Caller, CallerKind, Scope};
 pub use device::{Bootloader, Certificate, Device, DeviceState, Equipment, Running, SlotState};
 pub use enrolment::EnrolmentToken;
+pub use habit::{Deviation, Habit, HabitOf};
 pub use job::{
     ArtifactOrder, Asked, CameTo, Job, JobKind, JobReview, JobState, Priority, Progress, ReleaseOrder,
 };

@@ -113,6 +113,7 @@ impl Credential {
             roles: self.roles,
             claims: BTreeMap::new(),
             scope: self.scope,
+            source: None,
         }
     }
 

@@ -110,6 +110,7 @@ impl Issuer {
             roles: grant.roles.clone(),
             claims: kept,
             scope: grant.scope.clone(),
+            source: None,
         };
         Ok(Verified { caller, once })
     }

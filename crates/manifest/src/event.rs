@@ -138,6 +138,16 @@ pub enum Event {
         /// SHA-256 of the Statement with the signatures of those who agreed.
         agreed: Digest,
     },
+    /// The use of a key that somebody asked for departs from the usual.
+    Unusual {
+        /// The signing request.
+        request: RequestId,
+        /// The key.
+        key: KeyId,
+        /// In which ways: bit 0 is the rate, 1 the hour, 2 the product, 3 the
+        /// source.
+        how: u8,
+    },
 }
 
 impl Event {
@@ -204,6 +214,12 @@ impl Event {
                     None => out.null(),
                 };
                 out.uint(*root).bytes(agreed.as_bytes());
+            }
+            Event::Unusual { request, key, how } => {
+                begin(&mut out, 14, 3)
+                    .bytes(request.uuid().as_bytes())
+                    .bytes(key.0.as_bytes())
+                    .uint((*how).into());
             }
         }
         out.finish()
@@ -300,6 +316,14 @@ fn read(decoder: &mut Decoder<'_>) -> Result<Option<Event>, decode::Error> {
             root: input.0.u64()?,
             agreed: input.digest()?,
         },
+        14 => Event::Unusual {
+            request: input.request()?,
+            key: input.key()?,
+            how: match input.0.u8()? {
+                how @ 1..=15 => how,
+                _ => return Ok(None),
+            },
+        },
         _ => return Ok(None),
     }))
 }
@@ -359,6 +383,7 @@ impl fmt::Display for Event {
                 write!(f, "key {key} is {}", format!("{change:?}").to_lowercase())
             }
             Event::Policy { number, policy, .. } => write!(f, "policy {number} in force: {policy}"),
+            Event::Unusual { request, key, .. } => write!(f, "{request} would use key {key} unusually"),
             Event::Attempt { request, intent, outcome } => {
                 let outcome = format!("{outcome:?}").to_lowercase();
                 write!(f, "an attempt for {request} under entry {intent}: {outcome}")
@@ -368,90 +393,4 @@ impl fmt::Display for Event {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-    use crate::Intent;
-
-    const D: Digest = Digest([7; 32]);
-
-    fn every() -> Vec<Event> {
-        let request = RequestId::from_uuid(Uuid::from_bytes([1; 16]));
-        let rollout = RolloutId::from_uuid(Uuid::from_bytes([2; 16]));
-        let key = KeyId(Digest([9; 32]));
-        let mut all = vec![
-            Event::Requested { request, manifest: D, requester: Digest([8; 32]) },
-            Event::Approved { request, manifest: D, key },
-            Event::Unapproved { request, key },
-            Event::Released { manifest: D, envelope: Digest([3; 32]), intent: 70_000 },
-            Event::Retired { manifest: D, revoked: true },
-            Event::Retired { manifest: D, revoked: false },
-            Event::Root { version: 2, document: D },
-            Event::Revocation { version: 300, document: D },
-        ];
-        all.extend(
-            [End::Signed, End::Cancelled, End::Superseded, End::Expired]
-                .map(|end| Event::Closed { request, end }),
-        );
-        all.extend([Phase::Active, Phase::Halted, Phase::Finished].map(|phase| Event::Rollout {
-            rollout,
-            manifest: D,
-            phase,
-        }));
-        all.extend(
-            [Ruling::Refused, Ruling::Approvals, Ruling::Held, Ruling::Released, Ruling::Agreed]
-                .map(|ruling| Event::Decided { request, decision: D, ruling }),
-        );
-        let changes = [
-            KeyChange::Enabled,
-            KeyChange::Ending,
-            KeyChange::Disabled,
-            KeyChange::Destroying,
-            KeyChange::Destroyed,
-        ];
-        all.extend(changes.map(|change| Event::Key { key, by: D, change, due: 1_900_000_000 }));
-        all.extend([None, Some(Digest([4; 32]))].map(|previous| Event::Policy {
-            number: 70_002,
-            policy: D,
-            previous,
-            root: 3,
-            agreed: Digest([5; 32]),
-        }));
-        all.extend([Outcome::Failed, Outcome::Unknown].map(|outcome| Event::Attempt {
-            request,
-            intent: 70_001,
-            outcome,
-        }));
-        all
-    }
-
-    #[test]
-    fn what_is_written_is_read_and_is_no_intent() {
-        let mut seen = std::collections::BTreeSet::new();
-        for event in every() {
-            let leaf = event.encode();
-            assert_eq!(Event::decode(&leaf), Some(event));
-            assert_eq!(Intent::decode(&leaf), None, "{event:?}");
-            assert!(seen.insert(leaf.clone()), "{event:?} is written like another");
-            for cut in 0..leaf.len() {
-                assert_eq!(Event::decode(&leaf[..cut]), None, "{event:?} cut at {cut}");
-            }
-            for at in 0..leaf.len() {
-                let mut other = leaf.clone();
-                other[at] ^= 0x20;
-                assert_ne!(Event::decode(&other), Some(event), "{event:?} changed at {at}");
-            }
-            assert_eq!(Event::decode(&[leaf, vec![0]].concat()), None, "{event:?} and more");
-        }
-    }
-
-    #[test]
-    fn the_bytes_are_these() {
-        let leaf = Event::Root { version: 2, document: D }.encode();
-        let head = [&[0x84, 0x6e][..], TAG.as_bytes(), &[0x07, 0x02, 0x58, 0x20]].concat();
-        assert_eq!(leaf, [head, vec![7; 32]].concat());
-        let other = Event::decode(&[&[0x82, 0x6e][..], TAG.as_bytes(), &[0x18, 99]].concat());
-        assert_eq!(other, None, "a kind that nobody knows");
-        assert_eq!(Event::decode(&[0x9f]), None);
-    }
-}
+mod tests;

@@ -32,11 +32,15 @@ pub enum Kind {
     Unapproved,
     /// A device says that it runs what no release is.
     UnknownImage,
+    /// Something happened that is on no audit record, or a record is missing.
+    Unrecorded,
+    /// An audit record says something else than the log.
+    Contradicted,
 }
 
 impl Kind {
     /// Every kind, as metrics name them.
-    pub const ALL: [Kind; 13] = [
+    pub const ALL: [Kind; 15] = [
         Kind::SplitView,
         Kind::Rollback,
         Kind::BadSignature,
@@ -50,6 +54,8 @@ impl Kind {
         Kind::Unlogged,
         Kind::Unapproved,
         Kind::UnknownImage,
+        Kind::Unrecorded,
+        Kind::Contradicted,
     ];
 
     /// The word.
@@ -68,6 +74,8 @@ impl Kind {
             Kind::Unlogged => "unlogged",
             Kind::Unapproved => "unapproved",
             Kind::UnknownImage => "unknown_image",
+            Kind::Unrecorded => "unrecorded",
+            Kind::Contradicted => "contradicted",
         }
     }
 }

@@ -116,7 +116,7 @@ pub async fn follow(
 }
 
 /// What is wrong with the cosignatures.
-fn witnessed(note: &Note, trusted: &Trusted, now: u64) -> Option<Finding> {
+pub(crate) fn witnessed(note: &Note, trusted: &Trusted, now: u64) -> Option<Finding> {
     let mut times = Vec::new();
     match note.verify(&trusted.witnesses) {
         Ok(verified) => times.extend(verified.into_iter().filter_map(|verified| verified.time)),

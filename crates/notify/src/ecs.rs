@@ -69,6 +69,9 @@ pub fn encode(record: &AuditRecord) -> Value {
     if let Some(team) = record.caller.as_ref().and_then(|caller| caller.team.as_ref()) {
         out["group"] = json!({ "name": team });
     }
+    if let Some(source) = record.caller.as_ref().and_then(|caller| caller.source) {
+        out["source"] = json!({ "ip": source });
+    }
     let rules: Vec<_> = record.reasons.iter().map(|reason| reason.rule.as_str()).collect();
     if !rules.is_empty() {
         out["rule"] = json!({ "name": rules });

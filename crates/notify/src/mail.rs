@@ -119,7 +119,11 @@ fn body(record: &AuditRecord) -> String {
                     lines(&path, value, out);
                 }
             }
-            serde_json::Value::String(text) => out.push_str(&format!("{path}: {text}\r\n")),
+            // A line break in a name would begin a line that says anything.
+            serde_json::Value::String(text) => {
+                let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+                out.push_str(&format!("{path}: {text}\r\n"));
+            }
             other => out.push_str(&format!("{path}: {other}\r\n")),
         }
     }

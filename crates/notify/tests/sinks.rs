@@ -26,6 +26,7 @@ fn record(number: u64) -> AuditRecord {
             roles: [Role::Signer].into(),
             claims: [("repository".to_owned(), "acme/router".to_owned())].into(),
             scope: Scope::default(),
+            source: Some([192, 0, 2, 7].into()),
         }),
         by: None,
         reasons: vec![Reason { rule: "no-debug-builds".to_owned(), why: "a debug build".to_owned() }],
@@ -107,6 +108,7 @@ async fn a_webhook_gets_a_signed_request_and_its_refusal_is_heard() {
     assert_eq!(json["event"]["action"], "signing-decided");
     assert_eq!(json["rule"]["name"][0], "no-debug-builds");
     assert_eq!(json["group"]["name"], "network");
+    assert_eq!(json["source"]["ip"], "192.0.2.7");
     assert_eq!(json["firmseal"]["log_index"], 17);
 }
 
@@ -197,6 +199,7 @@ async fn mail_goes_to_the_relay_and_a_version_writes_no_headers() {
     assert!(head.contains("Subject: firmseal: signing-decided router 4.2.0"), "{head}");
     assert!(!head.lines().any(|line| line.starts_with("Bcc")), "{head}");
     assert!(body.contains("event.outcome: failure"), "{body}");
+    assert!(!body.lines().any(|line| line.starts_with("Bcc")), "{body}");
 }
 
 #[test]

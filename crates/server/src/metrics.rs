@@ -1,9 +1,8 @@
 //! Metrics: what the server counts, in the OpenMetrics text form.
 //!
-//! Labels come from fixed words, and from the names that the configuration
-//! gives to keys. A device id, a version or a name from a request never
-//! becomes a label: the number of time series is bounded by this file and the
-//! configuration.
+//! docs/metrics.md says what each is for; a test holds the two together.
+
+mod labels;
 
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
@@ -13,258 +12,239 @@ use firmseal_fleet::{KeyPhase, Priority, Time};
 use firmseal_sign::{BreakerState, PolicyStanding};
 use firmseal_store::Depth;
 use firmseal_witness::Status;
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry, Unit};
 
-/// One label: the outcome, phase or reason.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct Outcome {
-    pub(crate) outcome: &'static str,
-}
+pub(crate) use labels::*;
 
-/// A listener and why a handshake on it failed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct Handshake {
-    pub(crate) listener: &'static str,
-    pub(crate) reason: &'static str,
-}
-
-/// A listener.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct OnListener {
-    pub(crate) listener: &'static str,
-}
-
-/// The phase of a report, and the number of a refusal or of trouble (0 for
-/// none).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct Reported {
-    pub(crate) phase: &'static str,
-    pub(crate) code: u32,
-}
-
-/// A listener and a class of answers: `2xx`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct Answered {
-    pub(crate) listener: &'static str,
-    pub(crate) status: &'static str,
-}
-
-/// A signing key. Names stand in the settings, not in requests.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct OfKey {
-    pub(crate) key: String,
-}
-
-/// A signing key, by the name that the configuration gives it, and how it
-/// stands.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct KeyStands {
-    pub(crate) key: String,
-    pub(crate) state: &'static str,
-}
-
-/// Where a policy comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct PolicyFrom {
-    pub(crate) source: &'static str,
-}
-
-/// How urgent jobs are.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct Urgency {
-    pub(crate) priority: &'static str,
-}
-
-/// A receiver of notices, by its name in the settings, and how it went.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct Notice {
-    pub(crate) receiver: String,
-    pub(crate) outcome: &'static str,
-}
-
-/// Everything that is counted.
-pub(crate) struct Metrics {
-    registry: Registry,
-    pub(crate) signing: Family<Outcome, Counter>,
-    pub(crate) signing_seconds: Histogram,
-    /// Jobs that were carried out.
-    pub(crate) jobs: Family<Outcome, Counter>,
-    /// Uses of keys for jobs.
-    pub(crate) key_uses: Family<Outcome, Counter>,
-    pub(crate) signature_seconds: Histogram,
-    queued: Family<Urgency, Gauge>,
-    queued_seconds: Family<Urgency, Gauge>,
-    running: Gauge,
-    key_stands: Family<KeyStands, Gauge>,
-    pub(crate) polls: Family<Outcome, Counter>,
-    pub(crate) reports: Family<Reported, Counter>,
-    pub(crate) bytes_served: Family<OnListener, Counter>,
-    pub(crate) verifications: Family<Outcome, Counter>,
-    pub(crate) handshakes_failed: Family<Handshake, Counter>,
-    pub(crate) connections: Family<OnListener, Gauge>,
-    pub(crate) answers: Family<Answered, Counter>,
-    pub(crate) enrolments: Family<Outcome, Counter>,
-    log_entries: Family<Outcome, Gauge>,
-    log_stands: Gauge,
-    pub(crate) events_waiting: Gauge,
-    log_witnesses: Family<Outcome, Gauge>,
-    key_signings: Family<OfKey, Counter>,
-    key_left: Family<OfKey, Gauge>,
-    key_left_in_hour: Family<OfKey, Gauge>,
-    key_rotation_days: Family<OfKey, Gauge>,
-    key_state: Family<KeyStands, Gauge>,
-    pub(crate) notices: Family<Notice, Counter>,
-    policy: Family<PolicyFrom, Gauge>,
-}
+/// Bounds of durations, in seconds. 60 is the measure for signatures.
+const SECONDS: [f64; 15] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0, 3600.0];
 
 /// Numbers above this are counted together: a device must not be
 /// able to make time series.
 const CODES_COUNTED: u16 = 999;
 
+/// Something went wrong that somebody has to look into, in a word for
+/// metrics.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Incident {
+    /// A key was out of reach, hung, or answered something else than a
+    /// signature.
+    Key,
+    /// A key refused its PIN.
+    Pin,
+    /// The server could not do what it should.
+    Internal,
+    /// There is no space left.
+    Full,
+}
+
+impl Incident {
+    const ALL: [Incident; 4] = [Incident::Key, Incident::Pin, Incident::Internal, Incident::Full];
+
+    fn word(self) -> &'static str {
+        match self {
+            Incident::Key => "key",
+            Incident::Pin => "pin",
+            Incident::Internal => "internal",
+            Incident::Full => "full",
+        }
+    }
+}
+
+/// Makes metrics, each once.
+#[derive(Default)]
+struct Making {
+    registry: Registry,
+    names: Vec<String>,
+}
+
+impl Making {
+    fn one<M: Metric + Clone + Default>(&mut self, name: &str, help: &str) -> M {
+        self.made(name, None, help, M::default())
+    }
+
+    fn made<M: Metric + Clone>(&mut self, name: &str, unit: Option<Unit>, help: &str, metric: M) -> M {
+        match unit {
+            None => {
+                self.names.push(format!("firmseal_{name}"));
+                self.registry.register(name, help, metric.clone());
+            }
+            Some(unit) => {
+                self.names.push(format!("firmseal_{name}_{}", unit.as_str()));
+                self.registry.register_with_unit(name, help, unit, metric.clone());
+            }
+        }
+        metric
+    }
+}
+
+type Counters<L> = Family<L, Counter>;
+type Gauges<L> = Family<L, Gauge>;
+
+/// Everything that is counted.
+pub(crate) struct Metrics {
+    registry: Registry,
+    #[cfg_attr(not(test), expect(dead_code, reason = "the documentation is held against it"))]
+    names: Vec<String>,
+    pub(crate) signing_requests: Counters<Asked>,
+    pub(crate) signing_seconds: Family<Kind, Histogram>,
+    queued: Gauges<Urgency>,
+    queued_seconds: Gauges<Urgency>,
+    running: Gauge,
+    pub(crate) key_uses: Counters<Outcome>,
+    key_stands: Gauges<KeyStands>,
+    key_signings: Counters<OfKey>,
+    key_left: Gauges<OfKey>,
+    key_left_in_hour: Gauges<OfKey>,
+    key_rotation_days: Gauges<OfKey>,
+    key_state: Gauges<KeyStands>,
+    pub(crate) anomalies: Counters<Departs>,
+    pub(crate) revocation_seconds: Histogram,
+    revocation_published: Gauge,
+    revocation_devices: Gauges<Heard>,
+    incidents: Counters<Kind>,
+    pub(crate) polls: Counters<Outcome>,
+    pub(crate) reports: Counters<Reported>,
+    pub(crate) bytes_served: Counters<OnListener>,
+    pub(crate) verifications: Counters<Outcome>,
+    pub(crate) enrolments: Counters<Outcome>,
+    pub(crate) connections: Gauges<OnListener>,
+    pub(crate) handshakes_failed: Counters<Handshake>,
+    pub(crate) answers: Counters<Answered>,
+    log_entries: Gauges<Outcome>,
+    log_stands: Gauge,
+    log_witnesses: Gauges<Outcome>,
+    pub(crate) events_waiting: Gauge,
+    pub(crate) audit_records: Counters<Recorded>,
+    pub(crate) audit_failing: Gauge,
+    pub(crate) notices: Counters<Notice>,
+    policy: Gauges<PolicyFrom>,
+}
+
 impl Metrics {
     pub(crate) fn new() -> Metrics {
-        let mut registry = Registry::with_prefix("firmseal");
-        let signing_seconds =
-            Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0]);
-        let signature_seconds = Histogram::new([
-            0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0, 3600.0,
-        ]);
+        let mut make = Making { registry: Registry::with_prefix("firmseal"), ..Making::default() };
+        let seconds = || Histogram::new(SECONDS);
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        make.names.push("firmseal_build".to_owned());
+        make.registry.register("build", "The running build", build);
         let metrics = Metrics {
-            jobs: Family::default(),
-            key_uses: Family::default(),
-            signature_seconds: signature_seconds.clone(),
-            queued: Family::default(),
-            queued_seconds: Family::default(),
-            running: Gauge::default(),
-            key_stands: Family::default(),
-            signing: Family::default(),
-            signing_seconds: signing_seconds.clone(),
-            polls: Family::default(),
-            reports: Family::default(),
-            bytes_served: Family::default(),
-            verifications: Family::default(),
-            handshakes_failed: Family::default(),
-            connections: Family::default(),
-            answers: Family::default(),
-            enrolments: Family::default(),
-            log_entries: Family::default(),
-            log_stands: Gauge::default(),
-            events_waiting: Gauge::default(),
-            log_witnesses: Family::default(),
-            key_signings: Family::default(),
-            key_left: Family::default(),
-            key_left_in_hour: Family::default(),
-            key_rotation_days: Family::default(),
-            key_state: Family::default(),
-            notices: Family::default(),
-            policy: Family::default(),
+            signing_requests: make.one("signing_requests", "Signing requests by what they came to"),
+            signing_seconds: make.made(
+                "signing_duration",
+                Some(Unit::Seconds),
+                "Time from a signing request to what is stored of it",
+                Family::new_with_constructor(seconds),
+            ),
+            queued: make.one("jobs_queued", "Jobs that wait for their turn"),
+            queued_seconds: make.made(
+                "jobs_queued_oldest",
+                Some(Unit::Seconds),
+                "How long the oldest of them has waited",
+                Family::default(),
+            ),
+            running: make.one("jobs_running", "Jobs that are being carried out"),
+            key_uses: make.one("key_uses", "Uses of keys for jobs by outcome"),
+            key_stands: make.one("key_breaker", "1 for the state of a key's breaker; 0 for every other"),
+            key_signings: make.one("key_signings", "Uses of each signing key since the start"),
+            key_left: make.one("key_left", "Uses that a signing key with a limit has left"),
+            key_left_in_hour: make.one(
+                "key_left_in_hour",
+                "Uses that a signing key with an hourly limit has left in this hour",
+            ),
+            key_rotation_days: make.one(
+                "key_rotation_days",
+                "Days until a signing key should have a successor, negative afterwards",
+            ),
+            key_state: make.one("key_state", "1 for the state that a signing key has"),
+            anomalies: make.one("anomalies", "Uses of keys that depart from the usual, by how"),
+            revocation_seconds: make.made(
+                "revocation_duration",
+                Some(Unit::Seconds),
+                "Time from the arrival of a revocation until rollouts of what it takes away are halted",
+                seconds(),
+            ),
+            revocation_published: make.made(
+                "revocation_published_timestamp",
+                Some(Unit::Seconds),
+                "When the newest revocation was published; 0 without one",
+                Gauge::default(),
+            ),
+            revocation_devices: make
+                .one("revocation_devices", "Active devices by whether they were heard of since then"),
+            incidents: make.one("incidents", "What went wrong on the side of the service, by kind"),
+            polls: make.one("polls", "Polls by whether they brought anything new"),
+            reports: make.one("reports", "Reports by phase and number of the refusal or trouble"),
+            bytes_served: make.made(
+                "served",
+                Some(Unit::Bytes),
+                "Payload, tree and envelope bytes handed to connections",
+                Family::default(),
+            ),
+            verifications: make.one("verifications", "Releases the server verified"),
+            enrolments: make.one("enrolments", "Enrolments by outcome"),
+            connections: make.one("connections", "Open connections"),
+            handshakes_failed: make.one("tls_handshakes_failed", "TLS handshakes that failed, by reason"),
+            answers: make.one("answers", "Answers by class of status"),
+            log_entries: make.one(
+                "log_entries",
+                "Entries of the log that are durable, and that a quorum of witnesses has seen",
+            ),
+            log_stands: make.one(
+                "log_stands",
+                "1 while keys may be used: the log has no witnesses, or a quorum stands behind it",
+            ),
+            log_witnesses: make
+                .one("log_witnesses", "Witnesses of the log by whether they cosigned when last asked"),
+            events_waiting: make.one("events_waiting", "Events that are not in the log yet, up to 1000"),
+            audit_records: make.one("audit_records", "Audit records by what they tell of"),
+            audit_failing: make.one("audit_failing", "1 while what happened cannot be put on record"),
+            policy: make.one(
+                "policy",
+                "1 for where the policy in force comes from: none, file, approved; broken while nothing is signed",
+            ),
+            notices: make.one("notices", "Notices by receiver and outcome"),
+            names: Vec::new(),
             registry: Registry::default(),
         };
-        registry.register("signing", "Signing requests by outcome", metrics.signing.clone());
-        registry.register_with_unit(
-            "signing_duration",
-            "Time from a signing request to its durable release",
-            Unit::Seconds,
-            signing_seconds,
-        );
-        registry.register("jobs", "Claims on signing jobs by how they ended", metrics.jobs.clone());
-        registry.register("key_uses", "Uses of keys for jobs by outcome", metrics.key_uses.clone());
-        registry.register_with_unit(
-            "signature_duration",
-            "Time from a request to its stored signature",
-            Unit::Seconds,
-            signature_seconds,
-        );
-        registry.register("jobs_queued", "Jobs that wait for their turn", metrics.queued.clone());
-        registry.register_with_unit(
-            "jobs_queued_oldest",
-            "How long the oldest of them has waited",
-            Unit::Seconds,
-            metrics.queued_seconds.clone(),
-        );
-        registry.register("jobs_running", "Jobs that are being carried out", metrics.running.clone());
-        registry.register(
-            "key_breaker",
-            "1 for the state of a key's breaker; 0 for every other",
-            metrics.key_stands.clone(),
-        );
-        registry.register("polls", "Polls by whether they brought anything new", metrics.polls.clone());
-        registry.register(
-            "reports",
-            "Reports by phase and number of the refusal or trouble",
-            metrics.reports.clone(),
-        );
-        registry.register_with_unit(
-            "served",
-            "Payload, tree and envelope bytes handed to connections",
-            Unit::Bytes,
-            metrics.bytes_served.clone(),
-        );
-        registry.register("verifications", "Releases the server verified", metrics.verifications.clone());
-        registry.register(
-            "tls_handshakes_failed",
-            "TLS handshakes that failed, by reason",
-            metrics.handshakes_failed.clone(),
-        );
-        registry.register("connections", "Open connections", metrics.connections.clone());
-        registry.register("answers", "Answers by class of status", metrics.answers.clone());
-        registry.register("enrolments", "Enrolments by outcome", metrics.enrolments.clone());
-        registry.register(
-            "log_entries",
-            "Entries of the log that are durable, and that a quorum of witnesses has seen",
-            metrics.log_entries.clone(),
-        );
-        registry.register(
-            "log_stands",
-            "1 while keys may be used: the log has no witnesses, or a quorum stands behind it",
-            metrics.log_stands.clone(),
-        );
-        registry.register(
-            "events_waiting",
-            "Events that are not in the log yet, up to 1000",
-            metrics.events_waiting.clone(),
-        );
-        registry.register(
-            "log_witnesses",
-            "Witnesses of the log by whether they cosigned when last asked",
-            metrics.log_witnesses.clone(),
-        );
-        registry.register(
-            "key_signings",
-            "Uses of each signing key since the start",
-            metrics.key_signings.clone(),
-        );
-        registry.register(
-            "key_left",
-            "Uses that a signing key with a limit has left",
-            metrics.key_left.clone(),
-        );
-        registry.register(
-            "key_left_in_hour",
-            "Uses that a signing key with an hourly limit has left in this hour",
-            metrics.key_left_in_hour.clone(),
-        );
-        registry.register(
-            "key_rotation_days",
-            "Days until a signing key should have a successor, negative afterwards",
-            metrics.key_rotation_days.clone(),
-        );
-        registry.register("key_state", "1 for the state that a signing key has", metrics.key_state.clone());
-        registry.register("notices", "Notices by receiver and outcome", metrics.notices.clone());
-        registry.register(
-            "policy",
-            "1 for where the policy in force comes from: none, file, approved; broken while nothing is signed",
-            metrics.policy.clone(),
-        );
-        registry.register("build", "The running build", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        Metrics { registry, ..metrics }
+        // Every kind is there from the start: an alert on a rise needs
+        // something to rise from.
+        for incident in Incident::ALL {
+            drop(metrics.incidents.get_or_create(&Kind { kind: incident.word() }));
+        }
+        let Making { registry, names } = make;
+        Metrics { registry, names, ..metrics }
+    }
+
+    /// Counts something that somebody has to look into.
+    pub(crate) fn incident(&self, incident: Incident) {
+        self.incidents.get_or_create(&Kind { kind: incident.word() }).inc();
+    }
+
+    /// Counts what a signing request came to.
+    pub(crate) fn signing(&self, kind: &'static str, outcome: &'static str) {
+        self.signing_requests.get_or_create(&Asked { kind, outcome }).inc();
+    }
+
+    /// Measures how long it took until it was stored.
+    pub(crate) fn signed_after(&self, kind: &'static str, seconds: f64) {
+        self.signing_seconds.get_or_create(&Kind { kind }).observe(seconds);
+    }
+
+    /// Measures how far the newest revocation has come.
+    pub(crate) fn revocation(&self, published: Time, heard: u64, all: u64) {
+        let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.revocation_published.set(count(published.millis() / 1000));
+        for (word, devices) in [("yes", heard), ("no", all.saturating_sub(heard))] {
+            self.revocation_devices.get_or_create(&Heard { heard: word }).set(count(devices));
+        }
     }
 
     /// Counts how keys stand.
@@ -375,5 +355,48 @@ pub(crate) fn handshake_reason(err: &std::io::Error) -> &'static str {
         Error::AlertReceived(_) => "refused_by_client",
         Error::PeerIncompatible(_) => "incompatible",
         _ => "protocol",
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Every `firmseal_...` in a text.
+    fn named(text: &str) -> Vec<&str> {
+        let word = |c: char| !(c.is_ascii_lowercase() || c == '_');
+        text.split(word)
+            .filter(|word| word.starts_with("firmseal_") && !word.starts_with("firmseal_monitor"))
+            .collect()
+    }
+
+    fn is_known(metrics: &Metrics, name: &str) -> bool {
+        let suffixes = ["", "_total", "_bucket", "_count", "_sum", "_info"];
+        suffixes.iter().any(|suffix| {
+            name.strip_suffix(suffix).is_some_and(|name| metrics.names.iter().any(|known| known == name))
+        })
+    }
+
+    #[test]
+    fn documentation_and_alerts_name_what_there_is_and_all_of_it() {
+        let metrics = Metrics::new();
+        let (page, alerts) = (
+            include_str!("../../../docs/metrics.md"),
+            include_str!("../../../deploy/prometheus/firmseal.rules.yml"),
+        );
+        for name in named(page).into_iter().chain(named(alerts)) {
+            assert!(is_known(&metrics, name), "nothing is called {name}");
+        }
+        for name in &metrics.names {
+            assert!(page.contains(&format!("`{name}")), "docs/metrics.md says nothing of {name}");
+        }
+    }
+
+    #[test]
+    fn the_text_is_whole() {
+        let text = Metrics::new().text().unwrap();
+        assert!(text.ends_with("# EOF\n"));
+        assert!(text.contains("firmseal_incidents_total{kind=\"pin\"} 0"), "{text}");
     }
 }

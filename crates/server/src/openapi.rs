@@ -93,7 +93,7 @@ fn shape(parameter: &mut Value) {
         (Some("path"), Some("device")) => id("dev-"),
         (Some("path"), Some("upload")) => id("upl-"),
         (Some("path"), Some("token")) => id(""),
-        (Some("path"), Some("artifact" | "hash")) => Some("^[0-9a-f]{64}$".to_owned()),
+        (Some("path"), Some("artifact" | "hash" | "decision")) => Some("^[0-9a-f]{64}$".to_owned()),
         (Some("path"), Some("payload")) => Some("^[0-9a-f]{64}([.]tree)?$".to_owned()),
         (Some("path" | "query"), Some("product")) => Some("^[a-z0-9][a-z0-9.-]{0,63}$".to_owned()),
         (Some("header"), Some("idempotency-key")) => {

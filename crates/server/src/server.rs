@@ -257,6 +257,7 @@ impl Running {
         while self.background.join_next().await.is_some() {}
         tasks::write_notes(self.app.clone()).await;
         tasks::settle_keys(self.app.clone()).await;
+        tasks::keep_habits(self.app.clone()).await;
         self.app.published.close().await;
         tracing::info!("stopped");
     }

@@ -1,9 +1,10 @@
 //! Artifact jobs: gate, policy, log, key, record.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use firmseal_core::crypto::{Crypto, RustCrypto};
-use firmseal_fleet::{ArtifactOrder, Job, JobReview, Product, Reason, Signature, Time};
+use firmseal_fleet::{ArtifactOrder, Deviation, Job, JobReview, Product, Reason, Signature, Time};
 use firmseal_manifest::{Digest, Intent, Purpose, Ruling};
 use firmseal_store::JobOutcome;
 
@@ -69,17 +70,23 @@ impl Pipeline {
         let evidence = self.facts(&asked.product, &asked.evidence, &[order.artifact]).await?;
         let agreed = self.still_agreed(course, &examined, key, rules, clock()).await?;
         let examined = &examined;
+        let unusual = self.unusual(key, &asked, clock()).await?;
         if let Some(policy) = policy {
             let before = self.store().latest_release_on(&asked.product, &asked.channel).await?;
             let (product, approvals, before) = (&product, agreed.holders, before.as_ref());
-            let asking = Asking { product, before, examined, key, evidence, approvals, fallback };
-            if let Some(stop) = self.ask_policy(course, &*policy, rules, asking, clock())? {
+            let unusual = &unusual;
+            let asking = Asking { product, before, examined, key, evidence, approvals, fallback, unusual };
+            let stop = self.ask_policy(course, &*policy, rules, asking, clock())?;
+            self.tell_unusual(course, key, unusual, stop.as_ref(), clock());
+            if let Some(stop) = stop {
                 return Ok(stop);
             }
         } else if fallback {
             // Nobody permits a key to stand in for another one.
             let why = "no policy permits another key to stand in";
             return Ok(course.again(clock(), AGAIN_MAX, "fallback", why));
+        } else {
+            self.tell_unusual(course, key, &unusual, None, clock());
         }
         // What was signed once is not signed again, whoever asks: the gate
         // and the policy have agreed to this request by itself.
@@ -91,6 +98,26 @@ impl Pipeline {
         let statements = agreed.statements;
         let using = Using { product: &product, order, examined, statements, key, fallback, rules };
         self.use_key(course, using, clock).await
+    }
+
+    /// Has the log tell of a use that departs from the usual, refused or not:
+    /// somebody tried.
+    fn tell_unusual(
+        &self,
+        course: &mut Course,
+        key: &SigningKey,
+        unusual: &BTreeSet<Deviation>,
+        stop: Option<&JobOutcome>,
+        now: Time,
+    ) {
+        // A job that is tried again is asked about again.
+        if matches!(stop, Some(JobOutcome::Again(_))) {
+            return;
+        }
+        let fresh = self.untold(key, &course.job.asked, unusual, now);
+        if !fresh.is_empty() {
+            course.unusual(key.id(), &fresh);
+        }
     }
 
     /// Who has agreed to exactly what would be signed now. What changed since
@@ -190,6 +217,7 @@ impl Pipeline {
         // of it leaves nowhere.
         let signed = self.attach(&asked.caller.name, examined, &value, clock()).await?;
         let timestamps = self.timestamp(&value.0).await?;
+        self.learn(key, &asked, clock());
         Ok(JobOutcome::Signed(Box::new(Signature {
             request: course.job.id,
             product: asked.product,

@@ -4,13 +4,14 @@
 //! with what the log is to tell; if even that fails, the claim runs out and
 //! whoever has the job next accounts for what this one did.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use firmseal_core::crypto::{Crypto, RustCrypto};
-use firmseal_fleet::{Job, JobKind, Reason, Signature, Time};
+use firmseal_fleet::{Deviation, Job, JobKind, Reason, Signature, Time};
 use firmseal_keys::SignError;
-use firmseal_manifest::{Digest, Event, Outcome, Ruling};
+use firmseal_manifest::{Digest, Event, KeyId, Outcome, Ruling};
 use firmseal_store::{Claim, ClaimedJob, Ending, JobOutcome, StoreError};
 use tokio::sync::OwnedMutexGuard;
 
@@ -71,6 +72,11 @@ impl Course {
     /// Uses of a key so far, this claim's included.
     pub(crate) fn tries(&self) -> u32 {
         self.job.progress.failures.saturating_add(self.unseen).saturating_add(self.attempts.count())
+    }
+
+    /// The use that is asked for departs from the usual.
+    pub(crate) fn unusual(&mut self, key: KeyId, how: &BTreeSet<Deviation>) {
+        self.events.push(Event::Unusual { request: self.job.id, key, how: Deviation::bits(how) });
     }
 
     /// Something was decided that is not a permit.

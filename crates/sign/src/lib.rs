@@ -51,6 +51,7 @@ pub mod standing;
 pub mod timestamps;
 pub mod trust;
 mod turns;
+pub mod usual;
 pub mod verify;
 pub mod waiting;
 

@@ -33,6 +33,7 @@ use crate::signing_key::{Ask, KeyUse, SigningKey};
 use crate::timestamps::Timestamps;
 use crate::trust::Live;
 use crate::turns::Turns;
+use crate::usual::Usual;
 use crate::waiting::Agreed;
 
 /// How long a request stays claimed when its worker is never heard of
@@ -66,6 +67,7 @@ pub struct Pipeline {
     /// One job at a time signs the same bytes with the same key: the next
     /// one finds the signature.
     pub(crate) same_bytes: Turns<(Digest, Digest)>,
+    pub(crate) usual: Usual,
 }
 
 /// What an order came to.
@@ -122,6 +124,7 @@ impl Pipeline {
             changing_policy: tokio::sync::Mutex::default(),
             attempt: ATTEMPT,
             same_bytes: Turns::default(),
+            usual: Usual::default(),
         }
     }
 

@@ -1,9 +1,10 @@
 //! What a policy is asked about a job.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use firmseal_evidence::Facts;
-use firmseal_fleet::{Job, JobKind, Product, Release, Time};
+use firmseal_fleet::{Deviation, Job, JobKind, Product, Release, Time};
 use firmseal_manifest::{ArtifactId, Digest};
 
 use crate::artifact::Examined;
@@ -22,11 +23,12 @@ pub(crate) struct Asking<'a> {
     pub(crate) approvals: u32,
     /// Whether the key stands in for another.
     pub(crate) fallback: bool,
+    pub(crate) unusual: &'a BTreeSet<Deviation>,
 }
 
 /// The question about one file, to a policy in force under these rules.
 pub(crate) fn of_artifact(job: &Job, asking: Asking<'_>, rules: &Digest, now: Time) -> Question {
-    let Asking { product, before, examined, key, evidence, approvals, fallback } = asking;
+    let Asking { product, before, examined, key, evidence, approvals, fallback, unusual } = asking;
     let asked = &job.asked;
     let only = match product.components.as_slice() {
         [only] => only.name.clone(),
@@ -53,7 +55,7 @@ pub(crate) fn of_artifact(job: &Job, asking: Asking<'_>, rules: &Digest, now: Ti
         evidence,
         approvals,
         released: job.progress.is_released(rules),
-        anomalies: Vec::new(),
+        anomalies: unusual.iter().map(|deviation| deviation.word().to_owned()).collect(),
         now,
         salt: salt(),
     }

@@ -141,6 +141,11 @@ impl Fleet for LocalStore {
             .await
     }
 
+    async fn heard(&self, since: Time) -> Result<(u64, u64), StoreError> {
+        self.query("count devices that were heard of", move |connection| reports::heard(connection, since))
+            .await
+    }
+
     async fn reports(&self, device: DeviceId, page: Page<ReportId>) -> Result<Vec<Report>, StoreError> {
         self.query("list a device's reports", move |connection| reports::of_device(connection, device, &page))
             .await

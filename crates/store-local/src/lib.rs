@@ -19,6 +19,7 @@ mod error;
 mod events;
 mod fleet;
 mod frame;
+mod habits;
 mod incoming;
 mod intent_log_key;
 mod intent_log_tiles;

@@ -1,15 +1,15 @@
 //! What devices said, in the database.
 
-use firmseal_fleet::{Report, ReportId, Time};
+use firmseal_fleet::{DeviceState, Report, ReportId, Time};
 use firmseal_manifest::{DeviceId, RolloutId};
 use firmseal_store::fleet::{DAY, REPORTS_MAX};
 use firmseal_store::{Observation, Observed, Page, StoreError};
 use rusqlite::{Connection, Row, params};
 
-use crate::column::{Count, Json, Text, When};
+use crate::column::{Count, Json, Text, When, Word};
 use crate::devices::{get_device, set_equipment, set_running, update};
 use crate::error::Failure;
-use crate::registry::{all, limit};
+use crate::registry::{all, limit, one};
 
 const COLUMNS: &str =
     "device, id, rollout, release, build, request, phase, time, blocks_fetched, blocks_resumed";
@@ -134,6 +134,15 @@ pub(crate) fn touch(connection: &Connection, seen: &[(DeviceId, Time)]) -> Resul
         statement.execute(params![When(*time), Text(*device)])?;
     }
     Ok(())
+}
+
+pub(crate) fn heard(connection: &Connection, since: Time) -> Result<(u64, u64), Failure> {
+    let sql = "SELECT coalesce(sum(last_seen >= ?), 0), count(*) FROM devices WHERE state = ?";
+    let found = one(connection, sql, params![When(since), Word(DeviceState::Active)], |row| {
+        let (Count(heard), Count(all)) = (row.get(0)?, row.get(1)?);
+        Ok((heard, all))
+    })?;
+    Ok(found.unwrap_or_default())
 }
 
 pub(crate) fn of_device(

@@ -25,6 +25,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0013_audit.sql"),
     include_str!("../migrations/0014_job_bounds.sql"),
     include_str!("../migrations/0015_policies.sql"),
+    include_str!("../migrations/0016_habits.sql"),
 ];
 
 /// What this program's databases say they are: `FSLS`.

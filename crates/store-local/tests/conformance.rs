@@ -73,5 +73,6 @@ groups!(
     signing_requests,
     trust,
     events,
-    audit
+    audit,
+    habits
 );

@@ -163,6 +163,10 @@ pub trait Fleet: Send + Sync {
     /// skipped; a time never goes back.
     async fn touch(&self, seen: Vec<(DeviceId, Time)>) -> Result<(), StoreError>;
 
+    /// How many active devices were heard of at this time or later, and how
+    /// many there are.
+    async fn heard(&self, since: Time) -> Result<(u64, u64), StoreError>;
+
     /// The reports of a device, newest first.
     async fn reports(&self, device: DeviceId, page: Page<ReportId>) -> Result<Vec<Report>, StoreError>;
 

@@ -25,6 +25,7 @@ pub mod conformance;
 pub mod error;
 pub mod events;
 pub mod fleet;
+pub mod habits;
 pub mod jobs;
 pub mod key_uses;
 pub mod operators;
@@ -41,6 +42,7 @@ pub use blobs::{BlobStream, Blobs, stream_of};
 pub use error::StoreError;
 pub use events::{Events, WaitingEvent};
 pub use fleet::{Allowance, Enrolled, Fleet, Observation, Observed};
+pub use habits::Habits;
 pub use jobs::{
     ClaimedJob, Claiming, Depth, Ending, Inserted, JobFilter, JobOutcome, Jobs, Room, Unaccounted,
 };
@@ -69,6 +71,7 @@ pub trait Store:
     + Policies
     + Events
     + AuditTrail
+    + Habits
 {
 }
 
@@ -86,6 +89,7 @@ impl<
         + Policies
         + Events
         + AuditTrail
+        + Habits
         + ?Sized,
 > Store for T
 {

@@ -162,6 +162,12 @@ impl PublicLog {
         Ok(Some(Included { checkpoint, size, path: self.log.proof(index, size).await? }))
     }
 
+    /// Hashes that prove entries in the tree of an earlier size; nothing else
+    /// is published of them.
+    pub async fn proof(&self, index: u64, size: u64) -> Result<Vec<Digest>, StoreError> {
+        self.log.proof(index, size).await
+    }
+
     /// A freshness document: the newest checkpoint with a quorum, and the
     /// number of the newest revocation, signed by the log.
     pub async fn freshness(&self, cosigned: &Cosigned, revocation: u64) -> Result<Vec<u8>, StoreError> {

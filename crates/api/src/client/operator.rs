@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{Client, ClientError, escape, paged, queried};
 use crate::access::{CreateOperatorToken, NewOperatorToken, OperatorToken, SignIn};
-use crate::audit::{AuditQuery, AuditRecord};
+use crate::audit::{AuditQuery, AuditRecord, LogEntries, LogQuery};
 use crate::encoding::{Page, PageQuery};
 use crate::enrolment::{CreateToken, Token, TokenRecord};
 use crate::fleet::{CreateRollout, Device, DeviceReport, Outcome, Rollout};
@@ -26,6 +26,16 @@ impl OperatorClient<'_> {
     /// Audit records, newest first.
     pub async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditRecord>, ClientError> {
         self.0.get(&queried("/v1/audit", query)?).await
+    }
+
+    /// Entries of the log with their proofs, for auditors.
+    pub async fn log_entries(&self, query: &LogQuery) -> Result<LogEntries, ClientError> {
+        self.0.get(&queried("/v1/audit/entries", query)?).await
+    }
+
+    /// The record of a policy decision, as the log has its digest.
+    pub async fn decision(&self, id: &ArtifactId) -> Result<Bytes, ClientError> {
+        self.0.document(&format!("/v1/audit/decisions/{id}")).await
     }
 
     /// Makes a product.

@@ -74,7 +74,7 @@ pub struct Monitor {
     metrics: Option<PathBuf>,
 }
 
-fn verifier(text: &str) -> std::result::Result<VerifierKey, String> {
+pub fn verifier(text: &str) -> std::result::Result<VerifierKey, String> {
     VerifierKey::parse(text).map_err(|error| error.to_string())
 }
 
@@ -82,7 +82,8 @@ impl Monitor {
     /// Runs the command.
     pub async fn run(self, profile: Option<&Path>, output: &Output) -> Result {
         let mut terminate = signal(SignalKind::terminate())?;
-        let trusted = self.trusted()?;
+        let stale = self.stale.0.as_secs();
+        let trusted = trusted(&self.vkey, &self.witnesses, self.quorum, stale)?;
         let authority = self.authority.as_ref().map(|path| std::fs::read(path).map_err(file(path)));
         let log = Endpoint::new(&self.log, authority.transpose()?.as_deref(), Duration::from_secs(30));
         let log = log.map_err(|error| CliError::new(Kind::Usage, error))?;
@@ -113,30 +114,36 @@ impl Monitor {
             }
         }
     }
+}
 
-    fn trusted(&self) -> Result<Trusted> {
-        let usage = |why: &str| Err(CliError::new(Kind::Usage, why));
-        if self.vkey.iter().any(|key| key.kind() == KeyKind::Cosignature) {
-            return usage("--vkey takes a log's key; a witness's goes to --witness");
-        }
-        let (mut log, beside): (Vec<_>, Vec<_>) =
-            self.vkey.iter().cloned().partition(|key| key.kind() == KeyKind::Ed25519);
-        let (Some(log), true) = (log.pop(), log.is_empty()) else {
-            return usage("of the log's keys, exactly one is of Ed25519; the others stand beside it");
-        };
-        if beside.iter().any(|key| key.name() != log.name()) {
-            return usage("the keys of one log have one name");
-        }
-        if self.witnesses.iter().any(|key| key.kind() != KeyKind::Cosignature) {
-            return usage("--witness takes a witness's key; the log's goes to --vkey");
-        }
-        let quorum = self.quorum.unwrap_or(self.witnesses.len());
-        if quorum > self.witnesses.len() {
-            return usage("--quorum is more than there are witnesses");
-        }
-        let witnesses = self.witnesses.clone();
-        Ok(Trusted { log, beside, witnesses, quorum, stale: self.stale.0.as_secs() })
+/// Whom somebody believes who names these keys.
+pub fn trusted(
+    vkey: &[VerifierKey],
+    witnesses: &[VerifierKey],
+    quorum: Option<usize>,
+    stale: u64,
+) -> Result<Trusted> {
+    let usage = |why: &str| Err(CliError::new(Kind::Usage, why));
+    if vkey.iter().any(|key| key.kind() == KeyKind::Cosignature) {
+        return usage("--vkey takes a log's key; a witness's goes to --witness");
     }
+    let (mut log, beside): (Vec<_>, Vec<_>) =
+        vkey.iter().cloned().partition(|key| key.kind() == KeyKind::Ed25519);
+    let (Some(log), true) = (log.pop(), log.is_empty()) else {
+        return usage("of the log's keys, exactly one is of Ed25519; the others stand beside it");
+    };
+    if beside.iter().any(|key| key.name() != log.name()) {
+        return usage("the keys of one log have one name");
+    }
+    if witnesses.iter().any(|key| key.kind() != KeyKind::Cosignature) {
+        return usage("--witness takes a witness's key; the log's goes to --vkey");
+    }
+    let quorum = quorum.unwrap_or(witnesses.len());
+    if quorum > witnesses.len() {
+        return usage("--quorum is more than there are witnesses");
+    }
+    let witnesses = witnesses.to_vec();
+    Ok(Trusted { log, beside, witnesses, quorum, stale })
 }
 
 /// How the command ends after its last look.

@@ -1,11 +1,14 @@
 //! The audit trail: what happened, with who and what it was about.
 
 use firmseal_fleet::audit::{AuditAction, AuditSubject, Outcome};
-use firmseal_fleet::{AuditRecord, Job, PolicyProposal, Reason, Release, Signature, SigningRequest};
-use firmseal_manifest::{self as manifest, ArtifactId, Digest, End, Event, RequestId, Ruling};
+use firmseal_fleet::{
+    AuditRecord, Deviation, Job, KeyPhase, PolicyProposal, Reason, Release, Signature, SigningRequest,
+};
+use firmseal_manifest::{self as manifest, ArtifactId, Digest, End, Event, KeyChange, RequestId, Ruling};
 use firmseal_store::{Happened, Page, StoreError, TrustKind};
 
 use super::App;
+use crate::metrics::{Departs, Recorded};
 
 /// What is put on record at once.
 const ROUND: u32 = 256;
@@ -28,7 +31,19 @@ impl App {
                 });
             }
             count += records.len();
-            self.store.record(found.since, found.until, records).await?;
+            self.store.record(found.since, found.until, records.clone()).await?;
+            self.count_records(&records);
+        }
+    }
+
+    fn count_records(&self, records: &[AuditRecord]) {
+        for record in records {
+            self.metrics.audit_records.get_or_create(&Recorded { action: record.action.word() }).inc();
+            if record.action == AuditAction::Anomaly {
+                for how in record.reasons.iter().filter_map(|reason| reason.rule.parse::<Deviation>().ok()) {
+                    self.metrics.anomalies.get_or_create(&Departs { deviation: how.word() }).inc();
+                }
+            }
         }
     }
 
@@ -148,14 +163,21 @@ impl App {
             Event::Key { key, by, change, .. } => {
                 let mut record = self.record(AuditAction::KeyChanged, log_index);
                 record.subject.key_id = Some(ArtifactId(key.0));
-                let word = format!("{change:?}").to_lowercase();
+                let word = phase(change).word();
                 let known = self.store.key_records().await?.into_iter().find(|known| known.key == key.0);
                 record.subject.key = known.as_ref().map(|known| known.name.to_string());
                 // Somebody else may have changed it since: then the words that
                 // are kept are theirs.
                 let state = known.map(|known| known.state).filter(|state| state.by_id == by);
                 record.by = state.as_ref().map(|state| state.by.clone());
-                record.reasons = vec![Reason::new(&word, state.map_or(word.clone(), |state| state.why))];
+                record.reasons = vec![Reason::new(word, state.map_or(word.to_owned(), |state| state.why))];
+                record
+            }
+            Event::Unusual { request, key, how } => {
+                let mut record = self.about(request, AuditAction::Anomaly, log_index).await?;
+                record.subject.key_id = Some(ArtifactId(key.0));
+                let how = Deviation::of_bits(how);
+                record.reasons = how.iter().map(|how| Reason::new(how.word(), how.why())).collect();
                 record
             }
             Event::Attempt { request, intent, outcome } => {
@@ -271,6 +293,16 @@ impl App {
             record.time = published.published;
         }
         Ok(record)
+    }
+}
+
+fn phase(change: KeyChange) -> KeyPhase {
+    match change {
+        KeyChange::Enabled => KeyPhase::Enabled,
+        KeyChange::Ending => KeyPhase::Ending,
+        KeyChange::Disabled => KeyPhase::Disabled,
+        KeyChange::Destroying => KeyPhase::Destroying,
+        KeyChange::Destroyed => KeyPhase::Destroyed,
     }
 }
 

@@ -6,6 +6,11 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
+use firmseal_api::Base64;
+use firmseal_api::audit::{LogEntries, LogEntry, LogQuery};
+use firmseal_api::encoding::PAGE_MAX;
+use firmseal_manifest::ArtifactId;
+use firmseal_sign::policy::Decision;
 use firmseal_tlog::{ENTRY_MAX, NOTE_MAX, Tile, WIDTH};
 use firmseal_witness::{Cosigned, Included, PublicLog, Status};
 
@@ -14,6 +19,9 @@ use crate::error::ApiError;
 
 /// Longest entry bundle: 256 entries, each behind two bytes of length.
 const BUNDLE_MAX: u64 = WIDTH * (ENTRY_MAX as u64 + 2);
+
+/// Longest record of a decision.
+const DECISION_MAX: u64 = 4 << 20;
 
 /// The log that anybody may read, where there is one, and the newest
 /// freshness document.
@@ -69,6 +77,48 @@ impl App {
     pub(crate) async fn inclusion(&self, index: u64) -> Result<Included, ApiError> {
         let included = self.published.log()?.inclusion(index).await?;
         included.ok_or_else(|| ApiError::Busy(format!("no checkpoint covers entry {index} yet")))
+    }
+
+    /// Entries from one on, proven in the tree of a size that was published,
+    /// or of the newest.
+    pub(crate) async fn log_entries(&self, query: LogQuery) -> Result<LogEntries, ApiError> {
+        let limit = query.limit.unwrap_or(100);
+        if limit == 0 || limit > PAGE_MAX {
+            return Err(ApiError::Malformed(format!("limit is 1 to {PAGE_MAX}")));
+        }
+        let log = self.published.log()?;
+        let newest = self.inclusion(query.from).await?;
+        let size = query.size.unwrap_or(newest.size);
+        // What a quorum has not seen is shown to nobody.
+        if size > newest.size || query.from >= size {
+            return Err(ApiError::Malformed(format!("the tree has {} entries", newest.size)));
+        }
+        let most = usize::try_from(size - query.from).unwrap_or(usize::MAX).min(limit as usize);
+        let leaves = self.log.dyn_read(query.from, most).await;
+        let mut entries = Vec::new();
+        for (index, leaf) in (query.from..).zip(leaves.map_err(|err| ApiError::Busy(err.to_string()))?) {
+            let path = log.proof(index, size).await?.into_iter().map(ArtifactId).collect();
+            entries.push(LogEntry { index, leaf: Base64(leaf), path });
+        }
+        let checkpoint = (size == newest.size).then_some(newest.checkpoint);
+        Ok(LogEntries { size, checkpoint, retention_days: self.limits.audit_days, entries })
+    }
+
+    /// The record of a policy decision: a blob that is nothing else.
+    pub(crate) async fn decision(&self, id: ArtifactId) -> Result<(Decision, Bytes), ApiError> {
+        let none = || ApiError::NotFound(format!("decision {id}"));
+        // Those about files by themselves stand with the jobs, those about
+        // releases are blobs.
+        let bytes = match self.store.decision(id.0).await? {
+            Some(record) => Bytes::from(record),
+            None => self.store.read_all(&id.0, DECISION_MAX).await?,
+        };
+        let decision: Decision = serde_json::from_slice(&bytes).map_err(|_| none())?;
+        // A file that only looks like one is not shown by this way.
+        if decision.encode() != *bytes {
+            return Err(none());
+        }
+        Ok((decision, bytes))
     }
 
     /// A tile or a bundle of entries. The path is parsed and then spelt

@@ -68,6 +68,7 @@ impl NamedOperator {
             roles: self.roles.clone(),
             claims: BTreeMap::new(),
             scope: self.scope.clone(),
+            source: None,
         }
     }
 }

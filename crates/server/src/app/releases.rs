@@ -177,7 +177,7 @@ impl App {
             Err(err) if err.is_refusal() => "refused",
             Err(_) => "failed",
         };
-        self.metrics.signing.get_or_create(&Outcome { outcome }).inc();
+        self.metrics.signing("release", outcome);
         if let Err(PipelineError::Refused(_)) = &ordered {
             self.count_verification("refused");
         }
@@ -185,7 +185,7 @@ impl App {
         match &ordered {
             Ordered::Signed(signed) => {
                 if !signed.stored {
-                    self.metrics.signing_seconds.observe(began.elapsed().as_secs_f64());
+                    self.metrics.signed_after("release", began.elapsed().as_secs_f64());
                     self.count_verification("verified");
                 }
                 self.published(&signed.release, &order.requester.name, "release signed");

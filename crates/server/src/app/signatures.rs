@@ -13,7 +13,7 @@ use firmseal_store::Inserted;
 use super::App;
 use super::requests::signature_in;
 use crate::error::ApiError;
-use crate::metrics::{Metrics, Outcome};
+use crate::metrics::{Incident, Metrics, Outcome};
 use crate::wire;
 
 /// Longest idempotency key, build id, commit, and key name, in bytes.
@@ -288,6 +288,11 @@ pub(crate) fn observe(metrics: &Metrics, carried: &Carried) {
     let Carried { job, signature, key, uses, trouble } = carried;
     for (_, health) in uses.iter().filter(|(_, health)| *health != Health::Untouched) {
         metrics.key_uses.get_or_create(&Outcome { outcome: health.word() }).inc();
+        match health {
+            Health::Trouble => metrics.incident(Incident::Key),
+            Health::WrongPin => metrics.incident(Incident::Pin),
+            Health::Signed | Health::Untouched => {}
+        }
     }
     let own = signature.as_ref().filter(|signature| signature.request == job.id);
     let outcome = match (job.progress.state, own) {
@@ -295,10 +300,10 @@ pub(crate) fn observe(metrics: &Metrics, carried: &Carried) {
         (JobState::Signed, None) => "stored",
         (state, _) => state.word(),
     };
-    metrics.jobs.get_or_create(&Outcome { outcome }).inc();
+    metrics.signing("artifact", outcome);
     if let Some(own) = own {
         let took = own.finished.millis().saturating_sub(own.asked.millis());
-        metrics.signature_seconds.observe(took as f64 / 1000.0);
+        metrics.signed_after("artifact", took as f64 / 1000.0);
     }
     let (request, state) = (job.id, job.progress.state.word());
     match trouble {

@@ -1,6 +1,8 @@
 //! Trust documents: published, in force, and carried out on what was
 //! released before.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use firmseal_api::trust::{PublishedRevocation, PublishedRoot};
 use firmseal_core::limits::ENVELOPE_MAX;
@@ -80,11 +82,13 @@ impl App {
         operator: &str,
         bytes: Bytes,
     ) -> Result<PublishedRevocation, ApiError> {
+        let began = Instant::now();
         let version = self.pipeline.publish_revocation(bytes, operator, self.clock.now()).await?;
         tracing::warn!(version, operator, "revocation published");
         // Durable from here on. If we crash now, the next start carries it
         // out; the same call does it below.
         let Enforced { releases, rollouts } = self.enforce_revocation().await?;
+        self.metrics.revocation_seconds.observe(began.elapsed().as_secs_f64());
         Ok(PublishedRevocation { version, releases, rollouts })
     }
 

@@ -72,7 +72,8 @@ impl<R: Needs> FromRequestParts<Arc<App>> for Operator<R> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let Verified { caller, once } = identify(parts, app).await?;
+        let Verified { mut caller, once } = identify(parts, app).await?;
+        caller.source = parts.extensions.get::<Arc<Peer>>().map(|peer| peer.address.ip().to_canonical());
         if !R::ROLES.iter().any(|role| caller.roles.contains(role)) {
             let needs = words(R::ROLES);
             tracing::warn!(operator = caller.name, needs, "role missing");

@@ -4,3 +4,4 @@ pub(crate) mod auth;
 pub(crate) mod extract;
 pub(crate) mod range;
 pub(crate) mod request;
+pub(crate) mod rest;

@@ -7,14 +7,15 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use firmseal_api::REQUEST_ID;
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, header};
 use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::error::ApiError;
+use crate::http::rest::share;
 use crate::listen::Peer;
-use crate::metrics::Answered;
+use crate::metrics::{Answered, Incident};
 
 /// Routes whose work grows with the artifact.
 const LONG: [&str; 3] = ["/v1/uploads/{upload}/complete", "/v1/releases", "/v1/releases/import"];
@@ -49,6 +50,7 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, request: Request, next:
     // stands still; and reading or signing a large artifact takes the time
     // it takes. Everything else is small.
     let patient = method == Method::PATCH || (method == Method::POST && LONG.contains(&route.as_str()));
+    let (request, rest) = share(request);
     let answered = async {
         let mut response = if patient {
             next.run(request).await
@@ -60,7 +62,11 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, request: Request, next:
         };
         if let Some(error) = response.extensions_mut().remove::<Arc<ApiError>>() {
             match error.as_ref() {
-                ApiError::Internal(why) | ApiError::Full(why) => tracing::error!(why, "request failed"),
+                ApiError::Internal(why) | ApiError::Full(why) => {
+                    let full = matches!(*error, ApiError::Full(_));
+                    app.metrics.incident(if full { Incident::Full } else { Incident::Internal });
+                    tracing::error!(why, "request failed");
+                }
                 other => tracing::debug!(why = %other, "request refused"),
             }
             let mut written = error.respond(&id);
@@ -78,6 +84,9 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, request: Request, next:
         response
     };
     let mut response = answered.instrument(span).await;
+    if !rest.read_out().await {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     let class = match response.status().as_u16() {
         100..200 => "1xx",
         200..300 => "2xx",

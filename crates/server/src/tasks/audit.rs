@@ -9,8 +9,15 @@ use crate::app::App;
 const FORGOTTEN: u32 = 1000;
 
 pub(super) async fn record(app: Arc<App>) {
-    if let Err(err) = app.put_on_record().await {
-        tracing::warn!(error = %err, "what happened is not on record yet; nothing is lost");
+    let recorded = app.put_on_record().await;
+    let before = app.metrics.audit_failing.set(i64::from(recorded.is_err()));
+    match recorded {
+        // Said once: this comes every second.
+        Err(err) if before == 0 => {
+            tracing::warn!(error = %err, "what happened is not on record yet; nothing is lost")
+        }
+        Err(err) => tracing::debug!(error = %err, "what happened is still not on record"),
+        Ok(_) => {}
     }
 }
 

@@ -6,6 +6,7 @@ mod audit;
 mod events;
 mod expire;
 mod follow;
+mod habits;
 mod keys;
 mod log;
 mod notes;
@@ -13,6 +14,7 @@ pub(crate) mod notices;
 mod policies;
 mod queue;
 mod reload;
+mod revocation;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use tokio::task::JoinSet;
 use crate::app::App;
 use crate::tls::ReloadingTls;
 
+pub(crate) use habits::keep as keep_habits;
 pub(crate) use keys::{settle_keys, warn as warn_keys};
 pub(crate) use notes::write_notes;
 
@@ -47,11 +50,14 @@ pub(crate) fn start(
     spawn(tasks, Duration::from_secs(2), |app| Box::pin(keys::note(app)));
     spawn(tasks, Duration::from_secs(15), |app| Box::pin(keys::look(app)));
     spawn(tasks, Duration::from_secs(86_400), |app| Box::pin(keys::warn(app)));
+    spawn(tasks, Duration::from_secs(2), |app| Box::pin(habits::keep(app)));
+    spawn(tasks, Duration::from_secs(86_400), |app| Box::pin(habits::forget(app)));
     spawn(tasks, Duration::from_secs(1), |app| Box::pin(audit::record(app)));
     spawn(tasks, Duration::from_secs(3600), |app| Box::pin(audit::forget(app)));
     spawn(tasks, Duration::from_secs(30), |app| Box::pin(approved::approved(app)));
     spawn(tasks, Duration::from_secs(30), |app| Box::pin(notes::write_notes(app)));
     spawn(tasks, Duration::from_secs(60), |app| Box::pin(policies::expire(app)));
+    spawn(tasks, Duration::from_secs(60), |app| Box::pin(revocation::measure(app)));
     spawn(tasks, Duration::from_secs(600), |app| Box::pin(expire::expire(app)));
     for receiver in receivers {
         tasks.spawn(notices::tell(app.clone(), receiver, stop.clone()));

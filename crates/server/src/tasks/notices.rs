@@ -34,21 +34,29 @@ enum Untold {
 }
 
 pub(super) async fn tell(app: Arc<App>, receiver: Receiver, mut stop: watch::Receiver<bool>) {
-    let (mut wait, mut failing) = (Duration::ZERO, false);
+    let (mut wait, mut failing, mut told) = (Duration::ZERO, false, None);
+    let name = receiver.sink.name();
     loop {
         tokio::select! {
             _ = tokio::time::sleep(wait) => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
-        let name = receiver.sink.name();
-        match round(&app, &receiver).await {
-            Ok(()) => {
+        let done = tokio::select! {
+            done = round(&app, &receiver, &mut told) => Some(done),
+            _ = stop.wait_for(|stop| *stop) => None,
+        };
+        match done {
+            // Nobody waits for a receiver that is slow: what was on its way is
+            // told again after the next start, and nothing before it.
+            None => return keep(&app, name, told).await,
+            Some(Ok(())) => {
                 if failing {
                     tracing::info!(receiver = name, "a receiver of notices is back");
                 }
                 (wait, failing) = (EVERY, false);
             }
-            Err(err) => {
+            Some(Err(err)) => {
+                keep(&app, name, told).await;
                 // Said once for each outage; the metric says how long.
                 if !failing {
                     tracing::warn!(receiver = name, error = %err, "a receiver of notices is not told; nothing is lost");
@@ -59,28 +67,42 @@ pub(super) async fn tell(app: Arc<App>, receiver: Receiver, mut stop: watch::Rec
     }
 }
 
-/// Tells a receiver everything that it has not been told.
-async fn round(app: &App, receiver: &Receiver) -> Result<(), Untold> {
+/// Tells a receiver everything that it has not been told; `told` is the
+/// number of the last record that it was. May be cut anywhere.
+async fn round(app: &App, receiver: &Receiver, told: &mut Option<u64>) -> Result<(), Untold> {
     let name = receiver.sink.name();
     let count = |outcome| {
         app.metrics.notices.get_or_create(&Notice { receiver: name.to_owned(), outcome }).inc();
     };
-    let mut told = app.store.told(name).await?;
+    let mut at = match *told {
+        Some(at) => at,
+        None => app.store.told(name).await?,
+    };
     loop {
-        let records = app.store.records_after(told, ROUND).await?;
-        let Some(last) = records.last().map(|record| record.number) else { return Ok(()) };
-        for record in &records {
+        let records = app.store.records_after(at, ROUND).await?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        for record in records {
             if receiver.settings.wants(record.action) {
-                if let Err(err) = receiver.sink.deliver(record).await {
+                if let Err(err) = receiver.sink.deliver(&record).await {
                     count("failed");
-                    // What was told before this one is not told again.
-                    app.store.set_told(name, told).await?;
                     return Err(err.into());
                 }
                 count("delivered");
             }
-            told = record.number;
+            at = record.number;
+            *told = Some(at);
         }
-        app.store.set_told(name, last).await?;
+        // Once for all of them: whoever is killed before it repeats these.
+        app.store.set_told(name, at).await?;
+    }
+}
+
+/// Notes how far a receiver was told.
+async fn keep(app: &App, name: &str, told: Option<u64>) {
+    let Some(told) = told else { return };
+    if let Err(err) = app.store.set_told(name, told).await {
+        tracing::warn!(receiver = name, error = %err, "a receiver of notices may be told some records twice");
     }
 }

@@ -7,8 +7,8 @@ use firmseal_fleet::audit::Outcome;
 pub(crate) fn record_out(record: AuditRecord) -> api::AuditRecord {
     let AuditRecord { number, time, action, outcome, caller, by, reasons, subject } = record;
     let caller_name = caller.as_ref().map(|caller| caller.name.clone());
-    let (team, roles, claims) = match caller {
-        Some(caller) => (caller.team, caller.roles, caller.claims),
+    let (team, roles, claims, source) = match caller {
+        Some(caller) => (caller.team, caller.roles, caller.claims, caller.source),
         None => Default::default(),
     };
     api::AuditRecord {
@@ -24,6 +24,7 @@ pub(crate) fn record_out(record: AuditRecord) -> api::AuditRecord {
         team,
         roles: roles.into_iter().map(Into::into).collect(),
         claims,
+        source,
         reasons: reasons
             .into_iter()
             .map(|reason| firmseal_api::signatures::Reason { rule: reason.rule, why: reason.why })

@@ -153,7 +153,11 @@ async fn what_is_not_http_or_not_text_is_refused() {
     };
     for (name, sent, want) in [
         ("a token that is no text", get(b"/v1/products", b"authorization: Bearer \xff\xfe\r\n"), "401"),
-        ("two tokens", get(b"/v1/products", b"authorization: Bearer a\r\nauthorization: Bearer b\r\n"), "401"),
+        (
+            "two tokens",
+            get(b"/v1/products", b"authorization: Bearer a\r\nauthorization: Bearer b\r\n"),
+            "401",
+        ),
         ("another scheme", get(b"/v1/products", b"authorization: Basic YTpi\r\n"), "401"),
         ("a name that is no text", get(b"/v1/products", b"\xffx: y\r\n"), "400"),
         ("a null in a header", get(b"/v1/products", b"x: a\0b\r\n"), "400"),

@@ -7,6 +7,7 @@ mod bench;
 mod chain;
 mod devices;
 mod doors;
+mod exports;
 mod hostile;
 mod identities;
 mod keys;

@@ -24,7 +24,7 @@ impl Log for Silent {
 }
 
 /// All keys of the log, each of which must have signed.
-fn trusted(bench: &Bench) -> Trusted {
+pub(crate) fn trusted(bench: &Bench) -> Trusted {
     let keys = bench.store.intents().verifiers();
     let (log, beside) = keys.split_first().unwrap();
     assert_eq!(beside.len(), 1, "ML-DSA-44 beside Ed25519");

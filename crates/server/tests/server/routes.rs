@@ -62,6 +62,7 @@ async fn call(client: &Client, method: &str, path: &str) -> Option<StatusCode> {
         .replace("{product}", "nothing")
         .replace("{version}", "1")
         .replace("{artifact}", &"ab".repeat(32))
+        .replace("{decision}", &"ab".repeat(32))
         .replace("{*tile}", "0/000")
         .replace("{payload}", &"ab".repeat(32));
     let mut headers = HeaderMap::new();

@@ -17,6 +17,8 @@ const WITHOUT_PRODUCT: &[&str] = &[
     "GET /healthz",
     "GET /readyz",
     "GET /v1/artifacts/{artifact}",
+    // Its record says which product it is about; there is none here.
+    "GET /v1/audit/decisions/{decision}",
     "GET /v1/freshness",
     "GET /v1/revocation",
     "GET /v1/roots/{version}",

@@ -93,7 +93,10 @@ async fn what_is_refused_says_which_rule_and_what_is_wrong_is_refused_at_once() 
     let operator = admin.operator();
     let ahead = CreateSignature { epoch: 17, ..wish(file) };
     let refused = operator.create_signature("k1", &ahead, WAIT).await.unwrap();
-    assert_eq!((refused.state, refused.reasons[0].rule.as_str()), (SignatureState::Refused, "gate"));
+    assert_eq!(
+        (refused.state, refused.reasons[0].rule.as_str()),
+        (SignatureState::Refused, "gate-epoch-ahead")
+    );
     assert_eq!(operator.create_signature("k1", &ahead, Duration::ZERO).await.unwrap(), refused);
     let stranger = CreateSignature { key: Some("nobodys".to_owned()), ..wish(file) };
     let nothing = CreateSignature { artifact: ArtifactId(crate::bench::sha256(b"?")), ..wish(file) };

@@ -241,6 +241,7 @@ impl Service {
             roles: [Operator::Admin].into(),
             claims: Default::default(),
             scope: Scope::default(),
+            source: Some([192, 0, 2, 7].into()),
         };
         ArtifactWish {
             key: Some(key.to_owned()),

@@ -6,3 +6,4 @@ mod chaos;
 mod once;
 mod rules;
 mod stamps;
+mod unusual;

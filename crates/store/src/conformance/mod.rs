@@ -11,6 +11,7 @@ pub mod audit;
 pub mod blobs;
 pub mod devices;
 pub mod events;
+pub mod habits;
 pub mod jobs;
 pub mod keys;
 pub mod operators;
@@ -58,6 +59,7 @@ pub async fn all(engine: &dyn Engine) {
     trust::all(engine).await;
     events::all(engine).await;
     audit::all(engine).await;
+    habits::all(engine).await;
 }
 
 /// Expects a refusal of a kind.

@@ -158,6 +158,11 @@ async fn touches_never_go_back(engine: &dyn Engine) {
     store.touch(vec![(device.id, samples::NOW)]).await.unwrap();
     store.observe(observation(device.id, None, &[])).await.unwrap();
     assert_eq!(store.device(device.id).await.unwrap().last_seen, Some(samples::later(9)));
+    let silent = samples::enrolled(&*store, "gateway").await;
+    assert_eq!(store.heard(samples::later(9)).await.unwrap(), (1, 2));
+    assert_eq!(store.heard(samples::later(10)).await.unwrap(), (0, 2));
+    store.set_device_state(silent.id, firmseal_fleet::DeviceState::Revoked).await.unwrap();
+    assert_eq!(store.heard(samples::later(9)).await.unwrap(), (1, 1), "those that are revoked do not count");
 }
 
 async fn reports_are_listed(engine: &dyn Engine) {

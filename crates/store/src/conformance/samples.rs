@@ -133,6 +133,7 @@ pub fn job(team: &str, signing_key: &str, priority: Priority) -> Job {
         roles: [Role::Signer].into(),
         claims: [("repository".to_owned(), "acme/gateway".to_owned())].into(),
         scope: Scope::default(),
+        source: Some([192, 0, 2, 7].into()),
     };
     let asked = Asked {
         key: unlike.to_string(),

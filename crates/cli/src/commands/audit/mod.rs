@@ -1,8 +1,12 @@
 //! `firmseal audit`: who signed what, when, with what, and who allowed it.
 
+mod export;
+mod files;
+mod verify;
+
 use std::path::Path;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use firmseal_api::audit::{AuditOutcome, AuditQuery, AuditRecord};
 use firmseal_fleet::Time;
 use firmseal_fleet::audit::AuditAction;
@@ -25,7 +29,26 @@ use crate::profile::Profile;
   firmseal audit --product router --action artifact-signed --from 2026-11-01T00:00:00Z
   firmseal audit --request req-0197c0de-0000-7000-8000-000000000001
   firmseal --json audit --by github:acme/router:refs/heads/main > november.json")]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Audit {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    list: List,
+}
+
+/// What else can be done with it.
+#[derive(Subcommand)]
+enum Command {
+    /// Write the records of a period down, with proofs, for an auditor
+    Export(export::Export),
+    /// Judge an export, offline
+    Verify(verify::Verify),
+}
+
+/// Which records are shown.
+#[derive(Args)]
+struct List {
     /// Only from this time on
     #[arg(long, value_name = "TIME")]
     from: Option<Time>,
@@ -54,8 +77,18 @@ pub struct Audit {
 impl Audit {
     /// Runs the command.
     pub fn run(self, profile: Option<&Path>, output: &Output) -> Result {
+        match self.command {
+            None => self.list.run(profile, output),
+            Some(Command::Export(command)) => command.run(profile, output),
+            Some(Command::Verify(command)) => command.run(output),
+        }
+    }
+}
+
+impl List {
+    fn run(self, profile: Option<&Path>, output: &Output) -> Result {
         let client = Profile::read(profile)?.client()?;
-        let Audit { from, before, by, action, product, key, request, listing } = self;
+        let List { from, before, by, action, product, key, request, listing } = self;
         let query = AuditQuery { from, before, by, action, product, key, request, ..AuditQuery::default() };
         block_on(async {
             let records = listing.fetch(output, async |page| {

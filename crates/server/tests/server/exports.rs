@@ -1,0 +1,136 @@
+//! Exports of the audit trail: what an auditor needs, proven, and found out
+//! where somebody changed it.
+
+use firmseal_api::audit::{AuditQuery, LogQuery};
+use firmseal_api::encoding::PAGE_MAX;
+use firmseal_fleet::audit::AuditAction;
+use firmseal_fleet::{Role, Scope};
+use firmseal_manifest::ProductId;
+use firmseal_monitor::audited::Scope as Period;
+use firmseal_monitor::{Export, Kind, Trusted};
+use firmseal_server::Serves;
+use http::StatusCode;
+
+use crate::bench::{Bench, product};
+use crate::monitor::trusted;
+
+/// Everything that there is, once the last thing is on record.
+async fn export(bench: &Bench) -> Export {
+    let auditor = bench.operator(&[Role::Auditor]).await;
+    let operator = auditor.operator();
+    let all = AuditQuery { limit: Some(PAGE_MAX), ..AuditQuery::default() };
+    bench.told().await;
+    let records = loop {
+        let found = operator.audit(&all).await.unwrap().items;
+        if found.first().is_some_and(|record| record.action == AuditAction::ReleaseRetired) {
+            break found.into_iter().rev().collect::<Vec<_>>();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    };
+    let end = records.iter().filter_map(|record| record.log_index).max().unwrap() + 1;
+    let query = LogQuery { from: 0, size: None, limit: Some(PAGE_MAX) };
+    let proven = loop {
+        let proven = operator.log_entries(&query).await.unwrap();
+        if proven.size >= end {
+            break proven;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    };
+    assert_eq!(proven.retention_days, 3653);
+    let scope = Period { from: None, to: None, retention_days: 3653, first: 0, end };
+    let checkpoint = proven.checkpoint.unwrap().into_bytes();
+    Export { scope, checkpoint, records, entries: proven.entries, decisions: Default::default() }
+}
+
+fn kinds(export: &Export, trusted: &Trusted) -> Vec<Kind> {
+    let mut kinds: Vec<_> =
+        firmseal_monitor::audit(export, trusted, 0).findings.iter().map(|found| found.kind).collect();
+    kinds.dedup();
+    kinds
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_holds_by_itself_and_shows_what_was_changed() {
+    let bench = Bench::start().await;
+    let admin = bench.everything().await;
+    admin.operator().create_product(&product("gateway")).await.unwrap();
+    let release = bench.release(&admin, "gateway", "1.0.0", &[7; 5000]).await;
+    bench.release(&admin, "gateway", "1.1.0", &[8; 5000]).await;
+    admin.operator().withdraw_release(release.id).await.unwrap();
+    let whole = export(&bench).await;
+    let trusted = trusted(&bench);
+    let audited = firmseal_monitor::audit(&whole, &trusted, 0);
+    assert_eq!((&audited.findings[..], &audited.open[..]), (&[][..], &[][..]), "{audited:?}");
+    assert_eq!(audited.actions["release-signed"], 2);
+    assert!(audited.entries.1 <= audited.size);
+
+    let altered = |change: &dyn Fn(&mut Export)| {
+        let mut export = whole.clone();
+        change(&mut export);
+        kinds(&export, &trusted)
+    };
+    let mine = |export: &Export| {
+        export.records.iter().position(|record| record.action == AuditAction::ReleaseSigned).unwrap()
+    };
+    // A record is left out, or says something else.
+    let gone = altered(&|export| {
+        let at = mine(export);
+        export.records.remove(at);
+    });
+    assert!(gone.contains(&Kind::Unrecorded), "{gone:?}");
+    let other = altered(&|export| {
+        let at = mine(export);
+        export.records[at].digest = Some(release.components[0].artifact);
+    });
+    assert_eq!(other, [Kind::Contradicted]);
+    let elsewhere = altered(&|export| {
+        let at = mine(export);
+        export.records[at].log_index = Some(export.scope.end + 70);
+    });
+    assert!(elsewhere.contains(&Kind::Unlogged), "{elsewhere:?}");
+    let nowhere = altered(&|export| {
+        let at = mine(export);
+        export.records[at].log_index = None;
+    });
+    assert!(nowhere.contains(&Kind::Unlogged), "{nowhere:?}");
+    // An entry is left out, is another one, or is moved; the period claims
+    // more than it has.
+    let fewer = altered(&|export| {
+        export.entries.remove(1);
+    });
+    assert!(fewer.contains(&Kind::Incomplete), "{fewer:?}");
+    let forged = altered(&|export| export.entries[1].leaf = export.entries[0].leaf.clone());
+    assert!(forged.contains(&Kind::Incomplete), "{forged:?}");
+    let moved = altered(&|export| export.entries[1].index = 2);
+    assert!(moved.contains(&Kind::Incomplete), "{moved:?}");
+    let more = altered(&|export| export.scope.end = u64::MAX);
+    assert_eq!(more, [Kind::Incomplete]);
+    // A decision that nobody hands out.
+    let undecided = altered(&|export| export.records[0].decision = Some(release.components[0].artifact));
+    assert!(undecided.contains(&Kind::Unlogged), "{undecided:?}");
+    // Another checkpoint, and another log's key.
+    let unsigned = altered(&|export| {
+        let text = String::from_utf8(export.checkpoint.clone()).unwrap();
+        export.checkpoint = text.replacen('\n', "x\n", 1).into_bytes();
+    });
+    assert_eq!(unsigned, [Kind::BadSignature]);
+    let twin = bench.twin().await;
+    assert_eq!(kinds(&whole, &crate::monitor::trusted(&twin)), [Kind::BadSignature]);
+    let watched = Trusted { quorum: 1, ..trusted };
+    assert_eq!(kinds(&whole, &watched), [Kind::NoQuorum]);
+
+    // The log names every product: not for whoever is confined to one.
+    let gateway: ProductId = "gateway".parse().unwrap();
+    let scope = Scope { products: [gateway].into(), ..Scope::default() };
+    let (secret, _) = bench.scoped(&[Role::Auditor], scope).await;
+    let confined = bench.builder(Serves::Operator).token(&secret).build().unwrap();
+    let refused = confined.operator().log_entries(&LogQuery::default()).await.unwrap_err();
+    assert_eq!(refused.status(), Some(StatusCode::FORBIDDEN));
+    // A file is no decision.
+    let auditor = bench.operator(&[Role::Auditor]).await;
+    let file = auditor.operator().decision(&release.components[0].artifact).await.unwrap_err();
+    assert_eq!(file.status(), Some(StatusCode::NOT_FOUND));
+    let beyond = LogQuery { from: 0, size: Some(1 << 40), limit: None };
+    let refused = auditor.operator().log_entries(&beyond).await.unwrap_err();
+    assert_eq!(refused.status(), Some(StatusCode::BAD_REQUEST));
+}
