@@ -54,10 +54,11 @@ impl Pipeline {
         let own = self.key_for(&product, order.key.as_deref(), &asked.caller.name, clock())?;
         let key = match stand_in {
             None => own,
-            Some(name) => self.job_key(name).ok_or_else(|| PipelineError::NoArtifactKey {
-                product: product.id.to_string(),
-                format: product.format.clone(),
-            })?,
+            Some(name) => match self.stand_in(&product, name, &asked.caller, clock()) {
+                Ok(key) => key,
+                // The key itself may come back.
+                Err(error) => return Ok(course.again(clock(), AGAIN_MAX, "fallback", &error.to_string())),
+            },
         };
         course.key = key.name().to_string();
         let examined = self.examine_artifact(&asked, order.artifact, &product, key).await?;
@@ -89,11 +90,14 @@ impl Pipeline {
             self.tell_unusual(course, key, &unusual, None, clock());
         }
         // What was signed once is not signed again, whoever asks: the gate
-        // and the policy have agreed to this request by itself.
-        if let Some(known) = self.store().signature_over(key.id().0, tbs).await? {
-            let first = known.request;
-            course.known = Some(known);
-            return Ok(JobOutcome::SameAs(first));
+        // and the policy have agreed to this request by itself. Nor does a
+        // stand-in sign what the key itself has signed.
+        for signer in [own, key].into_iter().take(1 + usize::from(fallback)) {
+            if let Some(known) = self.store().signature_over(signer.id().0, tbs).await? {
+                let first = known.request;
+                course.known = Some(known);
+                return Ok(JobOutcome::SameAs(first));
+            }
         }
         let statements = agreed.statements;
         let using = Using { product: &product, order, examined, statements, key, fallback, rules };
@@ -197,7 +201,12 @@ impl Pipeline {
         let asked = course.job.asked.clone();
         // Before the log: nothing is announced that the key's rules forbid.
         let ask = Ask { purpose: KeyPurpose::Artifact, product, caller: &asked.caller.name, now: clock() };
-        let used = self.claim(key, ask).await?;
+        let used = match self.claim(key, ask).await {
+            Err(PipelineError::KeyRefused(refusal)) if fallback => {
+                return Ok(course.again(clock(), AGAIN_MAX, "fallback", &refusal.to_string()));
+            }
+            claimed => claimed?,
+        };
         let header = examined.inspection.digest();
         let decision = course.decision.as_deref().map(|record| RustCrypto.digest(record));
         let intent = Intent {

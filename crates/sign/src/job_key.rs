@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use firmseal_fleet::{Product, Time};
+use firmseal_fleet::{Caller, Product, Time};
 use firmseal_manifest::KeyName;
 
 use crate::error::PipelineError;
@@ -45,5 +45,20 @@ impl Pipeline {
             return Err(PipelineError::KeyRevoked { key: key.id(), version });
         }
         Ok(key)
+    }
+
+    /// The key that stands in for another one: held against its rules, the
+    /// revocations, and what the caller's credential is for.
+    pub(crate) fn stand_in(
+        &self,
+        product: &Product,
+        name: &str,
+        caller: &Caller,
+        now: Time,
+    ) -> Result<&Arc<SigningKey>, PipelineError> {
+        if !caller.scope.takes_key(name) {
+            return Err(PipelineError::OutOfScope(format!("signing key `{name}`")));
+        }
+        self.key_for(product, Some(name), &caller.name, now)
     }
 }

@@ -12,7 +12,8 @@ use firmseal_fleet::{
 use firmseal_keys::{Logged, SignError, Signer, signer};
 use firmseal_manifest::{ArtifactId, Event, Intent, Leaf, PublicKey, RequestId, Signature, Tbs};
 use firmseal_sign::{
-    ArtifactWish, Carried, Dispatcher, KeyPurpose, Keys, Pipeline, Policy, SigningKey, Timestamps,
+    ArtifactWish, Carried, Dispatcher, KeyPurpose, KeyRules, Keyring, Keys, Pipeline, Policy, SigningKey,
+    Timestamps,
 };
 use firmseal_store::{Blobs, Inserted, Jobs, Registry, Store};
 use firmseal_store_local::LocalStore;
@@ -57,9 +58,10 @@ pub(crate) struct Hsm {
 }
 
 impl Hsm {
-    pub(crate) fn new() -> Arc<Hsm> {
+    /// One with the key of a number.
+    pub(crate) fn of(key: u8) -> Arc<Hsm> {
         let (faults, mood, asked) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Arc::new(Hsm { key: TestKey::ed25519(7), faults, mood, asked })
+        Arc::new(Hsm { key: TestKey::ed25519(key), faults, mood, asked })
     }
 
     pub(crate) fn plan(&self, faults: &[Fault]) {
@@ -128,6 +130,10 @@ fn root(release: &PublicKey) -> Vec<u8> {
 /// The service, as often as it is started over one directory.
 pub(crate) struct Bench {
     pub(crate) hsm: Arc<Hsm>,
+    /// Has the release key.
+    pub(crate) release: Arc<Hsm>,
+    /// Has a key that stands in for that of files.
+    pub(crate) spare: Option<Arc<Hsm>>,
     pub(crate) directory: TempDir,
     pub(crate) policy: Option<Arc<dyn Policy>>,
     pub(crate) timestamps: Option<Arc<dyn Timestamps>>,
@@ -151,7 +157,9 @@ pub(crate) fn now() -> Time {
 impl Bench {
     pub(crate) fn new() -> Bench {
         Bench {
-            hsm: Hsm::new(),
+            hsm: Hsm::of(7),
+            release: Hsm::of(102),
+            spare: None,
             directory: tempfile::tempdir().unwrap(),
             policy: None,
             timestamps: None,
@@ -174,11 +182,20 @@ impl Bench {
                 Err(other) => panic!("{other}"),
             }
         };
-        let release = TestKey::ed25519(102);
-        let key = SigningKey::implicit(KeyPurpose::Artifact, Environment::Test, self.hsm.clone());
-        let keys = Keys { artifact: Some(key), ..Keys::default() };
+        let rules = |name: &str, purpose| KeyRules::new(name.parse().unwrap(), purpose, Environment::Test);
+        let mut own = rules("own", KeyPurpose::Artifact);
+        let mut keys = Vec::new();
+        if let Some(spare) = &self.spare {
+            own.fallback = Some("spare".parse().unwrap());
+            keys.push(SigningKey::new(rules("spare", KeyPurpose::Artifact), spare.clone()).unwrap());
+        }
+        let artifact = SigningKey::new(own, self.hsm.clone()).unwrap();
+        let release = SigningKey::new(rules("release", KeyPurpose::Release), self.release.clone()).unwrap();
+        keys.extend([artifact.clone(), release.clone()]);
+        let signing = Keys { release: vec![release.clone()], artifact: Some(artifact), ..Keys::default() };
+        let ring = Keyring::new(Environment::Test, keys).unwrap().with_default(signing).unwrap();
         let (shared, log) = (Arc::new(store.clone()), Arc::new(store.intents().clone()));
-        let mut pipeline = Pipeline::new(shared as Arc<dyn Store>, log, root(release.public()), keys)
+        let mut pipeline = Pipeline::new(shared as Arc<dyn Store>, log, root(release.public_key()), ring)
             .with_attempt_limit(Duration::from_millis(300));
         if let Some(timestamps) = &self.timestamps {
             pipeline = pipeline.with_timestamps(timestamps.clone());

@@ -6,4 +6,5 @@ mod chaos;
 mod once;
 mod rules;
 mod stamps;
+mod standin;
 mod unusual;
