@@ -111,8 +111,10 @@ impl From<ConnectError> for CliError {
         let kind = match &error {
             ConnectError::Outbound(_) | ConnectError::NoAnswer(_) => Kind::Unavailable,
             ConnectError::NotPrivate => Kind::Usage,
-            ConnectError::Refused(_) | ConnectError::Environment(_) => Kind::Refused,
-            ConnectError::Answer(_) | ConnectError::Key(_) => Kind::Refused,
+            ConnectError::Refused(_)
+            | ConnectError::Environment(_)
+            | ConnectError::Answer(_)
+            | ConnectError::Key(_) => Kind::Refused,
         };
         CliError::new(kind, error)
     }

@@ -62,6 +62,8 @@ impl HostError {
         };
         let problem = match self {
             HostError::Unseen { .. } => ProblemKind::Unseen,
+            // No leaf for an LMS key: asking again brings none.
+            HostError::Uses(LogError::Leaf(_)) => ProblemKind::Refused,
             HostError::Uses(_) | HostError::Store(_) => ProblemKind::Unavailable,
             HostError::Sign(error) => match error {
                 SignError::Unsupported { .. } => ProblemKind::Unsupported,
