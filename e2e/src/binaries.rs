@@ -22,6 +22,12 @@ pub fn agent() -> &'static Path {
     PATH.get_or_init(|| directory().join("firmseal-agent"))
 }
 
+/// The PKCS#11 module.
+pub fn pkcs11_module() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| directory().join("libfirmseal_pkcs11.so"))
+}
+
 /// The workspace.
 pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
@@ -49,6 +55,7 @@ fn build(directory: &Path) {
     };
     let done = Command::new(cargo)
         .args(["build", "--quiet", "--package", "firmseal", "--package", "firmseal-agent", "--bins"])
+        .args(["--package", "firmseal-pkcs11-module", "--lib"])
         .args(["--profile", profile, "--target-dir"])
         .arg(directory.parent().unwrap())
         .current_dir(workspace())

@@ -187,7 +187,7 @@ fn sign(t: &Shell, name: &str, place: &str, product: &str, sequence: u64, epoch:
     t.ok(&format!("cp -r {place} registry-{name}"));
     t.write(&format!("{name}.toml"), product);
     t.ok(&format!(
-        "firmseal sign --place registry-{name} --product-file {name}.toml --version 2.0.0 --epoch {epoch} \
+        "firmseal sign-offline --place registry-{name} --product-file {name}.toml --version 2.0.0 --epoch {epoch} \
          --sequence {sequence} --component main=2.bin -o {name}.bundle"
     ));
     Bundle::of(t.read(&format!("{name}.bundle")))

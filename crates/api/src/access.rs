@@ -7,66 +7,26 @@ use firmseal_fleet::Time;
 use firmseal_manifest::{ChannelName, ProductId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Type};
 use uuid::Uuid;
 
-/// What an operator may do. Roles add up; none contains another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Reads everything that is not secret.
-    Auditor,
-    /// Uploads artifacts and asks for signatures.
-    Signer,
-    /// Brings approvals, and reads what they are about.
-    Approver,
-    /// Enrols and revokes devices, starts and halts rollouts.
-    Operator,
-    /// The security officer: answers for keys, policies, holds and trust
-    /// documents.
-    Officer,
-    /// Creates products and credentials.
-    Admin,
+pub use firmseal_fleet::Role;
+
+/// Roles as the description of the interface lists them: fleet knows nothing
+/// of such descriptions.
+pub(crate) fn roles() -> ArrayBuilder {
+    let words = Role::ALL.map(Role::as_str);
+    let role = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words));
+    ArrayBuilder::new().items(role).unique_items(true)
 }
 
-impl Role {
-    /// Every role.
-    pub const ALL: [Role; 6] =
-        [Role::Auditor, Role::Signer, Role::Approver, Role::Operator, Role::Officer, Role::Admin];
-
-    /// The role as the wire and configuration name it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Role::Auditor => "auditor",
-            Role::Signer => "signer",
-            Role::Approver => "approver",
-            Role::Operator => "operator",
-            Role::Officer => "officer",
-            Role::Admin => "admin",
-        }
-    }
+fn some_roles() -> ArrayBuilder {
+    roles().min_items(Some(1)).description(Some("What it may do."))
 }
 
-macro_rules! same_roles {
-    ($($role:ident),+) => {
-        impl From<firmseal_fleet::Role> for Role {
-            fn from(role: firmseal_fleet::Role) -> Role {
-                match role {
-                    $(firmseal_fleet::Role::$role => Role::$role,)+
-                }
-            }
-        }
-
-        impl From<Role> for firmseal_fleet::Role {
-            fn from(role: Role) -> firmseal_fleet::Role {
-                match role {
-                    $(Role::$role => firmseal_fleet::Role::$role,)+
-                }
-            }
-        }
-    };
+fn its_roles() -> ArrayBuilder {
+    roles().description(Some("What it may do."))
 }
-
-same_roles!(Auditor, Signer, Approver, Operator, Officer, Admin);
 
 /// An administrator asks for an operator token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -76,7 +36,7 @@ pub struct CreateOperatorToken {
     #[schema(min_length = 1, max_length = 64)]
     pub name: String,
     /// What it may do.
-    #[schema(min_items = 1)]
+    #[schema(schema_with = some_roles)]
     pub roles: BTreeSet<Role>,
     /// The team that answers for its holder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -119,6 +79,7 @@ pub struct OperatorToken {
     /// Who holds it.
     pub name: String,
     /// What it may do.
+    #[schema(schema_with = its_roles)]
     pub roles: BTreeSet<Role>,
     /// The team that answers for its holder.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,9 +9,13 @@ use firmseal_manifest::{ArtifactId, ChannelName, ProductId, ReleaseId, RequestId
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::access::Role;
+use crate::access::{Role, roles};
 use crate::encoding::Base64;
 use crate::signatures::Reason;
+
+fn had_roles() -> utoipa::openapi::schema::ArrayBuilder {
+    roles().description(Some("The roles that it had."))
+}
 
 /// How it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -46,6 +50,7 @@ pub struct AuditRecord {
     pub team: Option<String>,
     /// The roles that it had.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(schema_with = had_roles)]
     pub roles: BTreeSet<Role>,
     /// What its identity token said besides.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -89,6 +89,34 @@ pub struct CreateSignature {
     pub deadline_seconds: Option<u32>,
 }
 
+/// Which requests for signatures are wanted. What is absent lets everything
+/// through.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct SignatureQuery {
+    /// Only requests in this state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>)]
+    pub state: Option<SignatureState>,
+    /// Only those for this product.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>)]
+    pub product: Option<ProductId>,
+    /// Only those in the queue of this signing key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Only those that this caller asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requester: Option<String>,
+    /// The `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// At most this many items, 1 to 1000; 100 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
 /// A rule that stands in the way, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reason {
@@ -122,6 +150,16 @@ pub struct SignatureRequest {
     pub artifact: ArtifactId,
     /// The signing key in whose queue it stands.
     pub key: String,
+    /// The signing key that was asked for, if one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_key: Option<String>,
+    /// Parameters of the firmware format, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
+    /// Build evidence that was handed in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub evidence: Vec<ArtifactId>,
     /// How urgent it is.
     pub priority: Priority,
     /// Who asked.

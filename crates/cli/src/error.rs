@@ -1,15 +1,14 @@
 //! Errors of the command: a sentence, a hint, and an exit code.
 
+#[cfg(feature = "full")]
+mod sources;
+
 use std::fmt;
 use std::io;
 
-use firmseal_core::Refusal;
 use firmseal_formats::FormatError;
-use firmseal_keys::{KeysError, LogError, SignError};
-use firmseal_manifest::{AuthorError, KeyError};
-use firmseal_sign::{GateRefusal, PipelineError, TrustError};
-use firmseal_store::StoreError;
-use firmseal_trust::RootError;
+use firmseal_keys::KeysError;
+use firmseal_manifest::KeyError;
 
 /// What kind of failure it is: the exit code, which scripts rely on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +30,8 @@ pub enum Kind {
     Unavailable = 7,
     /// File, permission, space or port of this machine.
     Local = 8,
+    /// It is under way, and was waited for long enough.
+    Pending = 9,
 }
 
 /// Why the command did not do what it was asked to.
@@ -93,31 +94,12 @@ impl From<io::Error> for CliError {
     }
 }
 
-impl From<Refusal> for CliError {
-    fn from(refusal: Refusal) -> CliError {
-        CliError::new(Kind::Refused, format_args!("{refusal} (refusal {})", refusal.code()))
-    }
-}
-
 impl From<FormatError> for CliError {
     fn from(error: FormatError) -> CliError {
         match error {
             FormatError::Read(error) => error.into(),
             other => CliError::new(Kind::Refused, other),
         }
-    }
-}
-
-impl From<StoreError> for CliError {
-    fn from(error: StoreError) -> CliError {
-        let kind = match &error {
-            StoreError::NotFound { .. } => Kind::NotFound,
-            StoreError::Conflict { .. } => Kind::Conflict,
-            StoreError::Busy { .. } => Kind::Unavailable,
-            StoreError::DigestMismatch { .. } | StoreError::SizeMismatch { .. } => Kind::Refused,
-            _ => Kind::Local,
-        };
-        CliError::new(kind, error)
     }
 }
 
@@ -133,63 +115,8 @@ impl From<KeysError> for CliError {
     }
 }
 
-impl From<SignError> for CliError {
-    fn from(error: SignError) -> CliError {
-        let kind = match &error {
-            SignError::Unavailable(_) => Kind::Unavailable,
-            SignError::WrongPin => Kind::NotAllowed,
-            SignError::BadSignature => Kind::Unexpected,
-            _ => Kind::Refused,
-        };
-        CliError::new(kind, error)
-    }
-}
-
-impl From<PipelineError> for CliError {
-    fn from(error: PipelineError) -> CliError {
-        match error {
-            PipelineError::Store(error) => error.into(),
-            PipelineError::Key(error) => error.into(),
-            PipelineError::Spool(error) => error.into(),
-            PipelineError::InFlight(_) | PipelineError::Proof(_) | PipelineError::Stamp(_) => {
-                CliError::new(Kind::Unavailable, error)
-            }
-            PipelineError::KeyReused(_) | PipelineError::Gate(GateRefusal::VersionExists { .. }) => {
-                CliError::new(Kind::Conflict, error)
-            }
-            PipelineError::Log(LogError::Leaf(_)) => CliError::new(Kind::Refused, error),
-            PipelineError::Log(_) => CliError::new(Kind::Local, error),
-            other => CliError::new(Kind::Refused, other),
-        }
-    }
-}
-
-impl From<TrustError> for CliError {
-    fn from(error: TrustError) -> CliError {
-        match error {
-            TrustError::Store(error) => error.into(),
-            TrustError::Taken { .. } | TrustError::OutOfTurn { .. } | TrustError::Forgets { .. } => {
-                CliError::new(Kind::Conflict, error)
-            }
-            other => CliError::new(Kind::Refused, other),
-        }
-    }
-}
-
-impl From<AuthorError> for CliError {
-    fn from(error: AuthorError) -> CliError {
-        CliError::new(Kind::Refused, error)
-    }
-}
-
 impl From<KeyError> for CliError {
     fn from(error: KeyError) -> CliError {
-        CliError::new(Kind::Refused, error)
-    }
-}
-
-impl From<RootError> for CliError {
-    fn from(error: RootError) -> CliError {
         CliError::new(Kind::Refused, error)
     }
 }

@@ -55,19 +55,19 @@ impl Output {
     pub fn note(&self, text: impl Display) {
         if !self.json {
             // A closed stderr is no reason to stop.
-            let _ = writeln!(io::stderr(), "{text}");
+            let _ = writeln!(io::stderr(), "{}", shown(&text.to_string()));
         }
     }
 
     /// The last line of a command that failed.
     pub fn error(&self, error: &CliError) {
         let (red, dim, off) = if self.colour { ("\x1b[1;31m", "\x1b[2m", "\x1b[0m") } else { ("", "", "") };
-        let mut text = format!("{red}error{off}: {}\n", error.message);
+        let mut text = format!("{red}error{off}: {}\n", shown(&error.message));
         if let Some(hint) = &error.hint {
-            text.push_str(&format!("{dim}hint{off}: {hint}\n"));
+            text.push_str(&format!("{dim}hint{off}: {}\n", shown(hint)));
         }
         if let Some(id) = &error.request_id {
-            text.push_str(&format!("{dim}request{off}: {id}\n"));
+            text.push_str(&format!("{dim}request{off}: {}\n", shown(id)));
         }
         let _ = io::stderr().write_all(text.as_bytes());
     }
@@ -83,6 +83,13 @@ impl Output {
             other => Ok(other?),
         }
     }
+}
+
+/// Text of several lines that a terminal only shows: names and reasons in it
+/// are a server's, or somebody else's. Whoever prints one line of theirs among
+/// others has it escaped by [`plain`] before.
+fn shown(text: &str) -> String {
+    text.split('\n').map(plain).collect::<Vec<_>>().join("\n")
 }
 
 /// Columns padded to their widest cell, two spaces apart.
@@ -113,7 +120,12 @@ fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::table;
+    use super::{shown, table};
+
+    #[test]
+    fn what_others_wrote_moves_no_cursor() {
+        assert_eq!(shown("first\n\x1b[2Ksecond\r"), "first\n\\u{1b}[2Ksecond\\u{d}");
+    }
 
     #[test]
     fn columns_line_up() {

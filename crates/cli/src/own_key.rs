@@ -3,7 +3,7 @@
 
 use std::io::Read;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -18,7 +18,14 @@ use crate::keys;
 use crate::unechoed::unechoed;
 
 /// The log in its directory.
-const LOG: &str = "intents.log";
+pub const LOG: &str = "intents.log";
+
+/// Opens a log of one's own in a directory, made if it does not exist.
+pub fn open_log(directory: &Path) -> Result<IntentLog> {
+    let mut made = std::fs::DirBuilder::new();
+    made.recursive(true).mode(0o700).create(directory).map_err(file(directory))?;
+    Ok(IntentLog::open(&directory.join(LOG))?)
+}
 
 /// Which key, and which log.
 #[derive(Args)]
@@ -45,9 +52,7 @@ impl KeyAndLog {
     /// Opens both.
     pub fn open(&self) -> Result<OwnKey> {
         let signer = keys::open(&self.key, &self.secret)?;
-        let mut made = std::fs::DirBuilder::new();
-        made.recursive(true).mode(0o700).create(&self.log).map_err(file(&self.log))?;
-        Ok(OwnKey { signer, log: IntentLog::open(&self.log.join(LOG))? })
+        Ok(OwnKey { signer, log: open_log(&self.log)? })
     }
 }
 

@@ -7,6 +7,8 @@ use firmseal_keys::private;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{CliError, Kind, Result, file};
+use crate::record::plain;
+use crate::workload::Workload;
 
 /// Where `init` puts the profile of its first operator.
 pub const DEFAULT: &str = "firmseal/operator.toml";
@@ -23,6 +25,9 @@ pub struct Profile {
     /// left out where the certificate says who the operator is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<PathBuf>,
+    /// Show the token that the CI platform gives to this job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Workload>,
     /// Client certificate with its chain, PEM, for a listener that demands
     /// one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -34,7 +39,15 @@ pub struct Profile {
 
 impl Profile {
     /// Reads a profile. Relative paths in it are relative to it.
+    ///
+    /// Without one the environment says it all, where it names a server: a
+    /// pipeline needs no file.
     pub fn read(path: Option<&Path>) -> Result<Profile> {
+        if path.is_none()
+            && let Some(profile) = Profile::of_environment()?
+        {
+            return Ok(profile);
+        }
         let path = path.unwrap_or(Path::new(DEFAULT));
         let text = std::fs::read_to_string(path).map_err(|error| {
             file(path)(error)
@@ -52,13 +65,48 @@ impl Profile {
         if profile.certificate.is_some() != profile.key.is_some() {
             return unusable("certificate and key go together", "name both files, or neither");
         }
-        if profile.token.is_none() && profile.certificate.is_none() {
+        if profile.token.is_some() && profile.workload.is_some() {
+            return unusable("there are two tokens", "name a file, or show the job's own");
+        }
+        if profile.token.is_none() && profile.workload.is_none() && profile.certificate.is_none() {
             return unusable(
                 "there is neither token nor certificate",
                 "name the token's file: token = \"...\"",
             );
         }
         Ok(profile)
+    }
+
+    /// What `FIRMSEAL_SERVER`, `FIRMSEAL_AUTHORITY`, and `FIRMSEAL_TOKEN_FILE`
+    /// or the job's own token say; `None` where no server is named.
+    fn of_environment() -> Result<Option<Profile>> {
+        let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let Some(server) = std::env::var("FIRMSEAL_SERVER").ok().filter(|server| !server.is_empty()) else {
+            return Ok(None);
+        };
+        let authority = path("FIRMSEAL_AUTHORITY").ok_or_else(|| {
+            CliError::new(Kind::Usage, "FIRMSEAL_SERVER is set and FIRMSEAL_AUTHORITY is not")
+                .hint("name the PEM file of the authorities that vouch for the server")
+        })?;
+        Ok(Some(Profile::bare(server, authority, path("FIRMSEAL_TOKEN_FILE"), None)))
+    }
+
+    /// A profile that stands in no file. Without a token's file the job's own
+    /// token is shown.
+    pub fn bare(
+        server: String,
+        authority: PathBuf,
+        token: Option<PathBuf>,
+        audience: Option<String>,
+    ) -> Profile {
+        let audience = audience.or_else(|| std::env::var("FIRMSEAL_AUDIENCE").ok());
+        let workload = token.is_none().then_some(Workload { audience });
+        Profile { server, authority, token, workload, certificate: None, key: None }
+    }
+
+    /// Whether a token that is over can be replaced without anybody's doing.
+    pub fn renews(&self) -> bool {
+        self.workload.as_ref().is_some_and(Workload::renews)
     }
 
     /// A client for this server without a token, for whoever is about to get
@@ -82,12 +130,16 @@ impl Profile {
     /// A client for this server, as this operator.
     pub fn client(&self) -> Result<Client> {
         let mut builder = self.builder()?;
+        let about = |error: CliError, path: &Path| error.about(path.display());
+        let text = |token: &[u8]| match std::str::from_utf8(token) {
+            Ok(token) => Ok(token.trim().to_owned()),
+            Err(_) => Err(CliError::new(Kind::Local, "holds no token: it is not text")),
+        };
         if let Some(path) = &self.token {
             let token = private::read(path)?;
-            let token = std::str::from_utf8(&token).map_err(|_| {
-                CliError::new(Kind::Local, "holds no token: it is not text").about(path.display())
-            })?;
-            builder = builder.token(token.trim());
+            builder = builder.token(&text(&token).map_err(|error| about(error, path))?);
+        } else if let Some(workload) = &self.workload {
+            builder = builder.token(&text(workload.token()?.expose())?);
         }
         builder.build().map_err(CliError::from)
     }
@@ -123,7 +175,10 @@ impl From<ClientError> for CliError {
             // Status and request id have places of their own: the exit code,
             // and the last line.
             ClientError::Refused(problem) if problem.reasons.len() > 1 => {
-                let rules = problem.reasons.iter().map(|own| format!("\n  {}: {}", own.rule, own.why));
+                let rules = problem
+                    .reasons
+                    .iter()
+                    .map(|own| format!("\n  {}: {}", plain(&own.rule), plain(&own.why)));
                 format!("{} rules refuse this:{}", problem.reasons.len(), rules.collect::<String>())
             }
             ClientError::Refused(problem) => problem.detail,

@@ -8,11 +8,11 @@ use std::process::{Command, Stdio};
 
 use base64ct::{Base64, Encoding};
 use firmseal_core::{Demands, Role, Root};
-use firmseal_fleet::SigningRequest;
+use firmseal_fleet::{ArtifactOrder, Asked, Job, JobKind, JobReview, Progress, SigningRequest};
 use firmseal_keys::{FileKey, Logged, Secret, Signer};
 use firmseal_manifest::ids::parse_digest;
-use firmseal_manifest::{Digest, Intent, KeyAlgorithm, PublicKey, Purpose, RequestId};
-use firmseal_store::SigningRequests;
+use firmseal_manifest::{ArtifactId, Digest, Intent, KeyAlgorithm, PublicKey, Purpose, RequestId};
+use firmseal_store::{Claiming, Ending, JobOutcome, Jobs, Room, SigningRequests};
 use firmseal_store_local::{IntentLog, LocalStore};
 use firmseal_trust::{DemandsSpec, Holder, RoleSpec, RootSpec};
 use place::{Place, bytes};
@@ -248,6 +248,132 @@ async fn an_approval_travels_as_a_file() {
     // The third is one more than is needed.
     assert_eq!(text(&place.json("request add ben.json cleo.json"), "state"), "signed");
     assert_eq!(place.json("release list").as_array().unwrap().len(), 1);
+}
+
+/// A policy that lets two people decide about every file.
+const TWO: &[u8] = b"@id(\"all\") @reason(\"everybody\") permit (principal, action, resource);\n\
+    @id(\"two\") @reason(\"two people agree\") @approvals(\"2\") forbid (principal, action, resource);\n";
+
+/// The place under that policy, with a product and a file; the request for
+/// its signature waits.
+async fn waiting_file(mut place: Place) -> (Place, String) {
+    place.stdout("product create gateway --vendor example.com --class one --component main=1MiB");
+    place.write("firmware", &bytes(9000, 1));
+    place.stop();
+    place.write("place/policy.cedar", TWO);
+    let settings = String::from_utf8(place.read("place/signing.toml")).unwrap();
+    let settings = settings.replacen("secret = ", "policy = \"policy.cedar\"\nsecret = ", 1);
+    place.write("place/signing.toml", settings.as_bytes());
+    let place = place.again();
+    let told = place.json(&format!("{SIGN} --no-wait"));
+    let id = text(&told, "id").to_owned();
+    while text(&place.json(&format!("request show {id}")), "state") == "queued" {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    (place, id)
+}
+
+const SIGN: &str = "sign firmware --product gateway --version 1.0.0 --epoch 0 --build b1";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_agree_to_the_signature_of_a_file() {
+    let place = Place::start();
+    let file = |name: &str| {
+        let path = place.path(&format!("{name}.pem"));
+        FileKey::generate(&path, KeyAlgorithm::P256, &secret(&place)).unwrap().public_key().clone()
+    };
+    let (ann, ben) = (ssh_key(&place, "ann"), file("ben"));
+    ssh_key(&place, "stranger");
+    demand_approvals(&place, vec![("ann", ann), ("ben", ben), ("admin", file("admin"))]).await;
+    let (place, id) = waiting_file(place).await;
+
+    let told = place.fails(&format!("{SIGN} --wait=1s"), 9);
+    assert!(told.contains("2 more people have to agree; two: two people agree"), "{told}");
+    let listed = place.json("request list --files");
+    assert_eq!((text(&listed[0], "id"), listed.as_array().unwrap().len()), (id.as_str(), 1));
+    assert_eq!(place.json("request list"), serde_json::json!([]), "those for releases are others");
+    let anchor = "--anchor place/trust/root.cbor --yes";
+    let with =
+        |key: &str| format!("--key file:{key}.pem --secret file:place/keys/passphrase --log {key}-log");
+    let told = place.fails(&format!("approve {id} --ssh stranger {anchor}"), 5);
+    assert!(told.contains("no approver"), "{told}");
+    let told = place.fails(&format!("approve {id} {} {anchor}", with("admin")), 3);
+    assert!(told.contains("somebody else has to agree"), "{told}");
+
+    let agreed = |answer: &Value| answer["review"]["approvals"].as_array().unwrap().len();
+    assert_eq!(agreed(&place.json(&format!("approve {id} --ssh ann {anchor}"))), 1);
+    assert_eq!(agreed(&place.json(&format!("request withdraw {id}"))), 0);
+    // Whoever took it back does not count.
+    assert_eq!(agreed(&place.json(&format!("approve {id} {} {anchor}", with("ben")))), 1);
+    place.fails(&format!("{SIGN} --wait=1s"), 9);
+    place.json(&format!("approve {id} --ssh ann {anchor}"));
+    let signed = place.json(&format!("{SIGN} --signature firmware.sig"));
+    assert_eq!((text(&signed, "state"), text(&signed, "id")), ("signed", id.as_str()));
+    assert!(place.path("firmware.sig").exists());
+    let told = place.fails(&format!("approve {id} --ssh ann {anchor}"), 6);
+    assert!(told.contains("waits for nobody"), "{told}");
+    place.fails(&format!("request withdraw {id}"), 6);
+}
+
+/// How a server might misreport a request for a signature.
+type FileLie = fn(&mut Asked, &mut JobReview, Digest);
+
+const FILE_LIES: &[(&str, FileLie)] = &[
+    ("what will be signed of the file", |_, review, other| review.tbs = other),
+    ("what the file says of itself", |_, review, other| review.header = other),
+    ("the key that will sign", |_, review, other| review.signer = other),
+    ("what was asked for", |asked, _, other| asked.fingerprint = other),
+    ("what was asked for", |asked, _, _| asked.epoch += 1),
+    ("what was asked for", |asked, _, _| asked.commit = "another".to_owned()),
+    ("what will be signed of the file", |asked, _, other| {
+        asked.kind = JobKind::Artifact(ArtifactOrder { artifact: ArtifactId(other), key: None });
+    }),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_lies_about_a_file_gets_no_signature() {
+    let place = Place::start();
+    let (ann, ben) = (ssh_key(&place, "ann"), ssh_key(&place, "ben"));
+    demand_approvals(&place, vec![("ann", ann), ("ben", ben)]).await;
+    let (mut place, id) = waiting_file(place).await;
+    place.write("other", &bytes(9000, 2));
+    let other = parse_digest(text(&place.json("artifact upload other"), "id")).expect("a digest");
+    place.stop();
+    let mut told = Vec::new();
+    {
+        let store = LocalStore::open(&place.path("place/store")).unwrap();
+        let honest = store.job(id.parse().unwrap()).await.unwrap().expect("the request");
+        for (what, lie) in FILE_LIES {
+            let mut job = Job { id: RequestId::new(), progress: Progress::default(), ..honest.clone() };
+            let mut review = honest.progress.review.clone().unwrap();
+            lie(&mut job.asked, &mut review, other);
+            job.asked.key = format!("lie {}", told.len());
+            told.push((job.id, *what));
+            let room = Room { key: job.asked.signing_key.clone(), most: 1, after: None };
+            let (now, lease) = (job.asked.created, std::time::Duration::from_secs(60));
+            store.insert_job(job, u64::MAX).await.unwrap();
+            let claiming = Claiming { rooms: vec![room], now, lease, log_size: 0 };
+            let claimed = store.claim_jobs(claiming).await.unwrap().remove(0);
+            let outcome = JobOutcome::Waiting(review);
+            let ending = Ending {
+                outcome,
+                reasons: vec![],
+                decision: None,
+                failures: 0,
+                events: vec![],
+                accounted: true,
+            };
+            store.end_claim(&claimed.claim, ending).await.unwrap();
+        }
+    }
+    let place = place.again();
+    for (id, what) in told {
+        let answer = place.fails(&format!("approve {id} --ssh ann --anchor place/trust/root.cbor --yes"), 3);
+        assert!(answer.contains(what) && answer.contains("is not what the server says of it"), "{answer}");
+        let shown = place.json(&format!("request show {id}"));
+        assert_eq!(shown["review"]["approvals"], serde_json::json!([]), "{what}");
+    }
+    place.stdout(&format!("approve {id} --ssh ann --anchor place/trust/root.cbor --yes"));
 }
 
 fn replace(text: &mut Vec<u8>, old: &str, new: &str) {

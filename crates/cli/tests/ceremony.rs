@@ -317,7 +317,7 @@ fn rsa_keys_sign_a_root_and_a_delegation() {
     room.write("gateway.toml", product);
     room.write("firmware.bin", "some firmware");
     room.out(
-        "sign --place place --product-file gateway.toml --component main=firmware.bin --epoch 1 \
+        "sign-offline --place place --product-file gateway.toml --component main=firmware.bin --epoch 1 \
          --version 1.0.0 --key file:ci.pem --secret file:pw --delegation ci.delegation -o one.bundle",
     );
     room.out("verify --root one.cbor one.bundle");
@@ -369,7 +369,8 @@ fn both_kinds_of_keys_from_the_ceremony_to_a_release() {
                    format = \"raw\"\ncomponents = [{ name = \"main\", capacity = \"1MiB\" }]\n";
     room.write("gateway.toml", product);
     room.write("firmware.bin", "some firmware");
-    let sign = "sign --place place --product-file gateway.toml --component main=firmware.bin --epoch 1";
+    let sign =
+        "sign-offline --place place --product-file gateway.toml --component main=firmware.bin --epoch 1";
     room.out(
         "init place --root one.cbor --secret file:pw --release-key file:builder.pem \
          --release-key file:builder-pq.pem",

@@ -48,7 +48,8 @@ impl Desk {
 }
 
 const DELEGATE: &str = "delegate --place place --secret file:place/keys/passphrase --product gateway";
-const SIGN: &str = "sign --place place --product-file gateway.toml --component main=firmware.bin --epoch 1";
+const SIGN: &str =
+    "sign-offline --place place --product-file gateway.toml --component main=firmware.bin --epoch 1";
 
 fn by(key: &str) -> String {
     format!("--key file:{key}.pem --secret file:place/keys/passphrase")

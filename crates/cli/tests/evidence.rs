@@ -91,7 +91,7 @@ fn a_second_build_is_compared_and_handed_in() {
     room.write("product.toml", b"id = \"gateway\"\nenvironment = \"test\"\nvendor = \"example.com\"\nclass = \"one\"\nformat = \"raw\"\n\n[[components]]\nname = \"main\"\ncapacity = \"1MiB\"\n");
     room.write("junit.xml", b"<testsuite name='unit'><testcase name='a'/></testsuite>");
     room.write("twice.json", b"{\"a\":1,\"a\":2}");
-    let sign = "sign --place place --product-file product.toml --epoch 1 --component main=firmware";
+    let sign = "sign-offline --place place --product-file product.toml --epoch 1 --component main=firmware";
     let refused = room.fails(&format!("{sign} --version 1.0.0 --evidence twice.json -o x.bundle"), 3);
     assert!(refused.contains("handed in as evidence, names something twice"), "{refused}");
     let made = room.run(&format!(

@@ -166,7 +166,7 @@ async fn a_policy_is_agreed_to_and_kept() {
     place.stop();
     // Beside the server, with its keys, it decides as well.
     let told = place.fails(
-        "sign --place place --product gateway --version 1.2.1 --epoch 1 --component main=firmware -o x.bundle",
+        "sign-offline --place place --product gateway --version 1.2.1 --epoch 1 --component main=firmware -o x.bundle",
         3,
     );
     assert!(told.contains("no-permit"), "{told}");

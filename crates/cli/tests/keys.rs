@@ -49,6 +49,23 @@ fn a_key_is_listed_limited_disabled_and_succeeded() {
     let usage = place.json("keys usage release-2026");
     assert_eq!((usage["uses"].as_u64(), usage["by_product"][0]["name"].as_str()), (Some(2), Some("gw")));
 
+    // Both releases count until somebody takes one back; the second is offered.
+    let second = place.json("release list --limit 1")[0]["id"].as_str().unwrap().to_owned();
+    place.json(&format!("rollout create {second}"));
+    let signed = |place: &Place| -> Vec<(String, bool)> {
+        let rows = place.json("keys signed release-2026");
+        let row = |row: &serde_json::Value| {
+            (row["version"].as_str().unwrap().to_owned(), row["offered"].as_bool().unwrap())
+        };
+        rows.as_array().unwrap().iter().map(row).collect()
+    };
+    assert_eq!(signed(&place), [("1.0.1".to_owned(), true), ("1.0.0".to_owned(), false)]);
+    place.json(&format!("release withdraw {}", release["id"].as_str().unwrap()));
+    assert_eq!(signed(&place), [("1.0.1".to_owned(), true)]);
+    let nothing = place.json("keys list")[0]["name"].as_str().unwrap().to_owned();
+    assert_ne!(nothing, "release-2026");
+    assert_eq!(place.json(&format!("keys signed {nothing}")), serde_json::json!([]));
+
     let rotate =
         "keys rotate release-2026 release-2027 file:keys/next.pem --place place --rotate-by 2040-01-01";
     let made = place.json(rotate);

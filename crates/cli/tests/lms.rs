@@ -134,7 +134,7 @@ fn a_root_and_a_delegation_by_lms_keys_are_believed() {
     );
     room.write("firmware.bin", "firmware");
     room.out(
-        "sign --place place --product-file gateway.toml --version 1.0.0 --epoch 1 \
+        "sign-offline --place place --product-file gateway.toml --version 1.0.0 --epoch 1 \
          --component main=firmware.bin --key file:ci.pem --secret file:pw --delegation ci.delegation \
          -o gateway.bundle",
     );

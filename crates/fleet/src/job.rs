@@ -96,8 +96,9 @@ pub struct ArtifactOrder {
     /// The file.
     pub artifact: ArtifactId,
     /// The signing key that was asked for, by name; without one it is the
-    /// product's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// product's. Written beside the members of [`Asked`], of which one is
+    /// called `key` as well.
+    #[serde(default, rename = "asked_key", skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
 }
 

@@ -43,6 +43,12 @@ pub trait Format: Send + Sync {
     /// How a signature gets into files of this format. `None` where it
     /// stands beside them.
     fn embedding(&self) -> Option<&dyn Embedding>;
+
+    /// Whether what is signed is handed in, and derived from nothing: only
+    /// keys marked `blind` sign that, and never for production.
+    fn is_blind(&self) -> bool {
+        false
+    }
 }
 
 /// A format with a signature of its own inside the file.

@@ -9,10 +9,12 @@
 
 pub mod compare;
 mod der;
+mod digest;
 pub mod error;
 pub mod format;
 mod hash;
 pub mod inspection;
+pub mod laid_out;
 mod mcuboot;
 pub mod parameters;
 pub mod plan;
@@ -23,13 +25,13 @@ pub use compare::{Comparison, compare};
 pub use error::FormatError;
 pub use format::{Embedding, Format, Likeness, Unsigned, Wanted};
 pub use inspection::{Covered, ExistingSignature, Field, Inspection, KeyClaim};
+pub use laid_out::{LaidOut, attach, lay_out, lay_out_by_digest};
 pub use parameters::{Parameter, Parameters};
 pub use plan::{Plan, Segment, Spliced};
-pub use raw::described as raw_inspection;
 pub use source::Source;
 
 /// Every format. Help, detection, documentation and tests read this table.
-pub const FORMATS: &[&dyn Format] = &[&mcuboot::Mcuboot, &raw::Raw];
+pub const FORMATS: &[&dyn Format] = &[&mcuboot::Mcuboot, &digest::Digest, &raw::Raw];
 
 /// The format of this name.
 pub fn find(name: &str) -> Result<&'static dyn Format, FormatError> {
@@ -63,13 +65,6 @@ pub fn detect(source: &dyn Source) -> Result<&'static dyn Format, FormatError> {
             Err(FormatError::Ambiguous { formats: many.iter().map(|format| format.name()).collect() })
         }
     }
-}
-
-/// SHA-384 of a file.
-pub fn sha384(source: &dyn Source) -> std::io::Result<[u8; 48]> {
-    let mut digest = [0; 48];
-    digest.copy_from_slice(&hash::Hash::Sha384.of_range(source, 0..source.len()?)?);
-    Ok(digest)
 }
 
 /// Detects a file's format and describes the file.

@@ -43,7 +43,13 @@ impl Parameters {
             None => Ok(()),
             Some(unknown) => {
                 let names: Vec<_> = declared.iter().map(|parameter| parameter.name).collect();
-                Err(bad(unknown, format!("not known here; use {}", names.join(", "))))
+                Err(bad(
+                    unknown,
+                    match names.is_empty() {
+                        true => "not known here: this format takes none".to_owned(),
+                        false => format!("not known here; use {}", names.join(", ")),
+                    },
+                ))
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::hash::{Hash, hex};
 use crate::inspection::Inspection;
 use crate::source::Source;
 
-const NAME: &str = "raw";
+pub(crate) const NAME: &str = "raw";
 
 /// The raw format.
 pub(crate) struct Raw;
@@ -39,7 +39,7 @@ impl Format for Raw {
 
 /// What there is to say of a file without a format, from its digest and
 /// length: for whoever keeps files under their digests.
-pub fn described(sha256: &Digest, len: u64) -> Result<Inspection, FormatError> {
+pub(crate) fn described(sha256: &Digest, len: u64) -> Result<Inspection, FormatError> {
     check(len)?;
     Ok(of(sha256.as_bytes(), len))
 }

@@ -10,8 +10,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use firmseal_api::access::Role;
-use firmseal_fleet::Scope;
+use firmseal_fleet::{Role, Scope};
 use firmseal_identity::IdentitySettings;
 use firmseal_notify::{NotifyError, SinkSettings};
 use serde::Deserialize;
@@ -296,7 +295,7 @@ impl Config {
     pub(crate) fn named_operators(&self) -> impl Iterator<Item = NamedOperator> + '_ {
         self.operator.iter().map(|operator| NamedOperator {
             name: operator.name.clone(),
-            roles: operator.roles.iter().copied().map(Into::into).collect(),
+            roles: operator.roles.clone(),
             team: operator.team.clone(),
             scope: operator.scope.clone(),
         })

@@ -5,9 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod policies;
 mod signatures;
 
-use std::collections::BTreeSet;
-
-use firmseal_api::access::{OperatorToken, Role};
+use firmseal_api::access::OperatorToken;
 use firmseal_api::enrolment::TokenRecord;
 use firmseal_api::fleet as api;
 use firmseal_api::registry;
@@ -404,7 +402,7 @@ pub(crate) fn credential_out(credential: fleet::Credential) -> OperatorToken {
     OperatorToken {
         id: credential.id.0,
         name: credential.operator,
-        roles: credential.roles.into_iter().map(Role::from).collect::<BTreeSet<_>>(),
+        roles: credential.roles,
         team: credential.team,
         products: credential.scope.products,
         channels: credential.scope.channels,

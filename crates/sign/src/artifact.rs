@@ -11,13 +11,16 @@ use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_fleet::{
     ArtifactOrder, Asked, Caller, Job, JobKind, Priority, Product, Progress, Release, Time,
 };
-use firmseal_formats::{Format, Inspection, Unsigned, Wanted};
+use firmseal_formats::{
+    Format, FormatError, Inspection, LaidOut, Unsigned, Wanted, lay_out, lay_out_by_digest,
+};
 use firmseal_manifest::cbor::Writer;
-use firmseal_manifest::{ArtifactId, ChannelName, Digest, KeyAlgorithm, ProductId, RequestId, Tbs};
+use firmseal_manifest::{ArtifactId, ChannelName, Digest, ProductId, RequestId, Tbs};
 use semver::Version;
 
 use crate::error::PipelineError;
 use crate::gate::{self, GateRefusal, Said};
+use crate::key_rules::KeyRefusal;
 use crate::pipeline::Pipeline;
 use crate::request_key::RequestKey;
 use crate::signing_key::SigningKey;
@@ -92,7 +95,7 @@ pub(crate) struct Examined {
 pub(crate) struct Embedded {
     pub(crate) file: Arc<File>,
     pub(crate) format: &'static dyn Format,
-    pub(crate) unsigned: Unsigned,
+    pub(crate) unsigned: Arc<Unsigned>,
 }
 
 impl Pipeline {
@@ -148,51 +151,42 @@ impl Pipeline {
         key: &SigningKey,
     ) -> Result<Examined, PipelineError> {
         let format = firmseal_formats::find(&product.format).map_err(not_in_its_format)?;
-        if format.embedding().is_some() {
-            return self.lay_out(asked, artifact, format, key).await;
+        let public = key.public_key().clone();
+        // Whatever the policy says, and if there is none. That a blind key
+        // never signs for production its own rules say.
+        if format.is_blind() && !key.rules().blind {
+            return Err(KeyRefusal::NotBlind { key: key.name().clone() }.into());
         }
-        let size = self.store().artifact(&artifact).await?.size;
-        // The store has the file under the SHA-256 of its bytes, which it
-        // computed itself: there is nothing else to be read of a raw file.
-        let tbs = match key.public_key().algorithm() {
-            KeyAlgorithm::P256 | KeyAlgorithm::Rsa(_) => Tbs::Sha256(artifact.0.0),
-            KeyAlgorithm::P384 => {
-                let file = spool::fetch(self.store(), &artifact.0).await?;
-                spool::blocking(move || Ok(Tbs::Sha384(firmseal_formats::sha384(&file)?))).await?
-            }
-            KeyAlgorithm::Ed25519 | KeyAlgorithm::Lms(_) | KeyAlgorithm::MlDsa(_) => {
-                Tbs::Message(artifact.0.as_bytes().to_vec())
-            }
-        };
-        let inspection = firmseal_formats::raw_inspection(&artifact.0, size).map_err(not_in_its_format)?;
-        Ok(Examined { tbs, inspection, size, embedded: None })
-    }
-
-    async fn lay_out(
-        &self,
-        asked: &Asked,
-        artifact: ArtifactId,
-        format: &'static dyn Format,
-        key: &SigningKey,
-    ) -> Result<Examined, PipelineError> {
-        let file = Arc::new(spool::fetch(self.store(), &artifact.0).await?);
-        let (source, public) = (file.clone(), key.public_key().clone());
+        // The store has a file under the SHA-256 of its bytes, which it
+        // computed itself: of a raw file there is nothing else to be read.
+        let stored = self.store().artifact(&artifact).await?;
+        // The hash of such a file may be just what its own format signs: a
+        // signature beside it would boot, with none of that format's rules.
+        if format.embedding().is_none()
+            && firmseal_formats::find(&stored.format).is_ok_and(|own| own.embedding().is_some())
+        {
+            let what =
+                format!("the file is a {} image: hand it in for a product of that format", stored.format);
+            return Err(not_in_its_format(FormatError::Unsupported { format: format.name(), what }));
+        }
+        let size = stored.size;
         let (version, epoch) = (asked.version.clone(), asked.epoch);
         let parameters =
             asked.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let unsigned = spool::blocking(move || {
-            let embedding = format.embedding().ok_or(PipelineError::ReadBack(format.name().to_owned()))?;
+        let wanted = Wanted { version: version.clone(), epoch, key: &public, parameters: &parameters };
+        let known = lay_out_by_digest(format, &artifact.0, size, &wanted);
+        if let Some(LaidOut { tbs, inspection, .. }) = known.map_err(not_in_its_format)? {
+            return Ok(Examined { tbs, inspection, size, embedded: None });
+        }
+        let file = Arc::new(spool::fetch(self.store(), &artifact.0).await?);
+        let source = file.clone();
+        let laid_out = spool::blocking(move || {
             let wanted = Wanted { version, epoch, key: &public, parameters: &parameters };
-            embedding.prepare(&*source, &wanted).map_err(not_in_its_format)
-        })
-        .await?;
-        let inspection = unsigned.inspection().clone();
-        Ok(Examined {
-            tbs: unsigned.tbs().clone(),
-            size: inspection.image_size,
-            inspection,
-            embedded: Some(Embedded { file, format, unsigned }),
-        })
+            lay_out(format, &*source, &wanted).map_err(not_in_its_format)
+        });
+        let LaidOut { tbs, inspection, unsigned } = laid_out.await?;
+        let embedded = unsigned.map(|unsigned| Embedded { file, format, unsigned: Arc::new(unsigned) });
+        Ok(Examined { tbs, size: inspection.image_size, inspection, embedded })
     }
 }
 

@@ -171,6 +171,14 @@ pub enum KeyRefusal {
         /// The key.
         key: KeyName,
     },
+    /// Nobody here derived what is to be signed.
+    #[error(
+        "key `{key}` signs what is derived from a file here; digests that are handed in are for keys marked `blind`"
+    )]
+    NotBlind {
+        /// The key.
+        key: KeyName,
+    },
     /// Everybody has its private half, and this is production.
     #[error("key `{key}` is a published development key ({published}); it never signs for production")]
     Development {

@@ -1,10 +1,10 @@
 //! The file with its signature, read back and kept.
 
 use firmseal_fleet::{Artifact, Time};
+use firmseal_formats::attach;
 use firmseal_manifest::{ArtifactId, Signature};
 
 use crate::artifact::{Examined, not_in_its_format};
-use crate::component::detected;
 use crate::error::PipelineError;
 use crate::pipeline::Pipeline;
 use crate::spool;
@@ -21,18 +21,13 @@ impl Pipeline {
     ) -> Result<Option<ArtifactId>, PipelineError> {
         let Some(embedded) = &examined.embedded else { return Ok(None) };
         let (format, source) = (embedded.format, embedded.file.clone());
-        let plan = embedded.unsigned.attach(value).map_err(not_in_its_format)?;
-        let (header, written) = (examined.inspection.digest(), plan.clone());
-        let (inspection, digest, size) = spool::blocking(move || {
-            let file = written.over(&*source).map_err(not_in_its_format)?;
-            let inspection = detected(format, &file).map_err(not_in_its_format)?;
-            // It must still say what the gate saw, in a reading that knows
-            // nothing of how it was made.
-            if inspection.digest() != header || inspection.signatures.is_empty() {
-                return Err(PipelineError::ReadBack("file".to_owned()));
-            }
+        let (unsigned, value) = (embedded.unsigned.clone(), value.clone());
+        let (plan, inspection, digest, size) = spool::blocking(move || {
+            let plan = attach(format, &unsigned, &*source, &value).map_err(not_in_its_format)?;
+            let file = plan.over(&*source).map_err(not_in_its_format)?;
+            let inspection = format.inspect(&file).map_err(not_in_its_format)?;
             let (digest, size) = spool::digest(&file)?;
-            Ok((inspection, digest, size))
+            Ok((plan, inspection, digest, size))
         })
         .await?;
         let source = embedded.file.clone();

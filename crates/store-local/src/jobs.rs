@@ -276,6 +276,21 @@ fn approve(connection: &Connection, id: RequestId, approval: &Approval) -> Resul
     happened(connection, &Event::Approved { request: id, manifest: review.tbs, key: KeyId(approval.key) })
 }
 
+fn disapprove(connection: &Connection, id: RequestId, brought_by: &str) -> Result<usize, Failure> {
+    let job = known(connection, id)?;
+    if job.progress.state != JobState::Waiting {
+        return Err(otherwise(&job));
+    }
+    let mut removed = 0;
+    for approval in approvals(connection, id)?.into_iter().filter(|own| own.brought_by == brought_by) {
+        removed += connection
+            .prepare_cached("DELETE FROM job_approvals WHERE request = ? AND holder = ?")?
+            .execute(params![Text(id), approval.holder])?;
+        happened(connection, &Event::Unapproved { request: id, key: KeyId(approval.key) })?;
+    }
+    Ok(removed)
+}
+
 fn approvals(connection: &Connection, id: RequestId) -> Result<Vec<Approval>, Failure> {
     let sql = "SELECT approval FROM job_approvals WHERE request = ? ORDER BY holder";
     all(connection, sql, [Text(id)], |row| row.get(0).map(|Json(approval)| approval))
@@ -352,6 +367,11 @@ impl Jobs for LocalStore {
 
     async fn insert_job_approval(&self, id: RequestId, approval: Approval) -> Result<(), StoreError> {
         self.write("add an approval", move |connection| approve(connection, id, &approval)).await
+    }
+
+    async fn remove_job_approvals(&self, id: RequestId, brought_by: &str) -> Result<usize, StoreError> {
+        let brought_by = brought_by.to_owned();
+        self.write("take approvals back", move |connection| disapprove(connection, id, &brought_by)).await
     }
 
     async fn job_approvals(&self, id: RequestId) -> Result<Vec<Approval>, StoreError> {

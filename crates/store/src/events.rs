@@ -27,8 +27,8 @@ pub struct WaitingEvent {
 /// [`set_release_state`] (withdrawn or revoked), [`insert_trust_document`],
 /// [`insert_rollout`], [`set_rollout_state`], [`set_key_state`], [`insert_policy_proposal`],
 /// [`insert_policy_approval`], [`close_policy_proposal`], [`activate_policy`], [`cancel_job`],
-/// [`expire_jobs`] and [`insert_job_approval`]. [`end_claim`] and [`resume_job`] note those
-/// that they are given.
+/// [`expire_jobs`], [`insert_job_approval`] and [`remove_job_approvals`] (one for each).
+/// [`end_claim`] and [`resume_job`] note those that they are given.
 ///
 /// [`insert_signing_request`]: crate::SigningRequests::insert_signing_request
 /// [`insert_approval`]: crate::SigningRequests::insert_approval
@@ -48,6 +48,7 @@ pub struct WaitingEvent {
 /// [`cancel_job`]: crate::Jobs::cancel_job
 /// [`expire_jobs`]: crate::Jobs::expire_jobs
 /// [`insert_job_approval`]: crate::Jobs::insert_job_approval
+/// [`remove_job_approvals`]: crate::Jobs::remove_job_approvals
 /// [`end_claim`]: crate::Jobs::end_claim
 /// [`resume_job`]: crate::Jobs::resume_job
 #[async_trait]

@@ -259,6 +259,10 @@ pub trait Jobs: Send + Sync {
     /// same one said before. Another state is a conflict. Makes an event.
     async fn insert_job_approval(&self, id: RequestId, approval: Approval) -> Result<(), StoreError>;
 
+    /// Takes back what somebody brought for a job that waits; how many there
+    /// were. Another state is a conflict. Makes an event for each.
+    async fn remove_job_approvals(&self, id: RequestId, brought_by: &str) -> Result<usize, StoreError>;
+
     /// Approvals of a job, by the name of the holder.
     async fn job_approvals(&self, id: RequestId) -> Result<Vec<Approval>, StoreError>;
 

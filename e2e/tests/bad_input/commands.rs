@@ -21,7 +21,7 @@ fn files_full_of_nonsense_are_refused_by_every_command_that_reads_one() {
          class = \"00000000-0000-4000-8000-000000000002\"\nformat = \"raw\"\n\
          components = [{ name = \"main\", capacity = 1048576 }]\n",
     );
-    let sign = "firmseal sign --place place --version 1.0.0 --epoch 1 --component main=firmware.bin";
+    let sign = "firmseal sign-offline --place place --version 1.0.0 --epoch 1 --component main=firmware.bin";
     t.ok(&format!("{sign} --product-file gateway.toml -o good.bundle"));
     for (name, bytes) in nonsense() {
         t.write(name, &bytes);
@@ -62,7 +62,7 @@ fn what_is_missing_taken_or_locked_is_named() {
         ("firmseal init missing/place", 8, "missing"),
         // The store is the running server's.
         (
-            "firmseal sign --place place --product gateway --version 1.0.0 --epoch 1 --component main=firmware.bin -o x.bundle",
+            "firmseal sign-offline --place place --product gateway --version 1.0.0 --epoch 1 --component main=firmware.bin -o x.bundle",
             8,
             "place/store",
         ),

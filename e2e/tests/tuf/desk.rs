@@ -66,7 +66,7 @@ impl Desk {
     pub(crate) fn release(&self, version: &str, channel: &str) {
         let firmware = self.t.write("firmware.bin", firmware(version));
         self.t.ok(&format!(
-            "firmseal sign --place place --product-file gateway.toml --version {version} --channel {channel} \
+            "firmseal sign-offline --place place --product-file gateway.toml --version {version} --channel {channel} \
              --epoch 1 --component main={} -o {version}.bundle",
             firmware.display()
         ));

@@ -38,7 +38,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "witness",
         ],
     ),
-    ("bins", &["cli", "pkcs11", "testkit", "e2e"]),
+    ("bins", &["cli", "pkcs11-module", "testkit", "e2e"]),
 ];
 
 /// One dependency comment may speak for a small family, not for a page.

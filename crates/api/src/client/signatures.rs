@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use firmseal_manifest::RequestId;
+use firmseal_manifest::{ArtifactId, KeyName, RequestId};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
-use super::{ClientError, JSON_MAX, OperatorClient, paged};
-use crate::encoding::{Page, PageQuery};
+use super::{ClientError, Download, JSON_MAX, OperatorClient, queried};
+use crate::encoding::Page;
 use crate::requests::Approve;
-use crate::signatures::{CreateSignature, SignatureProof, SignatureRequest, SignatureState};
+use crate::signatures::{CreateSignature, SignatureProof, SignatureQuery, SignatureRequest};
 use crate::{IDEMPOTENCY_KEY, PREFER};
 
 /// Kept back of the time that an answer may take, for the way there and back.
@@ -59,18 +58,19 @@ impl OperatorClient<'_> {
         self.0.call_with(Method::GET, &format!("/v1/signatures/{id}"), headers, None::<&()>).await
     }
 
-    /// Requests for signatures, newest first: in a state, or all.
-    pub async fn signatures(
+    /// Requests for signatures, newest first.
+    pub async fn signatures(&self, query: &SignatureQuery) -> Result<Page<SignatureRequest>, ClientError> {
+        self.0.get(&queried("/v1/signatures", query)?).await
+    }
+
+    /// The signature on record of a key over bytes with this fingerprint, as
+    /// the request that it was made for.
+    pub async fn signature_by(
         &self,
-        state: Option<SignatureState>,
-        page: &PageQuery,
-    ) -> Result<Page<SignatureRequest>, ClientError> {
-        let state = state.and_then(|state| serde_json::to_value(state).ok());
-        let path = match state.as_ref().and_then(|state| state.as_str()) {
-            Some(state) => format!("/v1/signatures?state={state}"),
-            None => "/v1/signatures".to_owned(),
-        };
-        self.0.get(&paged(&path, page)).await
+        key: &KeyName,
+        tbs: ArtifactId,
+    ) -> Result<SignatureRequest, ClientError> {
+        self.0.get(&format!("/v1/keys/{key}/signatures/{tbs}")).await
     }
 
     /// The proof that the intent behind a signature stands in the log.
@@ -78,9 +78,26 @@ impl OperatorClient<'_> {
         self.0.get(&format!("/v1/signatures/{id}/proof")).await
     }
 
-    /// The file with the signature attached.
-    pub async fn signed_file(&self, id: RequestId) -> Result<Bytes, ClientError> {
-        self.0.document(&format!("/v1/signatures/{id}/file")).await
+    /// The file with the signature attached: as large as firmware is, so it
+    /// comes in pieces, from `offset` on. Whoever asks again for the rest of
+    /// one that broke off names its ETag.
+    pub async fn signed_file(
+        &self,
+        id: RequestId,
+        offset: u64,
+        etag: Option<&str>,
+    ) -> Result<Download, ClientError> {
+        self.0.download(&format!("/v1/signatures/{id}/file"), offset, None, etag).await
+    }
+
+    /// The file that is to be signed, for whoever has to look at it.
+    pub async fn file_to_sign(
+        &self,
+        id: RequestId,
+        offset: u64,
+        etag: Option<&str>,
+    ) -> Result<Download, ClientError> {
+        self.0.download(&format!("/v1/signatures/{id}/artifact"), offset, None, etag).await
     }
 
     /// Brings an approval.
@@ -90,6 +107,11 @@ impl OperatorClient<'_> {
         approve: &Approve,
     ) -> Result<SignatureRequest, ClientError> {
         self.0.call(Method::POST, &format!("/v1/signatures/{id}/approvals"), Some(approve)).await
+    }
+
+    /// Takes back the approvals that this caller brought.
+    pub async fn withdraw_signature_approvals(&self, id: RequestId) -> Result<SignatureRequest, ClientError> {
+        self.0.call(Method::POST, &format!("/v1/signatures/{id}/approvals/withdraw"), None::<&()>).await
     }
 
     /// Takes a request back before it is signed.

@@ -14,7 +14,8 @@ use firmseal_sign::assemble::{Names, assemble};
 use semver::Version;
 use serde_json::json;
 
-use super::sign::{Assignment, to_fleet};
+use super::assignment::Assignment;
+use super::sign_offline::to_fleet;
 use crate::error::{CliError, Result, file};
 use crate::newfile::{self, NewFile};
 use crate::output::Output;

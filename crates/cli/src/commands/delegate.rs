@@ -1,7 +1,6 @@
 //! `firmseal delegate`: a key of the release role certifies another, for a
 //! while and for little.
 
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -16,22 +15,19 @@ use firmseal_manifest::{
     Delegation, DelegationChain, Intent, KeyId, LinkSpec, ProductId, PublicKey, Purpose,
 };
 use firmseal_sign::{Chain, PipelineError};
-use firmseal_store_local::IntentLog;
 use semver::Version;
 use serde_json::json;
 
 use crate::error::{CliError, Kind, Result, file};
 use crate::newfile;
 use crate::output::Output;
+use crate::own_key::open_log;
 use crate::place::{Place, delegation, in_files};
 use crate::profile::Profile;
 use crate::record::Record;
 use crate::trust;
 use crate::unechoed::unechoed;
 use crate::units::Span;
-
-/// The log in its directory.
-const LOG: &str = "intents.log";
 
 /// How far the clocks of this machine and of witnesses may differ: so much
 /// earlier than now a delegation begins.
@@ -42,8 +38,8 @@ const LEEWAY: u64 = 60;
 /// A key of the release role, in a token that rarely leaves its safe,
 /// certifies a key that a build signs with every day: for products, versions
 /// and security epochs that are named, until a time. What is made here is a
-/// file, and no secret: it goes beside the key, to `firmseal sign
-/// --delegation` or into signing.toml. A delegated key delegates on with
+/// file, and no secret: it goes beside the key, to `firmseal
+/// sign-offline --delegation` or into signing.toml. A delegated key delegates on with
 /// --under. This use of the key is logged before it happens: in the log of a
 /// place, or in one of your own.
 #[derive(Args)]
@@ -174,9 +170,7 @@ impl Delegate {
         if let Some(directory) = &self.log {
             let client = Profile::read(profile)?.client()?;
             let chain = trust::served_behind(&client, self.anchor.as_deref()).await?;
-            let mut made = std::fs::DirBuilder::new();
-            made.recursive(true).mode(0o700).create(directory).map_err(file(directory))?;
-            let log = Arc::new(IntentLog::open(&directory.join(LOG))?);
+            let log = Arc::new(open_log(directory)?);
             return Ok(Ground { chain, log });
         }
         let place = Place::open(self.place.as_deref().unwrap_or(Path::new("firmseal")))?;

@@ -301,6 +301,7 @@ impl Init {
             server: format!("https://{}:{}", self.host[0], self.port),
             authority: format!("{}/server.pem", layout::TLS).into(),
             token: Some(layout::TOKEN.into()),
+            workload: None,
             certificate: None,
             key: None,
         };

@@ -5,9 +5,9 @@
 
 mod rotate;
 mod service;
+mod signed;
 
 use std::io::Write;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use crate::error::{CliError, Kind, Result, file};
 use crate::key_table::KeyRef;
 use crate::newfile::{self, NewFile};
 use crate::output::Output;
+use crate::own_key::{LOG, open_log};
 use crate::place::{Place, layout};
 use crate::unechoed::unechoed;
 
@@ -63,6 +64,11 @@ pub enum Keys {
     #[command(after_help = "Example:
   firmseal keys usage router-boot-2026 --from 2026-11-01 --until 2026-12-01")]
     Usage(service::Usage),
+    /// List what a server's key has signed that still counts: what its
+    /// successor signs again before it ends
+    #[command(after_help = "Example:
+  firmseal keys signed router-boot-2026")]
+    Signed(signed::Signed),
     /// Make the successor of a key; both sign until the old one is disabled
     #[command(after_help = "Example:
   firmseal keys rotate router-boot-2026 router-boot-2027 --place /srv/firmseal --rotate-by 2028-06-30 \\
@@ -211,11 +217,7 @@ impl Counts {
                 let watched = log.has_majority();
                 Some((Arc::new(log), watched))
             }
-            (None, Some(directory)) => {
-                let mut made = std::fs::DirBuilder::new();
-                made.recursive(true).mode(0o700).create(directory).map_err(file(directory))?;
-                Some((Arc::new(IntentLog::open(&directory.join(LOG))?), false))
-            }
+            (None, Some(directory)) => Some((Arc::new(open_log(directory)?), false)),
             (None, None) => None,
         })
     }
@@ -233,9 +235,6 @@ impl Counts {
         }
     }
 }
-
-/// The log in its directory.
-const LOG: &str = "intents.log";
 
 /// Show a key's public half
 #[derive(Args)]
@@ -330,6 +329,7 @@ impl Keys {
             Keys::List(List { token: None }) => service::list(profile, output).await,
             Keys::List(List { token: Some(token) }) => in_token(&token, output),
             Keys::Usage(command) => command.run(profile, output).await,
+            Keys::Signed(command) => command.run(profile, output).await,
             Keys::Rotate(command) => command.run(output).await,
             Keys::Disable(command) => command.run(profile, output).await,
             Keys::Enable(command) => command.enable(profile, output).await,

@@ -6,7 +6,6 @@
 //! is short-lived, and the server looks at its claims anew for each request,
 //! so there is no session that outlives a change of grants.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,8 +20,10 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::error::{CliError, Kind, Result, file};
+use crate::newfile;
 use crate::output::Output;
 use crate::profile::Profile;
+use crate::workload::encode;
 
 /// Longest wait for one answer of the provider.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -89,7 +90,8 @@ impl Login {
         let authorities = std::fs::read(&self.authority).map_err(file(&self.authority))?;
         let provider = Provider::discover(&sign_in.issuer, authorities).await?;
         let value = provider.sign_in(&sign_in, output).await?;
-        keep(token, &value)?;
+        // Whoever reads meanwhile has the old token or the new one.
+        newfile::replace(token, newfile::PRIVATE, format!("{value}\n").as_bytes())?;
         output.value(&json!({ "issuer": sign_in.issuer, "token": token }), || {
             format!("signed in at {}; the token is in {}\n", sign_in.issuer, token.display())
         })
@@ -213,32 +215,4 @@ fn understand<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
 
 fn split(url: &str) -> Result<(&str, &str)> {
     url.rsplit_once('/').ok_or_else(|| CliError::new(Kind::Unexpected, format_args!("`{url}` has no path")))
-}
-
-/// For a form (WHATWG URL, application/x-www-form-urlencoded).
-fn encode(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().fold(String::new(), |mut out, byte| {
-        match plain(byte) {
-            true => out.push(char::from(byte)),
-            false => out.push_str(&format!("%{byte:02X}")),
-        }
-        out
-    })
-}
-
-/// Writes the token where only its owner reads it, over the one before.
-fn keep(path: &Path, token: &str) -> Result {
-    let directory = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    // Made with 0600, and renamed when it is complete: a program that reads
-    // meanwhile has the old token or the new one.
-    let mut staged =
-        tempfile::Builder::new().prefix(".firmseal-").tempfile_in(directory).map_err(file(path))?;
-    staged.write_all(token.as_bytes()).and_then(|()| staged.write_all(b"\n")).map_err(file(path))?;
-    staged.as_file().sync_all().map_err(file(path))?;
-    staged.persist(path).map_err(|error| file(path)(error.error))?;
-    Ok(())
 }

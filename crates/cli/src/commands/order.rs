@@ -1,22 +1,20 @@
 //! `firmseal release create`: from files to a signed release.
 
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
 use firmseal_api::client::Client;
 use firmseal_api::requests::{Ordered, RequestState};
 use firmseal_api::signing::{CreateRelease, Release, ReleaseComponent, ReleaseState};
-use firmseal_core::crypto::{Crypto, RustCrypto};
-use firmseal_manifest::{ArtifactId, ChannelName, ProductId};
+use firmseal_manifest::{ChannelName, ProductId};
 use semver::Version;
 use serde::Serialize;
 
+use super::assignment::Assignment;
+use super::content::{Content, derived_key};
 use super::release::print;
-use super::sign::Assignment;
 use crate::error::{CliError, Kind, Result};
 use crate::output::Output;
-use crate::upload::{Source, upload};
 
 /// Make a release: upload its files, have them signed
 ///
@@ -80,37 +78,12 @@ struct Filling {
     content: Content,
 }
 
-#[derive(Clone)]
-enum Content {
-    File(PathBuf),
-    Artifact(ArtifactId),
-}
-
-impl Content {
-    /// The artifact, uploaded if it is a file.
-    async fn there(&self, client: &Client, output: &Output) -> Result<ArtifactId> {
-        match self {
-            Content::Artifact(artifact) => Ok(*artifact),
-            Content::File(path) => Ok(upload(client, Source::open(path)?, output).await?.id),
-        }
-    }
-}
-
-impl FromStr for Content {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> std::result::Result<Content, &'static str> {
-        Ok(text.parse().map_or_else(|_| Content::File(text.into()), Content::Artifact))
-    }
-}
-
 impl FromStr for Filling {
     type Err = &'static str;
 
     fn from_str(text: &str) -> std::result::Result<Filling, &'static str> {
         match text.split_once('=') {
             Some((name, content)) if !name.is_empty() && !content.is_empty() => {
-                // A file of such a name is still reachable as ./SHA256.
                 Ok(Filling { name: name.to_owned(), content: content.parse()? })
             }
             _ => Err("write NAME=FILE or NAME=SHA256"),
@@ -141,10 +114,7 @@ impl Order {
             None => None,
             Some(content) => Some(content.there(client, output).await?),
         };
-        let mut evidence = Vec::new();
-        for document in &self.evidence {
-            evidence.push(document.there(client, output).await?);
-        }
+        let evidence = Content::all_there(&self.evidence, client, output).await?;
         let wish = CreateRelease {
             sbom,
             evidence,
@@ -202,13 +172,6 @@ pub fn told(ordered: Ordered, key: &str, output: &Output) -> Result {
         ));
     }
     output.value(&Made { idempotency_key: key, release: &release }, || print(&release).print())
-}
-/// A key of everything that is asked for, so that a pipeline that repeats a
-/// step gets the release of the first time.
-fn derived_key(wish: &CreateRelease) -> Result<String> {
-    // Field by field in the order of the type: the same wish has one text.
-    let text = serde_json::to_vec(wish).map_err(|error| CliError::new(Kind::Unexpected, error))?;
-    Ok(format!("cli-{}", RustCrypto.digest(&text)))
 }
 
 #[cfg(test)]

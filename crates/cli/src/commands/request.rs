@@ -1,16 +1,19 @@
-//! `firmseal request`: releases that wait for people.
+//! `firmseal request`: releases and signatures that wait for people.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Subcommand;
 use firmseal_api::client::Client;
-use firmseal_api::encoding::PageQuery;
 use firmseal_api::requests::{RequestState, SigningRequest};
+use firmseal_api::signatures::{SignatureQuery, SignatureRequest, SignatureState};
 use firmseal_manifest::RequestId;
+use http::StatusCode;
 
 use super::approve::Carried;
 use super::approve::source::{Source, read_json};
-use super::block_on;
+use super::request_record::{self, missing, state};
+use super::{block_on, listing};
 use crate::error::{CliError, Kind, Result};
 use crate::output::Output;
 use crate::profile::Profile;
@@ -25,11 +28,15 @@ use crate::record::Record;
 pub enum Requests {
     /// List signing requests, newest first; those that wait, unless told
     #[command(after_help = "Example:
-  firmseal request list --all")]
+  firmseal request list --all
+  firmseal request list --files")]
     List {
         /// Those that were closed, too
         #[arg(long)]
         all: bool,
+        /// Requests for signatures of files, instead of those for releases
+        #[arg(long)]
+        files: bool,
     },
     /// Show a signing request, who agreed to it, and who is missing
     #[command(after_help = "Example:
@@ -64,6 +71,13 @@ pub enum Requests {
         /// The request
         request: RequestId,
     },
+    /// End the hold on a request for a file's signature, as an officer who did not ask for it
+    #[command(after_help = "Example:
+  firmseal request release req-0197c0de-0000-7000-8000-000000000001")]
+    Release {
+        /// The request
+        request: RequestId,
+    },
     /// Take a signing request back before it is signed
     #[command(after_help = "Example:
   firmseal request cancel req-0197c0de-0000-7000-8000-000000000001")]
@@ -80,41 +94,106 @@ impl Requests {
         block_on(async {
             let operator = client.operator();
             let request = match self {
-                Requests::List { all } => {
-                    let state = (!all).then_some(RequestState::Waiting);
-                    let mut requests = Vec::new();
-                    let mut page = PageQuery::default();
-                    loop {
-                        let answer = operator.signing_requests(state, &page).await?;
-                        requests.extend(answer.items);
-                        let Some(next) = answer.next else { break };
-                        page.after = Some(next);
-                    }
-                    let headings =
-                        ["REQUEST", "PRODUCT", "VERSION", "SEQUENCE", "STATE", "MISSING", "REQUESTER"];
-                    return output.table(&requests, &headings, |request| {
-                        vec![
-                            request.id.to_string(),
-                            request.product.to_string(),
-                            request.version.to_string(),
-                            request.sequence.to_string(),
-                            format!("{:?}", request.state).to_lowercase(),
-                            request.missing.to_string(),
-                            request.requester.clone(),
-                        ]
-                    });
-                }
+                Requests::List { all, files: true } => return list_files(&client, all, output).await,
+                Requests::List { all, files: false } => return list(&client, all, output).await,
                 Requests::Export { request, output: folder } => {
                     Source::Server(Box::new(client.clone())).copy(request, &folder, output).await?
                 }
                 Requests::Add { approvals } => add(&client, &approvals).await?,
-                Requests::Show { request } => operator.signing_request(request).await?,
-                Requests::Withdraw { request } => operator.withdraw_approvals(request).await?,
-                Requests::Cancel { request } => operator.cancel_request(request).await?,
+                Requests::Release { request } => {
+                    let request = operator.release_signature(request).await?;
+                    return output.value(&request, || request_record::print(&request).print());
+                }
+                Requests::Show { request } => match Found::fetch(&client, request).await? {
+                    Found::Release(request) => *request,
+                    Found::File(request) => {
+                        return output.value(&request, || request_record::print(&request).print());
+                    }
+                },
+                Requests::Withdraw { request: id } => match Found::fetch(&client, id).await? {
+                    Found::Release(_) => operator.withdraw_approvals(id).await?,
+                    Found::File(_) => {
+                        let request = operator.withdraw_signature_approvals(id).await?;
+                        return output.value(&request, || request_record::print(&request).print());
+                    }
+                },
+                Requests::Cancel { request: id } => match Found::fetch(&client, id).await? {
+                    Found::Release(_) => operator.cancel_request(id).await?,
+                    Found::File(_) => {
+                        let request = operator.cancel_signature(id).await?;
+                        return output.value(&request, || request_record::print(&request).print());
+                    }
+                },
             };
             output.value(&request, || print(&request).print())
         })
     }
+}
+
+/// What a request asks for: ids do not tell.
+pub(super) enum Found {
+    /// A release.
+    Release(Box<SigningRequest>),
+    /// The signature of a file.
+    File(Box<SignatureRequest>),
+}
+
+impl Found {
+    /// Looks a request up.
+    pub(super) async fn fetch(client: &Client, id: RequestId) -> Result<Found> {
+        match client.operator().signature(id, Duration::ZERO).await {
+            Ok(request) => Ok(Found::File(Box::new(request))),
+            Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => {
+                Ok(Found::Release(Box::new(client.operator().signing_request(id).await?)))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+async fn list(client: &Client, all: bool, output: &Output) -> Result {
+    let state = (!all).then_some(RequestState::Waiting);
+    let requests = listing::all(async |page| client.operator().signing_requests(state, &page).await).await?;
+    let headings = ["REQUEST", "PRODUCT", "VERSION", "SEQUENCE", "STATE", "MISSING", "REQUESTER"];
+    output.table(&requests, &headings, |request| {
+        vec![
+            request.id.to_string(),
+            request.product.to_string(),
+            request.version.to_string(),
+            request.sequence.to_string(),
+            format!("{:?}", request.state).to_lowercase(),
+            request.missing.to_string(),
+            request.requester.clone(),
+        ]
+    })
+}
+
+/// Requests for signatures: all of them, or those that wait for somebody.
+async fn list_files(client: &Client, all: bool, output: &Output) -> Result {
+    let states = match all {
+        true => vec![None],
+        false => vec![Some(SignatureState::Waiting), Some(SignatureState::Held)],
+    };
+    let mut requests = Vec::new();
+    for state in states {
+        let found = listing::all(async |page| {
+            let query = SignatureQuery { state, after: page.after, limit: page.limit, ..Default::default() };
+            client.operator().signatures(&query).await
+        });
+        requests.extend(found.await?);
+    }
+    let headings = ["REQUEST", "PRODUCT", "VERSION", "KEY", "STATE", "MISSING", "REQUESTER"];
+    output.table(&requests, &headings, |request| {
+        vec![
+            request.id.to_string(),
+            request.product.to_string(),
+            request.version.to_string(),
+            request.key.clone(),
+            state(request),
+            missing(request).map_or("-".to_owned(), |missing| missing.to_string()),
+            request.requester.clone(),
+        ]
+    })
 }
 
 /// Sends approvals that were carried here, until there are enough; the

@@ -1,387 +1,392 @@
-//! `firmseal sign`: the pipeline on this machine, without a server.
+//! `firmseal sign`: a file goes to the service, its signature comes back.
 
-use std::io::BufWriter;
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
-use std::time::SystemTime;
+use std::time::Duration;
 
-use clap::Args;
-use firmseal_core::crypto::{Crypto, RustCrypto};
-use firmseal_core::limits::ENVELOPE_MAX;
-use firmseal_core::{Environment, Hasher, Root};
-use firmseal_fleet::{self as fleet, Artifact, Caller, Product, Release, RequestState, Time};
-use firmseal_formats::Parameters;
-use firmseal_keys::{KeyUri, SecretSource};
-use firmseal_manifest::bundle::{self, BundleWriter};
-use firmseal_manifest::{ArtifactId, ChannelName, Digest, ProductId};
-use firmseal_sign::{
-    Chain, KeyPurpose, Keyring, Keys, Order, Ordered, OrderedComponent, Requester, Signed, SigningKey,
-};
-use firmseal_store::{BlobStream, Blobs, Registry, StoreError};
-use firmseal_store_local::LocalStore;
-use futures_util::StreamExt;
+use clap::{Args, ValueEnum};
+use firmseal_api::client::{Client, ClientError};
+use firmseal_api::signatures::{self as api, CreateSignature, SignatureRequest, SignatureState};
+use firmseal_formats::{Format, Parameters, Wanted};
+use firmseal_manifest::{ChannelName, ProductId, PublicKey, RequestId, Signature};
+use http::StatusCode;
 use semver::Version;
-use serde_json::json;
-use tokio::io::AsyncReadExt;
+use serde::Serialize;
+use tokio::time::Instant;
 
+use super::assignment::Assignment;
+use super::content::{Content, derived_key};
+use super::request_record::{missing, print};
+use crate::attached::{Readable, to_tools};
+use crate::backoff::Backoff;
 use crate::error::{CliError, Kind, Result, file};
-use crate::newfile::{self, NewFile};
+use crate::newfile;
 use crate::output::Output;
-use crate::place::{Place, delegation, in_files};
-use crate::unechoed::unechoed;
+use crate::profile::Profile;
+use crate::progress::Progress;
+use crate::units::Span;
+use crate::upload::{Source, upload};
 
-/// Sign firmware into a release, offline, without a server
+/// What the client answers.
+type Answer<T> = std::result::Result<T, ClientError>;
+
+/// Longest that one answer is waited for.
+const POLL: Duration = Duration::from_secs(20);
+/// Between two questions about a request that waits for people.
+const PAUSE: Duration = Duration::from_secs(3);
+
+/// Have the service sign a file, and wait for it
 ///
-/// Uses the keys, log and registry of a place that `firmseal init` made;
-/// the server must not be running there. The result is a bundle: carry it
-/// to devices, or import it into a server elsewhere.
+/// Uploads the file, asks for its signature, waits while it is queued and
+/// while people have to agree, and checks what comes back against the file
+/// before anything is written. The same command again never signs twice: it
+/// goes on with the request of the first time.
+///
+/// In a pipeline no profile is needed: `FIRMSEAL_SERVER`, `FIRMSEAL_AUTHORITY`
+/// and the job's own token say it all.
+///
+/// Exit codes: 0 signed, or handed in with --no-wait; 3 refused; 6 its time
+/// is over or somebody took it back; 7 out of reach; 9 not at its end.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  firmseal sign --product gateway --version 1.2.0 --epoch 1 --component main=firmware.bin -o gw.bundle
-  firmseal sign --product-file gateway.toml --version 1.2.0 --epoch 1 \\
-      --component main=app.bin --param header-size=512 --param slot-size=0x60000 -o gw.bundle
-  firmseal sign --product gateway --version 1.2.1 --epoch 1 --component main=firmware.bin \\
-      --key file:ci.key --delegation ci.delegation -o gw.bundle")]
+  firmseal sign firmware.bin --product gateway --version 1.4.0 --epoch 1 -o firmware.signed.bin
+  firmseal sign image.bin --product gateway --version 1.4.0 --epoch 1 --signature image.sig \\
+      --build \"$CI_JOB_ID\" --commit \"$CI_COMMIT_SHA\" --evidence provenance.json --wait=2h --json
+  firmseal sign image.bin --product gateway --version 1.4.0 --epoch 1 --no-wait \\
+      --server https://firmseal.example.com:8443 --authority ca.pem --audience firmseal.example.com")]
 pub struct Sign {
-    /// The place that `firmseal init` made
-    #[arg(long, value_name = "DIR", default_value = "firmseal")]
-    pub place: PathBuf,
-    /// The product, as it is in the registry
-    #[arg(long, value_name = "NAME", required_unless_present = "product_file")]
-    pub product: Option<ProductId>,
-    /// A product to add to the registry first: a file as `product create
-    /// --from` takes it
+    /// The file
+    file: PathBuf,
+    #[command(flatten)]
+    order: Order,
+    /// Its build evidence: bills of materials, provenance, test results; a
+    /// file, or an artifact's SHA-256
+    #[arg(long, value_name = "FILE|SHA256")]
+    evidence: Vec<Content>,
+    /// The file with the signature in it, to write; for formats with a place
+    /// for one
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// The signature by itself, to write: as OpenSSL takes it, ECDSA in DER
     #[arg(long, value_name = "FILE")]
-    pub product_file: Option<PathBuf>,
+    signature: Option<PathBuf>,
+    /// The public key that it has to be by, PEM; any key of the service's
+    /// unless told
+    #[arg(long, value_name = "FILE")]
+    public: Option<PathBuf>,
+    /// How long it is waited for; without a value, a week
+    #[arg(long, value_name = "SPAN", num_args = 0..=1, require_equals = true, default_value = "10m",
+        default_missing_value = "7d")]
+    wait: Span,
+    /// Hand it in, print its id, and wait for nothing
+    #[arg(long, conflicts_with = "wait")]
+    no_wait: bool,
+    #[command(flatten)]
+    server: Server,
+}
+
+/// What is asked for, but for files.
+#[derive(Args)]
+struct Order {
+    /// The product
+    #[arg(long, value_name = "NAME")]
+    product: ProductId,
     /// The channel
-    #[arg(long, default_value = "stable")]
-    pub channel: ChannelName,
-    /// The version, for people (semver)
+    #[arg(long, value_name = "NAME", default_value = "stable")]
+    channel: ChannelName,
+    /// The version (semver)
     #[arg(long, value_name = "VERSION")]
-    pub version: Version,
+    version: Version,
     /// The security epoch
     #[arg(long, value_name = "N")]
-    pub epoch: u64,
-    /// The sequence number; the next free one if left out
-    #[arg(long, value_name = "N")]
-    pub sequence: Option<u64>,
-    /// A component and its file
-    #[arg(long = "component", value_name = "NAME=FILE", required = true)]
-    pub components: Vec<Assignment>,
-    /// A parameter of the firmware format
+    epoch: u64,
+    /// The signing key, by its name; the product's unless told
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
+    /// A parameter of the product's firmware format
     #[arg(long = "param", value_name = "NAME=VALUE")]
-    pub parameters: Vec<Assignment>,
+    parameters: Vec<Assignment>,
     /// The CI's id of the build
-    #[arg(long, default_value = "")]
-    pub build: String,
+    #[arg(long, value_name = "ID", default_value = "")]
+    build: String,
     /// The commit it was built from
-    #[arg(long, default_value = "")]
-    pub commit: String,
-    /// Sign with this key instead of the place's: `file:PATH` or
-    /// `pkcs11:...`; give it again where several must sign
-    #[arg(long = "key", value_name = "URI", value_parser = unechoed::<KeyUri>())]
-    pub keys: Vec<KeyUri>,
-    /// Where passphrases and PINs of those keys come from: `file:PATH`,
-    /// `env:NAME` or `prompt`
-    #[arg(long, value_name = "SOURCE", default_value = "prompt", value_parser = unechoed::<SecretSource>())]
-    pub secret: SecretSource,
-    /// The delegation of a key that is not the role's own: a file that
-    /// `firmseal delegate` wrote; one for each such key
-    #[arg(long = "delegation", value_name = "FILE", requires = "keys")]
-    pub delegations: Vec<PathBuf>,
-    /// Its software bill of materials, CycloneDX or SPDX as JSON
-    #[arg(long, value_name = "FILE")]
-    pub sbom: Option<PathBuf>,
-    /// A document about the build: provenance or test results in DSSE, JUnit
-    /// XML, a reproduction
-    #[arg(long, value_name = "FILE")]
-    pub evidence: Vec<PathBuf>,
-    /// The bundle to write
-    #[arg(long, short, value_name = "FILE")]
-    pub output: PathBuf,
+    #[arg(long, value_name = "ID", default_value = "")]
+    commit: String,
+    /// How urgent it is
+    #[arg(long, value_enum, default_value = "release")]
+    priority: Priority,
+    /// After how long it is of no use any more: 7 days unless told
+    #[arg(long, value_name = "SPAN")]
+    deadline: Option<Span>,
+    /// Makes repeating safe; derived from everything else if left out
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
 }
 
-/// `NAME=VALUE` on the command line.
-#[derive(Clone)]
-pub struct Assignment {
-    /// Before the `=`.
-    pub name: String,
-    /// After it.
-    pub value: String,
+/// Which service, for whoever has no profile.
+#[derive(Args)]
+struct Server {
+    /// The service, `https://HOST:PORT`, instead of a profile's
+    #[arg(long, value_name = "URL", requires = "authority")]
+    server: Option<String>,
+    /// PEM file of the authorities that vouch for it
+    #[arg(long, value_name = "FILE", requires = "server")]
+    authority: Option<PathBuf>,
+    /// What the service calls itself: the CI platform makes the job's token
+    /// for it alone
+    #[arg(long, value_name = "NAME", requires = "server")]
+    audience: Option<String>,
 }
 
-impl FromStr for Assignment {
-    type Err = String;
+/// How urgent a request is.
+#[derive(Clone, Copy, ValueEnum)]
+enum Priority {
+    /// A fix that devices in the field wait for
+    Emergency,
+    /// The ordinary case
+    Release,
+    /// Builds that nobody waits for
+    Nightly,
+}
 
-    fn from_str(text: &str) -> std::result::Result<Assignment, String> {
-        match text.split_once('=') {
-            Some((name, value)) if !name.is_empty() && !value.is_empty() => {
-                Ok(Assignment { name: name.to_owned(), value: value.to_owned() })
-            }
-            _ => Err("write NAME=VALUE".to_owned()),
-        }
-    }
+/// What came of it, with the key that asks for it again.
+#[derive(Serialize)]
+struct Told<'a> {
+    idempotency_key: &'a str,
+    #[serde(flatten)]
+    request: &'a SignatureRequest,
 }
 
 impl Sign {
     /// Runs the command.
-    pub async fn run(self, output: &Output) -> Result {
-        let Signed { release, stored } = self.make().await?;
-        if stored {
-            output.note("the same order was signed before; this is its release");
+    pub async fn run(self, profile: Option<&Path>, output: &Output) -> Result {
+        for path in [&self.output, &self.signature].into_iter().flatten() {
+            // Before anything is asked for.
+            newfile::free(path)?;
         }
-        let value = json!({ "release": release, "bundle": self.output });
-        output.value(&value, || {
-            format!(
-                "signed {} {} as {}\nsequence   {}\nmanifest   {}\nlog index  {}\nbundle     {}\n",
-                release.product,
-                release.version,
-                release.id,
-                release.sequence,
-                release.manifest,
-                release.log_index,
-                self.output.display()
-            )
-        })
+        let public = self.public.as_deref().map(public_key).transpose()?;
+        let profile = match (&self.server.server, &self.server.authority) {
+            (Some(server), Some(authority)) => {
+                let token = std::env::var_os("FIRMSEAL_TOKEN_FILE").map(PathBuf::from);
+                Profile::bare(server.clone(), authority.clone(), token, self.server.audience.clone())
+            }
+            _ => Profile::read(profile)?,
+        };
+        let mut service = Service::open(profile)?;
+        let product =
+            service.ask(async |client| client.operator().product(&self.order.product).await).await?;
+        let format = firmseal_formats::find(&product.format)?;
+        if self.output.is_some() && format.embedding().is_none() {
+            let what = format!("files of product {} have no place for a signature", product.id);
+            return Err(CliError::new(Kind::Usage, what).hint("name a file for it with --signature"));
+        }
+        let artifact = upload(&service.client, Source::open(&self.file)?, output).await?.id;
+        let evidence = Content::all_there(&self.evidence, &service.client, output).await?;
+        let wish = self.order.wish(artifact, evidence);
+        let key = match &self.order.idempotency_key {
+            Some(key) => key.clone(),
+            None => derived_key(&wish)?,
+        };
+        output.note(format_args!("idempotency key {key}"));
+
+        let until = Instant::now() + if self.no_wait { Duration::ZERO } else { self.wait.0 };
+        let first = until.saturating_duration_since(Instant::now()).min(POLL);
+        let asked = async |client: &Client| client.operator().create_signature(&key, &wish, first).await;
+        let mut request = service.ask(asked).await?;
+        if !self.no_wait {
+            request = service.wait(request, until, output).await?;
+        }
+        if request.state == SignatureState::Signed {
+            self.receive(&service, format, &request, public, output).await?;
+        }
+        let told = Told { idempotency_key: &key, request: &request };
+        output.value(&told, || print(&request).print())?;
+        end(&request, self.no_wait)
     }
 
-    /// Signs, and writes the bundle.
-    pub async fn make(&self) -> Result<Signed> {
-        let new = NewFile::create(&self.output, newfile::PUBLIC)?;
-        let place = Place::open(&self.place)?;
-        let store = place.store()?;
-        let log = place.log(&store)?;
-        let product = self.product(&store).await?;
-        let mut pipeline = place.pipeline(&store, &log).await?;
-        if !self.keys.is_empty() {
-            let keys = self.own_keys(&place, pipeline.keyring(), &product)?;
-            pipeline = pipeline.with_keys(product.clone(), keys);
-        }
-        let now = Time::from(SystemTime::now());
-        pipeline.load_trust(now).await?;
-
-        let mut components = Vec::new();
-        for component in &self.components {
-            let path = Path::new(&component.value);
-            let id = store_artifact(&store, path, now).await?;
-            components.push(OrderedComponent { name: component.name.clone(), artifact: id });
-        }
-        let sbom = match &self.sbom {
-            Some(path) => Some(store_artifact(&store, path, now).await?),
-            None => None,
+    /// Checks the signature against the file, and writes what was asked for.
+    async fn receive(
+        &self,
+        service: &Service,
+        format: &'static dyn Format,
+        request: &SignatureRequest,
+        public: Option<PublicKey>,
+        output: &Output,
+    ) -> Result {
+        let Some(signature) = &request.signature else {
+            return Err(CliError::new(
+                Kind::Unexpected,
+                "the service calls it signed and shows no signature",
+            ));
         };
-        let mut evidence = Vec::new();
-        for path in &self.evidence {
-            evidence.push(store_artifact(&store, path, now).await?);
+        let key = match public {
+            Some(key) => key,
+            None => {
+                let keys = service.client.operator().keys().await?.items;
+                let known = keys.iter().find(|key| key.id == signature.key_id.to_string());
+                let known = known.ok_or_else(|| {
+                    let what = format!("the service does not show key {}, which signed", signature.key);
+                    CliError::new(Kind::Refused, what).hint("name its public half with --public")
+                })?;
+                PublicKey::from_text(&known.public)?
+            }
+        };
+        if key.id().0 != signature.key_id.0 {
+            let what = format!("key {} ({}) signed, which is not this one", signature.key, signature.key_id);
+            return Err(CliError::new(Kind::Refused, what));
         }
-        let order = Order {
-            key: None,
-            requester: requester(),
-            product,
+        let source = File::open(&self.file).map_err(file(&self.file))?;
+        let parameters: Parameters =
+            request.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let (version, epoch) = (request.version.clone(), request.epoch);
+        let wanted = Wanted { version, epoch, key: &key, parameters: &parameters };
+        let readable = Readable::read(format, &source, &wanted)?;
+        let value = Signature(signature.value.0.clone());
+        readable.check(&value)?;
+        if let Some(path) = &self.output {
+            readable.write(&value, path)?;
+            output.note(format_args!("signed file: {}", path.display()));
+        }
+        if let Some(path) = &self.signature {
+            newfile::write(path, newfile::PUBLIC, &to_tools(key.algorithm(), &value)?)?;
+            output.note(format_args!("signature: {}", path.display()));
+        }
+        Ok(())
+    }
+}
+
+impl Order {
+    fn wish(
+        &self,
+        artifact: firmseal_manifest::ArtifactId,
+        evidence: Vec<firmseal_manifest::ArtifactId>,
+    ) -> CreateSignature {
+        CreateSignature {
+            product: self.product.clone(),
             channel: self.channel.clone(),
+            artifact,
+            key: self.key.clone(),
             version: self.version.clone(),
-            sequence: self.sequence,
             epoch: self.epoch,
-            components,
-            sbom,
-            evidence,
-            parameters: self
-                .parameters
-                .iter()
-                .map(|given| (given.name.clone(), given.value.clone()))
-                .collect::<Parameters>(),
+            parameters: self.parameters.iter().map(|own| (own.name.clone(), own.value.clone())).collect(),
             build: self.build.clone(),
             commit: self.commit.clone(),
-            rollback: None,
-        };
-        let ordered = pipeline.release(&order, now).await;
-        // Uses that were granted and not made go back; what fails here is wasted
-        // and nothing else.
-        let _ = pipeline.settle_keys(now).await;
-        let signed = match ordered? {
-            Ordered::Signed(signed) => *signed,
-            Ordered::Waiting(request) => {
-                let state = format!("{:?}", request.state).to_lowercase();
-                let what = format!(
-                    "the root document demands approvals, and signing request {} is {state}",
-                    request.id
-                );
-                if request.state != RequestState::Waiting {
-                    return Err(CliError::new(Kind::Conflict, what).hint("sign it as another version"));
+            evidence,
+            priority: match self.priority {
+                Priority::Emergency => api::Priority::Emergency,
+                Priority::Release => api::Priority::Release,
+                Priority::Nightly => api::Priority::Nightly,
+            },
+            deadline_seconds: self.deadline.map(|span| u32::try_from(span.0.as_secs()).unwrap_or(u32::MAX)),
+        }
+    }
+}
+
+/// The service, and the way to come in again when a job's token is over.
+struct Service {
+    profile: Profile,
+    client: Client,
+}
+
+impl Service {
+    fn open(profile: Profile) -> Result<Service> {
+        Ok(Service { client: profile.client()?, profile })
+    }
+
+    /// Asks, and asks again where that may help: everything that is asked
+    /// here can be sent twice.
+    async fn ask<T>(&mut self, call: impl AsyncFn(&Client) -> Answer<T>) -> Result<T> {
+        let (mut backoff, mut renewed) = (Backoff::new(), false);
+        loop {
+            match call(&self.client).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) if error.status() == Some(StatusCode::UNAUTHORIZED) && !renewed => {
+                    if !self.profile.renews() {
+                        return Err(error.into());
+                    }
+                    (self.client, renewed) = (self.profile.client()?, true);
                 }
-                return Err(CliError::new(Kind::Refused, what)
-                    .hint("start the server of this place, have it approved with `firmseal approve`, and run this again"));
+                Err(error) => backoff.wait(error).await?,
             }
-        };
-        // What is not entered now waits in the store for the next run.
-        let _ = pipeline.enter_events().await;
-        let written = write_bundle(&store, &pipeline.trust(), &signed.release, new).await;
-        written.map_err(|error| error.about(self.output.display()))?;
-        Ok(signed)
+        }
     }
 
-    /// The keys of the command line; images are still signed by the place's.
-    fn own_keys(&self, place: &Place, ring: &Keyring, product: &ProductId) -> Result<Keys> {
-        let production = Root::decode(&place.root()?)?.environment() == Environment::Production;
-        if production && self.keys.iter().any(KeyUri::is_development_only) {
-            return Err(in_files());
-        }
-        let environment = if production { fleet::Environment::Production } else { fleet::Environment::Test };
-        let open = |uri: &KeyUri| {
-            let signer = crate::keys::open(uri, &self.secret)?;
-            // A key with rules signs by them, wherever it is named.
-            let named = ring.all().find(|key| key.id() == signer.dyn_public_key().id());
-            let implicit = || SigningKey::implicit(KeyPurpose::Release, environment, signer.clone());
-            Ok(named.cloned().unwrap_or_else(implicit))
-        };
-        let kept = ring.keys(product);
-        Ok(Keys {
-            release: self.keys.iter().map(open).collect::<Result<_>>()?,
-            artifact: kept.artifact.clone(),
-            delegations: self.delegations.iter().map(|path| delegation(path)).collect::<Result<_>>()?,
-        })
-    }
-
-    async fn product(&self, store: &LocalStore) -> Result<ProductId> {
-        let Some(path) = &self.product_file else {
-            // One of the two is there: clap has seen to it.
-            let id = self.product.clone();
-            return id.ok_or_else(|| CliError::new(Kind::Usage, "name the product with --product"));
-        };
-        let product =
-            to_fleet(crate::product_file::read(path)?).map_err(|error| error.about(path.display()))?;
-        match store.product(&product.id).await {
-            Ok(known) if (Product { created: known.created, ..product.clone() }) == known => {}
-            Ok(_) => {
-                let what = format!("product `{}` is in the registry with other properties", product.id);
-                return Err(CliError::new(Kind::Conflict, what));
+    /// Waits until a request is at its end, or for long enough.
+    async fn wait(
+        &mut self,
+        mut request: SignatureRequest,
+        until: Instant,
+        output: &Output,
+    ) -> Result<SignatureRequest> {
+        let progress = Progress::waiting(output, String::new());
+        let mut told = String::new();
+        loop {
+            let now = standing(&request);
+            progress.say(now.clone());
+            if now != told && is_open(request.state) {
+                output.note(format_args!("{}: {now}", request.id));
+                told = now;
             }
-            Err(StoreError::NotFound { .. }) => store.insert_product(product.clone()).await?,
-            Err(error) => return Err(error.into()),
+            let left = until.saturating_duration_since(Instant::now());
+            if !is_open(request.state) || left.is_zero() {
+                return Ok(request);
+            }
+            let id: RequestId = request.id;
+            let before = Instant::now();
+            request = self.ask(async |client| client.operator().signature(id, left.min(POLL)).await).await?;
+            // The service holds an answer back while a request is queued, and
+            // not while it waits for people.
+            if is_open(request.state) && before.elapsed() < PAUSE {
+                tokio::time::sleep(PAUSE.min(left)).await;
+            }
         }
-        Ok(product.id)
     }
 }
 
-/// The registry's product of a written one.
-pub fn to_fleet(product: firmseal_api::registry::Product) -> Result<Product> {
-    use firmseal_fleet::product::{BlockSize, ComponentSpec, Environment};
-    use firmseal_fleet::{AddressMap, Region};
-    let refused = |error: firmseal_fleet::FleetError| CliError::new(Kind::Usage, error);
-    let regions = |all: Vec<firmseal_api::registry::Region>| -> Vec<Region> {
-        all.into_iter().map(|one| Region { name: one.name, start: one.start, size: one.size }).collect()
+fn is_open(state: SignatureState) -> bool {
+    matches!(state, SignatureState::Queued | SignatureState::Waiting | SignatureState::Held)
+}
+
+/// What a request waits for, in words.
+fn standing(request: &SignatureRequest) -> String {
+    let why = request.reasons.iter().map(|reason| format!("; {}: {}", reason.rule, reason.why));
+    let what = match (request.state, missing(request)) {
+        (SignatureState::Waiting, Some(missing)) => format!("{missing} more people have to agree"),
+        (SignatureState::Held, _) => "held: a security officer has to release it".to_owned(),
+        _ => "queued".to_owned(),
     };
-    let components = product
-        .components
-        .into_iter()
-        .map(|component| {
-            Ok(ComponentSpec {
-                name: component.name,
-                capacity: component.capacity,
-                block_size: BlockSize::try_from(component.block_size).map_err(refused)?,
-                addresses: component.addresses.map(|map| AddressMap {
-                    allowed: regions(map.allowed),
-                    protected: regions(map.protected),
-                }),
-            })
-        })
-        .collect::<Result<_>>()?;
-    let product = Product {
-        id: product.id,
-        environment: match product.environment {
-            firmseal_api::registry::Environment::Test => Environment::Test,
-            firmseal_api::registry::Environment::Production => Environment::Production,
-        },
-        vendor: product.vendor,
-        class: product.class,
-        hardware: product.hardware,
-        format: product.format,
-        components,
-        created: Time::from(SystemTime::now()),
-    };
-    product.check().map_err(refused)?;
-    Ok(product)
+    crate::record::plain(&(what + &why.collect::<String>()))
 }
 
-/// Whoever sits at this machine: the record has the account's name, the log
-/// its digest.
-fn requester() -> Requester {
-    let name =
-        std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "local".to_owned());
-    Requester(Caller::local(name))
-}
-
-/// Puts a file into the store as an artifact.
-async fn store_artifact(store: &LocalStore, path: &Path, now: Time) -> Result<ArtifactId> {
-    let mut input = tokio::fs::File::open(path).await.map_err(file(path))?;
-    let mut hasher = RustCrypto.sha256();
-    let (mut size, mut buffer) = (0, vec![0; 1 << 20]);
-    loop {
-        match input.read(&mut buffer).await.map_err(file(path))? {
-            0 => break,
-            count => {
-                hasher.update(&buffer[..count]);
-                size += count as u64;
-            }
+/// The exit code of where a request stands.
+fn end(request: &SignatureRequest, no_wait: bool) -> Result {
+    let anew = "ask anew with another --idempotency-key";
+    let id = request.id;
+    match request.state {
+        SignatureState::Signed => Ok(()),
+        state if is_open(state) && no_wait => Ok(()),
+        SignatureState::Queued | SignatureState::Waiting | SignatureState::Held => {
+            Err(CliError::new(Kind::Pending, format_args!("{id} is not at its end: {}", standing(request)))
+                .hint("run the same command again to go on waiting; nothing is signed twice"))
+        }
+        SignatureState::Refused => {
+            let reasons = request.reasons.iter();
+            let reasons: Vec<_> = reasons.map(|own| format!("{}: {}", own.rule, own.why)).collect();
+            let what = crate::record::plain(&reasons.join("; "));
+            Err(CliError::new(Kind::Refused, format_args!("{id} is refused: {what}"))
+                .hint(format!("change the file or the request; if the rules changed, {anew}")))
+        }
+        SignatureState::Expired => {
+            Err(CliError::new(Kind::Conflict, format_args!("the time of {id} is over")).hint(anew))
+        }
+        SignatureState::Cancelled => {
+            Err(CliError::new(Kind::Conflict, format_args!("somebody took {id} back")).hint(anew))
         }
     }
-    let id: Digest = hasher.finish();
-    let source = tokio::fs::File::open(path).await.map_err(file(path))?;
-    store.put(id, size, stream(source)).await.map_err(|error| CliError::from(error).about(path.display()))?;
-    let inspection = std::fs::File::open(path)
-        .map_err(Into::into)
-        .and_then(|source| firmseal_formats::inspect(&source))
-        .map_err(|error| CliError::from(error).about(path.display()))?;
-    store
-        .insert_artifact(Artifact {
-            id: ArtifactId(id),
-            size,
-            format: inspection.format.clone(),
-            inspection: serde_json::to_value(&inspection).unwrap_or_default(),
-            uploaded_by: requester().0.name,
-            created: now,
-        })
-        .await?;
-    Ok(ArtifactId(id))
 }
 
-fn stream(source: tokio::fs::File) -> BlobStream {
-    Box::pin(futures_util::stream::unfold(Some(source), |source| async move {
-        let mut source = source?;
-        let mut piece = vec![0; 256 * 1024];
-        match source.read(&mut piece).await {
-            Ok(0) => None,
-            Ok(count) => {
-                piece.truncate(count);
-                Some((Ok(piece.into()), Some(source)))
-            }
-            Err(error) => {
-                let doing = "read the artifact".to_owned();
-                Some((Err(StoreError::Unavailable { doing, why: error.to_string() }), None))
-            }
-        }
-    }))
-}
-
-/// Writes a release's bundle: whole, or not at all, with the revocation and
-/// with every root document, for devices that trust an older one.
-async fn write_bundle(store: &LocalStore, trust: &Chain, release: &Release, new: NewFile) -> Result {
-    let envelope = store.read_all(&release.envelope, ENVELOPE_MAX as u64).await?;
-    // The newest ones: a device reads no more of them from a bundle.
-    let older = trust.roots().len().saturating_sub(bundle::ROOTS_MAX as usize);
-    let roots: Vec<Vec<u8>> = trust.roots()[older..].iter().map(|root| root.to_vec()).collect();
-    let revocation = trust.revocation().map(|document| document.to_vec()).unwrap_or_default();
-    let mut writer = BundleWriter::with_news(BufWriter::new(new), &roots, &revocation, &[], &envelope)?;
-    for component in &release.components {
-        for blob in [&component.hash_blocks, &component.payload] {
-            let size = store.size(blob).await?.unwrap_or_default();
-            writer.blob_head(size)?;
-            let mut pieces = store.read(blob, 0..size).await?;
-            while let Some(piece) = pieces.next().await {
-                writer.blob_piece(&piece?)?;
-            }
-        }
-    }
-    // Flushed just now; only an error of that flush could be in here.
-    writer.finish()?.into_inner().map_err(|error| error.into_error())?.finish()
+/// A public key in a file.
+pub fn public_key(path: &Path) -> Result<PublicKey> {
+    let text = std::fs::read_to_string(path).map_err(file(path))?;
+    PublicKey::from_text(&text).map_err(|error| CliError::new(Kind::Usage, error).about(path.display()))
 }

@@ -135,7 +135,7 @@ impl Tokens {
                 Tokens::Create(create) => {
                     let wish = CreateOperatorToken {
                         name: create.name,
-                        roles: create.role.into_iter().map(Into::into).collect(),
+                        roles: create.role.into_iter().collect(),
                         team: create.team,
                         products: create.product.into_iter().collect(),
                         channels: create.channel.into_iter().collect(),

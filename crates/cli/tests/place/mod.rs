@@ -189,6 +189,13 @@ impl Place {
         self.command(line).output().expect("the program runs")
     }
 
+    /// The same without a profile, with these variables.
+    pub(crate) fn run_in_pipeline(&self, line: &str, variables: &[(&str, &str)]) -> Output {
+        let mut command = self.command(line);
+        command.env_remove("FIRMSEAL_PROFILE").envs(variables.iter().copied());
+        command.output().expect("the program runs")
+    }
+
     /// What a command that succeeds prints for people.
     pub(crate) fn stdout(&self, line: &str) -> String {
         let output = self.run(line);

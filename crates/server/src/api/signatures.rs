@@ -8,14 +8,12 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use firmseal_api::encoding::PageQuery;
 use firmseal_api::requests::Approve;
-use firmseal_api::signatures::{CreateSignature, SignatureProof, SignatureRequest, SignatureState};
+use firmseal_api::signatures::{CreateSignature, SignatureProof, SignatureQuery, SignatureRequest};
 use firmseal_api::{BYTES_TYPE, PREFER, Page, Problem};
 use firmseal_fleet::{Job, JobKind};
-use firmseal_manifest::{ProductId, RequestId};
+use firmseal_manifest::{ArtifactId, KeyName, RequestId};
 use firmseal_store::JobFilter;
 use http::{HeaderMap, StatusCode};
-use serde::Deserialize;
-use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -24,39 +22,21 @@ use crate::app::signatures::{Asked, WAIT_MAX};
 use crate::app::{App, detached, scope};
 use crate::error::ApiError;
 use crate::http::auth::{Approver, Officer, Onlooker, Operator, Signer};
-use crate::http::extract::{Id, Json, Params, page};
+use crate::http::extract::{Id, Ids, Json, Params, page};
 use crate::wire;
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(create_signature, list_signatures))
         .routes(routes!(get_signature))
+        .routes(routes!(get_file_to_sign))
         .routes(routes!(get_signed_file))
+        .routes(routes!(get_signature_by))
         .routes(routes!(get_signature_proof))
         .routes(routes!(approve_signature))
+        .routes(routes!(withdraw_signature_approvals))
         .routes(routes!(cancel_signature))
         .routes(routes!(release_signature))
-}
-
-/// Which requests, and which page.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct Listed {
-    /// Only requests in this state.
-    #[param(value_type = Option<String>)]
-    state: Option<SignatureState>,
-    /// Only those for this product.
-    #[param(value_type = Option<String>)]
-    product: Option<ProductId>,
-    /// Only those in the queue of this signing key.
-    key: Option<String>,
-    /// Only those that this caller asked for.
-    requester: Option<String>,
-    /// The `next` of the page before.
-    after: Option<String>,
-    /// At most this many items, 1 to 1000; 100 if absent.
-    limit: Option<u32>,
 }
 
 /// How long the caller would wait: `Prefer: wait=SECONDS` (RFC 7240 §4.3).
@@ -102,13 +82,13 @@ async fn create_signature(
 }
 
 /// Requests for signatures, newest first.
-#[utoipa::path(get, path = "/v1/signatures", tag = "signing", params(Listed),
+#[utoipa::path(get, path = "/v1/signatures", tag = "signing", params(SignatureQuery),
     responses((status = 200, body = Page<SignatureRequest>), (status = "default", body = Problem, content_type = "application/problem+json")),
     security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"]), ("operator" = ["officer"])))]
 async fn list_signatures(
     State(app): State<Arc<App>>,
     operator: Operator<Onlooker>,
-    Params(query): Params<Listed>,
+    Params(query): Params<SignatureQuery>,
 ) -> Result<Answer<Page<SignatureRequest>>, ApiError> {
     let wish = PageQuery { after: query.after, limit: query.limit };
     let (wanted, limit) = page(&wish, |text| text.parse::<RequestId>().ok())?;
@@ -148,6 +128,22 @@ async fn get_signature(
     Ok(Answer(app.signature_request(id, wait).await?))
 }
 
+/// The file that is to be signed, or was, for whoever has to look at it.
+#[utoipa::path(get, path = "/v1/signatures/{request}/artifact", tag = "signing", params(("request" = String, Path)),
+    responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 206, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = "default", body = Problem, content_type = "application/problem+json")),
+    security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"]), ("operator" = ["officer"])))]
+async fn get_file_to_sign(
+    State(app): State<Arc<App>>,
+    operator: Operator<Onlooker>,
+    Id(id): Id<RequestId>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    app.confine_job(&operator, id).await?;
+    app.blob(app.file_to_sign(id).await?, &headers, BYTES_TYPE, "operator").await
+}
+
 /// The file with the signature attached, in formats with a place for it.
 #[utoipa::path(get, path = "/v1/signatures/{request}/file", tag = "signing", params(("request" = String, Path)),
     responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
@@ -162,6 +158,20 @@ async fn get_signed_file(
 ) -> Result<Response, ApiError> {
     app.confine_job(&operator, id).await?;
     app.blob(app.signed_file(id).await?, &headers, BYTES_TYPE, "operator").await
+}
+
+/// The signature on record of a key over bytes with this fingerprint, as the
+/// request that it was made for: how tools find by digest what was signed.
+#[utoipa::path(get, path = "/v1/keys/{key}/signatures/{tbs}", tag = "signing",
+    params(("key" = String, Path), ("tbs" = String, Path)),
+    responses((status = 200, body = SignatureRequest), (status = "default", body = Problem, content_type = "application/problem+json")),
+    security(("operator" = ["auditor"]), ("operator" = ["signer"]), ("operator" = ["approver"]), ("operator" = ["officer"])))]
+async fn get_signature_by(
+    State(app): State<Arc<App>>,
+    operator: Operator<Onlooker>,
+    Ids(key, tbs): Ids<KeyName, ArtifactId>,
+) -> Result<Answer<SignatureRequest>, ApiError> {
+    Ok(Answer(app.signature_by(&operator, &key, tbs.0).await?))
 }
 
 /// The proof that the intent behind a signature stands in the log.
@@ -193,6 +203,20 @@ async fn approve_signature(
     app.confine_job(&operator, id).await?;
     let work = async move { app.approve_signature(&operator.name, id, approve).await };
     Ok(Answer(detached(work).await?))
+}
+
+/// Takes back the approvals that this operator brought, as long as the
+/// request waits.
+#[utoipa::path(post, path = "/v1/signatures/{request}/approvals/withdraw", tag = "signing", params(("request" = String, Path)),
+    responses((status = 200, body = SignatureRequest), (status = "default", body = Problem, content_type = "application/problem+json")),
+    security(("operator" = ["approver"])))]
+async fn withdraw_signature_approvals(
+    State(app): State<Arc<App>>,
+    operator: Operator<Approver>,
+    Id(id): Id<RequestId>,
+) -> Result<Answer<SignatureRequest>, ApiError> {
+    app.confine_job(&operator, id).await?;
+    Ok(Answer(app.withdraw_signature_approvals(&operator.name, id).await?))
 }
 
 /// Takes a request back before it is signed.

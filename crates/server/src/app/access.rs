@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use firmseal_api::access::{CreateOperatorToken, NewOperatorToken, OperatorToken};
-use firmseal_fleet::{Caller, Credential, CredentialId, CredentialKind, Role, Scope};
+use firmseal_fleet::{Caller, Credential, CredentialId, CredentialKind, Scope};
 use uuid::Uuid;
 
 use super::{App, fresh_secret, scope};
@@ -60,7 +60,7 @@ impl App {
             kind: CredentialKind::Token,
             // 256 random bits need no slow hash: there is nothing to guess.
             digest: sha256(secret.as_bytes()),
-            roles: wish.roles.into_iter().map(Role::from).collect::<std::collections::BTreeSet<_>>(),
+            roles: wish.roles,
             team: wish.team,
             scope,
             created: now,

@@ -124,7 +124,7 @@ impl App {
         Ok(KeyOrder::Destroy { at: self.clock.now().plus(DAY * u32::from(days)) })
     }
 
-    async fn key_record(&self, name: &KeyName) -> Result<KeyRecord, ApiError> {
+    pub(crate) async fn key_record(&self, name: &KeyName) -> Result<KeyRecord, ApiError> {
         let records = self.store.key_records().await?;
         let found = records.into_iter().find(|record| record.name == *name);
         found.ok_or_else(|| ApiError::NotFound(format!("signing key `{name}`")))

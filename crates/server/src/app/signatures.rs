@@ -6,12 +6,12 @@ use firmseal_api::Base64;
 use firmseal_api::requests::Approve;
 use firmseal_api::signatures as api;
 use firmseal_fleet::{Caller, CameTo, Job, JobKind, JobState, Signature, Time};
-use firmseal_manifest::{ArtifactId, Digest, Event, KeyId, RequestId, Ruling};
+use firmseal_manifest::{ArtifactId, Digest, Event, KeyId, KeyName, RequestId, Ruling};
 use firmseal_sign::{ArtifactWish, Carried, Health, NewApproval};
-use firmseal_store::Inserted;
+use firmseal_store::{Inserted, JobFilter, Page};
 
-use super::App;
 use super::requests::signature_in;
+use super::{App, scope};
 use crate::error::ApiError;
 use crate::metrics::{Incident, Metrics, Outcome};
 use crate::wire;
@@ -25,6 +25,8 @@ const EVIDENCE_MAX: usize = 64;
 /// How long a request is of use if it does not say, and at most.
 const DEADLINE: u32 = 7 * 24 * 3600;
 const DEADLINE_MAX: u32 = 365 * 24 * 3600;
+/// How many of a caller's own signatures are looked through for one.
+const OWN_MAX: u32 = 1000;
 /// Longest time that an answer is waited for.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(60);
 
@@ -169,6 +171,56 @@ impl App {
         self.dispatcher.wake();
         tracing::info!(request = %id, holder = approval.holder, key = %approval.key, operator, "approved");
         self.signature_request(id, Duration::ZERO).await
+    }
+
+    /// The signature on record of a key over bytes with this fingerprint, as a
+    /// request that is the caller's business: the first one, or one of the
+    /// caller's own that came to the same.
+    pub(crate) async fn signature_by(
+        &self,
+        caller: &Caller,
+        key: &KeyName,
+        tbs: Digest,
+    ) -> Result<api::SignatureRequest, ApiError> {
+        let none = || ApiError::NotFound(format!("signature of key `{key}` over {tbs}"));
+        let record = self.key_record(key).await.map_err(|_| none())?;
+        let signature = self.store.signature_over(record.key, tbs).await?.ok_or_else(none)?;
+        let first = self.store.job(signature.request).await?;
+        if let Some(job) = first.filter(|job| scope::job(caller, job).is_ok()) {
+            return self.signature_out(job, Some(signature)).await;
+        }
+        let filter = JobFilter {
+            state: Some(JobState::Signed),
+            requester: Some(caller.name.clone()),
+            signing_key: Some(key.to_string()),
+            product: None,
+        };
+        let own = self.store.jobs(filter, Page::first(OWN_MAX)).await?.into_iter().find(|job| {
+            job.progress.came_to == Some(CameTo::Signature(signature.request))
+                && scope::job(caller, job).is_ok()
+        });
+        self.signature_out(own.ok_or_else(none)?, Some(signature)).await
+    }
+
+    /// Takes back the approvals that somebody brought.
+    pub(crate) async fn withdraw_signature_approvals(
+        &self,
+        operator: &str,
+        id: RequestId,
+    ) -> Result<api::SignatureRequest, ApiError> {
+        self.looked_up(id).await?;
+        let withdrawn = self.store.remove_job_approvals(id, operator).await?;
+        tracing::info!(request = %id, operator, withdrawn, "approvals withdrawn");
+        self.signature_request(id, Duration::ZERO).await
+    }
+
+    /// The file that is to be signed.
+    pub(crate) async fn file_to_sign(&self, id: RequestId) -> Result<Digest, ApiError> {
+        let (job, _) = self.looked_up(id).await?;
+        match job.asked.kind {
+            JobKind::Artifact(order) => Ok(order.artifact.0),
+            JobKind::Release(_) => Err(ApiError::NotFound(format!("signing request {id}"))),
+        }
     }
 
     /// The file with the signature attached.

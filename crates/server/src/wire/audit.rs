@@ -22,7 +22,7 @@ pub(crate) fn record_out(record: AuditRecord) -> api::AuditRecord {
         },
         by: caller_name.or(by),
         team,
-        roles: roles.into_iter().map(Into::into).collect(),
+        roles,
         claims,
         source,
         reasons: reasons

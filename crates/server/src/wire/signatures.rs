@@ -58,9 +58,9 @@ pub(crate) fn signature_request_out(
         need: review.need,
         approvals: approvals.into_iter().map(approval_out).collect(),
     });
-    let artifact = match asked.kind {
-        fleet::JobKind::Artifact(order) => order.artifact,
-        fleet::JobKind::Release(_) => ArtifactId(asked.fingerprint),
+    let (artifact, asked_key) = match asked.kind {
+        fleet::JobKind::Artifact(order) => (order.artifact, order.key),
+        fleet::JobKind::Release(_) => (ArtifactId(asked.fingerprint), None),
     };
     signatures::SignatureRequest {
         id,
@@ -71,6 +71,9 @@ pub(crate) fn signature_request_out(
         epoch: asked.epoch,
         artifact,
         key: asked.signing_key,
+        asked_key,
+        parameters: asked.parameters,
+        evidence: asked.evidence,
         priority: match asked.priority {
             fleet::Priority::Emergency => signatures::Priority::Emergency,
             fleet::Priority::Release => signatures::Priority::Release,

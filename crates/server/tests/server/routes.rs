@@ -64,6 +64,7 @@ async fn call(client: &Client, method: &str, path: &str) -> Option<StatusCode> {
         .replace("{artifact}", &"ab".repeat(32))
         .replace("{decision}", &"ab".repeat(32))
         .replace("{*tile}", "0/000")
+        .replace("{tbs}", &"ab".repeat(32))
         .replace("{payload}", &"ab".repeat(32));
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/json"));

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use firmseal_api::client::ClientError;
-use firmseal_api::encoding::PageQuery;
-use firmseal_api::signatures::{CreateSignature, Priority, SignatureState};
+use firmseal_api::registry::Product;
+use firmseal_api::signatures::{CreateSignature, Priority, SignatureQuery, SignatureState};
 use firmseal_fleet::Role;
 use firmseal_keys::verify;
 use firmseal_manifest::{ArtifactId, Intent, Leaf, RequestId, Signature, Tbs};
@@ -58,6 +58,14 @@ async fn a_file_is_signed_once_with_a_proof_that_stands_by_itself() {
     let twin = signer.operator().create_signature("k2", &wish(file), WAIT).await.unwrap();
     assert_ne!(twin.id, first.id);
     assert_eq!(twin.signature, first.signature);
+    // By digest, as tools find it that know nothing else.
+    let key = first.key.parse().unwrap();
+    let found = signer.operator().signature_by(&key, signature.tbs).await.unwrap();
+    assert_eq!(found, first);
+    let nothing = signer.operator().signature_by(&key, signature.header).await;
+    assert_eq!(status(nothing), StatusCode::NOT_FOUND);
+    let nobodys = signer.operator().signature_by(&"nobody".parse().unwrap(), signature.tbs).await;
+    assert_eq!(status(nobodys), StatusCode::NOT_FOUND);
     let other = CreateSignature { commit: "def456".to_owned(), ..wish(file) };
     let reused = signer.operator().create_signature("k1", &other, WAIT).await;
     assert_eq!(status(reused), StatusCode::CONFLICT);
@@ -65,9 +73,10 @@ async fn a_file_is_signed_once_with_a_proof_that_stands_by_itself() {
     let auditor = bench.operator(&[Role::Auditor]).await;
     let auditor = auditor.operator();
     assert_eq!(auditor.signature(first.id, Duration::ZERO).await.unwrap(), first);
-    let all = auditor.signatures(None, &PageQuery::default()).await.unwrap();
+    let all = auditor.signatures(&SignatureQuery::default()).await.unwrap();
     assert_eq!(all.items.iter().map(|one| one.id).collect::<Vec<_>>(), [twin.id, first.id]);
-    let held = auditor.signatures(Some(SignatureState::Held), &PageQuery::default()).await.unwrap();
+    let held = SignatureQuery { state: Some(SignatureState::Held), ..SignatureQuery::default() };
+    let held = auditor.signatures(&held).await.unwrap();
     assert_eq!(held.items, []);
 
     let proof = auditor.signature_proof(twin.id).await.unwrap();
@@ -80,8 +89,22 @@ async fn a_file_is_signed_once_with_a_proof_that_stands_by_itself() {
     let Some(Leaf::Intent(Intent { subject, .. })) = Leaf::decode(&proof.leaf.0) else { panic!() };
     assert_eq!((subject, proof.log_index), (signature.tbs.0, signature.log_index));
     // A raw file has no place for a signature.
-    assert_eq!(status(auditor.signed_file(first.id).await), StatusCode::NOT_FOUND);
+    assert_eq!(
+        status(auditor.signed_file(first.id, 0, None).await.map(|file| file.total())),
+        StatusCode::NOT_FOUND
+    );
     assert_eq!(status(signer.operator().cancel_signature(first.id).await), StatusCode::CONFLICT);
+
+    // What was signed comes in pieces, from wherever a transfer broke off.
+    let mut rest = auditor.file_to_sign(first.id, 5, None).await.unwrap();
+    assert_eq!((rest.offset(), rest.total()), (5, 13));
+    assert_eq!(rest.chunk().await.unwrap().unwrap(), &b"firmware"[..]);
+    // Nobody takes back what was agreed to, once it is signed.
+    let approver = bench.operator(&[Role::Approver]).await;
+    let late = approver.operator().withdraw_signature_approvals(first.id).await;
+    assert_eq!(status(late), StatusCode::CONFLICT);
+    let nothing = approver.operator().withdraw_signature_approvals(RequestId::new()).await;
+    assert_eq!(status(nothing), StatusCode::NOT_FOUND);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,6 +133,19 @@ async fn what_is_refused_says_which_rule_and_what_is_wrong_is_refused_at_once() 
     ] {
         assert_eq!(status(operator.create_signature("k2", &wish, WAIT).await), expected, "{wish:?}");
     }
+    // An image signed beside itself as if it were any file would boot.
+    let image = include_bytes!("../../../formats/fixtures/mcuboot/p256.bin");
+    let image = bench.upload(&admin, image).await;
+    let refused = operator.create_signature("k3", &wish(image), WAIT).await.unwrap();
+    assert_eq!((refused.state, refused.reasons[0].rule.as_str()), (SignatureState::Refused, "format"));
+    // A digest by itself is for keys that are marked `blind`.
+    let lab = Product { format: "digest".to_owned(), ..product("lab") };
+    operator.create_product(&lab).await.unwrap();
+    let digest = bench.upload(&admin, &[7; 32]).await;
+    let blind = CreateSignature { product: lab.id, ..wish(digest) };
+    let refused = operator.create_signature("k4", &blind, WAIT).await.unwrap();
+    assert_eq!((refused.state, refused.reasons[0].rule.as_str()), (SignatureState::Refused, "key"));
+    assert!(refused.reasons[0].why.contains("marked `blind`"), "{refused:?}");
     let none = RequestId::new();
     assert_eq!(status(operator.signature(none, WAIT).await), StatusCode::NOT_FOUND);
     assert_eq!(status(operator.signature_proof(none).await), StatusCode::NOT_FOUND);

@@ -237,6 +237,8 @@ async fn people_are_waited_for(engine: &dyn Engine) {
     let job = insert(&*store, "red", "k", Priority::Release).await;
     let approval = samples::approval("ann", "desk");
     conflict(store.insert_job_approval(job.id, approval.clone()).await);
+    conflict(store.remove_job_approvals(job.id, "desk").await);
+    not_found(store.remove_job_approvals(RequestId::new(), "desk").await);
     not_found(store.insert_job_approval(RequestId::new(), approval.clone()).await);
     let claimed = claim_one(&*store, samples::NOW).await;
     let review = JobReview {
@@ -255,7 +257,13 @@ async fn people_are_waited_for(engine: &dyn Engine) {
     let mut newer = approval.clone();
     newer.signature = ApprovalSignature::Ssh { signature: vec![1] };
     store.insert_job_approval(job.id, newer.clone()).await.unwrap();
-    let other = samples::approval("ada", "desk");
+    let other = samples::approval("ada", "home");
+    store.insert_job_approval(job.id, other.clone()).await.unwrap();
+    // Each takes back what they brought themselves.
+    assert_eq!(store.remove_job_approvals(job.id, "nobody").await.unwrap(), 0);
+    assert_eq!(store.remove_job_approvals(job.id, "home").await.unwrap(), 1);
+    assert_eq!(store.remove_job_approvals(job.id, "home").await.unwrap(), 0);
+    assert_eq!(store.job_approvals(job.id).await.unwrap(), [newer.clone()]);
     store.insert_job_approval(job.id, other.clone()).await.unwrap();
     store = engine.reopen(store).await;
     assert_eq!(store.job_approvals(job.id).await.unwrap(), [other.clone(), newer.clone()]);
@@ -263,6 +271,7 @@ async fn people_are_waited_for(engine: &dyn Engine) {
     let agreed = Event::Decided { request: job.id, decision: Digest([0; 32]), ruling: Ruling::Agreed };
     store.resume_job(job.id, JobState::Waiting, None, vec![agreed]).await.unwrap();
     conflict(store.resume_job(job.id, JobState::Waiting, None, vec![agreed]).await);
+    conflict(store.remove_job_approvals(job.id, "desk").await);
     let claimed = claim_one(&*store, samples::NOW).await;
     assert_eq!(claimed.job.progress.review, Some(review.clone()));
     let rules = samples::digest();
@@ -283,7 +292,9 @@ async fn people_are_waited_for(engine: &dyn Engine) {
         manifest: review.tbs,
         key: KeyId(own.key),
     };
-    assert_eq!(events, [approved(&approval), approved(&newer), approved(&other), agreed]);
+    let taken_back = Event::Unapproved { request: job.id, key: KeyId(other.key) };
+    let all = [approved(&approval), approved(&newer), approved(&other), taken_back, approved(&other), agreed];
+    assert_eq!(events, all);
 }
 
 async fn what_is_too_late_ends(engine: &dyn Engine) {

@@ -26,7 +26,7 @@ pub(super) struct Seen {
     pub(super) payloads: Vec<String>,
 }
 
-fn lies(what: &str) -> CliError {
+pub(super) fn lies(what: &str) -> CliError {
     CliError::new(Kind::Refused, format_args!("{what} is not what the server says of it"))
         .hint("do not approve; tell whoever runs the server")
 }

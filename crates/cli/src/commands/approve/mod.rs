@@ -1,20 +1,23 @@
-//! `firmseal approve`: a person agrees to a release, with an own key.
+//! `firmseal approve`: a person agrees to a release, or to the signature of
+//! a file, with an own key.
 //!
 //! The server is asked for bytes and believed in nothing: manifest, payloads,
 //! headers and differences are read here, and what is signed names what was
 //! read here.
 
+mod file;
 mod look;
 pub mod source;
 mod ssh;
 
 use std::io::IsTerminal;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use firmseal_api::Base64 as Bytes64;
+use firmseal_api::client::Client;
 use firmseal_api::requests::{ApprovalSignature, Approve as Agree, RequestState, SigningRequest};
+use firmseal_api::signatures::SignatureRequest;
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{KeyId, Root, statement};
 use firmseal_fleet::Time;
@@ -23,33 +26,31 @@ use firmseal_manifest::{
     Agreement, ArtifactId, ChannelName, Intent, ProductId, Purpose, RequestId, SignedStatement, Statement,
 };
 use firmseal_sign::{PipelineError, gate};
-use firmseal_store_local::IntentLog;
 use serde::{Deserialize, Serialize};
 
 use self::look::{Seen, look, statement_of};
 use self::source::Source;
-use super::request;
-use crate::error::{CliError, Kind, Result, file};
+use super::request::{self, Found};
+use super::request_record;
+use crate::error::{CliError, Kind, Result};
 use crate::newfile;
 use crate::output::Output;
+use crate::own_key::open_log;
 use crate::profile::Profile;
-use crate::record::Record;
+use crate::record::{Record, plain};
 use crate::unechoed::unechoed;
 
-/// The log in its directory.
-const LOG: &str = "intents.log";
-
-/// Agree to a release that waits, after looking at its bytes
+/// Agree to a release or a signature that waits, after looking at its bytes
 ///
-/// Fetches the manifest and every payload, hashes and reads them here, and
-/// compares: what you sign names what this program saw. Sign with a key file
-/// or token of your own, or with an SSH key, also one in a security key or
-/// behind an agent. The key must be that of an approver in the root document,
-/// and nobody approves the own request.
+/// Fetches the manifest and every payload, or the file that is to be signed,
+/// hashes and reads them here, and compares: what you sign names what this
+/// program saw. Sign with a key file or token of your own, or with an SSH
+/// key, also one in a security key or behind an agent. The key must be that
+/// of an approver in the root document, and nobody approves the own request.
 ///
-/// Without a network: `firmseal request export` copies all of it into a
-/// folder, `--from` reads it there and writes the approval into a file, and
-/// `firmseal request add` brings that back.
+/// Releases without a network: `firmseal request export` copies all of it
+/// into a folder, `--from` reads it there and writes the approval into a
+/// file, and `firmseal request add` brings that back.
 #[derive(Args)]
 #[command(after_help = "Examples:
   firmseal approve req-0197c0de-0000-7000-8000-000000000001 --ssh ~/.ssh/id_ed25519_sk.pub
@@ -111,6 +112,11 @@ impl Approve {
             Some(folder) => Source::Folder(folder.clone()),
             None => Source::Server(Box::new(Profile::read(profile)?.client()?)),
         };
+        if let (Source::Server(client), Some(id)) = (&source, self.request)
+            && let Found::File(told) = Found::fetch(client, id).await?
+        {
+            return self.agree_to_file(&source, client, &told, output).await;
+        }
         let told = source.request(self.request).await?;
         if told.state != RequestState::Waiting {
             let state = format!("{:?}", told.state).to_lowercase();
@@ -124,14 +130,7 @@ impl Approve {
         let seen = look(&source, &told, output).await?;
         let statement = statement_of(&told, &seen, &root)?;
         show(&told, &seen, output);
-        if !self.yes && !asked()? {
-            return Err(CliError::new(Kind::Refused, "not approved; nothing was signed"));
-        }
-        let (log, ssh) = (self.log.as_deref(), self.ssh.as_deref());
-        let (agreement, signature) = sign(&statement, self.key.as_ref(), &self.secret, log, ssh).await?;
-        let signed = SignedStatement { statement, signatures: vec![agreement] };
-        let key = approver(&signed, &root, &told.product, Some(&told.channel))?;
-        let agree = Agree { key: ArtifactId(key.0), signature };
+        let agree = self.agree(statement, &root, &told.product, &told.channel).await?;
         match (&source, &self.output) {
             (Source::Server(client), _) => {
                 let answer = client.operator().approve(told.id, &agree).await?;
@@ -154,6 +153,42 @@ impl Approve {
             }
         }
     }
+
+    /// Agrees to the signature of a file.
+    async fn agree_to_file(
+        &self,
+        source: &Source,
+        client: &Client,
+        told: &SignatureRequest,
+        output: &Output,
+    ) -> Result {
+        let waits = file::Waits::new(told)?;
+        let chain = source.chain(self.anchor.as_deref()).await?;
+        let root = Root::decode(chain.root())?;
+        let statement = waits.look(client, &root, output).await?;
+        let agree = self.agree(statement, &root, &told.product, &told.channel).await?;
+        let answer = client.operator().approve_signature(told.id, &agree).await?;
+        output.value(&answer, || request_record::print(&answer).print())
+    }
+
+    /// Asks whoever sits here, has the key sign, and looks whether that
+    /// counts.
+    async fn agree(
+        &self,
+        statement: Statement,
+        root: &Root<'_>,
+        product: &ProductId,
+        channel: &ChannelName,
+    ) -> Result<Agree> {
+        if !self.yes && !asked()? {
+            return Err(CliError::new(Kind::Refused, "not approved; nothing was signed"));
+        }
+        let (log, ssh) = (self.log.as_deref(), self.ssh.as_deref());
+        let (agreement, signature) = sign(&statement, self.key.as_ref(), &self.secret, log, ssh).await?;
+        let signed = SignedStatement { statement, signatures: vec![agreement] };
+        let key = approver(&signed, root, product, Some(channel))?;
+        Ok(Agree { key: ArtifactId(key.0), signature })
+    }
 }
 
 /// Signs a Statement with a key that is logged first, or with an SSH key.
@@ -172,9 +207,7 @@ pub(crate) async fn sign(
         return Err(CliError::new(Kind::Usage, "name your key with --key and --log, or with --ssh"));
     };
     let signer = crate::keys::open(uri, secret)?;
-    let mut made = std::fs::DirBuilder::new();
-    made.recursive(true).mode(0o700).create(log).map_err(file(log))?;
-    let log = IntentLog::open(&log.join(LOG))?;
+    let log = open_log(log)?;
     let intent = Intent {
         purpose: Purpose::Statement,
         subject: statement.digest(),
@@ -194,7 +227,11 @@ pub(crate) async fn sign(
 }
 
 fn show(told: &SigningRequest, seen: &Seen, output: &Output) {
-    let line = |name: &str, text: &dyn std::fmt::Display| output.note(format_args!("{name:<12}{text}"));
+    // Whoever asked, and whoever wrote the bill of materials, chose words:
+    // none of them ends a line or moves the cursor.
+    let line = |name: &str, text: &dyn std::fmt::Display| {
+        output.note(format_args!("{name:<12}{}", plain(&text.to_string())));
+    };
     line("product", &seen.after.product);
     line("version", &format_args!("{} on {}", seen.after.version, seen.after.channel));
     line("sequence", &seen.after.sequence);

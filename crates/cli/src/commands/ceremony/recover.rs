@@ -1,6 +1,5 @@
 //! `firmseal ceremony recover`: a key from its custodians' shares.
 
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -15,9 +14,10 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::Stated;
-use crate::error::{CliError, Kind, Result, file};
+use crate::error::{CliError, Kind, Result};
 use crate::newfile;
 use crate::output::Output;
+use crate::own_key::open_log;
 use crate::trust;
 use crate::unechoed::unechoed;
 
@@ -150,8 +150,7 @@ impl Recover {
         uri: &Pkcs11Uri,
     ) -> Result<(PublicKey, Pkcs11Uri, u64)> {
         let (under, wrapped) = escrow::recover_wrapping(shares).map_err(|error| self.name(error))?;
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.log).map_err(file(&self.log))?;
-        let log = IntentLog::open(&self.log.join("intents.log"))?;
+        let log = open_log(&self.log)?;
         let pin = crate::keys::pin(uri, &self.secret)?;
         let made = crate::keys::unwrap(uri, &pin, &under, &wrapped)?;
         match prove(&made, &pin, &wrapped.public, &log).await {

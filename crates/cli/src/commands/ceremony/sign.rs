@@ -24,6 +24,7 @@ use crate::bundle_file::BundleFile;
 use crate::error::{CliError, Kind, Result, file};
 use crate::newfile;
 use crate::output::Output;
+use crate::own_key::{LOG, open_log};
 use crate::record::Record;
 use crate::unechoed::unechoed;
 
@@ -91,11 +92,9 @@ impl SignRequest {
         };
         let tbs = request.to_be_signed(&key)?;
 
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.log).map_err(file(&self.log))?;
-        let log = self.log.join("intents.log");
-        not_restored(&log, &request, &key)?;
+        not_restored(&self.log.join(LOG), &request, &key)?;
         self.remember(&request)?;
-        let log = IntentLog::open(&log)?;
+        let log = open_log(&self.log)?;
         let intent = request.intent(&key.id());
         let leaf = intent.encode();
         let logged = crate::keys::logged(&log, intent, &key).await?;

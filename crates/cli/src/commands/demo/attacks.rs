@@ -10,7 +10,8 @@ use firmseal_api::signing::Release;
 use firmseal_keys::SecretSource;
 use firmseal_manifest::bundle::BundleWriter;
 
-use super::super::sign::{Assignment, Sign};
+use super::super::assignment::Assignment;
+use super::super::sign_offline::SignOffline;
 use super::fleet::Fleet;
 use super::{COMPONENT, Session, changed, unexpected};
 use crate::error::{CliError, Kind, Result, file};
@@ -108,7 +109,7 @@ impl Session {
         let product = toml::to_string(&Product { created: None, ..product }).map_err(unexpected)?;
         std::fs::write(&product_file, product).map_err(file(&product_file))?;
         std::fs::write(&image, firmware).map_err(file(&image))?;
-        let order = Sign {
+        let order = SignOffline {
             sbom: None,
             evidence: Vec::new(),
             place: directory.join("place"),

@@ -213,6 +213,7 @@ impl Session {
             server,
             authority: place.path("tls/server.pem"),
             token: Some(place.path("operator.token")),
+            workload: None,
             certificate: None,
             key: None,
         };

@@ -3,17 +3,17 @@
 //! It signs nothing by itself: devices have to know it first, and whoever
 //! knows them says when. Until the old key is disabled both sign.
 
-use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use clap::Args;
 use firmseal_keys::{FileKey, KeyUri, Signer};
 use firmseal_manifest::{KeyAlgorithm, KeyName, PublicKey};
 use serde::Serialize;
-use tempfile::NamedTempFile;
 
 use crate::error::{CliError, Kind, Result, file};
 use crate::key_table::{Date, KeyTable};
+use crate::newfile;
 use crate::output::Output;
 use crate::place::{Place, layout};
 use crate::unechoed::unechoed;
@@ -95,7 +95,8 @@ impl Rotate {
             "`{new}` is in {}. It signs nothing until a key set names it, or somebody asks for it by name.\n\
              1. teach devices its public half: docs/runbooks/key-rotation.md\n\
              2. name `{new}` where `{old}` stands in {}, and restart the server\n\
-             3. firmseal keys disable {old} --at DATE --why \"rotated to {new}\"",
+             3. sign again what `firmseal keys signed {old}` lists\n\
+             4. firmseal keys disable {old} --at DATE --why \"rotated to {new}\"",
             settings.display(),
             layout::SIGNING,
             new = self.new,
@@ -142,13 +143,6 @@ fn append(path: &std::path::Path, table: &str) -> Result {
     }
     text.push('\n');
     text.push_str(table);
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let directory = directory.unwrap_or(std::path::Path::new("."));
-    let mode = std::fs::metadata(path).map_err(file(path))?.permissions();
-    let mut staged = NamedTempFile::new_in(directory).map_err(file(path))?;
-    staged.write_all(text.as_bytes()).map_err(file(path))?;
-    staged.as_file().set_permissions(mode).map_err(file(path))?;
-    staged.as_file().sync_all().map_err(file(path))?;
-    staged.persist(path).map_err(|error| CliError::from(error.error).about(path.display()))?;
-    Ok(())
+    let mode = std::fs::metadata(path).map_err(file(path))?.permissions().mode();
+    newfile::replace(path, mode & 0o777, text.as_bytes())
 }

@@ -1,7 +1,6 @@
 //! Writing a revocation: a request for others to sign, or a document that
 //! keys at hand have signed.
 
-use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,15 +15,13 @@ use firmseal_store_local::IntentLog;
 use firmseal_trust::{RevocationSpec, RevokeError, RootError};
 use serde_json::{Value, json};
 
-use crate::error::{CliError, Kind, Result, file};
+use crate::error::{CliError, Kind, Result};
 use crate::newfile;
 use crate::output::Output;
+use crate::own_key::open_log;
 use crate::record::Record;
 use crate::trust;
 use crate::unechoed::unechoed;
-
-/// The log in its directory.
-const LOG: &str = "intents.log";
 
 /// Who signs, and where it is written.
 #[derive(Args)]
@@ -94,9 +91,7 @@ impl Author {
                 let signers = self.key.iter().map(open).collect::<Result<Vec<_>>>()?;
                 let ids: Vec<_> = signers.iter().map(|signer| signer.public_key().id()).collect();
                 spec.check_signers(&root, &ids)?;
-                let mut made = std::fs::DirBuilder::new();
-                made.recursive(true).mode(0o700).create(log).map_err(file(log))?;
-                sign(&spec, &root, &signers, &IntentLog::open(&log.join(LOG))?).await?
+                sign(&spec, &root, &signers, &open_log(log)?).await?
             }
         };
         newfile::write(&self.output, newfile::PUBLIC, &document)?;

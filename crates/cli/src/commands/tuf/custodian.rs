@@ -1,21 +1,19 @@
 //! `firmseal export tuf-root`: a root of a TUF repository, signed by one of
 //! several people, on a machine that need not have a network.
 
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
 use firmseal_keys::{DynLog, KeyUri, SecretSource, Signer};
-use firmseal_store_local::IntentLog;
 use firmseal_tuf::{Document, Draft, Key, Role, Root};
 use serde_json::{Value, json};
 
-use super::LOG;
 use super::signing::Keys;
-use crate::error::{CliError, Kind, Result, file};
+use crate::error::{CliError, Kind, Result};
 use crate::newfile;
 use crate::output::Output;
+use crate::own_key::open_log;
 use crate::record::Record;
 use crate::trust;
 use crate::unechoed::unechoed;
@@ -85,9 +83,7 @@ impl SignRoot {
                 let what = format!("key {} is no root key, there or before", own.public().id());
                 return Err(CliError::new(Kind::Refused, what).about(self.draft.display()));
             }
-            let mut made = std::fs::DirBuilder::new();
-            made.recursive(true).mode(0o700).create(log).map_err(file(log))?;
-            let log: Arc<dyn DynLog> = Arc::new(IntentLog::open(&log.join(LOG))?);
+            let log: Arc<dyn DynLog> = Arc::new(open_log(log)?);
             let draft = Draft::of(document, own);
             let mut signatures = Keys::new(vec![signer]).sign(&draft, &log).await?;
             let Some((own, signature)) = signatures.pop() else {

@@ -8,7 +8,6 @@ mod settings;
 mod signing;
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -19,7 +18,6 @@ use firmseal_fleet::{Product, Time};
 use firmseal_keys::{DynLog, KeyUri, SecretSource, Signer};
 use firmseal_manifest::{ReleaseId, TreeBuilder};
 use firmseal_sign::Chain;
-use firmseal_store_local::IntentLog;
 use firmseal_tuf::{Content, Draft, Export, Held, Released, Role, Target, release};
 use serde_json::{Value, json};
 
@@ -27,17 +25,15 @@ use self::catalogue::{Catalogue, Recorded, not_recorded};
 use self::repository::Repository;
 use self::settings::Settings;
 use self::signing::Keys;
-use crate::error::{Result, file};
+use crate::error::Result;
 use crate::newfile;
 use crate::output::Output;
+use crate::own_key::open_log;
 use crate::place::{Place, in_files};
 use crate::profile::Profile;
 use crate::record::Record;
 use crate::trust;
 use crate::unechoed::unechoed;
-
-/// The log in its directory.
-const LOG: &str = "intents.log";
 
 /// Hand releases to clients of other systems
 #[derive(Subcommand)]
@@ -207,9 +203,7 @@ impl Tuf {
         if let Some(directory) = &self.log {
             let client = Profile::read(profile)?.client()?;
             let chain = trust::served_behind(&client, self.anchor.as_deref()).await?;
-            let mut made = std::fs::DirBuilder::new();
-            made.recursive(true).mode(0o700).create(directory).map_err(file(directory))?;
-            let log = Arc::new(IntentLog::open(&directory.join(LOG))?);
+            let log = Arc::new(open_log(directory)?);
             return Ok(Ground { chain, catalogue: Catalogue::Server(Box::new(client)), log });
         }
         let place = Place::open(self.place.as_deref().unwrap_or(Path::new("firmseal")))?;

@@ -1,0 +1,84 @@
+//! What the crates below say, as exit codes and hints.
+
+use firmseal_core::Refusal;
+use firmseal_keys::{LogError, SignError};
+use firmseal_manifest::AuthorError;
+use firmseal_sign::{GateRefusal, PipelineError, TrustError};
+use firmseal_store::StoreError;
+use firmseal_trust::RootError;
+
+use super::{CliError, Kind};
+
+impl From<Refusal> for CliError {
+    fn from(refusal: Refusal) -> CliError {
+        CliError::new(Kind::Refused, format_args!("{refusal} (refusal {})", refusal.code()))
+    }
+}
+
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> CliError {
+        let kind = match &error {
+            StoreError::NotFound { .. } => Kind::NotFound,
+            StoreError::Conflict { .. } => Kind::Conflict,
+            StoreError::Busy { .. } => Kind::Unavailable,
+            StoreError::DigestMismatch { .. } | StoreError::SizeMismatch { .. } => Kind::Refused,
+            _ => Kind::Local,
+        };
+        CliError::new(kind, error)
+    }
+}
+
+impl From<SignError> for CliError {
+    fn from(error: SignError) -> CliError {
+        let kind = match &error {
+            SignError::Unavailable(_) => Kind::Unavailable,
+            SignError::WrongPin => Kind::NotAllowed,
+            SignError::BadSignature => Kind::Unexpected,
+            _ => Kind::Refused,
+        };
+        CliError::new(kind, error)
+    }
+}
+
+impl From<PipelineError> for CliError {
+    fn from(error: PipelineError) -> CliError {
+        match error {
+            PipelineError::Store(error) => error.into(),
+            PipelineError::Key(error) => error.into(),
+            PipelineError::Spool(error) => error.into(),
+            PipelineError::InFlight(_) | PipelineError::Proof(_) | PipelineError::Stamp(_) => {
+                CliError::new(Kind::Unavailable, error)
+            }
+            PipelineError::KeyReused(_) | PipelineError::Gate(GateRefusal::VersionExists { .. }) => {
+                CliError::new(Kind::Conflict, error)
+            }
+            PipelineError::Log(LogError::Leaf(_)) => CliError::new(Kind::Refused, error),
+            PipelineError::Log(_) => CliError::new(Kind::Local, error),
+            other => CliError::new(Kind::Refused, other),
+        }
+    }
+}
+
+impl From<TrustError> for CliError {
+    fn from(error: TrustError) -> CliError {
+        match error {
+            TrustError::Store(error) => error.into(),
+            TrustError::Taken { .. } | TrustError::OutOfTurn { .. } | TrustError::Forgets { .. } => {
+                CliError::new(Kind::Conflict, error)
+            }
+            other => CliError::new(Kind::Refused, other),
+        }
+    }
+}
+
+impl From<AuthorError> for CliError {
+    fn from(error: AuthorError) -> CliError {
+        CliError::new(Kind::Refused, error)
+    }
+}
+
+impl From<RootError> for CliError {
+    fn from(error: RootError) -> CliError {
+        CliError::new(Kind::Refused, error)
+    }
+}
