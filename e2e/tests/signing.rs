@@ -94,7 +94,10 @@ impl Hsm {
         let module = softhsm();
         let key = format!("pkcs11:token=hsm;object=boot?module-path={}", module.display());
         let pin = shell.path("host/pin");
-        shell.ok(&format!("firmseal keys generate '{key}&pin-source=file:{}' --algorithm p256", pin.display()));
+        shell.ok(&format!(
+            "firmseal keys generate '{key}&pin-source=file:{}' --algorithm p256",
+            pin.display()
+        ));
         let settings = String::from_utf8(shell.read("host/keyhost.toml")).unwrap();
         let settings = settings
             .replace("secret = \"prompt\"", "secret = \"file:pin\"")
@@ -231,7 +234,8 @@ fn ci_submits_people_agree_the_hsm_dies_and_one_signature_appears() {
     t.ok("openssl dgst -sha256 -verify boot.pub -signature firmware.sig firmware.bin").says("Verified OK");
 
     // The auditor's story.
-    let story: Vec<Value> = serde_json::from_value(t.json(&format!("firmseal audit --request {id}"))).unwrap();
+    let story: Vec<Value> =
+        serde_json::from_value(t.json(&format!("firmseal audit --request {id}"))).unwrap();
     let told = |action: &str| story.iter().filter(|record| record["event"]["action"] == action).count();
     assert_eq!((told("artifact-signed"), told("approved")), (1, 2), "{story:#?}");
     assert!(told("signing-decided") >= 1, "{story:#?}");

@@ -1,4 +1,4 @@
-//! The rim: pointers come in, safe values go on. The one file with `unsafe`.
+//! The rim: pointers come in, safe values go on. The one module with `unsafe`.
 //!
 //! What every function here relies on is what PKCS #11 v2.40 §5 demands of
 //! callers: a pointer is null or valid for the length that stands beside it,
@@ -11,12 +11,15 @@
 #![allow(non_snake_case, reason = "names are PKCS #11's")]
 #![allow(clippy::missing_safety_doc, reason = "the contract is PKCS #11's, and stands above")]
 
+mod memory;
+
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cryptoki_sys::*;
 
+use self::memory::{input, padded, put, put_all};
 use crate::fault::{Fault, Result};
 use crate::module::{Asking, Module, SLOT, all_mechanisms};
 use crate::object::Seen;
@@ -44,55 +47,6 @@ fn call(work: impl FnOnce() -> Result) -> CK_RV {
 
 fn with<T>(work: impl FnOnce(&mut Module) -> Result<T>) -> Result<T> {
     work(lock().as_mut().ok_or(Fault(CKR_CRYPTOKI_NOT_INITIALIZED))?)
-}
-
-/// Bytes that a caller handed in.
-unsafe fn input<'a>(start: *const u8, len: CK_ULONG) -> Result<&'a [u8]> {
-    match (start.is_null(), usize::try_from(len)) {
-        (_, Ok(0)) => Ok(&[]),
-        // SAFETY: not null, and valid for `len` bytes by the contract above.
-        (false, Ok(len)) if len <= isize::MAX as usize => {
-            Ok(unsafe { std::slice::from_raw_parts(start, len) })
-        }
-        _ => Err(Fault(CKR_ARGUMENTS_BAD)),
-    }
-}
-
-/// Writes one value where a caller wants it.
-unsafe fn put<T>(to: *mut T, value: T) -> Result {
-    if to.is_null() {
-        return Err(Fault(CKR_ARGUMENTS_BAD));
-    }
-    // SAFETY: not null, and a place for a `T` by the contract above.
-    unsafe { to.write(value) };
-    Ok(())
-}
-
-/// Writes several where a caller has room for `*room` of them; without a
-/// place for them it learns how many there are.
-unsafe fn put_all<T: Copy>(values: &[T], to: *mut T, room: *mut CK_ULONG) -> Result {
-    if room.is_null() {
-        return Err(Fault(CKR_ARGUMENTS_BAD));
-    }
-    // SAFETY: not null, and a number by the contract above.
-    let had = unsafe { room.replace(values.len() as CK_ULONG) };
-    match (to.is_null(), had >= values.len() as CK_ULONG) {
-        (true, _) => Ok(()),
-        (false, false) => Err(Fault(CKR_BUFFER_TOO_SMALL)),
-        (false, true) => {
-            // SAFETY: the caller has room for `had` of them, which are enough.
-            unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), to, values.len()) };
-            Ok(())
-        }
-    }
-}
-
-/// A text of a fixed width, filled with blanks (PKCS #11 v2.40 §3.1).
-fn padded<const N: usize>(text: &str) -> [u8; N] {
-    let mut out = [b' '; N];
-    let len = text.len().min(N);
-    out[..len].copy_from_slice(&text.as_bytes()[..len]);
-    out
 }
 
 const NONE: CK_VERSION = CK_VERSION { major: 0, minor: 0 };

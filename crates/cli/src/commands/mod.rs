@@ -105,6 +105,7 @@ use crate::output::Output;
 
 /// What `firmseal` does.
 #[derive(Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one, made when the command line is read")]
 pub enum Command {
     /// The rest of the program.
     #[cfg(feature = "full")]
