@@ -6,6 +6,7 @@ mod place;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use base64ct::{Base64, Encoding};
 use firmseal_core::{Role, Root};
@@ -180,7 +181,13 @@ async fn a_policy_is_agreed_to_and_kept() {
     assert!(shown["files"].to_string().contains("signers sign for beta"), "{shown}");
     assert!(!text(&release, "id").is_empty());
 
-    // What was decided is decided again, by this policy and by another.
+    // What was decided is decided again, by this policy and by another, once
+    // it is on record: that follows within seconds.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !place.stdout("audit --action release-signed --limit 100").contains("1.2.0") {
+        assert!(Instant::now() < deadline, "release 1.2.0 is not on record");
+        std::thread::sleep(Duration::from_millis(100));
+    }
     place.stdout("policy test policies --last 10");
     write_policy(&place, "others", "stable");
     let told = place.fails("policy test others --last 10", 3);
