@@ -1,13 +1,15 @@
 //! Key files: what a TPM wrapped, in the form of "TPM 2.0 Key Files"
 //! (draft-bottomley-tpm2-keys), as tpm2-openssl writes it:
 //!
-//!     TPMKey ::= SEQUENCE {
-//!         type        OBJECT IDENTIFIER,           -- 2.23.133.10.1.3
-//!         emptyAuth   [0] EXPLICIT BOOLEAN OPTIONAL,
-//!         parent      INTEGER,
-//!         pubkey      OCTET STRING,                -- TPM2B_PUBLIC
-//!         privkey     OCTET STRING                 -- TPM2B_PRIVATE
-//!     }
+//! ```text
+//! TPMKey ::= SEQUENCE {
+//!     type        OBJECT IDENTIFIER,           -- 2.23.133.10.1.3
+//!     emptyAuth   [0] EXPLICIT BOOLEAN OPTIONAL,
+//!     parent      INTEGER,
+//!     pubkey      OCTET STRING,                -- TPM2B_PUBLIC
+//!     privkey     OCTET STRING                 -- TPM2B_PRIVATE
+//! }
+//! ```
 //!
 //! Nothing in it is secret: the TPM encrypted the private half under a key
 //! that never leaves it.

@@ -58,6 +58,9 @@ pub fn openapi() -> Value {
                 let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
                 parameters.into_iter().flatten().for_each(shape);
                 let name = Value::from(serves.as_str());
+                // A parameter that takes the rest of a path is the router's
+                // spelling; OpenAPI 3.1 has none for it (§4.8.8.1).
+                let path = path.replace("{*", "{");
                 let place = &mut merged["paths"][&path][&method];
                 if place.is_null() {
                     operation["x-listeners"] = json!([name]);

@@ -129,13 +129,14 @@ async fn nobody_reaches_another_teams_product() {
             .replace("{product}", "gateway")
             .replace("{payload}", &artifact.to_string())
             .replace("{policy}", &artifact.to_string())
+            .replace("{tbs}", &artifact.to_string())
             .replace("{request}", &release.request.to_string())
             .replace("/import", "/import?product=gateway");
         let (status, said) = send(&confined, method, &filled, kind, body.unwrap_or_default()).await;
-        // Of payloads and of requests that are over, nobody outside is told
-        // that they exist.
-        let hidden =
-            status == StatusCode::NOT_FOUND && (path.contains("{payload}") || path.contains("{request}"));
+        // Of payloads, signatures and requests that are over, nobody outside
+        // is told that they exist.
+        let unseen = ["{payload}", "{request}", "{tbs}"].iter().any(|part| path.contains(part));
+        let hidden = status == StatusCode::NOT_FOUND && unseen;
         let confines = status == StatusCode::FORBIDDEN && said.contains("out-of-scope");
         assert!(confines || hidden, "{at}: {status} {said}");
     }

@@ -21,7 +21,7 @@ use crate::unechoed::unechoed;
 /// Make the successor of a key
 #[derive(Args)]
 pub struct Rotate {
-    /// The name of the key that is succeeded, as its [[key]] table has it
+    /// The name of the key that is succeeded, as its `[[key]]` table has it
     old: KeyName,
     /// The name of the new key
     new: KeyName,
