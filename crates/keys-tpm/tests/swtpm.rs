@@ -13,6 +13,7 @@ use firmseal_keys::pool::wait;
 use firmseal_keys::{Secret, SignError, Signer};
 use firmseal_keys_tpm::{TpmError, TpmKey, TpmUri, generate};
 use firmseal_manifest::{KeyAlgorithm, Signature, Tbs};
+use pkcs8::der::pem::{LineEnding, decode_vec, encode_string};
 use tss_esapi::constants::PropertyTag;
 use tss_esapi::{Context, TctiNameConf};
 
@@ -199,11 +200,11 @@ fn a_key_file_opens_in_its_tpm_only() {
         std::fs::write(&file, bad).unwrap();
         assert!(matches!(TpmKey::open(&tpm.uri(text(&file)), pin()), Err(TpmError::File { .. })));
     }
-    let mut damaged: Vec<&str> = pem.lines().collect();
-    let last = damaged.len() - 2;
-    let flipped = damaged[last].replace(['A', 'B', 'C', 'D'], "E");
-    damaged[last] = &flipped;
-    std::fs::write(&file, damaged.join("\n") + "\n").unwrap();
+    // A bit of the private half, which ends the structure.
+    let (label, mut der) = decode_vec(pem.as_bytes()).unwrap();
+    *der.last_mut().unwrap() ^= 1;
+    let damaged = encode_string(label, LineEnding::LF, &der).unwrap();
+    std::fs::write(&file, damaged).unwrap();
     assert!(TpmKey::open(&tpm.uri(text(&file)), pin()).is_err());
 }
 

@@ -157,6 +157,7 @@ impl Server {
             readiness: Readiness::default(),
             published: Published::new(deps.public),
             rollouts: tokio::sync::Mutex::default(),
+            recording: Arc::default(),
         });
         app.pipeline.enter_keys(app.clock.now()).await?;
         tasks::warn_keys(app.clone()).await;

@@ -27,7 +27,8 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(get_decision))
 }
 
-/// Audit records, newest first.
+/// Audit records, newest first. They tell what had happened when this was
+/// asked; while the log takes no entries, what stands on record.
 #[utoipa::path(get, path = "/v1/audit", tag = "audit", params(AuditQuery),
     responses((status = 200, body = Page<AuditRecord>), (status = "default", body = Problem, content_type = "application/problem+json")),
     security(("operator" = ["auditor"])))]
@@ -39,7 +40,7 @@ async fn list_audit_records(
     let AuditQuery { from, before, by, action, product, key, request, after, limit } = query;
     let (wanted, limit) = page(&PageQuery { after, limit }, |text| text.parse().ok())?;
     let filter = AuditFilter { from, before, by, action, product, key, request };
-    let found = app.store.audit_records(filter, wanted).await?;
+    let found = app.audit_records(filter, wanted).await?;
     let mut page = paged(found, limit, |record| record.number.to_string(), |record| record);
     // A page of somebody who is confined may be short, and is not the last.
     page.items.retain(|record| scope::lists_record(&operator.scope, record));

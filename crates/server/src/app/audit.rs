@@ -1,11 +1,14 @@
 //! The audit trail: what happened, with who and what it was about.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use firmseal_fleet::audit::{AuditAction, AuditSubject, Outcome};
 use firmseal_fleet::{
     AuditRecord, Deviation, Job, KeyPhase, PolicyProposal, Reason, Release, Signature, SigningRequest,
 };
 use firmseal_manifest::{self as manifest, ArtifactId, Digest, End, Event, KeyChange, RequestId, Ruling};
-use firmseal_store::{Happened, Page, StoreError, TrustKind};
+use firmseal_store::{AuditFilter, Happened, Page, StoreError, TrustKind};
 
 use super::App;
 use crate::metrics::{Departs, Recorded};
@@ -13,16 +16,61 @@ use crate::metrics::{Departs, Recorded};
 /// What is put on record at once.
 const ROUND: u32 = 256;
 
+/// How long somebody who asks waits for the record to be complete.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 impl App {
-    /// Puts on record what happened; how many records that made. May be cut
-    /// and repeated anywhere: trail and position move in one step.
-    pub(crate) async fn put_on_record(&self) -> Result<usize, StoreError> {
-        let mut count = 0;
+    /// Audit records, newest first, with everything that had happened when
+    /// this was called.
+    pub(crate) async fn audit_records(
+        self: &Arc<Self>,
+        filter: AuditFilter,
+        page: Page<u64>,
+    ) -> Result<Vec<AuditRecord>, StoreError> {
+        self.complete_record().await;
+        self.store.audit_records(filter, page).await
+    }
+
+    /// Brings the record up to what had happened when this was called. Where
+    /// the log takes no entries, or its witnesses take their time, whoever
+    /// asks is told what stands on record.
+    async fn complete_record(self: &Arc<Self>) {
+        let app = self.clone();
+        let complete = async move {
+            // Entering is never cut, or an event would be told twice; and
+            // callers who gave up leave one such task behind, not many.
+            let turn = app.recording.clone().lock_owned().await;
+            let work = async move {
+                let entered = app.pipeline.enter_events().await.map(drop);
+                let recorded = app.record_rounds().await;
+                drop(turn);
+                entered.map_err(|err| err.to_string()).and(recorded.map_err(|err| err.to_string()))
+            };
+            tokio::spawn(work).await.map_err(|err| err.to_string()).flatten()
+        };
+        match tokio::time::timeout(PATIENCE, complete).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(error, "an auditor is told what stands on record; more happened")
+            }
+            Err(_) => tracing::warn!("an auditor is told what stands on record; the log is slow"),
+        }
+    }
+
+    /// Puts on record what happened. May be cut and repeated anywhere: trail
+    /// and position move in one step.
+    pub(crate) async fn put_on_record(&self) -> Result<(), StoreError> {
+        let _turn = self.recording.lock().await;
+        self.record_rounds().await
+    }
+
+    async fn record_rounds(&self) -> Result<(), StoreError> {
         loop {
             let found = self.store.unrecorded(ROUND).await?;
             if found.since == found.until {
-                return Ok(count);
+                return Ok(());
             }
+            let last = found.happened.len() < ROUND as usize;
             let mut records = Vec::with_capacity(found.happened.len());
             for happened in found.happened {
                 records.extend(match happened {
@@ -30,9 +78,11 @@ impl App {
                     Happened::Event { event, log_index } => self.told(event, log_index).await?,
                 });
             }
-            count += records.len();
             self.store.record(found.since, found.until, records.clone()).await?;
             self.count_records(&records);
+            if last {
+                return Ok(());
+            }
         }
     }
 

@@ -95,6 +95,8 @@ pub(crate) struct App {
     /// One change at a time of which rollouts there are: a revocation that
     /// comes in meanwhile must find them all.
     pub(crate) rollouts: tokio::sync::Mutex<()>,
+    /// One at a time puts on record what happened.
+    pub(crate) recording: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl App {

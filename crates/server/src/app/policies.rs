@@ -215,12 +215,12 @@ impl App {
     /// Decisions of the records behind one, newest first. A page reads no
     /// more records than its limit, and may be short.
     pub(crate) async fn decisions(
-        &self,
+        self: &Arc<Self>,
         caller: &Caller,
         page: Page<u64>,
         limit: usize,
     ) -> Result<firmseal_api::Page<api::RecordedDecision>, ApiError> {
-        let mut records = self.store.audit_records(AuditFilter::default(), page).await?;
+        let mut records = self.audit_records(AuditFilter::default(), page).await?;
         let more = records.len() > limit;
         records.truncate(limit);
         let (mut items, mut seen, mut bytes) = (Vec::new(), BTreeSet::new(), 0);

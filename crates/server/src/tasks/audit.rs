@@ -17,7 +17,7 @@ pub(super) async fn record(app: Arc<App>) {
             tracing::warn!(error = %err, "what happened is not on record yet; nothing is lost")
         }
         Err(err) => tracing::debug!(error = %err, "what happened is still not on record"),
-        Ok(_) => {}
+        Ok(()) => {}
     }
 }
 

@@ -14,19 +14,14 @@ use http::StatusCode;
 use crate::bench::{Bench, product};
 use crate::monitor::trusted;
 
-/// Everything that there is, once the last thing is on record.
+/// Everything that there is, the last thing too.
 async fn export(bench: &Bench) -> Export {
     let auditor = bench.operator(&[Role::Auditor]).await;
     let operator = auditor.operator();
     let all = AuditQuery { limit: Some(PAGE_MAX), ..AuditQuery::default() };
-    bench.told().await;
-    let records = loop {
-        let found = operator.audit(&all).await.unwrap().items;
-        if found.first().is_some_and(|record| record.action == AuditAction::ReleaseRetired) {
-            break found.into_iter().rev().collect::<Vec<_>>();
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    };
+    let mut records = operator.audit(&all).await.unwrap().items;
+    records.reverse();
+    assert_eq!(records.last().map(|record| record.action), Some(AuditAction::ReleaseRetired), "{records:#?}");
     let end = records.iter().filter_map(|record| record.log_index).max().unwrap() + 1;
     let query = LogQuery { from: 0, size: None, limit: Some(PAGE_MAX) };
     let proven = loop {
