@@ -4,75 +4,15 @@
 
 mod place;
 
-use std::process::{Command, Stdio};
-
-use base64ct::{Base64, Encoding};
-use firmseal_core::{Demands, Role, Root};
 use firmseal_fleet::{ArtifactOrder, Asked, Job, JobKind, JobReview, Progress, SigningRequest};
-use firmseal_keys::{FileKey, Logged, Secret, Signer};
+use firmseal_keys::{FileKey, Signer};
 use firmseal_manifest::ids::parse_digest;
-use firmseal_manifest::{ArtifactId, Digest, Intent, KeyAlgorithm, PublicKey, Purpose, RequestId};
+use firmseal_manifest::{ArtifactId, Digest, KeyAlgorithm, RequestId};
 use firmseal_store::{Claiming, Ending, JobOutcome, Jobs, Room, SigningRequests};
-use firmseal_store_local::{IntentLog, LocalStore};
-use firmseal_trust::{DemandsSpec, Holder, RoleSpec, RootSpec};
+use firmseal_store_local::LocalStore;
+use place::people::{name_approvers, secret, ssh_key, text};
 use place::{Place, bytes};
 use serde_json::Value;
-
-fn secret(place: &Place) -> Secret {
-    Secret::new(place.read("place/keys/passphrase").trim_ascii().to_vec())
-}
-
-/// A key that OpenSSH made.
-fn ssh_key(place: &Place, name: &str) -> PublicKey {
-    let made = Command::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-        .arg(place.path(name))
-        .stdin(Stdio::null())
-        .status();
-    assert!(made.expect("ssh-keygen runs").success());
-    let line = String::from_utf8(place.read(&format!("{name}.pub"))).unwrap();
-    let blob = Base64::decode_vec(line.split_whitespace().nth(1).unwrap()).unwrap();
-    PublicKey::from_ed25519(blob[blob.len() - 32..].try_into().unwrap()).unwrap()
-}
-
-/// Root document 2: two of three approvers have to agree.
-async fn demand_approvals(place: &Place, holders: Vec<(&str, PublicKey)>) {
-    let document = place.read("place/trust/root.cbor");
-    let mut spec = RootSpec { version: 2, ..RootSpec::of(&Root::decode(&document).unwrap()).unwrap() };
-    let holders = holders.into_iter().map(|(name, key)| Holder { name: name.into(), keys: vec![key] });
-    spec.roles.push(RoleSpec {
-        role: Role::Approver,
-        threshold: 2,
-        holders: holders.collect(),
-        products: vec![],
-        channels: vec![],
-        both_kinds: false,
-    });
-    let demands = Demands { approvals: true, ..DemandsSpec::NOTHING.demands };
-    spec.demands = vec![DemandsSpec { demands, products: vec![] }];
-    let unsigned = spec.assemble().unwrap();
-    let key = FileKey::open(&place.path("place/keys/root.pem"), &secret(place)).unwrap();
-    let intent = Intent {
-        purpose: Purpose::Root,
-        subject: unsigned.digest(),
-        keys: vec![key.public_key().id()],
-        delegation: None,
-        statements: vec![],
-        requester: unsigned.digest(),
-        policy: unsigned.digest(),
-        context: vec![],
-    };
-    let log = IntentLog::open(&place.path("root.log")).unwrap();
-    let logged = Logged::append(&log, intent).await.unwrap();
-    let signature = key.sign(logged, unsigned.to_be_signed(key.public_key()).unwrap()).await.unwrap();
-    let sealed = unsigned.seal_after(&document, &[(key.public_key(), signature)]).unwrap();
-    place.write("root-2.cbor", &sealed);
-    assert_eq!(place.json("root publish root-2.cbor")["version"], 2);
-}
-
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value[key].as_str().unwrap_or_else(|| panic!("no {key} in {value}"))
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_people_agree_and_others_do_not_count() {
@@ -84,7 +24,7 @@ async fn two_people_agree_and_others_do_not_count() {
     let (ann, ben) = (ssh_key(&place, "ann"), file("ben"));
     ssh_key(&place, "stranger");
     // The one who orders is an approver as well.
-    demand_approvals(&place, vec![("ann", ann), ("ben", ben), ("admin", file("admin"))]).await;
+    name_approvers(&place, vec![("ann", ann), ("ben", ben), ("admin", file("admin"))], Some(2)).await;
     place.stdout("product create gateway --vendor example.com --class one --component main=1MiB");
     place.write("firmware", &bytes(9000, 1));
     let order = "release create --product gateway --version 1.0.0 --epoch 1 --component main=firmware";
@@ -145,7 +85,7 @@ const LIES: &[(&str, Lie)] = &[
 async fn a_server_that_lies_in_its_summary_gets_no_signature() {
     let mut place = Place::start();
     let (ann, ben) = (ssh_key(&place, "ann"), ssh_key(&place, "ben"));
-    demand_approvals(&place, vec![("ann", ann), ("ben", ben)]).await;
+    name_approvers(&place, vec![("ann", ann), ("ben", ben)], Some(2)).await;
     place.stdout("product create gateway --vendor example.com --class one --component main=1MiB");
     for (name, seed) in [("firmware", 1), ("other", 2)] {
         place.write(name, &bytes(9000, seed));
@@ -187,7 +127,7 @@ async fn an_approval_travels_as_a_file() {
         FileKey::generate(&path, KeyAlgorithm::P256, &secret(&place)).unwrap().public_key().clone()
     };
     let approvers = vec![("ann", ssh_key(&place, "ann")), ("ben", file("ben")), ("cleo", file("cleo"))];
-    demand_approvals(&place, approvers).await;
+    name_approvers(&place, approvers, Some(2)).await;
     place.stdout("product create gateway --vendor example.com --class one --component main=1MiB");
     place.write("firmware", &bytes(9000, 1));
     place.write("list.json", br#"{"bomFormat":"CycloneDX","specVersion":"1.6","components":[{"type":"library","name":"zlib","version":"1.3"}]}"#);
@@ -284,7 +224,7 @@ async fn people_agree_to_the_signature_of_a_file() {
     };
     let (ann, ben) = (ssh_key(&place, "ann"), file("ben"));
     ssh_key(&place, "stranger");
-    demand_approvals(&place, vec![("ann", ann), ("ben", ben), ("admin", file("admin"))]).await;
+    name_approvers(&place, vec![("ann", ann), ("ben", ben), ("admin", file("admin"))], Some(2)).await;
     let (place, id) = waiting_file(place).await;
 
     let told = place.fails(&format!("{SIGN} --wait=1s"), 9);
@@ -334,7 +274,7 @@ const FILE_LIES: &[(&str, FileLie)] = &[
 async fn a_server_that_lies_about_a_file_gets_no_signature() {
     let place = Place::start();
     let (ann, ben) = (ssh_key(&place, "ann"), ssh_key(&place, "ben"));
-    demand_approvals(&place, vec![("ann", ann), ("ben", ben)]).await;
+    name_approvers(&place, vec![("ann", ann), ("ben", ben)], Some(2)).await;
     let (mut place, id) = waiting_file(place).await;
     place.write("other", &bytes(9000, 2));
     let other = parse_digest(text(&place.json("artifact upload other"), "id")).expect("a digest");

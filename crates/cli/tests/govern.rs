@@ -5,71 +5,12 @@
 mod place;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-use base64ct::{Base64, Encoding};
-use firmseal_core::{Role, Root};
-use firmseal_keys::{FileKey, Logged, Secret, Signer};
-use firmseal_manifest::{Intent, KeyAlgorithm, PublicKey, Purpose};
-use firmseal_store_local::IntentLog;
-use firmseal_trust::{Holder, RoleSpec, RootSpec};
+use firmseal_keys::{FileKey, Signer};
+use firmseal_manifest::KeyAlgorithm;
+use place::people::{name_approvers, secret, ssh_key, text};
 use place::{Place, bytes};
 use serde_json::Value;
-
-fn secret(place: &Place) -> Secret {
-    Secret::new(place.read("place/keys/passphrase").trim_ascii().to_vec())
-}
-
-/// A key that OpenSSH made.
-fn ssh_key(place: &Place, name: &str) -> PublicKey {
-    let made = Command::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-        .arg(place.path(name))
-        .stdin(Stdio::null())
-        .status();
-    assert!(made.expect("ssh-keygen runs").success());
-    let line = String::from_utf8(place.read(&format!("{name}.pub"))).unwrap();
-    let blob = Base64::decode_vec(line.split_whitespace().nth(1).unwrap()).unwrap();
-    PublicKey::from_ed25519(blob[blob.len() - 32..].try_into().unwrap()).unwrap()
-}
-
-/// Root document 2 names approvers, and demands nothing of them.
-async fn name_approvers(place: &Place, holders: Vec<(&str, PublicKey)>) {
-    let document = place.read("place/trust/root.cbor");
-    let mut spec = RootSpec { version: 2, ..RootSpec::of(&Root::decode(&document).unwrap()).unwrap() };
-    let holders = holders.into_iter().map(|(name, key)| Holder { name: name.into(), keys: vec![key] });
-    spec.roles.push(RoleSpec {
-        role: Role::Approver,
-        threshold: 1,
-        holders: holders.collect(),
-        products: vec![],
-        channels: vec![],
-        both_kinds: false,
-    });
-    let unsigned = spec.assemble().unwrap();
-    let key = FileKey::open(&place.path("place/keys/root.pem"), &secret(place)).unwrap();
-    let intent = Intent {
-        purpose: Purpose::Root,
-        subject: unsigned.digest(),
-        keys: vec![key.public_key().id()],
-        delegation: None,
-        statements: vec![],
-        requester: unsigned.digest(),
-        policy: unsigned.digest(),
-        context: vec![],
-    };
-    let log = IntentLog::open(&place.path("root.log")).unwrap();
-    let logged = Logged::append(&log, intent).await.unwrap();
-    let signature = key.sign(logged, unsigned.to_be_signed(key.public_key()).unwrap()).await.unwrap();
-    let sealed = unsigned.seal_after(&document, &[(key.public_key(), signature)]).unwrap();
-    place.write("root-2.cbor", &sealed);
-    assert_eq!(place.json("root publish root-2.cbor")["version"], 2);
-}
-
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value[key].as_str().unwrap_or_else(|| panic!("no {key} in {value}"))
-}
 
 /// A policy that permits signers one channel, with an example of it.
 fn write_policy(place: &Place, directory: &str, channel: &str) {
@@ -119,7 +60,7 @@ async fn a_policy_is_agreed_to_and_kept() {
     let (ann, ben, admin) = (ssh_key(&place, "ann"), file("ben"), file("admin"));
     ssh_key(&place, "stranger");
     // The one who proposes is an approver as well.
-    name_approvers(&place, vec![("ann", ann), ("ben", ben), ("admin", admin)]).await;
+    name_approvers(&place, vec![("ann", ann), ("ben", ben), ("admin", admin)], None).await;
     place.stdout("product create gateway --vendor example.com --class one --component main=1MiB");
     place.write("firmware", &bytes(9000, 1));
     let order = |version: &str, channel: &str| {
@@ -181,13 +122,7 @@ async fn a_policy_is_agreed_to_and_kept() {
     assert!(shown["files"].to_string().contains("signers sign for beta"), "{shown}");
     assert!(!text(&release, "id").is_empty());
 
-    // What was decided is decided again, by this policy and by another, once
-    // it is on record: that follows within seconds.
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !place.stdout("audit --action release-signed --limit 100").contains("1.2.0") {
-        assert!(Instant::now() < deadline, "release 1.2.0 is not on record");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    // What was decided is decided again, by this policy and by another.
     place.stdout("policy test policies --last 10");
     write_policy(&place, "others", "stable");
     let told = place.fails("policy test others --last 10", 3);

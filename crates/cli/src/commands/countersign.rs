@@ -8,20 +8,18 @@ use firmseal_core::crypto::RustCrypto;
 use firmseal_core::limits::ROOT_MAX;
 use firmseal_core::{Refusal, Root, Trust};
 use firmseal_fleet::Time;
-use firmseal_keys::{KeyUri, SecretSource};
 use firmseal_manifest::consent::add_statement;
 use firmseal_manifest::{SignedStatement, Statement};
 use firmseal_sign::consent;
 use firmseal_sign::review::{Difference, Side};
 use serde_json::json;
 
-use super::approve::{approver, asked, sign};
+use super::approve::{Agreeing, approver};
 use crate::bundle_file::BundleFile;
 use crate::error::{CliError, Kind, Result};
 use crate::output::Output;
 use crate::record::Record;
 use crate::trust;
-use crate::unechoed::unechoed;
 use crate::units::Span;
 
 /// Agree to a release as the owner of devices, after looking at its bytes
@@ -53,23 +51,8 @@ pub struct Countersign {
     /// How long devices without log proofs may install it on this word
     #[arg(long = "for", value_name = "SPAN", default_value = "365d")]
     span: Span,
-    /// Your key, `file:PATH` or `pkcs11:...`
-    #[arg(long, value_name = "URI", value_parser = unechoed::<KeyUri>(), requires = "log", required_unless_present = "ssh")]
-    key: Option<KeyUri>,
-    /// Where its passphrase or PIN comes from: `file:PATH`, `env:NAME` or
-    /// `prompt`
-    #[arg(long, value_name = "SOURCE", default_value = "prompt", value_parser = unechoed::<SecretSource>())]
-    secret: SecretSource,
-    /// The directory of your log, in which this use of the key is entered
-    /// first; made if it does not exist
-    #[arg(long, value_name = "DIR", requires = "key")]
-    log: Option<PathBuf>,
-    /// Your SSH key: the private key, or the public one of a key in an agent
-    #[arg(long, value_name = "FILE", conflicts_with = "key")]
-    ssh: Option<PathBuf>,
-    /// Agree without being asked
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    own: Agreeing,
     /// The bundle to write
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
@@ -108,12 +91,7 @@ impl Countersign {
             Err(refusal) => return Err(CliError::from(refusal).about(self.bundle.display())),
         }
         let statement = self.look(&carried, &owner, now, output)?;
-        if !self.yes && !asked()? {
-            return Err(CliError::new(Kind::Refused, "not agreed; nothing was signed"));
-        }
-        let (agreement, _) =
-            sign(&statement, self.key.as_ref(), &self.secret, self.log.as_deref(), self.ssh.as_deref())
-                .await?;
+        let (agreement, _) = self.own.agree(&statement).await?;
         let signed = SignedStatement { statement, signatures: vec![agreement] };
         let key = approver(&signed, &owner, &carried.spec().product, None)?;
         let envelope = add_statement(carried.envelope(), &signed)

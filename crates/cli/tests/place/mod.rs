@@ -1,6 +1,8 @@
 //! A place with a running server, and the program that talks to it.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub(crate) mod people;
+
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;

@@ -5,29 +5,26 @@
 //! headers and differences are read here, and what is signed names what was
 //! read here.
 
+mod agreeing;
 mod file;
 mod look;
 pub mod source;
 mod ssh;
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use firmseal_api::Base64 as Bytes64;
 use firmseal_api::client::Client;
-use firmseal_api::requests::{ApprovalSignature, Approve as Agree, RequestState, SigningRequest};
+use firmseal_api::requests::{Approve as Agree, RequestState, SigningRequest};
 use firmseal_api::signatures::SignatureRequest;
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{KeyId, Root, statement};
 use firmseal_fleet::Time;
-use firmseal_keys::{KeyUri, SecretSource, Signer};
-use firmseal_manifest::{
-    Agreement, ArtifactId, ChannelName, Intent, ProductId, Purpose, RequestId, SignedStatement, Statement,
-};
+use firmseal_manifest::{ArtifactId, ChannelName, ProductId, RequestId, SignedStatement, Statement};
 use firmseal_sign::{PipelineError, gate};
 use serde::{Deserialize, Serialize};
 
+pub use self::agreeing::Agreeing;
 use self::look::{Seen, look, statement_of};
 use self::source::Source;
 use super::request::{self, Found};
@@ -35,10 +32,8 @@ use super::request_record;
 use crate::error::{CliError, Kind, Result};
 use crate::newfile;
 use crate::output::Output;
-use crate::own_key::open_log;
 use crate::profile::Profile;
 use crate::record::{Record, plain};
-use crate::unechoed::unechoed;
 
 /// Agree to a release or a signature that waits, after looking at its bytes
 ///
@@ -68,27 +63,12 @@ pub struct Approve {
     /// The approval to write, for `firmseal request add`
     #[arg(long, short, value_name = "FILE", requires = "from")]
     output: Option<PathBuf>,
-    /// Your key, `file:PATH` or `pkcs11:...`
-    #[arg(long, value_name = "URI", value_parser = unechoed::<KeyUri>(), requires = "log", required_unless_present = "ssh")]
-    key: Option<KeyUri>,
-    /// Where its passphrase or PIN comes from: `file:PATH`, `env:NAME` or
-    /// `prompt`
-    #[arg(long, value_name = "SOURCE", default_value = "prompt", value_parser = unechoed::<SecretSource>())]
-    secret: SecretSource,
-    /// The directory of your log, in which this use of the key is entered
-    /// first; made if it does not exist
-    #[arg(long, value_name = "DIR", requires = "key")]
-    log: Option<PathBuf>,
-    /// Your SSH key: the private key, or the public one of a key in an agent
-    #[arg(long, value_name = "FILE", conflicts_with = "key")]
-    ssh: Option<PathBuf>,
     /// Root document version 1 as devices hold it: the server's must begin
     /// with it
     #[arg(long, value_name = "FILE")]
     anchor: Option<PathBuf>,
-    /// Agree without being asked
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    own: Agreeing,
 }
 
 /// An approval on its way to the server.
@@ -180,50 +160,11 @@ impl Approve {
         product: &ProductId,
         channel: &ChannelName,
     ) -> Result<Agree> {
-        if !self.yes && !asked()? {
-            return Err(CliError::new(Kind::Refused, "not approved; nothing was signed"));
-        }
-        let (log, ssh) = (self.log.as_deref(), self.ssh.as_deref());
-        let (agreement, signature) = sign(&statement, self.key.as_ref(), &self.secret, log, ssh).await?;
+        let (agreement, signature) = self.own.agree(&statement).await?;
         let signed = SignedStatement { statement, signatures: vec![agreement] };
         let key = approver(&signed, root, product, Some(channel))?;
         Ok(Agree { key: ArtifactId(key.0), signature })
     }
-}
-
-/// Signs a Statement with a key that is logged first, or with an SSH key.
-pub(crate) async fn sign(
-    statement: &Statement,
-    key: Option<&KeyUri>,
-    secret: &SecretSource,
-    log: Option<&Path>,
-    ssh: Option<&Path>,
-) -> Result<(Agreement, ApprovalSignature)> {
-    if let Some(path) = ssh {
-        let blob = ssh::sign(path, &statement.encode())?;
-        return Ok((Agreement::Ssh(blob.clone()), ApprovalSignature::Ssh { signature: Bytes64(blob) }));
-    }
-    let (Some(uri), Some(log)) = (key, log) else {
-        return Err(CliError::new(Kind::Usage, "name your key with --key and --log, or with --ssh"));
-    };
-    let signer = crate::keys::open(uri, secret)?;
-    let log = open_log(log)?;
-    let intent = Intent {
-        purpose: Purpose::Statement,
-        subject: statement.digest(),
-        keys: vec![signer.public_key().id()],
-        delegation: None,
-        statements: Vec::new(),
-        requester: signer.public_key().id().0,
-        policy: statement.policy,
-        context: Vec::new(),
-    };
-    let key = signer.public_key().clone();
-    let logged = crate::keys::logged(&log, intent, &key).await?;
-    let tbs = statement.to_be_signed(&key).map_err(PipelineError::KeyUnfit)?;
-    let signature = signer.sign(logged, tbs).await?;
-    let bytes = Bytes64(signature.0.clone());
-    Ok((Agreement::Cose { key, signature }, ApprovalSignature::Cose { signature: bytes }))
 }
 
 fn show(told: &SigningRequest, seen: &Seen, output: &Output) {
@@ -254,18 +195,6 @@ fn show(told: &SigningRequest, seen: &Seen, output: &Output) {
         if told.policy.0 == gate::policy() { "the rules of this program" } else { "rules unknown here" };
     line("policy", &format_args!("{} ({own})", told.policy));
     line("expires", &Time::from_millis(told.expiry.saturating_mul(1000)));
-}
-
-/// Asks a person; without one there is --yes.
-pub(crate) fn asked() -> Result<bool> {
-    if !std::io::stdin().is_terminal() {
-        return Err(CliError::new(Kind::Usage, "nobody is there to be asked")
-            .hint("look at the request first, then agree with --yes"));
-    }
-    eprint!("do you agree? Type yes: ");
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(answer.trim() == "yes")
 }
 
 /// Whose signature it is. One that does not count is found before it is sent.

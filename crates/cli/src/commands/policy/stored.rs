@@ -13,20 +13,18 @@ use firmseal_api::requests::Approve as Agree;
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{KeyId, Root, statement};
 use firmseal_fleet::{PolicyProposal as Proposal, ProposalState as State, Time};
-use firmseal_keys::{KeyUri, SecretSource};
 use firmseal_manifest::{ArtifactId, PolicyDocument, PolicyFile, SignedStatement};
 use firmseal_policy::{CedarPolicy, NUMBER, Reader, changes};
 use firmseal_sign::{PipelineError, PolicyError, PolicyReader, policy_statement};
 
 use super::past::{self, Compared};
 use super::{files, unreadable};
-use crate::commands::approve;
+use crate::commands::approve::Agreeing;
 use crate::error::{CliError, Kind, Result};
 use crate::output::Output;
 use crate::profile::Profile;
 use crate::record::{Record, plain};
 use crate::trust;
-use crate::unechoed::unechoed;
 
 /// Propose a policy to a server
 ///
@@ -62,27 +60,12 @@ pub struct Propose {
 pub struct Approve {
     /// The policy's digest
     policy: ArtifactId,
-    /// Your key, `file:PATH` or `pkcs11:...`
-    #[arg(long, value_name = "URI", value_parser = unechoed::<KeyUri>(), requires = "log", required_unless_present = "ssh")]
-    key: Option<KeyUri>,
-    /// Where its passphrase or PIN comes from: `file:PATH`, `env:NAME` or
-    /// `prompt`
-    #[arg(long, value_name = "SOURCE", default_value = "prompt", value_parser = unechoed::<SecretSource>())]
-    secret: SecretSource,
-    /// The directory of your log, in which this use of the key is entered
-    /// first; made if it does not exist
-    #[arg(long, value_name = "DIR", requires = "key")]
-    log: Option<PathBuf>,
-    /// Your SSH key: the private key, or the public one of a key in an agent
-    #[arg(long, value_name = "FILE", conflicts_with = "key")]
-    ssh: Option<PathBuf>,
     /// Root document version 1 as devices hold it: the server's must begin
     /// with it
     #[arg(long, value_name = "FILE")]
     anchor: Option<PathBuf>,
-    /// Agree without being asked
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    own: Agreeing,
 }
 
 /// Show what changes from one policy to another
@@ -202,13 +185,8 @@ impl Approve {
         output.note(record(&open).print().trim_end());
         let change = changes(before.as_ref(), &document);
         change.iter().for_each(|line| output.note(plain(line)));
-        if !self.yes && !approve::asked()? {
-            return Err(CliError::new(Kind::Refused, "not approved; nothing was signed"));
-        }
         let statement = policy_statement(&proposal, &root);
-        let (log, ssh) = (self.log.as_deref(), self.ssh.as_deref());
-        let (agreement, signature) =
-            approve::sign(&statement, self.key.as_ref(), &self.secret, log, ssh).await?;
+        let (agreement, signature) = self.own.agree(&statement).await?;
         let signed = SignedStatement { statement, signatures: vec![agreement] };
         let key = approver(&signed, &root)?;
         let agree = Agree { key: ArtifactId(key.0), signature };
