@@ -8,14 +8,31 @@
 #   sign.sh FILE PRODUCT VERSION EPOCH OUTPUT
 #
 # Writes the signature, as the interface has it, to OUTPUT. Exit codes are those
-# of `firmseal sign`: 0 signed, 3 refused, 9 not at its end; curl's own else.
+# of `firmseal sign`: 0 signed, 2 bad arguments, 3 refused, 5 not allowed, 6 too
+# late, taken back or in conflict, 7 not now, 9 not at its end; curl's own else.
 # The signature is not checked here: verify it before you ship.
 set -eu
 
 file=$1 product=$2 version=$3 epoch=$4 output=$5
-build=${CI_JOB_ID:-${GITHUB_RUN_ID:-manual}}
+# The pipeline's id, which a job that is run again has too: with another one it
+# would ask for something else, and people would have to agree anew.
+build=${CI_PIPELINE_ID:-${GITHUB_RUN_ID:-manual}}
 commit=${CI_COMMIT_SHA:-${GITHUB_SHA:-unknown}}
 piece=4194304
+
+# What becomes JSON below.
+case $epoch in
+'' | *[!0-9]*)
+    echo "EPOCH is a number: $epoch" >&2
+    exit 2
+    ;;
+esac
+case $product$version$build$commit in
+*[\"\\]* | *[[:cntrl:]]*)
+    echo 'PRODUCT, VERSION, build and commit take no quotes, backslashes or control characters' >&2
+    exit 2
+    ;;
+esac
 
 # The token stands in no argument: those are read by every process.
 call() {
@@ -58,9 +75,24 @@ cat > "$work/wish" <<END
  "build":"$build","commit":"$commit"}
 END
 key=$(sha256sum "$work/wish" | cut -d ' ' -f 1)
-call --header 'Content-Type: application/json' --header "Idempotency-Key: curl-$key" \
-    --header 'Prefer: wait=20' --data-binary "@$work/wish" \
-    "$FIRMSEAL_SERVER/v1/signatures" > "$work/answer"
+status=$(call --output "$work/answer" --write-out '%{http_code}' \
+    --header 'Content-Type: application/json' --header "Idempotency-Key: curl-$key" \
+    --header 'Prefer: wait=20' --data-binary "@$work/wish" "$FIRMSEAL_SERVER/v1/signatures")
+
+# Says what the answer was, and ends.
+ends() {
+    cat "$work/answer" >&2
+    exit "$1"
+}
+
+case $status in
+200 | 201 | 202) ;;
+401 | 403) ends 5 ;;
+409) ends 6 ;;
+400) ends 2 ;;
+422) ends 3 ;;
+*) ends 7 ;;
+esac
 
 # 3. Waited for, ten minutes at most.
 tries=0
@@ -71,15 +103,19 @@ while :; do
     *) break ;;
     esac
     tries=$((tries + 1))
-    [ "$tries" -lt "${FIRMSEAL_TRIES:-30}" ] || { cat "$work/answer" >&2; exit 9; }
+    [ "$tries" -lt "${FIRMSEAL_TRIES:-30}" ] || ends 9
     request=$(member id < "$work/answer")
     sleep 1
     call --fail-with-body --header 'Prefer: wait=20' "$FIRMSEAL_SERVER/v1/signatures/$request" > "$work/answer"
 done
 
 # 4. Fetched.
-if [ "$state" != signed ]; then
-    cat "$work/answer" >&2
-    exit 3
-fi
-member value < "$work/answer" | base64 -d > "$output"
+case $state in
+signed) ;;
+expired | cancelled) ends 6 ;;
+*) ends 3 ;;
+esac
+value=$(member value < "$work/answer")
+[ -n "$value" ] || ends 1
+printf '%s' "$value" | base64 -d > "$work/signature"
+mv "$work/signature" "$output"

@@ -32,7 +32,7 @@ fn curl_alone_has_a_file_signed_and_our_program_finds_the_same_signature() {
         .with("FIRMSEAL_SERVER", server.operators())
         .with("FIRMSEAL_AUTHORITY", "place/tls/server.pem")
         .with("FIRMSEAL_TOKEN", token.trim())
-        .with("CI_JOB_ID", "4711")
+        .with("CI_PIPELINE_ID", "4711")
         .with("CI_COMMIT_SHA", "abc123");
     let sign = format!("sh {} firmware.bin gateway 1.0.0", script.display());
     ci.ok(&format!("{sign} 0 curl.sig"));

@@ -23,7 +23,7 @@ use crate::upload::{Source, upload};
 /// device would before anybody is offered it.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  firmseal release import --product gateway gateway.bundle --build \"$CI_JOB_ID\"
+  firmseal release import --product gateway gateway.bundle --build \"$CI_PIPELINE_ID\"
   firmseal release import --product gateway gateway.suit --payload firmware.bin")]
 pub struct Import {
     /// The bundle or envelope

@@ -26,7 +26,7 @@ use crate::output::Output;
 #[command(after_help = "Examples:
   firmseal release create --product gateway --version 1.4.0 --epoch 1 --component main=firmware.bin
   firmseal release create --product gateway --version 1.4.0 --epoch 1 --component main=firmware.bin \\
-      --channel beta --build \"$CI_JOB_ID\" --commit \"$(git rev-parse HEAD)\" \\
+      --channel beta --build \"$CI_PIPELINE_ID\" --commit \"$(git rev-parse HEAD)\" \\
       --sbom firmware.cdx.json --evidence provenance.json --evidence tests.xml --json
   firmseal release create --product sensor --version 2.0.0 --epoch 3 --sequence 40 \\
       --component app=9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]

@@ -51,7 +51,7 @@ const PAUSE: Duration = Duration::from_secs(3);
 #[command(after_help = "Examples:
   firmseal sign firmware.bin --product gateway --version 1.4.0 --epoch 1 -o firmware.signed.bin
   firmseal sign image.bin --product gateway --version 1.4.0 --epoch 1 --signature image.sig \\
-      --build \"$CI_JOB_ID\" --commit \"$CI_COMMIT_SHA\" --evidence provenance.json --wait=2h --json
+      --build \"$CI_PIPELINE_ID\" --commit \"$CI_COMMIT_SHA\" --evidence provenance.json --wait=2h --json
   firmseal sign image.bin --product gateway --version 1.4.0 --epoch 1 --no-wait \\
       --server https://firmseal.example.com:8443 --authority ca.pem --audience firmseal.example.com")]
 pub struct Sign {
