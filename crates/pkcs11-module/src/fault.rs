@@ -13,7 +13,7 @@ impl Fault {
     /// the words go to stderr, as those of OpenSSL's own modules do.
     pub fn told(value: CK_RV, why: impl std::fmt::Display) -> Fault {
         let why: String = why.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        // A closed stderr is no reason to stop.
+        // The number is the answer; words that nobody takes are no error.
         let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("firmseal: {why}\n"));
         Fault(value)
     }

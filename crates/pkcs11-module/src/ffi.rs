@@ -11,6 +11,7 @@
 #![allow(non_snake_case, reason = "names are PKCS #11's")]
 #![allow(clippy::missing_safety_doc, reason = "the contract is PKCS #11's, and stands above")]
 
+mod list;
 mod memory;
 
 use std::ffi::c_void;
@@ -55,9 +56,17 @@ unsafe extern "C" fn C_Initialize(arguments: *mut c_void) -> CK_RV {
     call(|| {
         if !arguments.is_null() {
             // SAFETY: what is not null is CK_C_INITIALIZE_ARGS (§5.4).
-            let reserved = unsafe { (*arguments.cast::<CK_C_INITIALIZE_ARGS>()).pReserved };
-            if !reserved.is_null() {
+            let given = unsafe { *arguments.cast::<CK_C_INITIALIZE_ARGS>() };
+            if !given.pReserved.is_null() {
                 return Err(Fault(CKR_ARGUMENTS_BAD));
+            }
+            // Names are looked up on a thread of our own, and locks are the
+            // system's.
+            if given.flags & CKF_LIBRARY_CANT_CREATE_OS_THREADS != 0 {
+                return Err(Fault(CKR_NEED_TO_CREATE_THREADS));
+            }
+            if given.CreateMutex.is_some() && given.flags & CKF_OS_LOCKING_OK == 0 {
+                return Err(Fault(CKR_CANT_LOCK));
             }
         }
         let mut module = lock();
@@ -239,6 +248,15 @@ unsafe extern "C" fn C_FindObjectsInit(
             let value = unsafe { input(attribute.pValue.cast(), attribute.ulValueLen) }?;
             wanted.push((attribute.type_, value.to_vec()));
         }
+        // Nobody else is held up while the service is asked, and a program that
+        // forks meanwhile leaves no lock behind in its child.
+        if let Some(service) = with(|module| module.unasked(session))? {
+            let told = service.objects()?;
+            with(|module| {
+                module.keep(told);
+                Ok(())
+            })?;
+        }
         with(|module| module.find_begin(session, &wanted))
     })
 }
@@ -320,6 +338,11 @@ unsafe extern "C" fn C_SignInit(
         }
         // SAFETY: not null, and a mechanism by the contract above.
         let mechanism = unsafe { *mechanism };
+        let takes = matches!(mechanism.mechanism, CKM_RSA_PKCS_PSS | CKM_SHA256_RSA_PKCS_PSS);
+        // A context, or a hash before: nothing that would be signed.
+        if !takes && mechanism.ulParameterLen != 0 {
+            return Err(Fault(CKR_MECHANISM_PARAM_INVALID));
+        }
         let has = |len: usize| !mechanism.pParameter.is_null() && mechanism.ulParameterLen as usize == len;
         let pss = has(size_of::<CK_RSA_PKCS_PSS_PARAMS>()).then(|| {
             // SAFETY: not null, and as long as these parameters are; callers
@@ -336,7 +359,7 @@ unsafe extern "C" fn C_SignInit(
 /// a buffer that is too small (§5.2).
 unsafe fn signed(
     session: CK_SESSION_HANDLE,
-    data: &[u8],
+    end: impl FnOnce(&mut Module) -> Result<Asking>,
     signature: *mut CK_BYTE,
     len: *mut CK_ULONG,
 ) -> Result {
@@ -352,10 +375,7 @@ unsafe fn signed(
     if (had as usize) < need {
         return Err(Fault(CKR_BUFFER_TOO_SMALL));
     }
-    let asking: Asking = with(|module| {
-        module.sign_more(session, data)?;
-        module.sign_end(session)
-    })?;
+    let asking = with(end)?;
     // Nobody else is held up while the service is asked.
     let value = asking.signature()?;
     if value.len() > need {
@@ -376,12 +396,15 @@ unsafe extern "C" fn C_Sign(
     len: *mut CK_ULONG,
 ) -> CK_RV {
     // SAFETY: as above.
-    call(|| unsafe { signed(session, input(data, data_len)?, signature, len) })
+    call(|| unsafe {
+        let data = input(data, data_len)?;
+        signed(session, |module| module.sign_whole(session, data), signature, len)
+    })
 }
 
 unsafe extern "C" fn C_SignUpdate(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, len: CK_ULONG) -> CK_RV {
     // SAFETY: as above.
-    call(|| with(|module| module.sign_more(session, unsafe { input(data, len) }?)))
+    call(|| with(|module| module.sign_part(session, unsafe { input(data, len) }?)))
 }
 
 unsafe extern "C" fn C_SignFinal(
@@ -390,100 +413,8 @@ unsafe extern "C" fn C_SignFinal(
     len: *mut CK_ULONG,
 ) -> CK_RV {
     // SAFETY: as above.
-    call(|| unsafe { signed(session, &[], signature, len) })
+    call(|| unsafe { signed(session, |module| module.sign_end(session), signature, len) })
 }
-
-/// What the service does not do. Each has as many arguments as PKCS #11 says;
-/// none is looked at.
-macro_rules! absent {
-    ($($name:ident: $($argument:ident)*;)*) => {
-        $(unsafe extern "C" fn $name<$($argument),*>($(_: $argument),*) -> CK_RV {
-            CKR_FUNCTION_NOT_SUPPORTED
-        })*
-    };
-}
-
-absent! {
-    no1: A;
-    no2: A B;
-    no3: A B C;
-    no4: A B C D;
-    no5: A B C D E;
-    no6: A B C D E F;
-    no8: A B C D E F G H;
-}
-
-static FUNCTIONS: CK_FUNCTION_LIST = CK_FUNCTION_LIST {
-    version: CK_VERSION { major: 2, minor: 40 },
-    C_Initialize: Some(C_Initialize),
-    C_Finalize: Some(C_Finalize),
-    C_GetInfo: Some(C_GetInfo),
-    C_GetFunctionList: Some(C_GetFunctionList),
-    C_GetSlotList: Some(C_GetSlotList),
-    C_GetSlotInfo: Some(C_GetSlotInfo),
-    C_GetTokenInfo: Some(C_GetTokenInfo),
-    C_GetMechanismList: Some(C_GetMechanismList),
-    C_GetMechanismInfo: Some(C_GetMechanismInfo),
-    C_InitToken: Some(no4),
-    C_InitPIN: Some(no3),
-    C_SetPIN: Some(no5),
-    C_OpenSession: Some(C_OpenSession),
-    C_CloseSession: Some(C_CloseSession),
-    C_CloseAllSessions: Some(C_CloseAllSessions),
-    C_GetSessionInfo: Some(C_GetSessionInfo),
-    C_GetOperationState: Some(no3),
-    C_SetOperationState: Some(no5),
-    C_Login: Some(C_Login),
-    C_Logout: Some(C_Logout),
-    C_CreateObject: Some(no4),
-    C_CopyObject: Some(no5),
-    C_DestroyObject: Some(no2),
-    C_GetObjectSize: Some(no3),
-    C_GetAttributeValue: Some(C_GetAttributeValue),
-    C_SetAttributeValue: Some(no4),
-    C_FindObjectsInit: Some(C_FindObjectsInit),
-    C_FindObjects: Some(C_FindObjects),
-    C_FindObjectsFinal: Some(C_FindObjectsFinal),
-    C_EncryptInit: Some(no3),
-    C_Encrypt: Some(no5),
-    C_EncryptUpdate: Some(no5),
-    C_EncryptFinal: Some(no3),
-    C_DecryptInit: Some(no3),
-    C_Decrypt: Some(no5),
-    C_DecryptUpdate: Some(no5),
-    C_DecryptFinal: Some(no3),
-    C_DigestInit: Some(no2),
-    C_Digest: Some(no5),
-    C_DigestUpdate: Some(no3),
-    C_DigestKey: Some(no2),
-    C_DigestFinal: Some(no3),
-    C_SignInit: Some(C_SignInit),
-    C_Sign: Some(C_Sign),
-    C_SignUpdate: Some(C_SignUpdate),
-    C_SignFinal: Some(C_SignFinal),
-    C_SignRecoverInit: Some(no3),
-    C_SignRecover: Some(no5),
-    C_VerifyInit: Some(no3),
-    C_Verify: Some(no5),
-    C_VerifyUpdate: Some(no3),
-    C_VerifyFinal: Some(no3),
-    C_VerifyRecoverInit: Some(no3),
-    C_VerifyRecover: Some(no5),
-    C_DigestEncryptUpdate: Some(no5),
-    C_DecryptDigestUpdate: Some(no5),
-    C_SignEncryptUpdate: Some(no5),
-    C_DecryptVerifyUpdate: Some(no5),
-    C_GenerateKey: Some(no5),
-    C_GenerateKeyPair: Some(no8),
-    C_WrapKey: Some(no6),
-    C_UnwrapKey: Some(no8),
-    C_DeriveKey: Some(no6),
-    C_SeedRandom: Some(no3),
-    C_GenerateRandom: Some(no3),
-    C_GetFunctionStatus: Some(no1),
-    C_CancelFunction: Some(no1),
-    C_WaitForSlotEvent: Some(no3),
-};
 
 /// The way in: every other function is in the list.
 #[unsafe(no_mangle)]
@@ -491,5 +422,5 @@ pub unsafe extern "C" fn C_GetFunctionList(list: *mut *mut CK_FUNCTION_LIST) -> 
     // The list is never written to, by us or, as PKCS #11 has it, by callers;
     // it lives as long as the program.
     // SAFETY: as above.
-    call(|| unsafe { put(list, (&raw const FUNCTIONS).cast_mut()) })
+    call(|| unsafe { put(list, (&raw const list::FUNCTIONS).cast_mut()) })
 }

@@ -30,7 +30,15 @@ pub struct Module {
 struct Session {
     flags: CK_FLAGS,
     found: Option<Vec<CK_OBJECT_HANDLE>>,
-    signing: Option<(Key, Operation)>,
+    signing: Option<Signing>,
+}
+
+/// A signature on its way.
+struct Signing {
+    key: Key,
+    operation: Operation,
+    /// Whether its input comes in parts.
+    parts: bool,
 }
 
 /// A signature that is to be asked for, without the module being held up.
@@ -88,11 +96,20 @@ impl Module {
         self.sessions.get_mut(&handle).ok_or(Fault(CKR_SESSION_HANDLE_INVALID))
     }
 
-    fn objects(&mut self) -> Result<&[Object]> {
-        if self.objects.is_none() {
-            self.objects = Some(self.service.objects()?);
-        }
-        Ok(self.objects.as_deref().unwrap_or_default())
+    /// Whom to ask for the objects, if nobody has asked yet.
+    pub fn unasked(&mut self, session: CK_SESSION_HANDLE) -> Result<Option<Arc<Service>>> {
+        self.session(session)?;
+        Ok(self.objects.is_none().then(|| Arc::clone(&self.service)))
+    }
+
+    /// Keeps the answer; of two, the first.
+    pub fn keep(&mut self, objects: Vec<Object>) {
+        self.objects.get_or_insert(objects);
+    }
+
+    /// What was told: nobody has a handle before it is.
+    fn objects(&self) -> &[Object] {
+        self.objects.as_deref().unwrap_or_default()
     }
 
     pub fn find_begin(
@@ -103,7 +120,7 @@ impl Module {
         if self.session(session)?.found.is_some() {
             return Err(Fault(CKR_OPERATION_ACTIVE));
         }
-        let all = self.objects()?.iter().enumerate();
+        let all = self.objects().iter().enumerate();
         // Handles are places in the list, from 1: it does not change.
         let found =
             all.filter(|(_, object)| object.fits(template)).map(|(index, _)| index as CK_OBJECT_HANDLE + 1);
@@ -122,10 +139,9 @@ impl Module {
         self.session(session)?.found.take().map(drop).ok_or(Fault(CKR_OPERATION_NOT_INITIALIZED))
     }
 
-    fn object(&mut self, handle: CK_OBJECT_HANDLE, invalid: CK_RV) -> Result<&Object> {
+    fn object(&self, handle: CK_OBJECT_HANDLE, invalid: CK_RV) -> Result<&Object> {
         let index = usize::try_from(handle).ok().and_then(|handle| handle.checked_sub(1));
-        let objects = self.objects()?;
-        index.and_then(|index| objects.get(index)).ok_or(Fault(invalid))
+        index.and_then(|index| self.objects().get(index)).ok_or(Fault(invalid))
     }
 
     pub fn attribute(
@@ -151,22 +167,39 @@ impl Module {
         let object = self.object(key, CKR_KEY_HANDLE_INVALID)?;
         let key = object.key.clone().ok_or(Fault(CKR_KEY_FUNCTION_NOT_PERMITTED))?;
         let operation = Operation::begin(key.public.algorithm(), mechanism, pss)?;
-        self.session(session)?.signing = Some((key, operation));
+        self.session(session)?.signing = Some(Signing { key, operation, parts: false });
         Ok(())
     }
 
-    fn signing(&mut self, session: CK_SESSION_HANDLE) -> Result<&mut (Key, Operation)> {
+    fn signing(&mut self, session: CK_SESSION_HANDLE) -> Result<&mut Signing> {
         self.session(session)?.signing.as_mut().ok_or(Fault(CKR_OPERATION_NOT_INITIALIZED))
     }
 
     /// How long the signature will be.
     pub fn signature_len(&mut self, session: CK_SESSION_HANDLE) -> Result<usize> {
-        Ok(signature_len(self.signing(session)?.0.public.algorithm()))
+        Ok(signature_len(self.signing(session)?.key.public.algorithm()))
     }
 
-    /// Takes more of the input; an operation that cannot take it is over.
-    pub fn sign_more(&mut self, session: CK_SESSION_HANDLE, bytes: &[u8]) -> Result {
-        let more = self.signing(session)?.1.update(bytes);
+    /// Takes a part of the input; an operation that cannot take it is over.
+    pub fn sign_part(&mut self, session: CK_SESSION_HANDLE, bytes: &[u8]) -> Result {
+        self.signing(session)?.parts = true;
+        self.take(session, bytes)
+    }
+
+    /// Takes the whole input, and says what is to be asked for. An operation
+    /// whose input came in parts is not ended this way (§5.11, C_Sign): the
+    /// caller has forgotten it, and would get a signature over more.
+    pub fn sign_whole(&mut self, session: CK_SESSION_HANDLE, bytes: &[u8]) -> Result<Asking> {
+        if self.signing(session)?.parts {
+            self.session(session)?.signing = None;
+            return Err(Fault(CKR_OPERATION_ACTIVE));
+        }
+        self.take(session, bytes)?;
+        self.sign_end(session)
+    }
+
+    fn take(&mut self, session: CK_SESSION_HANDLE, bytes: &[u8]) -> Result {
+        let more = self.signing(session)?.operation.update(bytes);
         if more.is_err() {
             self.session(session)?.signing = None;
         }
@@ -176,7 +209,7 @@ impl Module {
     /// Ends the operation, and says what is to be asked for.
     pub fn sign_end(&mut self, session: CK_SESSION_HANDLE) -> Result<Asking> {
         let taken = self.session(session)?.signing.take();
-        let (key, operation) = taken.ok_or(Fault(CKR_OPERATION_NOT_INITIALIZED))?;
+        let Signing { key, operation, .. } = taken.ok_or(Fault(CKR_OPERATION_NOT_INITIALIZED))?;
         Ok(Asking { service: Arc::clone(&self.service), key, tbs: operation.finish()? })
     }
 }

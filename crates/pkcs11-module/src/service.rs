@@ -145,10 +145,17 @@ async fn signed_blind(client: &Client, key: &Key, blind: &Blind, tbs: &Tbs) -> R
         priority: Priority::Release,
         deadline_seconds: Some(3600),
     };
-    // The same digest again is the same request.
-    let id = format!("pkcs11-{}", tbs.fingerprint());
+    // The same wish again is the same request; one that ended without a
+    // signature is asked for anew, which again is the same for whoever asks.
+    let text = serde_json::to_vec(&wish).map_err(Fault::failed)?;
+    let id = format!("pkcs11-{}", RustCrypto.digest(&text));
     let until = Instant::now() + PATIENCE;
     let mut request = operator.create_signature(&id, &wish, POLL).await.map_err(away)?;
+    if matches!(request.state, SignatureState::Refused | SignatureState::Expired | SignatureState::Cancelled)
+    {
+        let id = format!("{id}-{}", request.id);
+        request = operator.create_signature(&id, &wish, POLL).await.map_err(away)?;
+    }
     while request.state == SignatureState::Queued && Instant::now() < until {
         request = operator.signature(request.id, POLL).await.map_err(away)?;
         tokio::time::sleep(Duration::from_millis(250)).await;

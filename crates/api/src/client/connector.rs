@@ -13,6 +13,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -39,7 +40,7 @@ impl Connector {
         let handshake = async {
             let tcp = TcpStream::connect((host, port)).await?;
             tcp.set_nodelay(true)?;
-            self.tls.connect(name, tcp).await
+            self.tls.connect(name, Socket(tcp)).await
         };
         match tokio::time::timeout(self.timeout, handshake).await {
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time")),
@@ -62,8 +63,40 @@ impl tower::Service<Uri> for Connector {
     }
 }
 
+/// A socket that is written to in one piece at a time.
+///
+/// The PKCS#11 module lives in C programs, where writing to a connection that
+/// the other end has closed ends the program (SIGPIPE). The standard library
+/// writes single pieces with `MSG_NOSIGNAL`, and several at once without: so
+/// none are offered.
+struct Socket(TcpStream);
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
 /// A TLS connection as hyper reads and writes it.
-pub(super) struct Stream(TokioIo<TlsStream<TcpStream>>);
+pub(super) struct Stream(TokioIo<TlsStream<Socket>>);
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
