@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use firmseal_manifest::{Digest, KeyName, ProductId};
+use firmseal_manifest::{Digest, KeyChange, KeyName, ProductId};
 use serde::{Deserialize, Serialize};
 
 use crate::{Environment, Time};
@@ -63,6 +63,30 @@ impl KeyPhase {
             KeyPhase::Disabled => "disabled",
             KeyPhase::Destroying => "destroying",
             KeyPhase::Destroyed => "destroyed",
+        }
+    }
+}
+
+impl From<KeyPhase> for KeyChange {
+    fn from(phase: KeyPhase) -> KeyChange {
+        match phase {
+            KeyPhase::Enabled => KeyChange::Enabled,
+            KeyPhase::Ending => KeyChange::Ending,
+            KeyPhase::Disabled => KeyChange::Disabled,
+            KeyPhase::Destroying => KeyChange::Destroying,
+            KeyPhase::Destroyed => KeyChange::Destroyed,
+        }
+    }
+}
+
+impl From<KeyChange> for KeyPhase {
+    fn from(change: KeyChange) -> KeyPhase {
+        match change {
+            KeyChange::Enabled => KeyPhase::Enabled,
+            KeyChange::Ending => KeyPhase::Ending,
+            KeyChange::Disabled => KeyPhase::Disabled,
+            KeyChange::Destroying => KeyPhase::Destroying,
+            KeyChange::Destroyed => KeyPhase::Destroyed,
         }
     }
 }

@@ -11,9 +11,9 @@ use firmseal_api::audit::{AuditOutcome, AuditRecord, LogEntry};
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::evidence::holder_id;
 use firmseal_core::{Digest, KeyId};
-use firmseal_fleet::Time;
 use firmseal_fleet::audit::AuditAction;
-use firmseal_manifest::{ArtifactId, End, Event, Leaf, Outcome, Purpose, Ruling};
+use firmseal_fleet::{KeyPhase, Time};
+use firmseal_manifest::{ArtifactId, End, Event, Intent, Leaf, Outcome, Purpose, Ruling};
 use firmseal_tlog::{Checkpoint, VerifierKey, leaf_hash, verify_inclusion};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -66,14 +66,16 @@ pub struct Audited {
     pub size: u64,
     /// Signatures by action.
     pub actions: BTreeMap<&'static str, usize>,
-    /// Uses of keys whose end lies behind the period: the next export tells.
+    /// Uses of keys whose end lies behind the period: the next export has to
+    /// tell it.
     pub open: Vec<u64>,
     /// What is wrong.
     pub findings: Vec<Finding>,
 }
 
-/// Judges an export.
-pub fn audit(export: &Export, trusted: &Trusted, now: u64) -> Audited {
+/// Judges an export. `before` are the uses of keys that the export before this
+/// one left open: here they have ended, or were made behind the trail's back.
+pub fn audit(export: &Export, trusted: &Trusted, before: &[u64], now: u64) -> Audited {
     let mut actions = BTreeMap::new();
     for record in &export.records {
         *actions.entry(record.action.word()).or_insert(0) += 1;
@@ -99,7 +101,7 @@ pub fn audit(export: &Export, trusted: &Trusted, now: u64) -> Audited {
     for record in &export.records {
         told(record, export, &leaves, &mut audited.findings);
     }
-    covered(export, &leaves, &mut audited);
+    covered(export, before, &leaves, &mut audited);
     audited
 }
 
@@ -201,17 +203,24 @@ fn agrees(record: &AuditRecord, leaf: &Leaf) -> bool {
         Some(own) => own.0 == decision,
         None => decision == Digest([0; 32]),
     };
+    let marked =
+        |intent: &Intent| record.request.is_some_and(|id| intent.context.contains(&Intent::mark(&id)));
     match (record.action, leaf) {
         (AuditAction::ArtifactSigned, Leaf::Intent(intent)) => {
             intent.purpose == Purpose::Artifact
                 && key.is_some_and(|key| intent.keys == [key])
                 && record.policy.is_some_and(|policy| policy.0 == intent.policy)
                 && by == Some(intent.requester)
+                && marked(intent)
+                // Header, decision and mark: one that was made is named.
+                && intent.context.len() == 2 + usize::from(record.decision.is_some())
                 && record.decision.is_none_or(|decision| intent.context.contains(&decision.0))
         }
         (AuditAction::SigningAttempted, Leaf::Intent(intent)) => {
             intent.purpose == Purpose::Artifact
                 && by == Some(intent.requester)
+                && marked(intent)
+                && key.is_none_or(|key| intent.keys == [key])
                 && record.outcome != AuditOutcome::Success
         }
         (_, Leaf::Event(event)) => says(record, event, digest, key, by, &decided),
@@ -251,8 +260,14 @@ fn says(
         (AuditAction::TrustPublished, Event::Revocation { version, document }) => {
             digest == Some(*document) && record.version == Some(format!("revocation {version}"))
         }
-        (AuditAction::PolicyActivated, Event::Policy { policy, .. }) => digest == Some(*policy),
-        (AuditAction::KeyChanged, Event::Key { key: own, .. }) => key == Some(*own),
+        (AuditAction::PolicyActivated, Event::Policy { number, policy, .. }) => {
+            digest == Some(*policy) && record.version == Some(format!("policy {number}"))
+        }
+        (AuditAction::KeyChanged, Event::Key { key: own, by: who, change, .. }) => {
+            key == Some(*own)
+                && by.is_none_or(|by| by == *who)
+                && record.reasons.first().is_some_and(|why| why.rule == KeyPhase::from(*change).word())
+        }
         (AuditAction::SigningDecided, Event::Decided { request, decision, ruling }) => {
             is(request)
                 && decided(*decision)
@@ -271,14 +286,55 @@ fn says(
     }
 }
 
-/// Whether every entry of the period is there, and told by a record.
-fn covered(export: &Export, leaves: &BTreeMap<u64, Option<Leaf>>, audited: &mut Audited) {
+/// Uses of keys that have come to an end, as records and entries tell it.
+struct Ended {
+    intents: BTreeSet<u64>,
+    /// Of releases that are there: the leaves of their images, and their own,
+    /// which stands in the log once for each of their keys.
+    leaves: BTreeSet<Digest>,
+}
+
+impl Ended {
+    fn new(told: &BTreeSet<u64>, leaves: &BTreeMap<u64, Option<Leaf>>) -> Ended {
+        let mut ended = Ended { intents: told.clone(), leaves: BTreeSet::new() };
+        for leaf in leaves.values().flatten() {
+            if let Leaf::Event(Event::Released { intent, .. } | Event::Attempt { intent, .. }) = leaf {
+                ended.intents.insert(*intent);
+            }
+        }
+        for index in &ended.intents {
+            if let Some(Some(Leaf::Intent(intent))) = leaves.get(index)
+                && intent.purpose == Purpose::Release
+            {
+                ended.leaves.insert(intent.leaf_hash());
+                ended.leaves.extend(&intent.context);
+            }
+        }
+        ended
+    }
+
+    fn has(&self, index: u64, intent: &Intent) -> bool {
+        self.intents.contains(&index) || self.leaves.contains(&intent.leaf_hash())
+    }
+}
+
+/// Whether every entry of the period is there, and told by a record; and
+/// whether what was open before has ended.
+fn covered(export: &Export, before: &[u64], leaves: &BTreeMap<u64, Option<Leaf>>, audited: &mut Audited) {
     let told: BTreeSet<u64> = export.records.iter().filter_map(|record| record.log_index).collect();
-    // What became of uses of keys, as entries behind them say.
-    let mut ended: BTreeSet<u64> = BTreeSet::new();
-    for leaf in leaves.values().flatten() {
-        if let Leaf::Event(Event::Released { intent, .. } | Event::Attempt { intent, .. }) = leaf {
-            ended.insert(*intent);
+    let ended = Ended::new(&told, leaves);
+    for index in before {
+        let about = format!("entry {index}");
+        match leaves.get(index) {
+            Some(Some(Leaf::Intent(intent))) if ended.has(*index, intent) => {}
+            Some(_) => {
+                let detail = "it was open in the export before, and nothing here ends it";
+                audited.findings.push(Finding::new(Kind::Unrecorded, about, detail));
+            }
+            None => {
+                let detail = "it was open in the export before, and is not proven here";
+                audited.findings.push(Finding::new(Kind::Incomplete, about, detail));
+            }
         }
     }
     // However much it claims to cover: what is missing ends the count.
@@ -294,7 +350,7 @@ fn covered(export: &Export, leaves: &BTreeMap<u64, Option<Leaf>>, audited: &mut 
                 audited.findings.push(Finding::new(Kind::Unreadable, about(), "it is nothing of ours"))
             }
             Some(Some(Leaf::Intent(intent))) => match intent.purpose {
-                Purpose::Artifact | Purpose::Release if !told.contains(&index) && !ended.contains(&index) => {
+                Purpose::Artifact | Purpose::Release if !ended.has(index, intent) => {
                     audited.open.push(index);
                 }
                 _ => {}

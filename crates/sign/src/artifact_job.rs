@@ -51,7 +51,9 @@ impl Pipeline {
         };
         let rules = rules(policy.as_deref());
         let product = self.store().product(&asked.product).await?;
-        let own = self.key_for(&product, order.key.as_deref(), &asked.caller.name, clock())?;
+        // The one that was resolved, and held against the caller's scope, when it
+        // was asked for: the product's own may be another by now.
+        let own = self.key_for(&product, Some(&asked.signing_key), &asked.caller.name, clock())?;
         let key = match stand_in {
             None => own,
             Some(name) => match self.stand_in(&product, name, &asked.caller, clock()) {

@@ -157,6 +157,7 @@ impl Pipeline {
 
     async fn put_state(&self, key: &SigningKey, state: KeyState) -> Result<KeyState, KeyStateError> {
         let now = state.since;
+        let _one = self.changing_keys.lock().await;
         match self.store().set_key_state(&key.id().0, state).await {
             Ok(record) => {
                 key.is_now(record.state.clone());

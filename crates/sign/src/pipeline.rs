@@ -63,6 +63,9 @@ pub struct Pipeline {
     pub(crate) policy_reader: Option<Arc<dyn PolicyReader>>,
     /// One change of the policy at a time.
     pub(crate) changing_policy: tokio::sync::Mutex<()>,
+    /// One change of a key's state at a time: the store and what is known here
+    /// change in the same order.
+    pub(crate) changing_keys: tokio::sync::Mutex<()>,
     attempt: Duration,
     /// One job at a time signs the same bytes with the same key: the next
     /// one finds the signature.
@@ -122,6 +125,7 @@ impl Pipeline {
             policy: RwLock::default(),
             policy_reader: None,
             changing_policy: tokio::sync::Mutex::default(),
+            changing_keys: tokio::sync::Mutex::default(),
             attempt: ATTEMPT,
             same_bytes: Turns::default(),
             usual: Usual::default(),

@@ -281,7 +281,10 @@ impl Pipeline {
                 self.store().put_bytes(document.encode().into()).await?;
                 self.load_policy().await?;
             }
-            return Err(PolicyChangeError::InForce(policy));
+            return Err(match self.policy_trouble() {
+                Some(why) => PolicyChangeError::Broken(why),
+                None => PolicyChangeError::InForce(policy),
+            });
         }
         let open = self.open_proposals().await?;
         if let Some(known) = open.iter().find(|known| known.policy == policy) {

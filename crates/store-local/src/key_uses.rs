@@ -1,7 +1,7 @@
 //! Signing keys and their uses in the database.
 
 use async_trait::async_trait;
-use firmseal_fleet::{KeyHour, KeyPhase, KeyRecord, KeyState};
+use firmseal_fleet::{KeyHour, KeyRecord, KeyState};
 use firmseal_manifest::{Digest, Event, KeyChange, KeyId};
 use firmseal_store::{GrantedUses, KeyUses, StoreError, WantedUses};
 use rusqlite::{Connection, Row, params};
@@ -100,13 +100,7 @@ fn set_state(connection: &Connection, key: &Digest, state: &KeyState) -> Result<
     connection
         .prepare_cached("UPDATE keys SET state = ? WHERE id = ?")?
         .execute(params![Json(state), Hash(*key)])?;
-    let change = match state.phase {
-        KeyPhase::Enabled => KeyChange::Enabled,
-        KeyPhase::Ending => KeyChange::Ending,
-        KeyPhase::Disabled => KeyChange::Disabled,
-        KeyPhase::Destroying => KeyChange::Destroying,
-        KeyPhase::Destroyed => KeyChange::Destroyed,
-    };
+    let change = KeyChange::from(state.phase);
     let due = state.due.map_or(0, |due| due.millis() / 1000);
     happened(connection, &Event::Key { key: KeyId(*key), by: state.by_id, change, due })?;
     Ok(KeyRecord { state: state.clone(), ..there })

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use firmseal_fleet::audit::{AuditAction, AuditSubject, Outcome};
 use firmseal_fleet::{
-    AuditRecord, Deviation, Job, KeyPhase, PolicyProposal, Reason, Release, Signature, SigningRequest,
+    AuditRecord, Deviation, Job, KeyPhase, KeyRecord, PolicyProposal, Reason, Release, Signature,
+    SigningRequest,
 };
-use firmseal_manifest::{self as manifest, ArtifactId, Digest, End, Event, KeyChange, RequestId, Ruling};
+use firmseal_manifest::{self as manifest, ArtifactId, Digest, End, Event, KeyId, Leaf, RequestId, Ruling};
 use firmseal_store::{AuditFilter, Happened, Page, StoreError, TrustKind};
 
 use super::App;
@@ -213,8 +214,8 @@ impl App {
             Event::Key { key, by, change, .. } => {
                 let mut record = self.record(AuditAction::KeyChanged, log_index);
                 record.subject.key_id = Some(ArtifactId(key.0));
-                let word = phase(change).word();
-                let known = self.store.key_records().await?.into_iter().find(|known| known.key == key.0);
+                let word = KeyPhase::from(change).word();
+                let known = self.known_key(&key).await?;
                 record.subject.key = known.as_ref().map(|known| known.name.to_string());
                 // Somebody else may have changed it since: then the words that
                 // are kept are theirs.
@@ -225,13 +226,16 @@ impl App {
             }
             Event::Unusual { request, key, how } => {
                 let mut record = self.about(request, AuditAction::Anomaly, log_index).await?;
-                record.subject.key_id = Some(ArtifactId(key.0));
+                self.used(&mut record, key).await?;
                 let how = Deviation::of_bits(how);
                 record.reasons = how.iter().map(|how| Reason::new(how.word(), how.why())).collect();
                 record
             }
             Event::Attempt { request, intent, outcome } => {
                 let mut record = self.about(request, AuditAction::SigningAttempted, intent).await?;
+                if let Some(key) = self.announced_key(intent).await? {
+                    self.used(&mut record, key).await?;
+                }
                 record.outcome = match outcome {
                     manifest::Outcome::Failed => Outcome::Failure,
                     manifest::Outcome::Unknown => Outcome::Unknown,
@@ -240,6 +244,32 @@ impl App {
             }
         };
         Ok(Some(record))
+    }
+
+    async fn known_key(&self, key: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        Ok(self.store.key_records().await?.into_iter().find(|known| known.key == key.0))
+    }
+
+    /// Says which key it was: that of the request, or one that stood in.
+    async fn used(&self, record: &mut AuditRecord, key: KeyId) -> Result<(), StoreError> {
+        record.subject.key_id = Some(ArtifactId(key.0));
+        if let Some(known) = self.known_key(&key).await? {
+            let name = Some(known.name.to_string());
+            record.subject.fallback = record.subject.key != name;
+            record.subject.key = name;
+        }
+        Ok(())
+    }
+
+    /// The one key that an intent of the log announces, if it is one.
+    async fn announced_key(&self, intent: u64) -> Result<Option<KeyId>, StoreError> {
+        let leaves = self.log.dyn_read(intent, 1).await;
+        let leaves = leaves.map_err(|err| StoreError::Unavailable {
+            doing: "read the log".to_owned(),
+            why: err.to_string(),
+        })?;
+        let intent = leaves.first().and_then(|leaf| Leaf::decode(leaf)?.intent().cloned());
+        Ok(intent.and_then(|intent| <[KeyId; 1]>::try_from(intent.keys).ok()).map(|[key]| key))
     }
 
     /// A record with nothing in it yet.
@@ -343,16 +373,6 @@ impl App {
             record.time = published.published;
         }
         Ok(record)
-    }
-}
-
-fn phase(change: KeyChange) -> KeyPhase {
-    match change {
-        KeyChange::Enabled => KeyPhase::Enabled,
-        KeyChange::Ending => KeyPhase::Ending,
-        KeyChange::Disabled => KeyPhase::Disabled,
-        KeyChange::Destroying => KeyPhase::Destroying,
-        KeyChange::Destroyed => KeyPhase::Destroyed,
     }
 }
 

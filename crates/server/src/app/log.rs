@@ -9,8 +9,9 @@ use bytes::Bytes;
 use firmseal_api::Base64;
 use firmseal_api::audit::{LogEntries, LogEntry, LogQuery};
 use firmseal_api::encoding::PAGE_MAX;
-use firmseal_manifest::ArtifactId;
+use firmseal_manifest::{ArtifactId, Digest};
 use firmseal_sign::policy::Decision;
+use firmseal_store::StoreError;
 use firmseal_tlog::{ENTRY_MAX, NOTE_MAX, Tile, WIDTH};
 use firmseal_witness::{Cosigned, Included, PublicLog, Status};
 
@@ -106,19 +107,28 @@ impl App {
 
     /// The record of a policy decision: a blob that is nothing else.
     pub(crate) async fn decision(&self, id: ArtifactId) -> Result<(Decision, Bytes), ApiError> {
-        let none = || ApiError::NotFound(format!("decision {id}"));
+        let found = self.decision_record(id.0).await?;
+        found.ok_or_else(|| ApiError::NotFound(format!("decision {id}")))
+    }
+
+    /// The same; `None` where nothing of this digest is one.
+    pub(crate) async fn decision_record(
+        &self,
+        digest: Digest,
+    ) -> Result<Option<(Decision, Bytes)>, StoreError> {
         // Those about files by themselves stand with the jobs, those about
         // releases are blobs.
-        let bytes = match self.store.decision(id.0).await? {
+        let bytes = match self.store.decision(digest).await? {
             Some(record) => Bytes::from(record),
-            None => self.store.read_all(&id.0, DECISION_MAX).await?,
+            None => match self.store.read_all(&digest, DECISION_MAX).await {
+                Ok(bytes) => bytes,
+                Err(StoreError::NotFound { .. } | StoreError::OutOfRange { .. }) => return Ok(None),
+                Err(err) => return Err(err),
+            },
         };
-        let decision: Decision = serde_json::from_slice(&bytes).map_err(|_| none())?;
         // A file that only looks like one is not shown by this way.
-        if decision.encode() != *bytes {
-            return Err(none());
-        }
-        Ok((decision, bytes))
+        let decision = serde_json::from_slice::<Decision>(&bytes).ok();
+        Ok(decision.filter(|decision| decision.encode() == *bytes).map(|decision| (decision, bytes)))
     }
 
     /// A tile or a bundle of entries. The path is parsed and then spelt
@@ -143,7 +153,7 @@ impl App {
 
     /// Makes a new freshness document if its checkpoint or its revocation is
     /// no longer the newest.
-    pub(crate) async fn freshen(&self) -> Result<(), firmseal_store::StoreError> {
+    pub(crate) async fn freshen(&self) -> Result<(), StoreError> {
         let Some((log, cosigned)) = self.published.log.as_ref().and_then(|log| Some((log, log.newest()?)))
         else {
             return Ok(());

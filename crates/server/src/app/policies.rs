@@ -11,8 +11,8 @@ use firmseal_fleet::{AuditRecord, Caller, PolicyProposal, ProposalState};
 use firmseal_keys::DynLog;
 use firmseal_manifest::{ArtifactId, Digest, Leaf, PolicyDocument, PolicyFile};
 use firmseal_sign::pipeline::rules_under;
-use firmseal_sign::{Decision, NewApproval, PolicyChangeError, PolicyError, PolicyStanding, Requester};
-use firmseal_store::{AuditFilter, Page, StoreError};
+use firmseal_sign::{NewApproval, PolicyChangeError, PolicyError, PolicyStanding, Requester};
+use firmseal_store::{AuditFilter, Page};
 
 use super::requests::signature_in;
 use super::{App, scope};
@@ -21,8 +21,7 @@ use crate::wire::policies::{activation_out, proposal_out};
 
 /// What a list shows at most.
 const SHOWN: u32 = 100;
-/// Longest record of a decision, and what a page of them holds at most.
-const DECISION_MAX: u64 = 4 << 20;
+/// What a page of decisions holds at most, in bytes.
 const DECISIONS_MAX: usize = 2 << 20;
 
 impl From<PolicyChangeError> for ApiError {
@@ -230,9 +229,11 @@ impl App {
                 if !seen.insert(digest) {
                     continue;
                 }
-                if let Some((length, decision)) = self.read_decision(digest).await? {
-                    bytes += length;
-                    items.push(decision);
+                if let Some((_, record)) = self.decision_record(digest).await? {
+                    bytes += record.len();
+                    let record = serde_json::from_slice(&record);
+                    let record = record.map_err(|err| ApiError::Internal(err.to_string()))?;
+                    items.push(api::RecordedDecision { digest: ArtifactId(digest), record });
                 }
             }
             if (left == 0 && more) || (left > 0 && bytes > DECISIONS_MAX) {
@@ -261,20 +262,5 @@ impl App {
         let leaves = leaves.map_err(|err| ApiError::Internal(err.to_string()))?;
         let intent = leaves.first().and_then(|leaf| Leaf::decode(leaf)?.intent().cloned());
         Ok(intent.map(|intent| intent.context).unwrap_or_default())
-    }
-
-    /// A decision, and how long its record is; `None` where the blob is none.
-    async fn read_decision(
-        &self,
-        digest: Digest,
-    ) -> Result<Option<(usize, api::RecordedDecision)>, ApiError> {
-        let bytes = match self.store.read_all(&digest, DECISION_MAX).await {
-            Ok(bytes) => bytes,
-            Err(StoreError::NotFound { .. } | StoreError::OutOfRange { .. }) => return Ok(None),
-            Err(err) => return Err(err.into()),
-        };
-        let is_one = serde_json::from_slice::<Decision>(&bytes).is_ok();
-        let record = serde_json::from_slice(&bytes).ok().filter(|_| is_one);
-        Ok(record.map(|record| (bytes.len(), api::RecordedDecision { digest: ArtifactId(digest), record })))
     }
 }

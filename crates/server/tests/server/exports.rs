@@ -1,11 +1,11 @@
 //! Exports of the audit trail: what an auditor needs, proven, and found out
 //! where somebody changed it.
 
-use firmseal_api::audit::{AuditQuery, LogQuery};
+use firmseal_api::audit::{AuditQuery, LogEntry, LogQuery};
 use firmseal_api::encoding::PAGE_MAX;
 use firmseal_fleet::audit::AuditAction;
 use firmseal_fleet::{Role, Scope};
-use firmseal_manifest::ProductId;
+use firmseal_manifest::{Event, Leaf, ProductId, Purpose};
 use firmseal_monitor::audited::Scope as Period;
 use firmseal_monitor::{Export, Kind, Trusted};
 use firmseal_server::Serves;
@@ -39,7 +39,7 @@ async fn export(bench: &Bench) -> Export {
 
 fn kinds(export: &Export, trusted: &Trusted) -> Vec<Kind> {
     let mut kinds: Vec<_> =
-        firmseal_monitor::audit(export, trusted, 0).findings.iter().map(|found| found.kind).collect();
+        firmseal_monitor::audit(export, trusted, &[], 0).findings.iter().map(|found| found.kind).collect();
     kinds.dedup();
     kinds
 }
@@ -54,7 +54,7 @@ async fn an_export_holds_by_itself_and_shows_what_was_changed() {
     admin.operator().withdraw_release(release.id).await.unwrap();
     let whole = export(&bench).await;
     let trusted = trusted(&bench);
-    let audited = firmseal_monitor::audit(&whole, &trusted, 0);
+    let audited = firmseal_monitor::audit(&whole, &trusted, &[], 0);
     assert_eq!((&audited.findings[..], &audited.open[..]), (&[][..], &[][..]), "{audited:?}");
     assert_eq!(audited.actions["release-signed"], 2);
     assert!(audited.entries.1 <= audited.size);
@@ -100,6 +100,27 @@ async fn an_export_holds_by_itself_and_shows_what_was_changed() {
     assert!(moved.contains(&Kind::Incomplete), "{moved:?}");
     let more = altered(&|export| export.scope.end = u64::MAX);
     assert_eq!(more, [Kind::Incomplete]);
+    // A key's use that nobody tells of: open first, and a fault where the next
+    // export does not end it.
+    let mut behind = whole.clone();
+    let leaf = |entry: &LogEntry| Leaf::decode(&entry.leaf.0).unwrap();
+    let announces =
+        |entry: &&LogEntry| leaf(entry).intent().is_some_and(|intent| intent.purpose == Purpose::Release);
+    let used = whole.entries.iter().find(announces).unwrap().index;
+    let released = |entry: &LogEntry| matches!(leaf(entry), Leaf::Event(Event::Released { intent, .. }) if intent == used);
+    let told = whole.entries.iter().find(|entry| released(entry)).unwrap().index;
+    behind.scope.end = told;
+    behind.entries.retain(|entry| entry.index < told);
+    behind.records.retain(|record| record.log_index < Some(told));
+    let audited = firmseal_monitor::audit(&behind, &trusted, &[], 0);
+    assert!(audited.open.contains(&used) && audited.findings.is_empty(), "{audited:?}");
+    let audited = firmseal_monitor::audit(&behind, &trusted, &[used], 0);
+    assert_eq!(audited.findings[0].kind, Kind::Unrecorded, "{audited:?}");
+    assert!(firmseal_monitor::audit(&whole, &trusted, &[used], 0).findings.is_empty());
+    behind.entries.clear();
+    behind.scope.end = behind.scope.first;
+    let missing = firmseal_monitor::audit(&behind, &trusted, &[used], 0);
+    assert!(missing.findings.iter().any(|found| found.kind == Kind::Incomplete), "{missing:?}");
     // A decision that nobody hands out.
     let undecided = altered(&|export| export.records[0].decision = Some(release.components[0].artifact));
     assert!(undecided.contains(&Kind::Unlogged), "{undecided:?}");

@@ -7,6 +7,7 @@ use clap::Args;
 use firmseal_api::audit::{AuditQuery, AuditRecord, LogEntry, LogQuery};
 use firmseal_api::client::{Client, ClientError};
 use firmseal_fleet::Time;
+use firmseal_manifest::{Event, Leaf};
 use firmseal_monitor::audited::Scope;
 use serde_json::json;
 
@@ -31,7 +32,7 @@ const PAGE: u32 = 200;
 #[derive(Args)]
 #[command(after_help = "Examples:
   firmseal audit export november --from 2026-11-01T00:00:00Z --to 2026-12-01T00:00:00Z
-  firmseal audit export december --from 2026-12-01T00:00:00Z --first 81712")]
+  firmseal audit export december --from 2026-12-01T00:00:00Z --first 81712 --open 81709")]
 pub struct Export {
     /// The directory; it must not exist
     #[arg(value_name = "DIR")]
@@ -46,6 +47,9 @@ pub struct Export {
     /// first that a record of the period names if left out
     #[arg(long, value_name = "INDEX")]
     first: Option<u64>,
+    /// An entry that the export before this one left open; may be repeated
+    #[arg(long, value_name = "INDEX")]
+    open: Vec<u64>,
 }
 
 impl Export {
@@ -101,8 +105,15 @@ impl Export {
             at += more.len() as u64;
             entries.extend(more.into_iter().map(|entry| (entry.index, entry)));
         }
-        // What records of the period name, and stands before it.
-        for index in named.into_iter().take_while(|index| *index < first) {
+        // What records and events of the period name, and stands before it;
+        // and what was open then.
+        let ended = entries.values().filter_map(|entry| match Leaf::decode(&entry.leaf.0)? {
+            Leaf::Event(Event::Released { intent, .. } | Event::Attempt { intent, .. }) => Some(intent),
+            _ => None,
+        });
+        let earlier: BTreeSet<u64> =
+            named.into_iter().chain(ended).chain(self.open.iter().copied()).collect();
+        for index in earlier.into_iter().take_while(|index| *index < first) {
             let one = page(client, index, size, 1).await?;
             entries.extend(one.into_iter().map(|entry| (entry.index, entry)));
         }

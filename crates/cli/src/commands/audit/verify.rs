@@ -23,7 +23,8 @@ use crate::record::{Record, plain};
 #[derive(Args)]
 #[command(after_help = "Examples:
   firmseal audit verify november --vkey firmseal.invalid/1f0d0f3a9c2b4e58+5d6c7b8a+AQ…
-  firmseal audit verify november --vkey … --witness w1.example+… --witness w2.example+… --quorum 2")]
+  firmseal audit verify november --vkey … --witness w1.example+… --witness w2.example+… --quorum 2
+  firmseal audit verify december --vkey … --open 83438")]
 pub struct Verify {
     /// The export
     #[arg(value_name = "DIR")]
@@ -38,6 +39,9 @@ pub struct Verify {
     /// How many witnesses must have cosigned; all of them if left out
     #[arg(long, value_name = "N")]
     quorum: Option<usize>,
+    /// An entry that the export before this one left open; may be repeated
+    #[arg(long, value_name = "INDEX")]
+    open: Vec<u64>,
 }
 
 impl Verify {
@@ -47,7 +51,7 @@ impl Verify {
         let trusted: Trusted = trusted(&self.vkey, &self.witnesses, self.quorum, u64::MAX)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let export = files::read(&self.directory)?;
-        let audited = firmseal_monitor::audit(&export, &trusted, now);
+        let audited = firmseal_monitor::audit(&export, &trusted, &self.open, now);
         output.value(&audited, || text(&audited))?;
         match audited.findings.len() {
             0 => Ok(()),
@@ -73,7 +77,8 @@ fn text(audited: &Audited) -> String {
     let mut out = record.print();
     if !audited.open.is_empty() {
         let open: Vec<_> = audited.open.iter().map(u64::to_string).collect();
-        out.push_str(&format!("still open, so look for them in the next export: {}\n", open.join(" ")));
+        let open = open.join(" --open ");
+        out.push_str(&format!("still open: export and verify the next period with --open {open}\n"));
     }
     for finding in &audited.findings {
         let (kind, about, detail) = (finding.kind.as_str(), plain(&finding.about), plain(&finding.detail));
