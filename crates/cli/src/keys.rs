@@ -116,7 +116,7 @@ pub fn generate(
     secret: &SecretSource,
 ) -> Result<PublicKey> {
     match uri {
-        KeyUri::Pkcs11(uri) => in_token(uri, algorithm, escrowable),
+        KeyUri::Pkcs11(uri) => in_token(uri, algorithm, escrowable, secret),
         _ if escrowable => Err(CliError::new(Kind::Usage, "only a key in a token is made to be escrowed")
             .hint("leave --escrowable out")),
         KeyUri::File(_) => Err(CliError::new(Kind::Usage, "a key in a file is made with a passphrase")),
@@ -135,8 +135,13 @@ pub fn generate(
     }
 }
 
-fn in_token(uri: &Pkcs11Uri, algorithm: KeyAlgorithm, escrowable: bool) -> Result<PublicKey> {
-    let pin = firmseal_keys_pkcs11::read_pin(uri)?;
+fn in_token(
+    uri: &Pkcs11Uri,
+    algorithm: KeyAlgorithm,
+    escrowable: bool,
+    secret: &SecretSource,
+) -> Result<PublicKey> {
+    let pin = Some(pin(uri, secret)?);
     let made = match escrowable {
         true => firmseal_keys_pkcs11::generate_escrowable(uri, pin, algorithm)?,
         false => firmseal_keys_pkcs11::generate(uri, pin, algorithm)?,

@@ -8,7 +8,6 @@
 //! signed and holds no key, no PKCS#11, no store and no server.
 
 #![allow(unreachable_pub, reason = "a program has no outside; `pub` means outside its module")]
-#![cfg_attr(not(feature = "full"), allow(dead_code, reason = "the client uses a part of what both share"))]
 
 mod attached;
 mod backoff;
@@ -33,6 +32,8 @@ mod certificates;
 #[cfg(feature = "full")]
 mod download;
 #[cfg(feature = "full")]
+mod file_access;
+#[cfg(feature = "full")]
 mod key_hosts;
 #[cfg(feature = "full")]
 mod key_table;
@@ -56,6 +57,8 @@ mod timestamps;
 mod trust;
 #[cfg(feature = "full")]
 mod unechoed;
+#[cfg(feature = "full")]
+mod validity;
 
 use std::process::ExitCode;
 

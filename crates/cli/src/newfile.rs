@@ -12,6 +12,7 @@ use crate::error::{CliError, Kind, Result, file};
 /// Mode of a file that everybody may read.
 pub const PUBLIC: u32 = 0o644;
 /// Mode of a file that only its owner may read.
+#[cfg(any(feature = "full", test))]
 pub const PRIVATE: u32 = 0o600;
 
 /// A file on its way. Dropping it leaves nothing behind.
@@ -81,6 +82,7 @@ pub fn write(path: &Path, mode: u32, content: &[u8]) -> Result {
 
 /// Replaces a file of ours, or begins it: readers see the old content or
 /// the new, also after a power cut.
+#[cfg(feature = "full")]
 pub fn replace(path: &Path, mode: u32, content: &[u8]) -> Result {
     let directory = parent(path);
     let mut staged =

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::error::Result;
 use crate::random::random;
-use crate::units::Validity;
+use crate::validity::Validity;
 
 /// A credential that was just made.
 pub struct Made {

@@ -111,6 +111,7 @@ impl Profile {
 
     /// A client for this server without a token, for whoever is about to get
     /// one.
+    #[cfg(feature = "full")]
     pub fn anonymous(&self) -> Result<Client> {
         self.builder()?.build().map_err(CliError::from)
     }

@@ -36,6 +36,7 @@ impl Progress {
     }
 
     /// Whether anybody sees it.
+    #[cfg(any(feature = "full", test))]
     pub fn is_visible(&self) -> bool {
         !self.0.is_hidden()
     }

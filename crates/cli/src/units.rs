@@ -25,41 +25,15 @@ const SIZES: &[(&str, u64)] = &[
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Span(pub Duration);
 
-/// How long something is valid: a span, or `never` for as long as nobody
-/// revokes it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Validity(pub Option<Duration>);
-
-impl Validity {
-    /// What an operator's token has unless told.
-    pub const DEFAULT: Validity = Validity(Some(Duration::from_secs(90 * 86_400)));
-}
-
-impl FromStr for Validity {
-    type Err = UnitError;
-
-    fn from_str(text: &str) -> Result<Validity, UnitError> {
-        match text {
-            "never" => Ok(Validity(None)),
-            text => match text.parse::<Span>()? {
-                Span(Duration::ZERO) => {
-                    Err(UnitError { what: "validity", text: text.to_owned(), example: "90d, 12h or never" })
-                }
-                Span(span) => Ok(Validity(Some(span))),
-            },
-        }
-    }
-}
-
 const SPANS: &[(&str, u64)] = &[("s", 1), ("m", 60), ("h", 3600), ("d", 86_400), ("w", 7 * 86_400)];
 
 /// Why a text is no size or span.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a {what}; write it as {example}")]
 pub struct UnitError {
-    what: &'static str,
-    text: String,
-    example: &'static str,
+    pub what: &'static str,
+    pub text: String,
+    pub example: &'static str,
 }
 
 /// A whole number and a unit, multiplied.

@@ -9,7 +9,7 @@
 //! | `POST /sign` | a signature under what the log announces |
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -27,6 +27,9 @@ use http_body_util::{BodyExt, Limited};
 use crate::error::HostError;
 use crate::host::KeyHost;
 use crate::wire::{BODY_MAX, ProblemKind, Shown, Signed};
+
+/// How long a body may take: it is small, and sent at once.
+const BODY_WAIT: Duration = Duration::from_secs(10);
 
 /// The routes.
 pub fn router(host: Arc<KeyHost>) -> Router {
@@ -72,7 +75,8 @@ async fn sign(State(host): State<Arc<KeyHost>>, body: Body) -> Result<Json<Signe
 
 /// A body, if it is no longer than that.
 async fn whole(body: Body, max: usize) -> Option<Bytes> {
-    Limited::new(body, max).collect().await.ok().map(|body| body.to_bytes())
+    let body = tokio::time::timeout(BODY_WAIT, Limited::new(body, max).collect()).await;
+    body.ok()?.ok().map(|body| body.to_bytes())
 }
 
 impl IntoResponse for HostError {

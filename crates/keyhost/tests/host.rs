@@ -16,7 +16,7 @@ use firmseal_keys_remote::Options;
 use firmseal_manifest::{KeyAlgorithm, Purpose, Tbs};
 use firmseal_outbound::{Endpoint, Fetched};
 use firmseal_server::{
-    Limits, Listener, Pair, Serves, SigningConfig, SigningListener, create_client_certificate,
+    Listener, ListenerLimits, Pair, Serves, SigningConfig, SigningListener, create_client_certificate,
     create_server_certificate,
 };
 use firmseal_store_local::IntentLog;
@@ -89,7 +89,7 @@ impl Room {
             authority: Some(self.path("clients.pem")),
             check_remote_host: Vec::new(),
         };
-        let config = SigningConfig { listener, limits: Limits::default() };
+        let config = SigningConfig { listener, limits: ListenerLimits::default() };
         SigningListener::start(config, service::router(Arc::new(host))).await.unwrap()
     }
 

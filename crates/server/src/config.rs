@@ -19,7 +19,7 @@ use crate::app::NamedOperator;
 use crate::tasks::notices::Receiver;
 use crate::tls::{Door, HostRule, TlsSettings};
 
-pub use limits::Limits;
+pub use limits::{Limits, ListenerLimits};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]

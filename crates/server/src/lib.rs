@@ -29,6 +29,8 @@ pub use ca::{
     CaError, DeviceCa, Pair, create_client_certificate, create_device_ca, create_server_certificate,
 };
 pub use clock::{Clock, SystemClock};
-pub use config::{CertificateOperator, Config, ConfigError, DeviceCaFiles, Limits, Listener, Serves};
+pub use config::{
+    CertificateOperator, Config, ConfigError, DeviceCaFiles, Limits, Listener, ListenerLimits, Serves,
+};
 pub use server::{Deps, Running, Server, ServerError};
 pub use signing::{SigningConfig, SigningListener};

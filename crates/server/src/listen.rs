@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
-use crate::config::{Limits, Serves};
+use crate::config::{ListenerLimits, Serves};
 use crate::metrics::{Handshake, Metrics, OnListener, handshake_reason};
 use crate::tls::{PeerCertificate, ReloadingTls};
 use stall::Stall;
@@ -47,7 +47,7 @@ pub(crate) struct Listening {
     pub(crate) serves: Serves,
     pub(crate) tls: Arc<ReloadingTls>,
     pub(crate) router: Router,
-    pub(crate) limits: Limits,
+    pub(crate) limits: ListenerLimits,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) stop: watch::Receiver<bool>,
 }

@@ -182,7 +182,7 @@ impl Server {
                 serves: listener.serves,
                 tls: tls.clone(),
                 router: api::router(listener.serves, app.clone()),
-                limits: config.limits.clone(),
+                limits: config.limits.listener(),
                 metrics: app.metrics.clone(),
                 stop: stopped.clone(),
             };

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::config::{Limits, Listener, Serves};
+use crate::config::{Listener, ListenerLimits, Serves};
 use crate::listen::Listening;
 use crate::metrics::Metrics;
 use crate::server::{ServerError, bind};
@@ -24,7 +24,7 @@ pub struct SigningConfig {
     pub listener: Listener,
     /// What bounds callers.
     #[serde(default)]
-    pub limits: Limits,
+    pub limits: ListenerLimits,
 }
 
 impl SigningConfig {

@@ -29,7 +29,7 @@ use crate::place::{KeySet, Signing, layout};
 use crate::profile::Profile;
 use crate::random::random;
 use crate::unechoed::unechoed;
-use crate::units::Validity;
+use crate::validity::Validity;
 
 /// Make keys, trust and settings for a server in a directory
 ///

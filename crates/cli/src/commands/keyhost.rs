@@ -15,7 +15,7 @@ use firmseal_keyhost::{HostError, Hosted, KeyHost, Use, service};
 use firmseal_keys::{KeyUri, SecretSource};
 use firmseal_manifest::KeyName;
 use firmseal_server::{
-    Limits, Listener, Pair, SigningConfig, SigningListener, create_client_certificate,
+    Listener, ListenerLimits, Pair, SigningConfig, SigningListener, create_client_certificate,
     create_server_certificate,
 };
 use firmseal_witness::Witness;
@@ -25,8 +25,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::block_on;
 use super::init::World;
-use crate::confine;
 use crate::error::{CliError, Kind, Result, file};
+use crate::file_access;
 use crate::keys;
 use crate::output::Output;
 use crate::record::Record;
@@ -117,7 +117,7 @@ struct Settings {
     writable: Vec<PathBuf>,
     listener: Listener,
     #[serde(default)]
-    limits: Limits,
+    limits: ListenerLimits,
     #[serde(default, rename = "key")]
     keys: Vec<KeyRow>,
 }
@@ -255,11 +255,11 @@ impl Settings {
 pub fn serve(base: &Path, output: &Output) -> Result {
     let settings = Settings::read(base)?;
     if settings.confine {
-        // TPMs and the null device are written to.
-        let mut directories = vec![base.to_owned(), "/dev".into()];
-        directories.extend(settings.writable.iter().map(|path| base.join(path)));
+        let mut paths = vec![base.to_owned()];
+        paths.extend(file_access::DEVICES.iter().map(PathBuf::from).filter(|device| device.exists()));
+        paths.extend(settings.writable.iter().map(|path| base.join(path)));
         // Now: threads that exist already would not be bound by it.
-        confine::change_only(&directories)?;
+        file_access::change_only(&paths)?;
     }
     block_on(run(base, settings, output))
 }
@@ -286,6 +286,13 @@ async fn run(base: &Path, settings: Settings, output: &Output) -> Result {
         output.note("no key is configured yet: add one to keyhost.toml and start again");
     }
     let witness = Witness::open(&base.join(layout::WITNESS))?;
+    // Any key is used for what stands in a log that is watched: with a second
+    // server's log beside, its owner would open the first one's keys.
+    if witness.watched().iter().map(|log| &log.origin).collect::<BTreeSet<_>>().len() > 1 {
+        return Err(CliError::new(Kind::Usage, "a key host watches the log of one server")
+            .about(base.join(layout::WITNESS).display())
+            .hint("make a key host for each server"));
+    }
     let host =
         KeyHost::open(settings.environment, witness, &base.join(layout::USES).join(layout::LOG), keys)?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -50,6 +50,7 @@ impl Listing {
 }
 
 /// Every item of a list that is bounded by nature.
+#[cfg(feature = "full")]
 pub async fn all<T>(mut page: impl AsyncFnMut(PageQuery) -> Answer<T>) -> Result<Vec<T>> {
     let mut items = Vec::new();
     let mut after = None;

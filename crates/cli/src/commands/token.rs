@@ -17,7 +17,8 @@ use crate::output::Output;
 use crate::place::Place;
 use crate::profile::Profile;
 use crate::record::Record;
-use crate::units::{Span, Validity};
+use crate::units::Span;
+use crate::validity::Validity;
 
 /// Make, list and revoke operators' tokens
 #[derive(Subcommand)]

@@ -72,13 +72,7 @@ impl Limits {
     /// A limit that is zero.
     pub(crate) fn unusable(&self) -> Option<&'static str> {
         [
-            ("connections", self.connections == 0),
-            ("handshake_seconds", self.handshake_seconds == 0),
-            ("header_seconds", self.header_seconds == 0),
             ("request_seconds", self.request_seconds == 0),
-            ("stall_seconds", self.stall_seconds == 0),
-            ("connection_age_seconds", self.connection_age_seconds == 0),
-            ("head_bytes", self.head_bytes == 0),
             ("json_bytes", self.json_bytes == 0),
             ("piece_bytes", self.piece_bytes == 0),
             ("artifact_bytes", self.artifact_bytes == 0),
@@ -90,6 +84,71 @@ impl Limits {
         ]
         .into_iter()
         .find_map(|(name, zero)| zero.then_some(name))
+        .or_else(|| self.listener().unusable())
+    }
+
+    pub(crate) fn request(&self) -> Duration {
+        Duration::from_secs(self.request_seconds)
+    }
+
+    pub(crate) fn stall(&self) -> Duration {
+        Duration::from_secs(self.stall_seconds)
+    }
+
+    /// Those of a listener.
+    pub(crate) fn listener(&self) -> ListenerLimits {
+        ListenerLimits {
+            connections: self.connections,
+            handshake_seconds: self.handshake_seconds,
+            header_seconds: self.header_seconds,
+            stall_seconds: self.stall_seconds,
+            connection_age_seconds: self.connection_age_seconds,
+            shutdown_seconds: self.shutdown_seconds,
+            head_bytes: self.head_bytes,
+        }
+    }
+}
+
+/// The limits that a listener has by itself, whatever it serves. A key host
+/// has no others.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListenerLimits {
+    /// See [`Limits::connections`].
+    pub connections: usize,
+    /// See [`Limits::handshake_seconds`].
+    pub handshake_seconds: u64,
+    /// See [`Limits::header_seconds`].
+    pub header_seconds: u64,
+    /// See [`Limits::stall_seconds`].
+    pub stall_seconds: u64,
+    /// See [`Limits::connection_age_seconds`].
+    pub connection_age_seconds: u64,
+    /// See [`Limits::shutdown_seconds`].
+    pub shutdown_seconds: u64,
+    /// See [`Limits::head_bytes`].
+    pub head_bytes: usize,
+}
+
+impl Default for ListenerLimits {
+    fn default() -> ListenerLimits {
+        Limits::default().listener()
+    }
+}
+
+impl ListenerLimits {
+    /// A limit that is zero.
+    pub(crate) fn unusable(&self) -> Option<&'static str> {
+        [
+            ("connections", self.connections == 0),
+            ("handshake_seconds", self.handshake_seconds == 0),
+            ("header_seconds", self.header_seconds == 0),
+            ("stall_seconds", self.stall_seconds == 0),
+            ("connection_age_seconds", self.connection_age_seconds == 0),
+            ("head_bytes", self.head_bytes == 0),
+        ]
+        .into_iter()
+        .find_map(|(name, zero)| zero.then_some(name))
     }
 
     pub(crate) fn handshake(&self) -> Duration {
@@ -98,10 +157,6 @@ impl Limits {
 
     pub(crate) fn header(&self) -> Duration {
         Duration::from_secs(self.header_seconds)
-    }
-
-    pub(crate) fn request(&self) -> Duration {
-        Duration::from_secs(self.request_seconds)
     }
 
     pub(crate) fn stall(&self) -> Duration {
