@@ -4,15 +4,18 @@
 
 #![allow(clippy::unwrap_used)]
 
+use firmseal_api::Base64;
 use firmseal_e2e::{Server, Shell, binaries, server};
 
 const ENGINE: &str = "-engine pkcs11 -keyform engine";
 
-/// A place with two artifact keys: one for files, one that is blind.
+/// A place with artifact keys: P-256 and RSA for files, and the same blind.
 fn place(t: &Shell) -> Server {
     let port = server::init(t, "place");
     let secret = "--secret file:place/keys/passphrase";
-    t.ok(&format!("firmseal keys generate file:place/keys/lab.pem --algorithm p256 {secret}"));
+    for (name, algorithm) in [("lab", "p256"), ("rsa", "rsa3072"), ("fit", "rsa3072")] {
+        t.ok(&format!("firmseal keys generate file:place/keys/{name}.pem --algorithm {algorithm} {secret}"));
+    }
     let settings = String::from_utf8(t.read("place/signing.toml")).unwrap();
     assert!(settings.contains("artifact = \"file:keys/artifact.pem\""), "{settings}");
     let settings = settings.replace("artifact = \"file:keys/artifact.pem\"", "artifact = \"boot\"");
@@ -22,8 +25,13 @@ fn place(t: &Shell) -> Server {
              environment = \"test\"\n{more}\n"
         )
     };
-    let lab = table("lab", "lab", "blind = true\nproducts = [\"lab\"]");
-    t.write("place/signing.toml", settings + &table("boot", "artifact", "products = [\"gateway\"]") + &lab);
+    let files = table("boot", "artifact", "products = [\"gateway\"]")
+        + &table("rsa", "rsa", "products = [\"gateway\"]");
+    let blind = "blind = true\nproducts = [\"lab\"]";
+    t.write(
+        "place/signing.toml",
+        settings + &files + &table("lab", "lab", blind) + &table("fit", "fit", blind),
+    );
     let mut server = Server::in_place(t, "place", port);
     server.start();
     t.ok("firmseal product create gateway --vendor example.com --class gateway --component main=16MiB");
@@ -37,7 +45,9 @@ fn place(t: &Shell) -> Server {
 fn with_module(t: &Shell, server: &Server, lab: &str) -> Shell {
     let text = format!(
         "server = \"{}\"\nauthority = \"place/tls/server.pem\"\ntoken = \"place/operator.token\"\n\
-         [[key]]\nname = \"boot\"\n[[key]]\nname = \"lab\"\nblind = {{ product = \"lab\" }}\n{lab}",
+         [[key]]\nname = \"boot\"\n[[key]]\nname = \"rsa\"\n\
+         [[key]]\nname = \"fit\"\nblind = {{ product = \"lab\" }}\n\
+         [[key]]\nname = \"lab\"\nblind = {{ product = \"lab\" }}\n{lab}",
         server.operators()
     );
     t.write("module.toml", text);
@@ -78,9 +88,72 @@ fn openssl_signs_what_was_handed_in_and_nothing_else() {
     t.write("digest.bin", vec![9; 32]);
     t.run("firmseal sign digest.bin --product lab --version 0.0.0 --epoch 0 --key boot").exits(3);
     t.run("firmseal sign digest.bin --product lab --version 0.0.0 --epoch 0").exits(3);
+    // OpenSSL pads RSA as PKCS #1 v1.5 unless told: that has to have been
+    // asked for, and is another signature than PSS.
+    let file = "firmware.bin --product gateway --version 1.0.0 --epoch 0 --key rsa";
+    t.ok(&format!("firmseal sign {file}"));
+    assert_ne!(m.run(&dgst("rsa", "firmware.bin")).code, Some(0));
+    t.ok(&format!("firmseal sign {file} --param padding=pkcs1 --signature own.sig"));
+    m.ok(&dgst("rsa", "firmware.bin"));
+    assert_eq!(t.read("firmware.bin.sig"), t.read("own.sig"), "PKCS #1 v1.5 signs one way only");
+    m.ok("openssl pkey -engine pkcs11 -inform engine -pubin -in pkcs11:object=rsa;type=public -pubout -out rsa.pem");
+    t.ok("openssl dgst -sha256 -verify rsa.pem -signature own.sig firmware.bin");
+    let p256 = "firmware.bin --product gateway --version 1.0.0 --epoch 0 --key boot --param padding=pkcs1";
+    t.run(&format!("firmseal sign {p256}")).exits(3).says("RSA keys alone have one");
     // Each use stands in the log, once.
     let signed = t.json("firmseal audit --action artifact-signed");
-    assert_eq!(signed.as_array().unwrap().len(), 1, "{signed}");
+    assert_eq!(signed.as_array().unwrap().len(), 3, "{signed}");
+}
+
+/// A kernel and a configuration that is signed, as U-Boot's documentation has
+/// them.
+const FIT: &str = r#"/dts-v1/;
+/ {
+    description = "lab";
+    #address-cells = <1>;
+    images {
+        kernel {
+            description = "kernel"; type = "kernel"; arch = "arm64"; os = "linux"; compression = "none";
+            data = /incbin/("kernel.bin"); load = <0x80080000>; entry = <0x80080000>;
+            hash-1 { algo = "sha256"; };
+        };
+    };
+    configurations {
+        default = "conf";
+        conf {
+            kernel = "kernel";
+            signature-1 { algo = "sha256,rsa3072"; key-name-hint = "fit"; sign-images = "kernel"; };
+        };
+    };
+};
+"#;
+
+#[test]
+fn mkimage_signs_a_fit_and_puts_the_key_into_the_control_tree() {
+    let t = Shell::new();
+    let server = place(&t);
+    let m = with_module(&t, &server, "");
+    t.write("fit.its", FIT);
+    t.write("kernel.bin", vec![3; 5000]);
+    t.write("empty.dts", "/dts-v1/; / {};");
+    t.ok("dtc -O dtb -o control.dtb empty.dts");
+    m.ok("mkimage -N pkcs11 -k token=firmseal -f fit.its -K control.dtb -r lab.itb")
+        .says("sha256,rsa3072:fit");
+    // What stands in the image is a signature that the service made and
+    // verified, and what U-Boot will verify it with is the service's key.
+    let value = t.ok("fdtget -t bx lab.itb /configurations/conf/signature-1 value").stdout;
+    let value: Vec<u8> = value.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
+    assert_eq!(value.len(), 384);
+    let signed = t.json("firmseal audit --action artifact-signed --key fit");
+    let made = signed.as_array().unwrap().iter().map(|record| {
+        let request = t.json(&format!("firmseal request show {}", record["request"].as_str().unwrap()));
+        serde_json::from_value::<Base64>(request["signature"]["value"].clone()).unwrap().0
+    });
+    assert!(made.collect::<Vec<_>>().contains(&value), "{signed}");
+    let modulus = t.ok("fdtget -t x control.dtb /signature/key-fit rsa,modulus").stdout;
+    let modulus: String = modulus.split_whitespace().map(|word| format!("{word:0>8}")).collect();
+    m.ok("openssl pkey -engine pkcs11 -inform engine -pubin -in pkcs11:object=fit;type=public -pubout -out fit.pem");
+    t.ok("openssl rsa -pubin -in fit.pem -noout -modulus").says(&modulus.to_uppercase());
 }
 
 #[test]

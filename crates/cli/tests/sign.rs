@@ -57,7 +57,7 @@ fn a_file_is_signed_once_and_other_people_verify_it() {
     let told = place.fails(&RAW.replace("--epoch 0", "--epoch 17"), 3);
     assert!(told.contains("is refused: gate-epoch-ahead: "), "{told}");
     let told = place.fails(&format!("{RAW} --param slot-size=4096"), 3);
-    assert!(told.contains("takes none"), "a misspelt bound bounds nothing: {told}");
+    assert!(told.contains("not known here; use padding"), "a misspelt bound bounds nothing: {told}");
     place.fails(&RAW.replace("--product gw", "--product nobodys"), 4);
     place.fails(&RAW.replace("firmware.bin", "missing.bin"), 8);
     let handed_in = place.json(&format!("{} --no-wait", RAW.replace("c1", "c3")));

@@ -12,6 +12,7 @@ use crate::error::FormatError;
 use crate::format::{Format, Unsigned, Wanted};
 use crate::hash::Hash;
 use crate::inspection::Inspection;
+use crate::parameters::{Parameter, bad};
 use crate::plan::Plan;
 use crate::raw;
 use crate::source::Source;
@@ -27,6 +28,34 @@ pub struct LaidOut {
     pub unsigned: Option<Unsigned>,
 }
 
+/// Parameters of files that are signed beside themselves.
+pub const DETACHED: &[Parameter] = &[Parameter {
+    name: "padding",
+    about: "of RSA keys: pss (salt of 32 bytes), or pkcs1 (PKCS #1 v1.5, with SHA-256); pss if not given",
+}];
+
+/// Whether PKCS #1 v1.5 is asked for.
+fn is_pkcs1(wanted: &Wanted<'_>) -> Result<bool, FormatError> {
+    // A misspelt bound would bound nothing.
+    wanted.parameters.check(DETACHED)?;
+    let is_rsa = matches!(wanted.key.algorithm(), KeyAlgorithm::Rsa(_));
+    match wanted.parameters.get("padding") {
+        None => Ok(false),
+        Some(_) if !is_rsa => Err(bad("padding", "RSA keys alone have one".to_owned())),
+        Some("pss") => Ok(false),
+        Some("pkcs1") => Ok(true),
+        Some(_) => Err(bad("padding", "use pss or pkcs1".to_owned())),
+    }
+}
+
+/// The same input, in the padding that is asked for.
+fn padded(tbs: Tbs, is_pkcs1: bool) -> Tbs {
+    match tbs {
+        Tbs::Sha256(digest) if is_pkcs1 => Tbs::Pkcs1(digest),
+        tbs => tbs,
+    }
+}
+
 /// Reads a file in a format and lays out what a key would sign.
 pub fn lay_out(
     format: &dyn Format,
@@ -38,20 +67,19 @@ pub fn lay_out(
         let (tbs, inspection) = (unsigned.tbs().clone(), unsigned.inspection().clone());
         return Ok(LaidOut { tbs, inspection, unsigned: Some(unsigned) });
     }
-    // A misspelt bound would bound nothing.
-    wanted.parameters.check(&[])?;
+    let is_pkcs1 = is_pkcs1(wanted)?;
     let len = source.len()?;
     let inspection = format.inspect(source)?;
     if format.is_blind() {
         let tbs = handed_in(wanted.key.algorithm(), digest::read(source)?)?;
-        return Ok(LaidOut { tbs, inspection, unsigned: None });
+        return Ok(LaidOut { tbs: padded(tbs, is_pkcs1), inspection, unsigned: None });
     }
     let sha256 = Digest(array(&Hash::Sha256.of_range(source, 0..len)?));
     let tbs = match over(wanted.key.algorithm(), &sha256) {
         Some(tbs) => tbs,
         None => Tbs::Sha384(array(&Hash::Sha384.of_range(source, 0..len)?)),
     };
-    Ok(LaidOut { tbs, inspection, unsigned: None })
+    Ok(LaidOut { tbs: padded(tbs, is_pkcs1), inspection, unsigned: None })
 }
 
 /// The same of a file that is kept under its SHA-256, where that and its
@@ -64,7 +92,7 @@ pub fn lay_out_by_digest(
 ) -> Result<Option<LaidOut>, FormatError> {
     let tbs = over(wanted.key.algorithm(), sha256).filter(|_| format.name() == raw::NAME);
     let Some(tbs) = tbs else { return Ok(None) };
-    wanted.parameters.check(&[])?;
+    let tbs = padded(tbs, is_pkcs1(wanted)?);
     Ok(Some(LaidOut { tbs, inspection: raw::described(sha256, len)?, unsigned: None }))
 }
 

@@ -38,6 +38,7 @@ pub(crate) enum WireTbs {
     Message(Base64),
     Sha256(Base64),
     Sha384(Base64),
+    Pkcs1(Base64),
 }
 
 impl SignRequest {
@@ -56,6 +57,7 @@ impl WireTbs {
             Tbs::Message(message) => WireTbs::Message(Base64(message.clone())),
             Tbs::Sha256(digest) => WireTbs::Sha256(Base64(digest.to_vec())),
             Tbs::Sha384(digest) => WireTbs::Sha384(Base64(digest.to_vec())),
+            Tbs::Pkcs1(digest) => WireTbs::Pkcs1(Base64(digest.to_vec())),
         }
     }
 
@@ -65,6 +67,7 @@ impl WireTbs {
             WireTbs::Message(message) => Some(Tbs::Message(message.0)),
             WireTbs::Sha256(digest) => digest.0.try_into().ok().map(Tbs::Sha256),
             WireTbs::Sha384(digest) => digest.0.try_into().ok().map(Tbs::Sha384),
+            WireTbs::Pkcs1(digest) => digest.0.try_into().ok().map(Tbs::Pkcs1),
         }
     }
 }

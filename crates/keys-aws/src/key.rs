@@ -99,7 +99,10 @@ impl Service for Pinned {
             .key_id(&self.arn)
             .message(Blob::new(hashed(self.algorithm, tbs)))
             .message_type(MessageType::Digest)
-            .signing_algorithm(self.scheme.clone())
+            .signing_algorithm(match tbs {
+                Tbs::Pkcs1(_) => SigningAlgorithmSpec::RsassaPkcs1V15Sha256,
+                _ => self.scheme.clone(),
+            })
             .send()
             .await
             .map_err(AwsError::from_sdk)?;

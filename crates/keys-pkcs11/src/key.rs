@@ -116,7 +116,9 @@ impl Pkcs11Key {
         let (slot, algorithm) = (held.connection.slot, public_key.algorithm());
         let mechanisms =
             with_deadline(options.deadline, move || Ok(module.context.get_mechanism_list(slot)?))?;
-        if mechanism(algorithm).is_none_or(|mechanism| !mechanisms.contains(&mechanism.mechanism_type())) {
+        if mechanism(algorithm, None)
+            .is_none_or(|mechanism| !mechanisms.contains(&mechanism.mechanism_type()))
+        {
             return Err(CANNOT);
         }
         let sessions = match held.connection.info.max_session_count() {
@@ -248,7 +250,7 @@ impl Worker {
         };
         let algorithm = self.shared.public_key.algorithm();
         let input = input(algorithm, tbs);
-        let mechanism = mechanism(algorithm).ok_or(CANNOT)?;
+        let mechanism = mechanism(algorithm, Some(tbs)).ok_or(CANNOT)?;
         match held.connection.session()?.sign(&mechanism, held.key, &input) {
             Ok(bytes) => {
                 self.held = Some(held);
@@ -328,5 +330,13 @@ fn input(algorithm: KeyAlgorithm, tbs: &Tbs) -> Vec<u8> {
         (Tbs::Message(message), _) => digest::digest(&digest::SHA256, message).as_ref().to_vec(),
         (Tbs::Sha256(value), _) => value.to_vec(),
         (Tbs::Sha384(value), _) => value.to_vec(),
+        // CKM_RSA_PKCS pads what it is given, and puts no name of a hash to it.
+        (Tbs::Pkcs1(value), _) => [&SHA256_INFO[..], value].concat(),
     }
 }
+
+/// A DigestInfo of SHA-256, all but the digest (RFC 8017 §9.2, note 1).
+const SHA256_INFO: [u8; 19] = [
+    0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00,
+    0x04, 0x20,
+];

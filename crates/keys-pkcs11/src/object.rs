@@ -11,7 +11,7 @@ use cryptoki::session::Session;
 use firmseal_core::mldsa::Set;
 use firmseal_keys::Pkcs11Uri;
 use firmseal_keys::pkcs11_uri::ObjectType;
-use firmseal_manifest::{KeyAlgorithm, KeyError, PublicKey};
+use firmseal_manifest::{KeyAlgorithm, KeyError, PublicKey, Tbs};
 
 use crate::error::Pkcs11Error;
 use crate::module::enumerate;
@@ -299,10 +299,11 @@ pub(crate) fn private_key(
     }
 }
 
-/// The mechanism that a key of this algorithm signs with. Digests are
+/// The mechanism that a key of this algorithm signs an input with; without
+/// one, what it has to sign with to be of use here. Digests are
 /// computed here: not every token has the mechanisms that hash (SoftHSM
 /// lacks CKM_ECDSA_SHA256), and 64 KiB need not travel to an HSM.
-pub(crate) fn mechanism(algorithm: KeyAlgorithm) -> Option<Mechanism<'static>> {
+pub(crate) fn mechanism(algorithm: KeyAlgorithm, tbs: Option<&Tbs>) -> Option<Mechanism<'static>> {
     Some(match algorithm {
         // `public_key` reads none.
         KeyAlgorithm::Lms(_) => return None,
@@ -310,6 +311,7 @@ pub(crate) fn mechanism(algorithm: KeyAlgorithm) -> Option<Mechanism<'static>> {
         KeyAlgorithm::MlDsa(_) => Mechanism::MlDsa(SignAdditionalContext::new(HedgeType::Preferred, None)),
         KeyAlgorithm::P256 | KeyAlgorithm::P384 => Mechanism::Ecdsa,
         KeyAlgorithm::Ed25519 => Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Ed25519)),
+        KeyAlgorithm::Rsa(_) if matches!(tbs, Some(Tbs::Pkcs1(_))) => Mechanism::RsaPkcs,
         KeyAlgorithm::Rsa(_) => Mechanism::RsaPkcsPss(PkcsPssParams {
             hash_alg: MechanismType::SHA256,
             mgf: PkcsMgfType::MGF1_SHA256,
@@ -359,7 +361,7 @@ mod tests {
             assert!(key(named.into(), set.key_len() - 1).is_err());
             let others = ML_DSA.iter().filter(|(other, _)| *other != set);
             assert!(others.into_iter().all(|(_, other)| key((*other).into(), set.key_len()).is_err()));
-            assert_eq!(mechanism(found.algorithm()).unwrap().mechanism_type(), MechanismType::ML_DSA);
+            assert_eq!(mechanism(found.algorithm(), None).unwrap().mechanism_type(), MechanismType::ML_DSA);
         }
         assert!(matches!(Parts::default().public_key(KeyType::ML_DSA), Err(Pkcs11Error::NoPublicKey)));
     }

@@ -42,7 +42,7 @@ impl TpmKey {
             Ok(Done::Key(key, weakness(public.object_attributes())))
         }))?;
         let Done::Key(public_key, weakness) = done else { return Err(TpmError::Replaced) };
-        if scheme(public_key.algorithm()).is_none() {
+        if scheme(public_key.algorithm(), None).is_none() {
             return Err(TpmError::NotForSigning("no TPM signs with such a key"));
         }
         let verifier = Verifier::new(&public_key).map_err(|_| TpmError::from(KeyError::Malformed))?;
@@ -85,7 +85,8 @@ impl TpmKey {
             }
             let Some(tbs) = &tbs else { return Ok(Done::Key(key.clone(), None)) };
             let algorithm = key.algorithm();
-            let scheme = scheme(algorithm).ok_or(TpmError::NotForSigning("no TPM signs with such a key"))?;
+            let scheme = scheme(algorithm, Some(tbs))
+                .ok_or(TpmError::NotForSigning("no TPM signs with such a key"))?;
             let signed = connection.sign(handle, input(algorithm, tbs), scheme).inspect_err(|error| {
                 // Before the next one in the queue is looked at.
                 if error.is_pin() {
@@ -126,7 +127,7 @@ fn input(algorithm: KeyAlgorithm, tbs: &Tbs) -> Vec<u8> {
     match (tbs, algorithm) {
         (Tbs::Message(message), KeyAlgorithm::P384) => digest::digest(&SHA384, message).as_ref().to_vec(),
         (Tbs::Message(message), _) => digest::digest(&SHA256, message).as_ref().to_vec(),
-        (Tbs::Sha256(value), _) => value.to_vec(),
+        (Tbs::Sha256(value) | Tbs::Pkcs1(value), _) => value.to_vec(),
         (Tbs::Sha384(value), _) => value.to_vec(),
     }
 }
@@ -142,7 +143,9 @@ fn signature(algorithm: KeyAlgorithm, signed: &Signed) -> Result<Signature, TpmE
             }
             Ok(Signature(out))
         }
-        (Signed::RsaPss(rsa), KeyAlgorithm::Rsa(_)) => Ok(Signature(rsa.signature().value().to_vec())),
+        (Signed::RsaPss(rsa) | Signed::RsaSsa(rsa), KeyAlgorithm::Rsa(_)) => {
+            Ok(Signature(rsa.signature().value().to_vec()))
+        }
         _ => Err(malformed),
     }
 }

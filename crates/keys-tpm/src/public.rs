@@ -1,6 +1,6 @@
 //! Public areas: what is asked of a TPM, and what it shows.
 
-use firmseal_manifest::{KeyAlgorithm, KeyError, PublicKey};
+use firmseal_manifest::{KeyAlgorithm, KeyError, PublicKey, Tbs};
 use tss_esapi::attributes::{ObjectAttributes, ObjectAttributesBuilder};
 use tss_esapi::interface_types::algorithm::{HashingAlgorithm, PublicAlgorithm};
 use tss_esapi::interface_types::ecc::EccCurve;
@@ -20,11 +20,15 @@ pub(crate) fn hash(algorithm: KeyAlgorithm) -> HashingAlgorithm {
     }
 }
 
-/// How a key of this algorithm signs; `None` for those that no TPM knows.
-pub(crate) fn scheme(algorithm: KeyAlgorithm) -> Option<SignatureScheme> {
+/// How a key of this algorithm signs an input; `None` for those that no TPM
+/// knows.
+pub(crate) fn scheme(algorithm: KeyAlgorithm, tbs: Option<&Tbs>) -> Option<SignatureScheme> {
     let hash_scheme = HashScheme::new(hash(algorithm));
     match algorithm {
         KeyAlgorithm::P256 | KeyAlgorithm::P384 => Some(SignatureScheme::EcDsa { hash_scheme }),
+        KeyAlgorithm::Rsa(_) if matches!(tbs, Some(Tbs::Pkcs1(_))) => {
+            Some(SignatureScheme::RsaSsa { hash_scheme })
+        }
         KeyAlgorithm::Rsa(_) => Some(SignatureScheme::RsaPss { hash_scheme }),
         KeyAlgorithm::Ed25519 | KeyAlgorithm::Lms(_) | KeyAlgorithm::MlDsa(_) => None,
     }
@@ -44,7 +48,8 @@ pub(crate) fn signing_key(algorithm: KeyAlgorithm) -> Result<Public, TpmError> {
         .with_name_hashing_algorithm(HashingAlgorithm::Sha256)
         .with_object_attributes(attributes);
     let hash = HashScheme::new(hash(algorithm));
-    // The scheme is part of the key: it signs in no other way.
+    // The scheme of an elliptic curve's key is part of it: it signs in no
+    // other way. RSA keys sign with either padding, as they are asked.
     Ok(match algorithm {
         KeyAlgorithm::P256 | KeyAlgorithm::P384 => {
             let curve = if algorithm == KeyAlgorithm::P256 { EccCurve::NistP256 } else { EccCurve::NistP384 };
@@ -60,7 +65,7 @@ pub(crate) fn signing_key(algorithm: KeyAlgorithm) -> Result<Public, TpmError> {
         KeyAlgorithm::Rsa(bits) => {
             let bits = RsaKeyBits::try_from(bits)?;
             let parameters = PublicRsaParametersBuilder::new_unrestricted_signing_key(
-                RsaScheme::RsaPss(hash),
+                RsaScheme::Null,
                 bits,
                 RsaExponent::default(),
             )

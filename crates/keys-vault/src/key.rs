@@ -56,6 +56,7 @@ impl Service for Pinned {
             KeyAlgorithm::Rsa(_) => (false, true),
             _ => (false, false),
         };
+        let is_pss = is_rsa && !matches!(tbs, Tbs::Pkcs1(_));
         let request = Sign {
             input: &input,
             key_version: self.transit.uri().version,
@@ -65,10 +66,10 @@ impl Service for Pinned {
                 KeyAlgorithm::P384 => Some("sha2-384"),
                 _ => (is_ecdsa || is_rsa).then_some("sha2-256"),
             },
-            signature_algorithm: is_rsa.then_some("pss"),
+            signature_algorithm: is_rsa.then_some(if is_pss { "pss" } else { "pkcs1v15" }),
             // Vault's own choice is the longest salt that fits; devices take
             // 32 bytes and nothing else.
-            salt_length: is_rsa.then_some("hash"),
+            salt_length: is_pss.then_some("hash"),
             // The only encoding that all releases know for both curves.
             marshaling_algorithm: is_ecdsa.then_some("asn1"),
         };

@@ -119,17 +119,20 @@ fn messages() -> Vec<Vec<u8>> {
 fn inputs(algorithm: KeyAlgorithm, message: &[u8]) -> Vec<Tbs> {
     let mut inputs = vec![Tbs::Message(message.to_vec())];
     match algorithm {
-        KeyAlgorithm::P256 | KeyAlgorithm::Rsa(_) => inputs.push(sha256(message)),
+        KeyAlgorithm::P256 => inputs.push(Tbs::Sha256(sha256(message))),
+        KeyAlgorithm::Rsa(_) => {
+            inputs.extend([Tbs::Sha256(sha256(message)), Tbs::Pkcs1(sha256(message))]);
+        }
         KeyAlgorithm::P384 => inputs.push(sha384(message)),
         KeyAlgorithm::Ed25519 | KeyAlgorithm::MlDsa(_) | KeyAlgorithm::Lms(_) => {}
     }
     inputs
 }
 
-fn sha256(message: &[u8]) -> Tbs {
+fn sha256(message: &[u8]) -> [u8; 32] {
     let mut value = [0; 32];
     value.copy_from_slice(digest::digest(&digest::SHA256, message).as_ref());
-    Tbs::Sha256(value)
+    value
 }
 
 fn sha384(message: &[u8]) -> Tbs {
@@ -148,7 +151,10 @@ fn assert_verifies(key: &PublicKey, message: &[u8], tbs: &Tbs, signature: &Signa
     }
     if let Some(device) = key.as_core() {
         let verdict = RustCrypto.verify(&device, message, &signature.0);
-        assert_eq!(verdict, Ok(()), "what a host signs, a device accepts");
+        match tbs {
+            Tbs::Pkcs1(_) => assert!(verdict.is_err(), "devices accept PSS alone"),
+            _ => assert_eq!(verdict, Ok(()), "what a host signs, a device accepts"),
+        }
     }
 }
 
@@ -221,12 +227,18 @@ async fn refuses_an_intent_for_something_else(log: &impl Log, signer: &impl Sign
 
 async fn refuses_inputs_its_algorithm_does_not_sign(log: &impl Log, signer: &impl Signer) {
     let key = signer.public_key();
-    let all = [Tbs::Message(vec![0; MESSAGE_MAX + 1]), Tbs::Sha256([5; 32]), Tbs::Sha384([5; 48])];
+    let all = [
+        Tbs::Message(vec![0; MESSAGE_MAX + 1]),
+        Tbs::Sha256([5; 32]),
+        Tbs::Sha384([5; 48]),
+        Tbs::Pkcs1([5; 32]),
+    ];
     for tbs in all {
         let taken = match (&tbs, key.algorithm()) {
             (Tbs::Message(_), _) => false,
             (Tbs::Sha256(_), algorithm) => matches!(algorithm, KeyAlgorithm::P256 | KeyAlgorithm::Rsa(_)),
             (Tbs::Sha384(_), algorithm) => algorithm == KeyAlgorithm::P384,
+            (Tbs::Pkcs1(_), algorithm) => matches!(algorithm, KeyAlgorithm::Rsa(_)),
         };
         let answer = signer.sign(covering(log, key, &tbs).await, tbs).await;
         match answer {

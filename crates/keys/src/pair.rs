@@ -8,7 +8,7 @@ use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
     Ed25519KeyPair, KeyPair as _, ML_DSA_44_SIGNING, ML_DSA_65_SIGNING, ML_DSA_87_SIGNING, PqdsaKeyPair,
-    PqdsaSigningAlgorithm, RSA_PSS_SHA256, RsaKeyPair,
+    PqdsaSigningAlgorithm, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaKeyPair,
 };
 use firmseal_core::mldsa::Set;
 use firmseal_manifest::key::{HSS_LMS, ML_DSA};
@@ -160,6 +160,10 @@ impl Pair {
                 let mut bytes = vec![0; pair.public_modulus_len()];
                 match tbs {
                     Tbs::Message(message) => pair.sign(&RSA_PSS_SHA256, &rng, message, &mut bytes)?,
+                    Tbs::Pkcs1(value) => {
+                        let digest = Digest::import_less_safe(value, &digest::SHA256)?;
+                        pair.sign_digest(&RSA_PKCS1_SHA256, &digest, &mut bytes)?;
+                    }
                     digest => pair.sign_digest(&RSA_PSS_SHA256, &import(digest)?, &mut bytes)?,
                 }
                 bytes
@@ -181,6 +185,6 @@ fn import(tbs: &Tbs) -> Result<Digest, Unspecified> {
     match tbs {
         Tbs::Sha256(value) => Digest::import_less_safe(value, &digest::SHA256),
         Tbs::Sha384(value) => Digest::import_less_safe(value, &digest::SHA384),
-        Tbs::Message(_) => Err(Unspecified),
+        Tbs::Message(_) | Tbs::Pkcs1(_) => Err(Unspecified),
     }
 }

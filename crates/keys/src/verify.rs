@@ -7,7 +7,7 @@
 use aws_lc_rs::digest::{self, Digest};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ML_DSA_44, ML_DSA_65, ML_DSA_87,
-    ParsedPublicKey, RSA_PSS_2048_8192_SHA256, VerificationAlgorithm,
+    ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, VerificationAlgorithm,
 };
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::mldsa::Set;
@@ -56,6 +56,11 @@ pub struct Verifier {
 /// The key, in the hands of who verifies with it.
 enum Ready {
     Library(ParsedPublicKey),
+    /// An RSA key: with PSS, and with PKCS #1 v1.5 where that is asked for.
+    Rsa {
+        pss: ParsedPublicKey,
+        pkcs1: ParsedPublicKey,
+    },
     /// What the library does not know, core does.
     Core(PublicKey),
 }
@@ -78,8 +83,14 @@ impl Verifier {
         };
         let bits = key.bits();
         let small_order = algorithm == KeyAlgorithm::Ed25519 && is_small_order(&bits);
-        let key = ParsedPublicKey::new(scheme, bits).map_err(|_| VerifyError::BadSignature)?;
-        Ok(Verifier { algorithm, key: Ready::Library(key), small_order })
+        let parsed = |scheme| ParsedPublicKey::new(scheme, &bits).map_err(|_| VerifyError::BadSignature);
+        let key = match algorithm {
+            KeyAlgorithm::Rsa(_) => {
+                Ready::Rsa { pss: parsed(scheme)?, pkcs1: parsed(&RSA_PKCS1_2048_8192_SHA256)? }
+            }
+            _ => Ready::Library(parsed(scheme)?),
+        };
+        Ok(Verifier { algorithm, key, small_order })
     }
 
     /// Checks one signature.
@@ -88,11 +99,15 @@ impl Verifier {
             .map_err(|input| VerifyError::Unsupported { algorithm: self.algorithm, input })?;
         let (value, digest) = match tbs {
             Tbs::Message(message) => return self.message(message, signature),
-            Tbs::Sha256(value) => (value.as_slice(), &digest::SHA256),
+            Tbs::Sha256(value) | Tbs::Pkcs1(value) => (value.as_slice(), &digest::SHA256),
             Tbs::Sha384(value) => (value.as_slice(), &digest::SHA384),
         };
-        // Only keys of the library's sign digests.
-        let Ready::Library(key) = &self.key else { return Err(VerifyError::BadSignature) };
+        let key = match (&self.key, tbs) {
+            (Ready::Rsa { pkcs1, .. }, Tbs::Pkcs1(_)) => pkcs1,
+            (Ready::Rsa { pss: key, .. } | Ready::Library(key), _) => key,
+            // Only keys of the library's sign digests.
+            (Ready::Core(_), _) => return Err(VerifyError::BadSignature),
+        };
         key.verify_digest_sig(&import(value, digest)?, &signature.0).map_err(|_| VerifyError::BadSignature)
     }
 
@@ -109,7 +124,9 @@ impl Verifier {
             }
         }
         match &self.key {
-            Ready::Library(key) => key.verify_sig(message, bytes).map_err(|_| VerifyError::BadSignature),
+            Ready::Library(key) | Ready::Rsa { pss: key, .. } => {
+                key.verify_sig(message, bytes).map_err(|_| VerifyError::BadSignature)
+            }
             Ready::Core(key) => {
                 let key = key.as_core().ok_or(VerifyError::BadSignature)?;
                 RustCrypto.verify(&key, message, bytes).map_err(|_| VerifyError::BadSignature)
@@ -132,6 +149,8 @@ pub(crate) fn check_input(algorithm: KeyAlgorithm, tbs: &Tbs) -> Result<(), &'st
         (Tbs::Sha256(_), _) => Err("a SHA-256 digest"),
         (Tbs::Sha384(_), KeyAlgorithm::P384) => Ok(()),
         (Tbs::Sha384(_), _) => Err("a SHA-384 digest"),
+        (Tbs::Pkcs1(_), KeyAlgorithm::Rsa(_)) => Ok(()),
+        (Tbs::Pkcs1(_), _) => Err("a digest for RSA PKCS #1 v1.5"),
     }
 }
 

@@ -19,6 +19,10 @@ pub enum Tbs {
     Sha256([u8; 32]),
     /// SHA-384 of the message, for ECDSA P-384.
     Sha384([u8; 48]),
+    /// SHA-256 of the message, for RSASSA-PKCS1-v1_5 (RFC 8017 §8.2): what
+    /// bootloaders, UEFI and CMS verified before PSS. Asked for by name, in
+    /// files alone; nothing that devices of this system verify is signed so.
+    Pkcs1([u8; 32]),
 }
 
 impl Tbs {
@@ -30,6 +34,7 @@ impl Tbs {
             Tbs::Message(message) => (0, message),
             Tbs::Sha256(digest) => (1, digest),
             Tbs::Sha384(digest) => (2, digest),
+            Tbs::Pkcs1(digest) => (3, digest),
         };
         let mut hasher = RustCrypto.sha256();
         hasher.update(&[kind]);

@@ -162,7 +162,9 @@ unsafe extern "C" fn C_GetMechanismInfo(
             return Err(Fault(CKR_MECHANISM_INVALID));
         }
         let (ulMinKeySize, ulMaxKeySize, more) = match mechanism {
-            CKM_RSA_PKCS_PSS | CKM_SHA256_RSA_PKCS_PSS => (2048, 4096, 0),
+            CKM_RSA_PKCS_PSS | CKM_SHA256_RSA_PKCS_PSS | CKM_RSA_PKCS | CKM_SHA256_RSA_PKCS => {
+                (2048, 4096, 0)
+            }
             CKM_EDDSA => (256, 256, 0),
             _ => (256, 384, CKF_EC_F_P | CKF_EC_NAMEDCURVE | CKF_EC_UNCOMPRESS),
         };

@@ -3,8 +3,9 @@
 
 use aws_lc_rs::digest;
 use cryptoki_sys::{
-    CK_MECHANISM_TYPE, CK_ULONG, CKM_ECDSA, CKM_ECDSA_SHA256, CKM_ECDSA_SHA384, CKM_EDDSA, CKM_RSA_PKCS_PSS,
-    CKM_SHA256_RSA_PKCS_PSS, CKR_DATA_LEN_RANGE, CKR_MECHANISM_INVALID, CKR_MECHANISM_PARAM_INVALID,
+    CK_MECHANISM_TYPE, CK_ULONG, CKM_ECDSA, CKM_ECDSA_SHA256, CKM_ECDSA_SHA384, CKM_EDDSA, CKM_RSA_PKCS,
+    CKM_RSA_PKCS_PSS, CKM_SHA256_RSA_PKCS, CKM_SHA256_RSA_PKCS_PSS, CKR_DATA_INVALID, CKR_DATA_LEN_RANGE,
+    CKR_MECHANISM_INVALID, CKR_MECHANISM_PARAM_INVALID,
 };
 use firmseal_manifest::{KeyAlgorithm, Tbs};
 
@@ -27,8 +28,16 @@ pub struct Pss {
 /// An operation on its way.
 pub struct Operation {
     algorithm: KeyAlgorithm,
+    mechanism: CK_MECHANISM_TYPE,
     input: Input,
 }
+
+/// A DigestInfo of SHA-256, all but the digest (RFC 8017 §9.2, note 1): what
+/// callers of CKM_RSA_PKCS put before it.
+const SHA256_INFO: [u8; 19] = [
+    0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00,
+    0x04, 0x20,
+];
 
 enum Input {
     /// A digest, or a message for keys that take it whole.
@@ -42,8 +51,9 @@ pub fn mechanisms(algorithm: KeyAlgorithm) -> &'static [CK_MECHANISM_TYPE] {
     match algorithm {
         KeyAlgorithm::P256 => &[CKM_ECDSA, CKM_ECDSA_SHA256],
         KeyAlgorithm::P384 => &[CKM_ECDSA, CKM_ECDSA_SHA384],
-        // PKCS#1 v1.5 is not among them: the service's keys do not sign so.
-        KeyAlgorithm::Rsa(_) => &[CKM_RSA_PKCS_PSS, CKM_SHA256_RSA_PKCS_PSS],
+        KeyAlgorithm::Rsa(_) => {
+            &[CKM_RSA_PKCS_PSS, CKM_SHA256_RSA_PKCS_PSS, CKM_RSA_PKCS, CKM_SHA256_RSA_PKCS]
+        }
         KeyAlgorithm::Ed25519 => &[CKM_EDDSA],
         KeyAlgorithm::MlDsa(_) | KeyAlgorithm::Lms(_) => &[],
     }
@@ -61,20 +71,20 @@ impl Operation {
             return Err(Fault(CKR_MECHANISM_INVALID));
         }
         let ours = Pss { hash: cryptoki_sys::CKM_SHA256, mask: cryptoki_sys::CKG_MGF1_SHA256, salt: 32 };
-        if matches!(algorithm, KeyAlgorithm::Rsa(_)) && pss != Some(ours) {
+        if matches!(mechanism, CKM_RSA_PKCS_PSS | CKM_SHA256_RSA_PKCS_PSS) && pss != Some(ours) {
             return Err(Fault::told(
                 CKR_MECHANISM_PARAM_INVALID,
                 "RSA-PSS is with SHA-256, MGF1 with SHA-256 and a salt of 32 bytes",
             ));
         }
         let input = match mechanism {
-            CKM_ECDSA_SHA256 | CKM_SHA256_RSA_PKCS_PSS => {
+            CKM_ECDSA_SHA256 | CKM_SHA256_RSA_PKCS_PSS | CKM_SHA256_RSA_PKCS => {
                 Input::Hashed(digest::Context::new(&digest::SHA256))
             }
             CKM_ECDSA_SHA384 => Input::Hashed(digest::Context::new(&digest::SHA384)),
             _ => Input::Kept(Vec::new()),
         };
-        Ok(Operation { algorithm, input })
+        Ok(Operation { algorithm, mechanism, input })
     }
 
     /// Takes more of the input.
@@ -94,6 +104,15 @@ impl Operation {
             Input::Hashed(context) => context.finish().as_ref().to_vec(),
         };
         let wrong = |_| Fault(CKR_DATA_LEN_RANGE);
+        match self.mechanism {
+            CKM_SHA256_RSA_PKCS => return Ok(Tbs::Pkcs1(bytes.as_slice().try_into().map_err(wrong)?)),
+            CKM_RSA_PKCS => {
+                // Another hash, or what is no hash at all, the keys do not sign.
+                let digest = bytes.strip_prefix(&SHA256_INFO).ok_or(Fault(CKR_DATA_INVALID))?;
+                return Ok(Tbs::Pkcs1(digest.try_into().map_err(wrong)?));
+            }
+            _ => {}
+        }
         match self.algorithm {
             KeyAlgorithm::P256 | KeyAlgorithm::Rsa(_) => {
                 Ok(Tbs::Sha256(bytes.as_slice().try_into().map_err(wrong)?))
@@ -138,18 +157,39 @@ mod tests {
         let given = tbs(KeyAlgorithm::P256, CKM_ECDSA, &[digest.as_ref()]).unwrap();
         assert_eq!(tbs(KeyAlgorithm::P256, CKM_ECDSA_SHA256, &[b"firm", b"", b"ware"]).unwrap(), given);
         assert_eq!(tbs(KeyAlgorithm::Rsa(3072), CKM_SHA256_RSA_PKCS_PSS, &[b"firmware"]).unwrap(), given);
+        let Tbs::Sha256(hash) = given else { panic!() };
+        for (mechanism, input) in
+            [(CKM_SHA256_RSA_PKCS, b"firmware".to_vec()), (CKM_RSA_PKCS, [&SHA256_INFO[..], &hash].concat())]
+        {
+            assert_eq!(tbs(KeyAlgorithm::Rsa(3072), mechanism, &[&input]).unwrap(), Tbs::Pkcs1(hash));
+        }
         let Tbs::Sha384(_) = tbs(KeyAlgorithm::P384, CKM_ECDSA_SHA384, &[b"x"]).unwrap() else { panic!() };
         assert_eq!(tbs(KeyAlgorithm::Ed25519, CKM_EDDSA, &[b"x"]).unwrap(), Tbs::Message(b"x".to_vec()));
     }
 
     #[test]
     fn what_the_keys_do_not_sign_is_refused() {
+        const SHA1: [u8; 35] = {
+            let mut info = [0; 35];
+            info[0] = 0x30;
+            info[1] = 0x21;
+            info
+        };
         for (algorithm, mechanism, input, value) in [
             (KeyAlgorithm::P256, CKM_ECDSA, &[0; 31][..], CKR_DATA_LEN_RANGE),
             (KeyAlgorithm::P256, CKM_ECDSA, &[0; 48], CKR_DATA_LEN_RANGE),
             (KeyAlgorithm::P256, CKM_ECDSA, &[], CKR_DATA_LEN_RANGE),
             (KeyAlgorithm::P256, CKM_ECDSA_SHA384, &[0; 32], CKR_MECHANISM_INVALID),
-            (KeyAlgorithm::Rsa(3072), cryptoki_sys::CKM_RSA_PKCS, &[0; 32], CKR_MECHANISM_INVALID),
+            (KeyAlgorithm::P256, CKM_RSA_PKCS, &[0; 32], CKR_MECHANISM_INVALID),
+            // No DigestInfo, one of SHA-1, and one with more behind the digest.
+            (KeyAlgorithm::Rsa(3072), CKM_RSA_PKCS, &[0; 32], CKR_DATA_INVALID),
+            (KeyAlgorithm::Rsa(3072), CKM_RSA_PKCS, &SHA1, CKR_DATA_INVALID),
+            (
+                KeyAlgorithm::Rsa(3072),
+                CKM_RSA_PKCS,
+                &[&SHA256_INFO[..], &[0; 33]].concat(),
+                CKR_DATA_LEN_RANGE,
+            ),
             (KeyAlgorithm::Ed25519, CKM_EDDSA, &[0; KEPT_MAX + 1], CKR_DATA_LEN_RANGE),
         ] {
             assert_eq!(tbs(algorithm, mechanism, &[input]), Err(value), "{algorithm} {mechanism}");

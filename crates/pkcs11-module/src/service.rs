@@ -3,6 +3,7 @@
 //! Each call has a runtime and a connection of its own: the programs around
 //! us fork, and a thread or a connection would not survive that.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use cryptoki_sys::{CKR_DEVICE_ERROR, CKR_DEVICE_REMOVED, CKR_FUNCTION_REJECTED, CKR_TOKEN_NOT_RECOGNIZED};
@@ -114,7 +115,7 @@ impl Service {
 /// `digest`, and goes the way of every file.
 async fn signed_blind(client: &Client, key: &Key, blind: &Blind, tbs: &Tbs) -> Result<SignatureRequest> {
     let bytes: Vec<u8> = match tbs {
-        Tbs::Sha256(digest) => digest.to_vec(),
+        Tbs::Sha256(digest) | Tbs::Pkcs1(digest) => digest.to_vec(),
         Tbs::Sha384(digest) => digest.to_vec(),
         Tbs::Message(_) => return Err(Fault::told(CKR_FUNCTION_REJECTED, "blind keys sign digests alone")),
     };
@@ -130,6 +131,10 @@ async fn signed_blind(client: &Client, key: &Key, blind: &Blind, tbs: &Tbs) -> R
         }
         Err(error) => return Err(away(error)),
     }
+    let mut parameters = BTreeMap::new();
+    if let Tbs::Pkcs1(_) = tbs {
+        parameters.insert("padding".to_owned(), "pkcs1".to_owned());
+    }
     let channel = blind.channel.clone().map_or_else(|| "stable".parse(), Ok);
     let wish = CreateSignature {
         product: blind.product.clone(),
@@ -138,7 +143,7 @@ async fn signed_blind(client: &Client, key: &Key, blind: &Blind, tbs: &Tbs) -> R
         key: Some(key.name.to_string()),
         version: Version::new(0, 0, 0),
         epoch: blind.epoch,
-        parameters: Default::default(),
+        parameters,
         build: "pkcs11".to_owned(),
         commit: String::new(),
         evidence: Vec::new(),

@@ -105,6 +105,11 @@ impl Digest {
                 Tbs::Message(message) => ("message", message),
                 Tbs::Sha256(digest) => ("sha256", digest),
                 Tbs::Sha384(digest) => ("sha384", digest),
+                Tbs::Pkcs1(digest) => ("sha256", digest),
+            };
+            let padding = match &laid_out.tbs {
+                Tbs::Pkcs1(_) => Some("pkcs1"),
+                _ => None,
             };
             let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             if let Some(path) = &self.output {
@@ -114,6 +119,7 @@ impl Digest {
             let value = json!({
                 "kind": kind,
                 "value": hex,
+                "padding": padding,
                 "tbs": laid_out.tbs.fingerprint().to_string(),
                 "key": key.id().to_string(),
                 "inspection": inspection,
@@ -126,6 +132,7 @@ impl Digest {
                     .maybe("epoch", inspection.epoch)
                     .row("key", key.id())
                     .row(kind, &hex)
+                    .maybe("padding", padding)
                     .print()
             })
         })

@@ -80,7 +80,7 @@ impl TestKey {
 fn imported(tbs: &Tbs) -> Option<Digest> {
     let (bytes, algorithm): (&[u8], _) = match tbs {
         Tbs::Message(_) => return None,
-        Tbs::Sha256(digest) => (digest, &digest::SHA256),
+        Tbs::Sha256(digest) | Tbs::Pkcs1(digest) => (digest, &digest::SHA256),
         Tbs::Sha384(digest) => (digest, &digest::SHA384),
     };
     Digest::import_less_safe(bytes, algorithm).ok()
