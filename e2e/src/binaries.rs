@@ -28,6 +28,31 @@ pub fn pkcs11_module() -> &'static Path {
     PATH.get_or_init(|| directory().join("libfirmseal_pkcs11.so"))
 }
 
+/// The pipelines' client, which links no server, store or key: what the step
+/// `client` built, or one that is built now.
+pub fn client() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        if let Some(given) = std::env::var_os("FIRMSEAL_CLIENT") {
+            return given.into();
+        }
+        let target = workspace().join("target/client");
+        fs::create_dir_all(&target).unwrap();
+        once_in_a_run(&target, || {
+            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+            let done = Command::new(cargo)
+                .args(["build", "--quiet", "--package", "firmseal", "--bin", "firmseal"])
+                .args(["--no-default-features", "--features", "client", "--target-dir"])
+                .arg(&target)
+                .current_dir(workspace())
+                .output()
+                .expect("cargo runs");
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        });
+        target.join("debug/firmseal")
+    })
+}
+
 /// The workspace.
 pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()

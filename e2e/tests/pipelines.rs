@@ -19,6 +19,29 @@ fn firmware(len: usize) -> Vec<u8> {
 }
 
 #[test]
+fn the_client_signs_and_has_nothing_else() {
+    let t = Shell::new();
+    let server = Server::new(&t);
+    t.ok("firmseal product create gateway --vendor example.com --class gateway --component main=16MiB");
+    t.write("firmware.bin", firmware(5 << 20));
+    let token = String::from_utf8(t.read("place/operator.token")).unwrap();
+    let client = format!("env -u FIRMSEAL_PROFILE {}", binaries::client().display());
+    let ci = Shell::at(&t.path(""))
+        .with("FIRMSEAL_SERVER", server.operators())
+        .with("FIRMSEAL_AUTHORITY", "place/tls/server.pem")
+        .with("FIRMSEAL_TOKEN", token.trim());
+    let sign = format!("{client} sign firmware.bin --product gateway --version 1.0.0");
+    let handed_in = ci.json(&format!("{sign} --epoch 0 --no-wait"));
+    let signed = ci.json(&format!("{sign} --epoch 0 --signature client.sig"));
+    assert_eq!(signed["id"], handed_in["id"], "the same request");
+    ci.run(&format!("{sign} --epoch 17")).exits(3).says("gate-epoch-ahead");
+    t.ok("firmseal sign firmware.bin --product gateway --version 1.0.0 --epoch 0 --signature own.sig");
+    assert_eq!(t.read("client.sig"), t.read("own.sig"));
+    // What is not there is said, by whoever knows commands.
+    ci.run(&format!("{client} serve place")).exits(2).says("serve");
+}
+
+#[test]
 fn curl_alone_has_a_file_signed_and_our_program_finds_the_same_signature() {
     let t = Shell::new();
     let server = Server::new(&t);

@@ -26,6 +26,11 @@ const STEPS: &[Step] = &[
     Step { name: "deny", what: "cargo-deny, where it is installed", run: deny },
     Step { name: "fmt", what: "formatting", run: fmt },
     Step { name: "clippy", what: "lints, warnings denied", run: clippy },
+    Step {
+        name: "client",
+        what: "the pipelines' client builds by itself, static, without warnings",
+        run: client,
+    },
     Step { name: "tests", what: "unit, vector, conformance and session tests", run: tests },
     Step { name: "doc-tests", what: "examples in the documentation", run: doc_tests },
     Step { name: "docs", what: "documentation builds without warnings", run: docs },
@@ -234,6 +239,24 @@ fn clippy(run: &mut Run) -> Result<Tally, Error> {
     Ok(tally)
 }
 
+/// The client with what it links and nothing else: other features would hide
+/// what it lacks. The sessions sign with it.
+fn client(run: &mut Run) -> Result<Tally, Error> {
+    let mut cargo = workspace::cargo();
+    cargo.args(["build", "--quiet", "--package", "firmseal", "--bin", "firmseal", "--no-default-features"]);
+    cargo.args(["--features", "client", "--target", workspace::host()?.as_str(), "--target-dir"]);
+    cargo.arg(workspace::target().join("client"));
+    cargo.env("RUSTFLAGS", "-D warnings -C target-feature=+crt-static");
+    let mut tally = run.check(&mut cargo)?;
+    if tally.failed == 0 {
+        // Jobs run in images of all kinds: it needs nothing of theirs.
+        let links = process::read(Command::new("ldd").arg(workspace::client()?))?;
+        run.say(&format!("ldd: {}", links.trim()));
+        tally += Tally::one(links.contains("statically linked"));
+    }
+    Ok(tally)
+}
+
 fn tests(run: &mut Run) -> Result<Tally, Error> {
     // What no test links and sessions load: the PKCS#11 module.
     let mut cargo = workspace::cargo();
@@ -255,6 +278,10 @@ fn tests(run: &mut Run) -> Result<Tally, Error> {
     // Both are built with the tests of their own packages, before any test
     // runs: the sessions need not build them again with other features.
     cargo.env("FIRMSEAL_BINARIES", workspace::target().join("debug"));
+    let client = workspace::client()?;
+    if client.is_file() {
+        cargo.env("FIRMSEAL_CLIENT", client);
+    }
     run.count(&mut cargo)
 }
 

@@ -40,6 +40,18 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// What rustc builds for unless told.
+pub(crate) fn host() -> Result<String, Error> {
+    let said = process::read(Command::new("rustc").arg("-vV"))?;
+    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).ok_or_else(|| Error::wrong("rustc -vV names no host"))
+}
+
+/// The pipelines' client, where the step `client` builds it.
+pub(crate) fn client() -> Result<PathBuf, Error> {
+    Ok(target().join("client").join(host()?).join("debug").join("firmseal"))
+}
+
 /// The manifests of the workspaces in this repository: the main one, and the
 /// excluded ones that build with other targets.
 pub(crate) fn manifests() -> Vec<PathBuf> {
