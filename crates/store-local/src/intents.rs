@@ -6,10 +6,11 @@
 //! record; damage is an error that names the offset, and only an incomplete
 //! record at the very end, whose writer was never answered, is cut off.
 //!
-//! Tiles and checkpoint follow within [`INTERVAL`], at once where somebody
-//! asks for a checkpoint, and when the log is closed. An entry counts from
-//! its sync on: a publication that fails, on a full disk say, is tried
-//! again and loses nothing.
+//! Tiles and checkpoint follow within [`INTERVAL`], within [`TOGETHER`] where
+//! somebody waits for the proof of an entry, at once where somebody asks for
+//! a checkpoint, and when the log is closed. An entry counts from its sync
+//! on: a publication that fails, on a full disk say, is tried again and loses
+//! nothing.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,6 +40,10 @@ const BATCH_BYTES: usize = 1024 * 1024;
 /// How long an entry waits for a checkpoint that nobody asks for. Each one
 /// costs about ten syncs, and partial tiles that stay until they are full.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// How far apart checkpoints are that proofs wait for: one covers whatever
+/// was asked for meanwhile. A publication for each proof would keep the disk
+/// from the appends that the next ones need.
+const TOGETHER: Duration = Duration::from_millis(20);
 
 /// The log. Clones are the same log; it closes with the last of them.
 #[derive(Clone)]
@@ -53,10 +58,22 @@ enum Message {
     Reserve(Vec<u8>, KeyId, bool, Reply<Result<Reserved, LeafError>>),
     Read(u64, usize, Reply<Vec<Entry>>),
     Publish(Reply<Vec<u8>>),
+    Prove(u64, Reply<Option<Proven>>),
     Inclusion(u64, u64, Reply<Vec<Digest>>),
     Consistency(u64, u64, Reply<Vec<Digest>>),
     Vouch(Box<Checkpoint>, u64, Reply<Vec<u8>>),
     Stop,
+}
+
+/// A checkpoint, and the path to it from an entry that it covers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Proven {
+    /// The checkpoint, as it is published.
+    pub checkpoint: Vec<u8>,
+    /// How many entries it covers.
+    pub size: u64,
+    /// Siblings from the leaf upward (RFC 6962 §2.1.1).
+    pub path: Vec<Digest>,
 }
 
 struct Inner {
@@ -90,7 +107,7 @@ impl IntentLog {
         let shared = Arc::clone(&durable);
         let thread = std::thread::Builder::new()
             .name("intent-log".to_owned())
-            .spawn(move || Worker { ledger, tiles, due: None }.work_off(&messages, &shared))
+            .spawn(move || Worker::new(ledger, tiles).work_off(&messages, &shared))
             .map_err(file("start the thread of", path))?;
         let thread = Mutex::new(Some(thread));
         Ok(IntentLog {
@@ -166,6 +183,13 @@ impl IntentLog {
         self.ask("publish the intent log", Message::Publish).await
     }
 
+    /// Proves an entry under a published checkpoint, which is made for it
+    /// and whatever else waits if none covers it yet. `None` if there is no
+    /// such entry.
+    pub async fn prove(&self, index: u64) -> Result<Option<Proven>, StoreError> {
+        self.ask("prove an entry", |reply| Message::Prove(index, reply)).await
+    }
+
     /// Proves that the entry stands at `index` in the log of the first
     /// `size` entries: siblings from the leaf upward (RFC 6962 §2.1.1).
     /// Sizes beyond the last checkpoint are not found.
@@ -236,9 +260,17 @@ struct Worker {
     tiles: LogTiles,
     /// When the tiles are to follow; `None` while they need not.
     due: Option<Instant>,
+    /// When they last did.
+    published: Option<Instant>,
+    /// Who waits for proofs of entries that no checkpoint covers yet.
+    unproven: Vec<(u64, Reply<Option<Proven>>)>,
 }
 
 impl Worker {
+    fn new(ledger: Ledger, tiles: LogTiles) -> Worker {
+        Worker { ledger, tiles, due: None, published: None, unproven: Vec::new() }
+    }
+
     fn work_off(mut self, messages: &Receiver<Message>, durable: &AtomicU64) {
         // What the last process left unpublished is published as what this
         // one appends.
@@ -264,6 +296,7 @@ impl Worker {
                     let published = self.publish();
                     let _ = reply.send(published.map(|()| self.tiles.checkpoint().to_vec()));
                 }
+                Message::Prove(index, reply) => self.prove(index, reply),
                 Message::Inclusion(index, size, reply) => {
                     let _ = reply.send(self.tiles.inclusion(index, size));
                 }
@@ -312,9 +345,36 @@ impl Worker {
         }
     }
 
+    /// Publishes what there is, and answers whoever waited for that.
     fn publish(&mut self) -> Result<(), StoreError> {
-        self.due = None;
-        self.tiles.catch_up(&self.ledger)
+        (self.due, self.published) = (None, Some(Instant::now()));
+        let published = self.tiles.catch_up(&self.ledger);
+        for (index, reply) in std::mem::take(&mut self.unproven) {
+            let proven = published.clone().and_then(|()| self.proven(index));
+            let _ = reply.send(proven);
+        }
+        published
+    }
+
+    /// Proves an entry, or notes that somebody waits for a checkpoint.
+    fn prove(&mut self, index: u64, reply: Reply<Option<Proven>>) {
+        if index < self.tiles.size() || index >= self.ledger.count() {
+            let _ = reply.send(self.proven(index));
+            return;
+        }
+        self.unproven.push((index, reply));
+        let now = Instant::now();
+        let soon = self.published.map_or(now, |published| now.max(published + TOGETHER));
+        self.due = Some(self.due.map_or(soon, |due| due.min(soon)));
+    }
+
+    fn proven(&self, index: u64) -> Result<Option<Proven>, StoreError> {
+        let size = self.tiles.size();
+        if index >= size {
+            return Ok(None);
+        }
+        let path = self.tiles.inclusion(index, size)?;
+        Ok(Some(Proven { checkpoint: self.tiles.checkpoint().to_vec(), size, path }))
     }
 
     /// Appends a leaf and those that wait behind it; returns the message

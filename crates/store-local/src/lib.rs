@@ -60,7 +60,7 @@ use crate::error::Failure;
 use crate::pool::Pool;
 use crate::writer::Writer;
 
-pub use crate::intents::IntentLog;
+pub use crate::intents::{IntentLog, Proven};
 pub use crate::ledger::Entry;
 pub use crate::lms_leaves::LmsLeaves;
 

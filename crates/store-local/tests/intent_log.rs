@@ -98,6 +98,27 @@ async fn the_directory_is_a_log_that_anybody_can_read() {
 }
 
 #[tokio::test]
+async fn whoever_waits_for_a_proof_has_it_published() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = IntentLog::open(&dir.path().join("intents.log")).unwrap();
+    grow(&log, 300).await;
+    let mut waiting = tokio::task::JoinSet::new();
+    for index in (0..300).rev() {
+        let log = log.clone();
+        waiting.spawn(async move { (index, log.prove(index).await.unwrap().unwrap()) });
+    }
+    for (index, proven) in waiting.join_all().await {
+        let checkpoint = read_checkpoint(&proven.checkpoint, log.verifier());
+        assert_eq!(checkpoint.size, proven.size);
+        let leaf = leaf_hash(&leaf(index));
+        verify_inclusion(&leaf, index, proven.size, &proven.path, &checkpoint.root).unwrap();
+        // It is not only told to whoever asked.
+        assert!(fetched(log.tiles(), log.verifier()).0.size >= proven.size);
+    }
+    assert_eq!(log.prove(300).await.unwrap(), None, "there is no such entry");
+}
+
+#[tokio::test]
 async fn entries_are_published_when_the_log_is_closed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("intents.log");

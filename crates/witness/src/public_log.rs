@@ -19,8 +19,8 @@ use firmseal_keys::{Log, LogError, Reserved};
 use firmseal_manifest::{BirthProof, Digest, KeyId};
 use firmseal_sign::{ProofError, Proofs, Proving};
 use firmseal_store::StoreError;
-use firmseal_store_local::IntentLog;
-use firmseal_tlog::{Checkpoint, Note, VerifierKey};
+use firmseal_store_local::{IntentLog, Proven};
+use firmseal_tlog::{Note, VerifierKey};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
@@ -140,22 +140,29 @@ impl PublicLog {
         self.watched.as_ref().and_then(|watched| watched.state().newest())
     }
 
-    /// The published checkpoint, and the path to it from an entry; `None`
-    /// while it does not cover the entry.
+    /// Publishes what is durable; with witnesses, when it is published is
+    /// theirs to decide.
+    pub async fn renew(&self) -> Result<(), StoreError> {
+        match self.is_watched() {
+            true => Ok(()),
+            false => self.log.checkpoint().await.map(drop),
+        }
+    }
+
+    /// A published checkpoint, and the path to it from an entry; `None` while
+    /// none covers the entry. Without witnesses that is soon: the call waits
+    /// for it.
     pub async fn inclusion(&self, index: u64) -> Result<Option<Included>, StoreError> {
-        let (checkpoint, size) = match self.is_watched() {
-            true => match self.newest() {
-                Some(cosigned) => (cosigned.note().to_string(), cosigned.size()),
-                None => return Ok(None),
-            },
-            false => {
-                let note = self.log.checkpoint().await?;
-                let damaged = || StoreError::corrupt("the checkpoint of the log");
-                let parsed = Note::parse(&note).map_err(|_| damaged())?;
-                let size = Checkpoint::parse(parsed.text()).map_err(|_| damaged())?.size;
-                (parsed.to_string(), size)
-            }
-        };
+        if !self.is_watched() {
+            let Some(Proven { checkpoint, size, path }) = self.log.prove(index).await? else {
+                return Ok(None);
+            };
+            let note = String::from_utf8(checkpoint);
+            let checkpoint = note.map_err(|_| StoreError::corrupt("the checkpoint of the log"))?;
+            return Ok(Some(Included { checkpoint, size, path }));
+        }
+        let Some(cosigned) = self.newest() else { return Ok(None) };
+        let (checkpoint, size) = (cosigned.note().to_string(), cosigned.size());
         if index >= size {
             return Ok(None);
         }

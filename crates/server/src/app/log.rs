@@ -88,6 +88,7 @@ impl App {
             return Err(ApiError::Malformed(format!("limit is 1 to {PAGE_MAX}")));
         }
         let log = self.published.log()?;
+        log.renew().await?;
         let newest = self.inclusion(query.from).await?;
         let size = query.size.unwrap_or(newest.size);
         // What a quorum has not seen is shown to nobody.
