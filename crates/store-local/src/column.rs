@@ -48,6 +48,13 @@ impl<T: DeserializeOwned> FromSql for Json<T> {
     }
 }
 
+/// What [`Json`] writes, made by whoever does not want to keep the writing
+/// thread with it.
+pub(crate) fn text(doing: &str, value: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value)
+        .map_err(|error| StoreError::Unavailable { doing: doing.to_owned(), why: error.to_string() })
+}
+
 /// A choice, in the one word that it serializes to.
 pub(crate) struct Word<T>(pub T);
 

@@ -9,7 +9,7 @@ use firmseal_store::{
 };
 use rusqlite::{Connection, Row, params};
 
-use crate::column::{Count, Hash, Json, Text, When, Word};
+use crate::column::{Count, Hash, Json, Text, When, Word, text};
 use crate::error::{Failure, sql};
 use crate::events::happened;
 use crate::registry::{all, one};
@@ -69,7 +69,7 @@ pub(crate) fn rank(priority: Priority) -> u8 {
     }
 }
 
-fn insert(connection: &Connection, job: &Job, most: u64) -> Result<Inserted, Failure> {
+fn insert(connection: &Connection, job: &Job, text: &str, most: u64) -> Result<Inserted, Failure> {
     let asked = &job.asked;
     let there = one(
         connection,
@@ -107,12 +107,12 @@ fn insert(connection: &Connection, job: &Job, most: u64) -> Result<Inserted, Fai
             asked.share(),
             When(asked.created),
             When(asked.deadline),
-            Json(asked)
+            text
         ])?;
     Ok(Inserted::Fresh)
 }
 
-fn store_signature(connection: &Connection, signature: &Signature) -> Result<(), Failure> {
+fn store_signature(connection: &Connection, signature: &Signature, text: &str) -> Result<(), Failure> {
     connection
         .prepare_cached(
             "INSERT INTO signatures (request, key_id, tbs, log_index, signature) VALUES (?, ?, ?, ?, ?)",
@@ -122,7 +122,7 @@ fn store_signature(connection: &Connection, signature: &Signature) -> Result<(),
             Hash(signature.key_id),
             Hash(signature.tbs),
             Count::new("log index", signature.log_index)?,
-            Json(signature)
+            text
         ])?;
     Ok(())
 }
@@ -131,7 +131,27 @@ fn find_signature(connection: &Connection, request: RequestId) -> Result<Option<
     one(connection, "SELECT signature FROM signatures WHERE request = ?", [Text(request)], read_signature)
 }
 
-fn end(connection: &Connection, claim: &Claim, ending: Ending) -> Result<(), Failure> {
+/// How a claim ends, and what of it is prepared before the writing thread,
+/// of which there is one, has it.
+struct Prepared {
+    ending: Ending,
+    decision: Option<Digest>,
+    signature: String,
+}
+
+impl Prepared {
+    fn new(ending: Ending) -> Result<Prepared, StoreError> {
+        let decision = ending.decision.as_deref().map(|record| Digest(sums::sha256(record)));
+        let signature = match &ending.outcome {
+            JobOutcome::Signed(signature) => text("end a claim", signature)?,
+            _ => String::new(),
+        };
+        Ok(Prepared { ending, decision, signature })
+    }
+}
+
+fn end(connection: &Connection, claim: &Claim, prepared: Prepared) -> Result<(), Failure> {
+    let Prepared { ending, decision, signature: text } = prepared;
     let request = claim.request;
     let (Count(attempt), Word(state), progress) =
         one(connection, "SELECT attempt, state, progress FROM jobs WHERE id = ?", [Text(request)], |row| {
@@ -148,16 +168,11 @@ fn end(connection: &Connection, claim: &Claim, ending: Ending) -> Result<(), Fai
         return Err(StoreError::conflict(what).into());
     }
     let before = progress.map_or_else(Progress::default, |Json(progress)| progress);
-    let decision = match &ending.decision {
-        Some(record) => {
-            let digest = Digest(sums::sha256(record));
-            connection
-                .prepare_cached("INSERT OR IGNORE INTO decisions (digest, record) VALUES (?, ?)")?
-                .execute(params![Hash(digest), record])?;
-            Some(digest)
-        }
-        None => None,
-    };
+    if let (Some(digest), Some(record)) = (decision, &ending.decision) {
+        connection
+            .prepare_cached("INSERT OR IGNORE INTO decisions (digest, record) VALUES (?, ?)")?
+            .execute(params![Hash(digest), record])?;
+    }
     let progress = ending.applied(&before, decision);
     let mut not_before = Time::EPOCH;
     match &ending.outcome {
@@ -165,7 +180,7 @@ fn end(connection: &Connection, claim: &Claim, ending: Ending) -> Result<(), Fai
             let what = format!("the signature belongs to signing request {}", signature.request);
             return Err(StoreError::conflict(what).into());
         }
-        JobOutcome::Signed(signature) => store_signature(connection, signature)?,
+        JobOutcome::Signed(signature) => store_signature(connection, signature, &text)?,
         JobOutcome::SameAs(first) if find_signature(connection, *first)?.is_none() => {
             return Err(StoreError::not_found(format!("signature of request {first}")).into());
         }
@@ -299,7 +314,8 @@ fn approvals(connection: &Connection, id: RequestId) -> Result<Vec<Approval>, Fa
 #[async_trait]
 impl Jobs for LocalStore {
     async fn insert_job(&self, job: Job, most: u64) -> Result<Inserted, StoreError> {
-        self.write("hand a signing request in", move |connection| insert(connection, &job, most)).await
+        let text = text("hand a signing request in", &job.asked)?;
+        self.write("hand a signing request in", move |connection| insert(connection, &job, &text, most)).await
     }
 
     async fn job(&self, id: RequestId) -> Result<Option<Job>, StoreError> {
@@ -316,8 +332,8 @@ impl Jobs for LocalStore {
     }
 
     async fn end_claim(&self, claim: &Claim, ending: Ending) -> Result<(), StoreError> {
-        let claim = claim.clone();
-        self.write("end a claim", move |connection| end(connection, &claim, ending)).await
+        let (claim, prepared) = (claim.clone(), Prepared::new(ending)?);
+        self.write("end a claim", move |connection| end(connection, &claim, prepared)).await
     }
 
     async fn resume_job(

@@ -11,6 +11,7 @@
 mod audit;
 mod blobs;
 mod cache;
+mod checkpoints;
 mod column;
 mod devices;
 mod directory;
@@ -33,6 +34,7 @@ mod operators;
 mod policies;
 mod pool;
 mod queue;
+mod reader;
 mod registry;
 mod releases;
 mod reports;
@@ -54,10 +56,12 @@ use firmseal_store::StoreError;
 use firmseal_tlog::VerifierKey;
 use rusqlite::Connection;
 
+use crate::checkpoints::Checkpoints;
 use crate::column::{Hash, Text};
 use crate::directory::Directory;
 use crate::error::Failure;
 use crate::pool::Pool;
+use crate::reader::Reader;
 use crate::writer::Writer;
 
 pub use crate::intents::{IntentLog, Proven};
@@ -78,8 +82,10 @@ pub struct LocalStore {
 struct Inner {
     // Fields are dropped in this order: the threads end before the lock of
     // the directory goes, so the next process never meets them.
+    // The writer knows how to ask for checkpoints: it goes first.
     writer: Writer,
-    readers: Pool<Connection>,
+    _checkpoints: Checkpoints,
+    readers: Pool<Reader>,
     files: Pool<()>,
     intents: IntentLog,
     sums: cache::Cache,
@@ -102,11 +108,13 @@ impl LocalStore {
         let intents = IntentLog::open(&directory.intents())?;
         check_log(&connection, &intents)?;
         let readers = (0..READERS)
-            .map(|_| schema::open_reader(&directory.database()))
+            .map(|_| schema::open_reader(&directory.database()).map(Reader::new))
             .collect::<Result<Vec<_>, _>>()?;
+        let checkpoints = Checkpoints::start(schema::connect(&directory.database())?)?;
         Ok(LocalStore {
             inner: Arc::new(Inner {
-                writer: Writer::start(connection)?,
+                writer: Writer::start(connection, checkpoints.written())?,
+                _checkpoints: checkpoints,
                 readers: Pool::start("store-reader", readers)?,
                 files: Pool::start("store-files", vec![(); FILERS])?,
                 intents,
@@ -154,7 +162,7 @@ impl LocalStore {
         F: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     {
         let readers = self.inner.readers.handle();
-        readers.run(doing, move |connection| work(connection).map_err(|e| e.into_store(doing))).await
+        readers.run(doing, move |reader| work(reader.connection()).map_err(|e| e.into_store(doing))).await
     }
 }
 

@@ -4,8 +4,8 @@
 //! The queue is bounded; whoever finds it full is told so at once instead
 //! of waiting in memory.
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use firmseal_store::StoreError;
@@ -17,25 +17,57 @@ use crate::error::closed;
 /// bounds callers, not work.
 const QUEUE: usize = 16 * 1024;
 
+/// What a thread works with.
+pub(crate) trait Context: Send + 'static {
+    /// Most jobs that are done between one `begin` and one `end`, all of
+    /// them handed in before.
+    const TOGETHER: usize = 1;
+
+    /// Before jobs that are done together.
+    fn begin(&mut self) {}
+
+    /// After them.
+    fn end(&mut self) {}
+}
+
+/// File work needs nothing.
+impl Context for () {}
+
 type Job<C> = Box<dyn FnOnce(&mut C) + Send>;
 
-enum Message<C> {
-    Run(Job<C>),
-    Stop,
+struct Shared<C> {
+    state: Mutex<State<C>>,
+    /// Signalled when a job arrives where a thread is idle, and at the end.
+    work: Condvar,
+}
+
+struct State<C> {
+    waiting: VecDeque<Job<C>>,
+    /// Threads that there are, and those of them that wait for a job.
+    threads: usize,
+    idle: usize,
+    closed: bool,
+}
+
+impl<C> Shared<C> {
+    fn lock(&self) -> MutexGuard<'_, State<C>> {
+        // Jobs run without the lock: nothing can be half-done behind it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Where jobs are handed in. Outliving the pool is fine: jobs are refused.
 pub(crate) struct Handle<C> {
-    queue: SyncSender<Message<C>>,
+    shared: Arc<Shared<C>>,
 }
 
 impl<C> Clone for Handle<C> {
     fn clone(&self) -> Self {
-        Handle { queue: self.queue.clone() }
+        Handle { shared: self.shared.clone() }
     }
 }
 
-impl<C: 'static> Handle<C> {
+impl<C: Context> Handle<C> {
     /// Runs work on one of the threads. If the caller is gone before it
     /// begins, it never does.
     pub(crate) async fn run<T, F>(&self, doing: &'static str, work: F) -> Result<T, StoreError>
@@ -59,30 +91,43 @@ impl<C: 'static> Handle<C> {
         doing: &'static str,
         work: impl FnOnce(&mut C) + Send + 'static,
     ) -> Result<(), StoreError> {
-        self.queue.try_send(Message::Run(Box::new(work))).map_err(|error| match error {
-            TrySendError::Full(_) => StoreError::Busy { what: "the store".to_owned() },
-            TrySendError::Disconnected(_) => closed(doing),
-        })
+        let mut state = self.shared.lock();
+        if state.closed {
+            return Err(closed(doing));
+        }
+        if state.waiting.len() >= QUEUE {
+            return Err(StoreError::Busy { what: "the store".to_owned() });
+        }
+        state.waiting.push_back(Box::new(work));
+        let idle = state.idle > 0;
+        drop(state);
+        // A thread that is busy looks at the queue by itself; waking nobody
+        // costs a system call too.
+        if idle {
+            self.shared.work.notify_one();
+        }
+        Ok(())
     }
 }
 
 /// The threads. Dropping the pool lets them finish what is queued.
-pub(crate) struct Pool<C> {
+pub(crate) struct Pool<C: Context> {
     handle: Handle<C>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl<C: Send + 'static> Pool<C> {
+impl<C: Context> Pool<C> {
     /// Starts a thread for each context.
     pub(crate) fn start(name: &str, contexts: Vec<C>) -> Result<Pool<C>, StoreError> {
-        let (queue, jobs) = sync_channel(QUEUE);
-        let jobs = Arc::new(Mutex::new(jobs));
-        let mut pool = Pool { handle: Handle { queue }, threads: Vec::new() };
+        let state =
+            Mutex::new(State { waiting: VecDeque::new(), threads: contexts.len(), idle: 0, closed: false });
+        let shared = Arc::new(Shared { state, work: Condvar::new() });
+        let mut pool = Pool { handle: Handle { shared }, threads: Vec::new() };
         for context in contexts {
-            let jobs = Arc::clone(&jobs);
+            let shared = Arc::clone(&pool.handle.shared);
             let thread = std::thread::Builder::new()
                 .name(name.to_owned())
-                .spawn(move || work_off(&jobs, context))
+                .spawn(move || work_off(&shared, context))
                 .map_err(|error| StoreError::Unavailable {
                     doing: format!("start the thread {name}"),
                     why: error.to_string(),
@@ -97,25 +142,49 @@ impl<C: Send + 'static> Pool<C> {
     }
 }
 
-fn work_off<C>(jobs: &Mutex<Receiver<Message<C>>>, mut context: C) {
-    loop {
-        // The guard is gone at the end of the statement: threads wait for
-        // jobs one by one and work on them side by side. Poison is of no
-        // consequence, nothing can be half-done behind this lock.
-        let message = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        match message {
-            Ok(Message::Run(job)) => job(&mut context),
-            Ok(Message::Stop) | Err(_) => return,
+/// Counts a thread out, even one that panics, which is our own bug: where
+/// none is left, nobody waits for an answer that cannot come.
+struct Thread<'a, C>(&'a Shared<C>);
+
+impl<C> Drop for Thread<'_, C> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.threads -= 1;
+        if state.threads == 0 {
+            state.closed = true;
+            state.waiting.clear();
         }
     }
 }
 
-impl<C> Drop for Pool<C> {
-    fn drop(&mut self) {
-        for _ in &self.threads {
-            // Fails only if all threads are gone already.
-            let _ = self.handle.queue.send(Message::Stop);
+fn work_off<C: Context>(shared: &Shared<C>, mut context: C) {
+    let _counted = Thread(shared);
+    let mut batch = Vec::with_capacity(C::TOGETHER);
+    loop {
+        let mut state = shared.lock();
+        while state.waiting.is_empty() {
+            if state.closed {
+                return;
+            }
+            state.idle += 1;
+            state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
         }
+        let count = state.waiting.len().min(C::TOGETHER);
+        batch.extend(state.waiting.drain(..count));
+        drop(state);
+        context.begin();
+        for job in batch.drain(..) {
+            job(&mut context);
+        }
+        context.end();
+    }
+}
+
+impl<C: Context> Drop for Pool<C> {
+    fn drop(&mut self) {
+        self.handle.shared.lock().closed = true;
+        self.handle.shared.work.notify_all();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }

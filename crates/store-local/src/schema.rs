@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use firmseal_store::StoreError;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::sql;
@@ -26,6 +27,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0014_job_bounds.sql"),
     include_str!("../migrations/0015_policies.sql"),
     include_str!("../migrations/0016_habits.sql"),
+    include_str!("../migrations/0017_decisions.sql"),
 ];
 
 /// What this program's databases say they are: `FSLS`.
@@ -34,11 +36,20 @@ const APPLICATION_ID: i32 = 0x4653_4c53;
 /// Prepared statements that a connection keeps.
 const STATEMENTS: usize = 128;
 
+/// Pages in memory: the upper parts of every index of a database with
+/// millions of signatures, which each new one goes into at random places.
+const CACHE_KIB: u32 = 16 * 1024;
+
+/// Pages of the log, 32 MiB of them, after which the writer itself copies
+/// what the checkpoints beside it have left, and begins it anew.
+const CHECKPOINT_PAGES: u32 = 8192;
+
 fn failed(error: rusqlite::Error) -> StoreError {
     sql("open the database", &error)
 }
 
-fn connect(path: &Path) -> Result<Connection, StoreError> {
+/// Opens the database as every connection does.
+pub(crate) fn connect(path: &Path) -> Result<Connection, StoreError> {
     // Each connection belongs to one thread, so SQLite's own mutexes would
     // only cost.
     let flags =
@@ -55,6 +66,15 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
              PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;",
         )
         .map_err(failed)?;
+    connection
+        .execute_batch(&format!(
+            "PRAGMA cache_size = -{CACHE_KIB}; PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};"
+        ))
+        .map_err(failed)?;
+    // Else statements are planned anew as often as they run, since a value
+    // that is bound might make another plan better, by statistics. There are
+    // none here.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(failed)?;
     Ok(connection)
 }
 

@@ -13,6 +13,7 @@ use firmseal_store::StoreError;
 use futures_channel::oneshot;
 use rusqlite::Connection;
 
+use crate::checkpoints::Written;
 use crate::error::{Failure, closed, sql};
 
 /// Writes that may wait.
@@ -78,11 +79,11 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn start(connection: Connection) -> Result<Writer, StoreError> {
+    pub(crate) fn start(connection: Connection, written: Written) -> Result<Writer, StoreError> {
         let (queue, jobs) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || work_off(&jobs, &connection))
+            .spawn(move || work_off(&jobs, &connection, written))
             .map_err(|error| StoreError::Unavailable {
                 doing: "start the writing thread".to_owned(),
                 why: error.to_string(),
@@ -116,7 +117,7 @@ impl Drop for Writer {
     }
 }
 
-fn work_off(jobs: &Receiver<Message>, connection: &Connection) {
+fn work_off(jobs: &Receiver<Message>, connection: &Connection, mut written: Written) {
     let mut batch = Vec::new();
     let mut open = true;
     while open {
@@ -135,6 +136,7 @@ fn work_off(jobs: &Receiver<Message>, connection: &Connection) {
             }
         }
         batch.retain(|job| job.wanted());
+        written.count(batch.len());
         commit(connection, &mut batch);
     }
 }
