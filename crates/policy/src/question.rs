@@ -5,6 +5,7 @@
 //! asked about each, and every answer counts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use cedar_policy::{
     Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression as Value,
@@ -97,12 +98,19 @@ fn check(question: &Question) -> Result<(), PolicyError> {
     Ok(())
 }
 
-fn uid(kind: &str, id: &str) -> Result<EntityUid, PolicyError> {
-    let kind: EntityTypeName = kind.parse().map_err(failed)?;
-    Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
+/// Types of the schema that questions name, read once: Cedar reads a name
+/// with the parser that reads policies.
+static TYPES: LazyLock<BTreeMap<&'static str, EntityTypeName>> = LazyLock::new(|| {
+    let names = ["Action", "Caller", "Environment", "Kind", "Product", "Purpose", "Role", "Team"];
+    names.into_iter().filter_map(|name| Some((name, name.parse().ok()?))).collect()
+});
+
+fn uid(kind: &'static str, id: &str) -> Result<EntityUid, PolicyError> {
+    let known = TYPES.get(kind).ok_or_else(|| failed(format_args!("there is no type `{kind}`")))?;
+    Ok(EntityUid::from_type_name_and_id(known.clone(), EntityId::new(id)))
 }
 
-fn reference(kind: &str, id: &str) -> Result<Value, PolicyError> {
+fn reference(kind: &'static str, id: &str) -> Result<Value, PolicyError> {
     uid(kind, id).map(Value::new_entity_uid)
 }
 

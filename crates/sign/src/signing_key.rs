@@ -11,7 +11,7 @@ use firmseal_core::crypto::RustCrypto;
 use firmseal_core::evidence::holder_id;
 use firmseal_fleet::product::Environment;
 use firmseal_fleet::{KeyPhase, KeyRecord, KeyState, Product, Time};
-use firmseal_keys::{DynSigner, Logged, SignError};
+use firmseal_keys::{DynSigner, Logged, SignError, Verifier};
 use firmseal_manifest::{Intent, KeyId, KeyName, ProductId, PublicKey, Signature, Tbs};
 use firmseal_store::{Store, StoreError};
 
@@ -25,6 +25,9 @@ use crate::quota::{Quota, Whose};
 pub struct SigningKey {
     rules: KeyRules,
     signer: Arc<dyn DynSigner>,
+    /// Its public half made ready once: it is asked about every signature.
+    /// `None` of one that nothing verifies under.
+    verifier: Option<Verifier>,
     /// Its name in the list of published keys, if it is one.
     published: Option<&'static str>,
     /// Whether nobody wrote rules for it down.
@@ -83,8 +86,9 @@ impl SigningKey {
 
     fn held(rules: KeyRules, signer: Arc<dyn DynSigner>, implicit: bool) -> SigningKey {
         let published = firmseal_keys::known::development_key(signer.dyn_public_key());
+        let verifier = Verifier::new(signer.dyn_public_key()).ok();
         let (state, quota) = (RwLock::default(), Quota::default());
-        SigningKey { rules, signer, published, implicit, state, quota, destroyer: None }
+        SigningKey { rules, signer, verifier, published, implicit, state, quota, destroyer: None }
     }
 
     /// What holds for it.
@@ -292,9 +296,9 @@ impl KeyUse {
         self.used = true;
         self.key.quota.saw(self.hour, self.product.clone(), self.caller.clone(), self.now);
         let signature = self.key.signer.dyn_sign(logged, tbs.clone()).await?;
-        match firmseal_keys::verify(self.key.public_key(), &tbs, &signature) {
-            Ok(()) => Ok(signature),
-            Err(_) => Err(SignError::BadSignature),
+        match self.key.verifier.as_ref().map(|verifier| verifier.verify(&tbs, &signature)) {
+            Some(Ok(())) => Ok(signature),
+            Some(Err(_)) | None => Err(SignError::BadSignature),
         }
     }
 }
