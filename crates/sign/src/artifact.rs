@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_fleet::{
-    ArtifactOrder, Asked, Caller, Job, JobKind, Priority, Product, Progress, Release, Time,
+    Artifact, ArtifactOrder, Asked, Caller, Job, JobKind, Priority, Product, Progress, Release, Time,
 };
 use firmseal_formats::{
     Format, FormatError, Inspection, LaidOut, Unsigned, Wanted, lay_out, lay_out_by_digest,
 };
 use firmseal_manifest::cbor::Writer;
 use firmseal_manifest::{ArtifactId, ChannelName, Digest, ProductId, RequestId, Tbs};
+use firmseal_store::StoreError;
 use semver::Version;
 
 use crate::error::PipelineError;
@@ -110,8 +111,11 @@ impl Pipeline {
         if !scope.takes_channel(&wish.channel) {
             return Err(PipelineError::OutOfScope(format!("channel `{}`", wish.channel)));
         }
-        let product = self.store().product(&wish.product).await?;
-        self.store().artifact(&wish.artifact).await?;
+        // Asked for at once, and heard in order.
+        let store = self.store();
+        let (product, artifact) = tokio::join!(store.product(&wish.product), store.artifact(&wish.artifact));
+        let product = product?;
+        artifact?;
         let key = self.key_for(&product, wish.signing_key.as_deref(), &wish.caller.name, now)?;
         if !scope.takes_key(key.name().as_str()) {
             return Err(PipelineError::OutOfScope(format!("signing key `{}`", key.name())));
@@ -142,11 +146,12 @@ impl Pipeline {
         Ok(Job { id: RequestId::new(), asked, progress: Progress::default() })
     }
 
-    /// Reads the file of a job, and lays out what a key would sign.
+    /// Reads the file of a job, which the store was asked for, and lays out
+    /// what a key would sign.
     pub(crate) async fn examine_artifact(
         &self,
         asked: &Asked,
-        artifact: ArtifactId,
+        stored: Result<Artifact, StoreError>,
         product: &Product,
         key: &SigningKey,
     ) -> Result<Examined, PipelineError> {
@@ -159,7 +164,8 @@ impl Pipeline {
         }
         // The store has a file under the SHA-256 of its bytes, which it
         // computed itself: of a raw file there is nothing else to be read.
-        let stored = self.store().artifact(&artifact).await?;
+        let stored = stored?;
+        let artifact = stored.id;
         // The hash of such a file may be just what its own format signs: a
         // signature beside it would boot, with none of that format's rules.
         if format.embedding().is_none()

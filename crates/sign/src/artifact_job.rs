@@ -50,7 +50,11 @@ impl Pipeline {
             }
         };
         let rules = rules(policy.as_deref());
-        let product = self.store().product(&asked.product).await?;
+        // What belongs together is asked for at once, and heard in the order in
+        // which it is refused.
+        let store = self.store();
+        let (product, stored) = tokio::join!(store.product(&asked.product), store.artifact(&order.artifact));
+        let product = product?;
         // The one that was resolved, and held against the caller's scope, when it
         // was asked for: the product's own may be another by now.
         let own = self.key_for(&product, Some(&asked.signing_key), &asked.caller.name, clock())?;
@@ -63,11 +67,16 @@ impl Pipeline {
             },
         };
         course.key = key.name().to_string();
-        let examined = self.examine_artifact(&asked, order.artifact, &product, key).await?;
+        let examined = self.examine_artifact(&asked, stored, &product, key).await?;
         let tbs = examined.tbs.fingerprint();
         course.turn = Some(self.same_bytes.take((key.id().0, tbs)).await);
-        let latest = self.store().latest_release(&asked.product).await?;
-        artifact::check(&asked, &product, latest.as_ref(), &examined)?;
+        // In its turn: what the one before has signed is on record by now.
+        let (latest, before, known) = tokio::join!(
+            store.latest_release(&asked.product),
+            store.latest_release_on(&asked.product, &asked.channel),
+            store.signature_over(own.id().0, tbs),
+        );
+        artifact::check(&asked, &product, latest?.as_ref(), &examined)?;
 
         let fallback = stand_in.is_some();
         let evidence = self.facts(&asked.product, &asked.evidence, &[order.artifact]).await?;
@@ -75,7 +84,7 @@ impl Pipeline {
         let examined = &examined;
         let unusual = self.unusual(key, &asked, clock()).await?;
         if let Some(policy) = policy {
-            let before = self.store().latest_release_on(&asked.product, &asked.channel).await?;
+            let before = before?;
             let (product, approvals, before) = (&product, agreed.holders, before.as_ref());
             let unusual = &unusual;
             let asking = Asking { product, before, examined, key, evidence, approvals, fallback, unusual };
@@ -94,12 +103,14 @@ impl Pipeline {
         // What was signed once is not signed again, whoever asks: the gate
         // and the policy have agreed to this request by itself. Nor does a
         // stand-in sign what the key itself has signed.
-        for signer in [own, key].into_iter().take(1 + usize::from(fallback)) {
-            if let Some(known) = self.store().signature_over(signer.id().0, tbs).await? {
-                let first = known.request;
-                course.known = Some(known);
-                return Ok(JobOutcome::SameAs(first));
-            }
+        let known = match known? {
+            None if fallback => store.signature_over(key.id().0, tbs).await?,
+            known => known,
+        };
+        if let Some(known) = known {
+            let first = known.request;
+            course.known = Some(known);
+            return Ok(JobOutcome::SameAs(first));
         }
         let statements = agreed.statements;
         let using = Using { product: &product, order, examined, statements, key, fallback, rules };

@@ -5,7 +5,9 @@
 //! queue is found by the same look at the queue as what came a moment ago.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use firmseal_fleet::{Job, JobState, Reason, Time};
@@ -51,7 +53,7 @@ enum Task {
 
 /// What a task of the dispatcher came to.
 enum Done {
-    Job(Box<Carried>),
+    Job,
     Probe { there: bool },
     Housekeeping,
 }
@@ -120,7 +122,18 @@ impl Dispatcher {
     /// Hands a job in. When this returns [`Inserted::Fresh`], it will come to
     /// an end, whatever becomes of this process.
     pub async fn submit(&self, job: Job) -> Result<Inserted, StoreError> {
-        let inserted = self.pipeline.store().insert_job(job, self.open).await?;
+        let mut inserting = self.pipeline.store().insert_job(job, self.open);
+        // What is asked of the store is in its hands after the first poll. A
+        // look at the queue that begins now is behind it there, so that the
+        // job and its claim become durable together.
+        let begun = poll_fn(|context| Poll::Ready(inserting.as_mut().poll(context))).await;
+        let inserted = match begun {
+            Poll::Ready(inserted) => inserted?,
+            Poll::Pending => {
+                self.news.notify_one();
+                inserting.await?
+            }
+        };
         if inserted == Inserted::Fresh {
             self.news.notify_one();
         }
@@ -255,11 +268,13 @@ impl Dispatcher {
             schedule.began(&claimed);
             schedule.stands_in(&queue).map(str::to_owned)
         };
-        let own = self.clone();
+        let (own, room) = (self.clone(), queue.clone());
         tasks.spawn(Task::Job { queue, claim }, async move {
             let keys: Arc<dyn KeyHealth> = own.clone();
             let carried = own.pipeline.carry_out_job(claimed, stand_in.as_deref(), keys, &*own.clock).await;
-            Done::Job(Box::new(carried))
+            // Here: the loop may be waiting for a claim, and somebody for this.
+            own.ended(&room, carried);
+            Done::Job
         });
     }
 
@@ -270,13 +285,7 @@ impl Dispatcher {
             Err(error) => (error.id(), None),
         };
         match (tasks.at.remove(&id), done) {
-            (Some(Task::Job { queue, .. }), Some(Done::Job(carried))) => {
-                self.schedule().ended(&queue);
-                (self.observer)(&carried);
-                if carried.job.progress.state != JobState::Queued {
-                    self.tell(Arc::new(*carried));
-                }
-            }
+            (Some(Task::Job { .. }), Some(Done::Job)) => {}
             (Some(Task::Job { queue, claim }), _) => {
                 self.schedule().ended(&queue);
                 self.put_back(tasks, claim);
@@ -286,6 +295,15 @@ impl Dispatcher {
                 self.schedule().probed(&key, there, (self.clock)());
             }
             (Some(Task::Accounting | Task::PuttingBack) | None, _) => {}
+        }
+    }
+
+    /// A job of a queue was carried out: makes room, and tells of it.
+    fn ended(&self, queue: &str, carried: Carried) {
+        (self.observer)(&carried);
+        self.schedule().ended(queue);
+        if carried.job.progress.state != JobState::Queued {
+            self.tell(Arc::new(carried));
         }
     }
 

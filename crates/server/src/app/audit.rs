@@ -10,12 +10,15 @@ use firmseal_fleet::{
 };
 use firmseal_manifest::{self as manifest, ArtifactId, Digest, End, Event, KeyId, Leaf, RequestId, Ruling};
 use firmseal_store::{AuditFilter, Happened, Page, StoreError, TrustKind};
+use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::App;
 use crate::metrics::{Departs, Recorded};
 
 /// What is put on record at once.
 const ROUND: u32 = 256;
+/// Of these, what the store is asked about at once.
+const AT_ONCE: usize = 16;
 
 /// How long somebody who asks waits for the record to be complete.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -72,18 +75,21 @@ impl App {
                 return Ok(());
             }
             let last = found.happened.len() < ROUND as usize;
-            let mut records = Vec::with_capacity(found.happened.len());
-            for happened in found.happened {
-                records.extend(match happened {
-                    Happened::Signature(signature) => Some(self.signed(*signature).await?),
-                    Happened::Event { event, log_index } => self.told(event, log_index).await?,
-                });
-            }
+            let records = stream::iter(found.happened.into_iter().map(|happened| self.record_of(happened)));
+            let records: Vec<Option<AuditRecord>> = records.buffered(AT_ONCE).try_collect().await?;
+            let records: Vec<AuditRecord> = records.into_iter().flatten().collect();
             self.store.record(found.since, found.until, records.clone()).await?;
             self.count_records(&records);
             if last {
                 return Ok(());
             }
+        }
+    }
+
+    async fn record_of(&self, happened: Happened) -> Result<Option<AuditRecord>, StoreError> {
+        match happened {
+            Happened::Signature(signature) => self.signed(*signature).await.map(Some),
+            Happened::Event { event, log_index } => self.told(event, log_index).await,
         }
     }
 
