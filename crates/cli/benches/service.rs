@@ -315,6 +315,8 @@ impl Service {
             identity: Vec::new(),
             limits: Limits::default(),
             notify: Vec::new(),
+            confine: false,
+            writable: Vec::new(),
             base: path.to_owned(),
         };
         let store = LocalStore::open(&path.join("store")).unwrap();

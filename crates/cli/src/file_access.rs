@@ -6,16 +6,23 @@ use crate::error::{CliError, Kind, Result};
 
 /// Devices that are written to: where output goes that nobody wants, where a
 /// person is asked, and TPMs.
-pub const DEVICES: [&str; 4] = ["/dev/null", "/dev/tty", "/dev/tpmrm0", "/dev/tpm0"];
+const DEVICES: [&str; 4] = ["/dev/null", "/dev/tty", "/dev/tpmrm0", "/dev/tpm0"];
+
+/// Confines this process to these paths, and to devices that everything may
+/// need.
+pub fn confine(paths: impl Iterator<Item = PathBuf>) -> Result {
+    let devices = DEVICES.iter().map(PathBuf::from).filter(|device| device.exists());
+    change_only(&paths.chain(devices).collect::<Vec<_>>())
+}
 
 /// From here on this process changes the contents and names of files at these
 /// paths only, directories with all below them, and starts no program that lies
-/// in a file system, whatever happens to it. Its threads are
-/// bound by it if they begin later: call it before there are any.
+/// in a file system, whatever happens to it. Its threads are bound by it if
+/// they begin later: call it before there are any.
 ///
 /// Reading stays open: modules of tokens and their settings lie anywhere.
 #[cfg(target_os = "linux")]
-pub fn change_only(paths: &[PathBuf]) -> Result {
+fn change_only(paths: &[PathBuf]) -> Result {
     use landlock::{
         ABI, Access, AccessFs, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus,
     };
@@ -42,9 +49,16 @@ pub fn change_only(paths: &[PathBuf]) -> Result {
     }
 }
 
+/// Whether this kernel confines.
+pub fn is_known() -> bool {
+    // It binds the thread that asks, which ends.
+    let tried = std::thread::spawn(|| change_only(&[PathBuf::from("/")]).is_ok());
+    tried.join().unwrap_or(false)
+}
+
 /// Elsewhere nothing of the kind is known to us.
 #[cfg(not(target_os = "linux"))]
-pub fn change_only(_: &[PathBuf]) -> Result {
+fn change_only(_: &[PathBuf]) -> Result {
     Err(CliError::new(Kind::Local, "cannot confine itself on this system")
         .hint("`confine = false` goes without"))
 }

@@ -128,6 +128,13 @@ fn ninety() -> u32 {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// Whether the process gives up to change files elsewhere than in its
+    /// place and below `writable`, and to start programs.
+    #[serde(default)]
+    pub confine: bool,
+    /// Directories that change besides its own: where a module keeps tokens.
+    #[serde(default)]
+    pub writable: Vec<PathBuf>,
     /// The listeners.
     pub listener: Vec<Listener>,
     /// Operators who are known by their client certificate.
@@ -185,6 +192,9 @@ impl Config {
         }
         config.device_ca.certificate = base.join(&config.device_ca.certificate);
         config.device_ca.key = base.join(&config.device_ca.key);
+        for path in &mut config.writable {
+            *path = base.join(&*path);
+        }
         config.base = base.to_owned();
         config.check(file, text)?;
         Ok(config)

@@ -1,5 +1,7 @@
 //! `firmseal init`: keys, trust, certificates and settings in a directory.
 
+mod settings;
+
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -306,7 +308,7 @@ impl Init {
             key: None,
         };
         write_toml(&base.join(layout::OPERATOR), "# The first operator's profile.\n", &profile)?;
-        write(&base.join(layout::SERVER), self.server().as_bytes())?;
+        write(&base.join(layout::SERVER), settings::server(self.address(), self.port).as_bytes())?;
         Ok(Made { release, token_expires: made.credential.expires })
     }
 
@@ -452,23 +454,6 @@ impl Init {
             write_secret(&tls.join(format!("{name}.key")), key.trim_end())?;
         }
         Ok(())
-    }
-
-    fn server(&self) -> String {
-        let listener = |serves: &str, address: IpAddr, port: u16| {
-            format!(
-                "[[listener]]\nserves = \"{serves}\"\naddress = \"{address}\"\nport = {port}\n\
-                 certificate = \"tls/server.pem\"\nkey = \"tls/server.key\"\n\n"
-            )
-        };
-        format!(
-            "# Firmseal's server. Unknown keys are errors; paths are relative to this file.\n\n{}{}\
-             # Anybody who reaches this one may read every verified release: open it if they may.\n{}\
-             [device_ca]\ncertificate = \"tls/device-ca.pem\"\nkey = \"tls/device-ca.key\"\nvalid_days = 90\n",
-            listener("operator", self.address(), self.port),
-            listener("device", self.address(), self.port + 1),
-            listener("public", Ipv4Addr::LOCALHOST.into(), self.port + 2),
-        )
     }
 }
 

@@ -255,11 +255,10 @@ impl Settings {
 pub fn serve(base: &Path, output: &Output) -> Result {
     let settings = Settings::read(base)?;
     if settings.confine {
-        let mut paths = vec![base.to_owned()];
-        paths.extend(file_access::DEVICES.iter().map(PathBuf::from).filter(|device| device.exists()));
-        paths.extend(settings.writable.iter().map(|path| base.join(path)));
+        let own = std::iter::once(base.to_owned());
+        let paths = own.chain(settings.writable.iter().map(|path| base.join(path)));
         // Now: threads that exist already would not be bound by it.
-        file_access::change_only(&paths)?;
+        file_access::confine(paths)?;
     }
     block_on(run(base, settings, output))
 }

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::commands::{block_on, keyhost};
 use crate::error::{CliError, Kind, Result};
+use crate::file_access;
 use crate::output::Output;
 use crate::place::{Place, layout};
 
@@ -69,28 +70,36 @@ impl Serve {
         };
         logging::start(format, &self.filter);
         match self.serve {
-            What::All => block_on(self.all(output)),
+            What::All => {
+                let place = Place::open(&self.place)?;
+                let config = Config::read(&place.path(layout::SERVER))?;
+                if config.confine {
+                    // Large files that are looked at pass through the system's
+                    // temporary directory.
+                    let own = [self.place.clone(), std::env::temp_dir()];
+                    file_access::confine(own.into_iter().chain(config.writable.clone()))?;
+                }
+                block_on(all(place, config, output))
+            }
             What::Signing => keyhost::serve(&self.place, output),
         }
     }
+}
 
-    async fn all(self, output: &Output) -> Result {
-        let place = Place::open(&self.place)?;
-        let config = Config::read(&place.path(layout::SERVER))?;
-        let deps = deps(&place).await?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let running = Server::start(config, deps).await?;
-        for (serves, address) in running.addresses() {
-            output.note(format_args!("{:<9} https://{address}", serves.as_str()));
-        }
-        tokio::select! {
-            result = tokio::signal::ctrl_c() => result?,
-            _ = terminate.recv() => {}
-        }
-        output.note("stopping; requests in flight may end");
-        running.shutdown().await;
-        Ok(())
+async fn all(place: Place, config: Config, output: &Output) -> Result {
+    let deps = deps(&place).await?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let running = Server::start(config, deps).await?;
+    for (serves, address) in running.addresses() {
+        output.note(format_args!("{:<9} https://{address}", serves.as_str()));
     }
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result?,
+        _ = terminate.recv() => {}
+    }
+    output.note("stopping; requests in flight may end");
+    running.shutdown().await;
+    Ok(())
 }
 
 /// What the server of a place works with: its store and its open keys.

@@ -133,6 +133,8 @@ impl Bench {
             identity: Vec::new(),
             limits: Limits { piece_bytes: 64 * 1024, ..Limits::default() },
             notify: Vec::new(),
+            confine: false,
+            writable: Vec::new(),
             base: path.to_owned(),
         };
         change(&mut config);
