@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::encoding::Base64;
+use crate::signatures::SignatureRequest;
 use crate::signing::{Payload, Release};
 
 /// What became of a signing request.
@@ -165,6 +166,9 @@ pub enum Ordered {
     /// A signing request that waits for approvals, or was closed without a
     /// release.
     Request(Box<SigningRequest>),
+    /// An order on its way: its keys are out of reach, its turn has not come,
+    /// or a security officer has to let it go.
+    Open(Box<SignatureRequest>),
 }
 
 impl Ordered {
@@ -172,7 +176,7 @@ impl Ordered {
     pub fn release(self) -> Option<Release> {
         match self {
             Ordered::Release(release) => Some(*release),
-            Ordered::Request(_) => None,
+            Ordered::Request(_) | Ordered::Open(_) => None,
         }
     }
 }

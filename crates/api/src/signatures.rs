@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use firmseal_fleet::Time;
-use firmseal_manifest::{ArtifactId, ChannelName, ProductId, RequestId};
+use firmseal_manifest::{ArtifactId, ChannelName, ProductId, ReleaseId, RequestId};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -22,6 +22,13 @@ pub enum Priority {
     Release,
     /// Builds that nobody waits for.
     Nightly,
+}
+
+impl Priority {
+    /// Whether it is the one of who says nothing about it.
+    pub(crate) fn is_usual(&self) -> bool {
+        *self == Priority::Release
+    }
 }
 
 /// How far a request is.
@@ -126,12 +133,26 @@ pub struct Reason {
     pub why: String,
 }
 
-/// A request for a signature.
+/// What a request is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RequestKind {
+    /// The signature of a file.
+    #[default]
+    File,
+    /// A release.
+    Release,
+}
+
+/// A request for a signature, or an order for a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SignatureRequest {
     /// Its id.
     #[schema(value_type = String)]
     pub id: RequestId,
+    /// What it is for.
+    #[serde(default)]
+    pub kind: RequestKind,
     /// How far it is.
     pub state: SignatureState,
     /// The product.
@@ -145,7 +166,7 @@ pub struct SignatureRequest {
     pub version: Version,
     /// The security epoch.
     pub epoch: u64,
-    /// The file.
+    /// The file; of an order for a release, that of its first component.
     #[schema(value_type = String)]
     pub artifact: ArtifactId,
     /// The signing key in whose queue it stands.
@@ -189,12 +210,17 @@ pub struct SignatureRequest {
     /// The security officer who released it, if it was held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released_by: Option<String>,
-    /// What approvers agree to, once it has waited for them.
+    /// What approvers of a file agree to, once it has waited for them; of a
+    /// release, `GET /v1/requests/{request}` says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review: Option<Review>,
     /// The signature, once there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<Signature>,
+    /// The release that it became, if one was ordered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub release: Option<ReleaseId>,
 }
 
 /// What approvers agree to: the members of the Statement that they sign, and

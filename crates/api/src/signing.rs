@@ -8,6 +8,8 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::signatures::Priority;
+
 /// Asks for a release: artifacts in, a signed envelope out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -47,6 +49,14 @@ pub struct CreateRelease {
     /// Parameters of the firmware format, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parameters: BTreeMap<String, String>,
+    /// How urgent it is.
+    #[serde(default, skip_serializing_if = "Priority::is_usual")]
+    pub priority: Priority,
+    /// After how many seconds it is of no use any more; 604800 (7 days) if
+    /// absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 31_536_000)]
+    pub deadline_seconds: Option<u32>,
 }
 
 /// Asks for a roll-back that is signed ahead: devices take it once the

@@ -53,6 +53,8 @@ async fn main() {
                     build: "bench".to_owned(),
                     commit: "bench".to_owned(),
                     parameters: Default::default(),
+                    priority: Default::default(),
+                    deadline_seconds: None,
                 };
                 let begun = Instant::now();
                 running

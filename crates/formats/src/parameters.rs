@@ -36,6 +36,11 @@ impl Parameters {
         self.0.get(name).map(String::as_str)
     }
 
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Refuses names that are not declared: a misspelt bound would
     /// otherwise bound nothing.
     pub fn check(&self, declared: &[Parameter]) -> Result<(), FormatError> {

@@ -133,12 +133,13 @@ impl Server {
         let identities = Identities::new(&config.identity, deps.clock.now())?;
         let trust = deps.pipeline.load_trust(deps.clock.now()).await?;
         let metrics = Arc::new(Metrics::new());
-        let (clock, counted) = (deps.clock.clone(), metrics.clone());
+        let catalog = Arc::new(Catalog::default());
+        let (clock, counted, offered) = (deps.clock.clone(), metrics.clone(), catalog.clone());
         let dispatcher = Dispatcher::new(
             deps.pipeline.clone(),
             Arc::new(move || clock.now()),
             JOBS_PER_KEY,
-            Box::new(move |carried| signatures::observe(&counted, carried)),
+            Box::new(move |carried| signatures::observe(&counted, &offered, carried)),
         );
         let app = Arc::new(App {
             environment: environment(trust.root()).map_err(ServerError::Root)?,
@@ -152,7 +153,7 @@ impl Server {
             limits: config.limits.clone(),
             metrics,
             dispatcher,
-            catalog: Catalog::default(),
+            catalog,
             presence: Presence::default(),
             readiness: Readiness::default(),
             published: Published::new(deps.public),

@@ -119,7 +119,7 @@ impl Pipeline {
 
     /// Has the log tell of a use that departs from the usual, refused or not:
     /// somebody tried.
-    fn tell_unusual(
+    pub(crate) fn tell_unusual(
         &self,
         course: &mut Course,
         key: &SigningKey,
@@ -230,7 +230,7 @@ impl Pipeline {
             statements,
             requester: Requester(asked.caller.clone()).id(),
             policy: rules,
-            context: [header].into_iter().chain(decision).chain([course.attempts.mark()]).collect(),
+            context: [header].into_iter().chain(decision).chain(course.attempts.mark()).collect(),
         };
         let logged = course.attempts.log(self.log(), &used, intent).await?;
         let log_index = logged.index();

@@ -25,6 +25,17 @@ pub trait KeyHealth: Send + Sync {
     fn heard(&self, key: &str, health: Health);
 }
 
+/// Every key takes what comes, and nobody hears of it.
+struct Anything;
+
+impl KeyHealth for Anything {
+    fn takes(&self, _: &str) -> bool {
+        true
+    }
+
+    fn heard(&self, _: &str, _: Health) {}
+}
+
 /// What is known of one use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Known {
@@ -46,7 +57,8 @@ struct Attempt {
 
 /// The uses of keys for one request.
 pub(crate) struct Attempts {
-    request: RequestId,
+    /// Nothing where nobody keeps a job.
+    request: Option<RequestId>,
     keys: Arc<dyn KeyHealth>,
     limit: Duration,
     made: Mutex<Vec<Attempt>>,
@@ -55,7 +67,13 @@ pub(crate) struct Attempts {
 impl Attempts {
     /// None so far. A key has until `limit` for each.
     pub(crate) fn new(request: RequestId, keys: Arc<dyn KeyHealth>, limit: Duration) -> Attempts {
-        Attempts { request, keys, limit, made: Mutex::default() }
+        Attempts { request: Some(request), keys, limit, made: Mutex::default() }
+    }
+
+    /// Those for an order that is no job: whoever waits for it hears of
+    /// everything.
+    pub(crate) fn unwatched(limit: Duration) -> Attempts {
+        Attempts { request: None, keys: Arc::new(Anything), limit, made: Mutex::default() }
     }
 
     fn made(&self) -> MutexGuard<'_, Vec<Attempt>> {
@@ -64,8 +82,8 @@ impl Attempts {
     }
 
     /// What marks its intents.
-    pub(crate) fn mark(&self) -> Digest {
-        Intent::mark(&self.request)
+    pub(crate) fn mark(&self) -> Option<Digest> {
+        self.request.as_ref().map(Intent::mark)
     }
 
     /// Announces a use, if the key may be used.
@@ -126,13 +144,14 @@ impl Attempts {
     /// What the log is to tell of them. `kept` says that what was signed went
     /// on record; otherwise it leaves nowhere.
     pub(crate) fn events(&self, kept: bool) -> Vec<Event> {
+        let Some(request) = self.request else { return Vec::new() };
         let told = |attempt: &Attempt| {
             let outcome = match attempt.known {
                 Known::Signed if kept => return None,
                 Known::Signed | Known::Logged => Outcome::Failed,
                 Known::Not(outcome) => outcome,
             };
-            Some(Event::Attempt { request: self.request, intent: attempt.intent, outcome })
+            Some(Event::Attempt { request, intent: attempt.intent, outcome })
         };
         self.made().iter().filter_map(told).collect()
     }

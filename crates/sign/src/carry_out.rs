@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firmseal_core::crypto::{Crypto, RustCrypto};
-use firmseal_fleet::{Deviation, Job, JobKind, Reason, Signature, Time};
-use firmseal_keys::SignError;
+use firmseal_fleet::{Deviation, Job, JobKind, Reason, Release, Signature, Time};
+use firmseal_keys::{LogError, SignError};
 use firmseal_manifest::{Digest, Event, KeyId, Outcome, Ruling};
 use firmseal_store::{Claim, ClaimedJob, Ending, JobOutcome, StoreError};
 use tokio::sync::OwnedMutexGuard;
@@ -43,12 +43,27 @@ pub struct Carried {
     pub job: Job,
     /// Its signature, if it has one: perhaps that of an earlier request.
     pub signature: Option<Signature>,
+    /// The release that was made for it.
+    pub release: Option<Release>,
+    /// Why it came to nothing, where something stood in the way.
+    pub error: Option<Arc<PipelineError>>,
     /// The key that was to sign.
     pub key: String,
     /// The keys that were used, and what became of each.
     pub uses: Vec<(String, Health)>,
     /// What went wrong, in words for the operator's own log.
     pub trouble: Option<String>,
+    /// Whether the store has heard of it.
+    pub stored: bool,
+}
+
+impl Carried {
+    /// Whether whoever asked should hear of it, although it is queued again:
+    /// it waits for the log, or for the next hour of its key.
+    pub fn is_news(&self) -> bool {
+        let error = self.error.as_deref();
+        matches!(error, Some(PipelineError::Log(_) | PipelineError::Proof(_) | PipelineError::KeyRefused(_)))
+    }
 }
 
 /// What is gathered on the way, for the store and the caller.
@@ -56,16 +71,20 @@ pub(crate) struct Course {
     pub(crate) job: Job,
     pub(crate) key: String,
     pub(crate) trouble: Option<String>,
-    pub(crate) attempts: Attempts,
+    pub(crate) attempts: Arc<Attempts>,
     /// Of earlier claims.
     unseen: u32,
     accounted: bool,
+    /// Whether what was signed may be on record all the same.
+    pub(crate) unsure: bool,
     pub(crate) reasons: Vec<Reason>,
     pub(crate) decision: Option<Vec<u8>>,
     events: Vec<Event>,
     /// Held until the store knows: nobody signs the same bytes meanwhile.
     pub(crate) turn: Option<OwnedMutexGuard<()>>,
     pub(crate) known: Option<Signature>,
+    /// The release, if it is new.
+    pub(crate) release: Option<Release>,
 }
 
 impl Course {
@@ -121,23 +140,26 @@ impl Pipeline {
         let mut course = Course {
             key: stand_in.unwrap_or(&job.asked.signing_key).to_owned(),
             trouble: None,
-            attempts: Attempts::new(job.id, keys, self.attempt_limit()),
+            attempts: Arc::new(Attempts::new(job.id, keys, self.attempt_limit())),
             job,
             unseen: 0,
             accounted: unseen_since.is_none(),
+            unsure: false,
             reasons: Vec::new(),
             decision: None,
             events: Vec::new(),
             turn: None,
             known: None,
+            release: None,
         };
-        let outcome = match self.carry(&mut course, stand_in, unseen_since, clock).await {
-            Ok(outcome) => outcome,
-            Err(error) => stopped(&mut course, error, clock()),
+        let (outcome, error) = match self.carry(&mut course, stand_in, unseen_since, clock).await {
+            Ok(outcome) => (outcome, None),
+            Err(error) => (stopped(&mut course, &error, clock()), Some(Arc::new(error))),
         };
         let kept =
             matches!(outcome, JobOutcome::Signed(_) | JobOutcome::Released(_) | JobOutcome::Waiting(_));
-        let attempts = course.attempts.events(kept);
+        // Of what may be on record the next claim tells, which looks.
+        let attempts = if course.unsure { Vec::new() } else { course.attempts.events(kept) };
         let failures = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
         // What became of keys comes before what was decided about it.
         let ruled = course.events.iter().position(|event| matches!(event, Event::Decided { .. }));
@@ -147,13 +169,13 @@ impl Pipeline {
             outcome,
             reasons: course.reasons.clone(),
             decision: course.decision.clone(),
-            accounted: course.accounted,
+            accounted: course.accounted && !course.unsure,
             failures: course.unseen.saturating_add(failures),
             events: course.events.clone(),
         };
-        let told = self.tell(&claim, &ending).await;
-        let Course { mut job, key, attempts, mut trouble, known, turn, .. } = course;
-        let mut signature = None;
+        let told = self.tell(&claim, &ending, &course.job).await;
+        let Course { mut job, key, attempts, mut trouble, known, turn, release, .. } = course;
+        let (mut signature, stored) = (None, told.is_ok());
         match told {
             Ok(()) => {
                 let decision = ending.decision.as_deref().map(|record| RustCrypto.digest(record));
@@ -173,7 +195,7 @@ impl Pipeline {
             }
         }
         drop(turn);
-        Carried { job, signature, key, uses: attempts.healths(), trouble }
+        Carried { job, signature, release, error, key, uses: attempts.healths(), trouble, stored }
     }
 
     async fn carry(
@@ -193,23 +215,33 @@ impl Pipeline {
             }
             course.accounted = true;
         }
-        let order = match &course.job.asked.kind {
-            JobKind::Artifact(order) => order.clone(),
-            JobKind::Release(_) => {
-                return Err(PipelineError::Superseded("releases are ordered by themselves".to_owned()));
-            }
-        };
-        self.sign_artifact(course, &order, stand_in, clock).await
+        match course.job.asked.kind.clone() {
+            JobKind::Artifact(order) => self.sign_artifact(course, &order, stand_in, clock).await,
+            JobKind::Release(order) => self.carry_release(course, &order, stand_in, clock).await,
+        }
     }
 
     /// Tells the store, and tells it again where it may have been deaf.
-    async fn tell(&self, claim: &Claim, ending: &Ending) -> Result<(), StoreError> {
-        let mut wait = TELLING_WAIT;
-        for _ in 1..TELLING {
+    async fn tell(&self, claim: &Claim, ending: &Ending, job: &Job) -> Result<(), StoreError> {
+        let (mut wait, mut deaf) = (TELLING_WAIT, false);
+        for left in (0..TELLING).rev() {
             match self.store().end_claim(claim, ending.clone()).await {
-                Err(StoreError::Busy { .. } | StoreError::Unavailable { .. } | StoreError::Full { .. }) => {}
+                Err(StoreError::Busy { .. } | StoreError::Unavailable { .. } | StoreError::Full { .. })
+                    if left > 0 => {}
+                // It may have heard the first time, and its answer was lost:
+                // then the job is as this ending makes it.
+                Err(conflict @ StoreError::Conflict { .. }) if deaf => {
+                    let decision = ending.decision.as_deref().map(|record| RustCrypto.digest(record));
+                    let meant = ending.applied(&job.progress, decision);
+                    let found = self.store().job(job.id).await?;
+                    return match found.is_some_and(|found| found.progress == meant) {
+                        true => Ok(()),
+                        false => Err(conflict),
+                    };
+                }
                 done => return done,
             }
+            deaf = true;
             tokio::time::sleep(wait).await;
             wait *= 2;
         }
@@ -227,7 +259,7 @@ impl Pipeline {
 }
 
 /// What becomes of a job that could not be carried out.
-fn stopped(course: &mut Course, error: PipelineError, now: Time) -> JobOutcome {
+fn stopped(course: &mut Course, error: &PipelineError, now: Time) -> JobOutcome {
     let (why, reasons) = (error.to_string(), error.reasons());
     match error {
         // Somebody can do something about these, and the job is done first
@@ -239,7 +271,12 @@ fn stopped(course: &mut Course, error: PipelineError, now: Time) -> JobOutcome {
             course.trouble = Some(why);
             course.again(now, LATER, "store", "the store is out of reach")
         }
-        PipelineError::Log(_) | PipelineError::Proof(_) => {
+        // Who has to come back, whoever waits may know.
+        PipelineError::Log(LogError::Unwitnessed(_)) | PipelineError::Proof(_) => {
+            course.trouble = Some(why.clone());
+            course.again(now, LATER, "log", &why)
+        }
+        PipelineError::Log(_) => {
             course.trouble = Some(why);
             course.again(now, LATER, "log", "the log takes no entries, so nothing is signed")
         }
@@ -247,20 +284,37 @@ fn stopped(course: &mut Course, error: PipelineError, now: Time) -> JobOutcome {
         PipelineError::NoVerdict(_) | PipelineError::TooFewApprovers { .. } => {
             course.refuse(vec![Reason::new("policy", why)])
         }
-        PipelineError::Evidence(..) => course.refuse(vec![Reason::new("evidence", why)]),
+        PipelineError::Evidence(..) | PipelineError::Sbom(..) => {
+            course.refuse(vec![Reason::new("evidence", why)])
+        }
         PipelineError::Format { .. } => course.refuse(vec![Reason::new("format", why)]),
         // Required, and nobody gave one: the signature leaves nowhere, and is
         // made again when there is an authority.
         PipelineError::Stamp(_) => course.backs_off(now, "timestamp", &why),
         PipelineError::Key(error) => {
             course.trouble = Some(why);
-            key_failed(course, &error, now)
+            key_failed(course, error, now)
+        }
+        PipelineError::Held { rules, .. } => {
+            course.reasons = reasons;
+            course.ruled(Ruling::Held);
+            JobOutcome::Held(*rules)
+        }
+        PipelineError::InFlight(_) => course.again(now, LATER, "order", &why),
+        PipelineError::Superseded(_) => course.refuse(vec![Reason::new("superseded", why)]),
+        PipelineError::TooManyWait(_) => course.refuse(vec![Reason::new("waiting", why)]),
+        PipelineError::NoWitnesses(_) | PipelineError::TooFewWitnesses { .. } => {
+            course.refuse(vec![Reason::new("witnesses", why)])
         }
         // The next hour brings more; until then others' jobs go on.
         PipelineError::KeyRefused(KeyRefusal::HourlyLimit { seconds, .. }) => {
-            course.again(now, Duration::from_secs(seconds), "key", &why)
+            course.again(now, Duration::from_secs(*seconds), "key", &why)
         }
         PipelineError::NoArtifactKey { .. }
+        | PipelineError::NoReleaseKey(_)
+        | PipelineError::NotEntitled { .. }
+        | PipelineError::BothKinds { .. }
+        | PipelineError::KeyUnfit(_)
         | PipelineError::KeyRefused(_)
         | PipelineError::KeyRevoked { .. } => course.refuse(vec![Reason::new("key", why)]),
         _ => {

@@ -11,7 +11,6 @@ use firmseal_core::BlockSize;
 use firmseal_fleet::product::{self, ComponentSpec};
 use firmseal_fleet::{Product, ReleaseComponent};
 use firmseal_formats::{Format, Inspection, Plan, Unsigned, Wanted};
-use firmseal_keys::Logged;
 use firmseal_manifest::{ArtifactId, Digest, Intent, PayloadTree, Purpose};
 
 use crate::draft::Under;
@@ -110,7 +109,7 @@ impl Pipeline {
         component: &ComponentSpec,
         examined: Examined,
         keys: &Keys,
-        under: Under,
+        under: Under<'_>,
     ) -> Result<Prepared, PipelineError> {
         let Examined { artifact, file, format, unsigned, .. } = examined;
         let (plan, leaf) = match (unsigned, &keys.artifact) {
@@ -161,7 +160,7 @@ impl Pipeline {
     /// release's.
     async fn sign_image(
         &self,
-        under: Under,
+        under: Under<'_>,
         component: &ComponentSpec,
         format: &'static dyn Format,
         file: &Arc<File>,
@@ -177,11 +176,11 @@ impl Pipeline {
             statements: Vec::new(),
             requester: under.requester,
             policy: under.policy,
-            context: [Some(header), under.decision].into_iter().flatten().collect(),
+            context: [Some(header), under.decision, under.attempts.mark()].into_iter().flatten().collect(),
         };
         let leaf = intent.leaf_hash();
-        let logged = Logged::append_for(self.log(), intent, used.key().public_key()).await?;
-        let signature = used.sign(logged, unsigned.tbs().clone()).await?;
+        let logged = under.attempts.log(self.log(), &used, intent).await?;
+        let signature = under.attempts.sign(used, logged, unsigned.tbs().clone()).await?;
 
         let (name, source) = (component.name.clone(), file.clone());
         let plan = spool::blocking(move || {

@@ -24,8 +24,9 @@ use crate::dispatch::{Dispatch, Health};
 use crate::pipeline::Pipeline;
 
 /// How long a claim holds if nothing is heard of it again. Above what
-/// reading, logging, signing and storing may take together.
-const LEASE: Duration = Duration::from_secs(5 * 60);
+/// reading, logging, signing and storing may take together, and above the
+/// claim that the order of a release has beside it.
+const LEASE: Duration = Duration::from_secs(20 * 60);
 /// How often the queue is looked at when nothing happens: for jobs that
 /// waited their time out.
 const TICK: Duration = Duration::from_millis(250);
@@ -48,7 +49,7 @@ enum Task {
     Job { queue: String, claim: Claim },
     Probe { key: String },
     Accounting,
-    PuttingBack,
+    PuttingBack { claim: Claim },
 }
 
 /// What a task of the dispatcher came to.
@@ -69,6 +70,15 @@ impl Tasks {
     fn spawn(&mut self, task: Task, work: impl Future<Output = Done> + Send + 'static) {
         let id = self.set.spawn(work).id();
         self.at.insert(id, task);
+    }
+
+    /// The jobs that somebody is at, or is about to put back.
+    fn claimed(&self) -> Vec<RequestId> {
+        let request = |task: &Task| match task {
+            Task::Job { claim, .. } | Task::PuttingBack { claim } => Some(claim.request),
+            Task::Probe { .. } | Task::Accounting => None,
+        };
+        self.at.values().filter_map(request).collect()
     }
 
     fn is_accounting(&self) -> bool {
@@ -145,7 +155,8 @@ impl Dispatcher {
         self.news.notify_one();
     }
 
-    /// Resolves when a job leaves the queue under this dispatcher. Asked
+    /// Resolves when a job leaves the queue under this dispatcher, or waits in
+    /// it for what somebody may have to know of at once. Asked
     /// before the job is looked up, nothing is missed. An error says that it
     /// is to be looked up again.
     pub fn watch(&self, id: RequestId) -> oneshot::Receiver<Arc<Carried>> {
@@ -169,12 +180,14 @@ impl Dispatcher {
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut tasks = Tasks::default();
         let (mut look, mut hungry) = (true, false);
+        // Whether claims were made, perhaps, of which nobody heard.
+        let mut lost = false;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             self.probe(&mut tasks);
             if std::mem::take(&mut look) {
-                match self.claim().await {
+                match self.claim(&mut lost, &tasks).await {
                     Ok((claimed, full)) => {
                         hungry = full;
                         claimed.into_iter().for_each(|claimed| self.begin(&mut tasks, claimed));
@@ -243,7 +256,12 @@ impl Dispatcher {
     }
 
     /// Claims what there is room for, and whether there may be more.
-    async fn claim(&self) -> Result<(Vec<ClaimedJob>, bool), StoreError> {
+    async fn claim(&self, lost: &mut bool, tasks: &Tasks) -> Result<(Vec<ClaimedJob>, bool), StoreError> {
+        if *lost {
+            // Those jobs would wait until the claims run out.
+            self.pipeline.store().end_other_claims(tasks.claimed()).await?;
+            *lost = false;
+        }
         let rooms = self.schedule().rooms();
         if rooms.is_empty() {
             return Ok((Vec::new(), true));
@@ -252,7 +270,7 @@ impl Dispatcher {
         let log_size = self.pipeline.log().size();
         let wanted: HashMap<String, u32> = rooms.iter().map(|room| (room.key.clone(), room.most)).collect();
         let claiming = Claiming { rooms, now: (self.clock)(), lease: LEASE, log_size };
-        let claimed = self.pipeline.store().claim_jobs(claiming).await?;
+        let claimed = self.pipeline.store().claim_jobs(claiming).await.inspect_err(|_| *lost = true)?;
         let mut got: HashMap<&str, u32> = HashMap::new();
         for claimed in &claimed {
             *got.entry(&claimed.job.asked.signing_key).or_default() += 1;
@@ -294,7 +312,7 @@ impl Dispatcher {
                 let there = matches!(done, Some(Done::Probe { there: true }));
                 self.schedule().probed(&key, there, (self.clock)());
             }
-            (Some(Task::Accounting | Task::PuttingBack) | None, _) => {}
+            (Some(Task::Accounting | Task::PuttingBack { .. }) | None, _) => {}
         }
     }
 
@@ -302,7 +320,9 @@ impl Dispatcher {
     fn ended(&self, queue: &str, carried: Carried) {
         (self.observer)(&carried);
         self.schedule().ended(queue);
-        if carried.job.progress.state != JobState::Queued {
+        if !carried.stored {
+            self.ended_elsewhere(carried.job.id);
+        } else if carried.job.progress.state != JobState::Queued || carried.is_news() {
             self.tell(Arc::new(carried));
         }
     }
@@ -312,7 +332,7 @@ impl Dispatcher {
     /// runs out.
     fn put_back(&self, tasks: &mut Tasks, claim: Claim) {
         let (pipeline, until) = (self.pipeline.clone(), (self.clock)().plus(PANICKED));
-        tasks.spawn(Task::PuttingBack, async move {
+        tasks.spawn(Task::PuttingBack { claim: claim.clone() }, async move {
             let why = "the service met a fault of its own, and tries again";
             let ending = Ending {
                 outcome: JobOutcome::Again(until),

@@ -1,11 +1,14 @@
 //! Drafts: a release that is made but for its signatures.
 
+use std::sync::Arc;
+
 use firmseal_fleet::product;
 use firmseal_fleet::{Product, ReleaseComponent, SigningRequest, Time};
 use firmseal_manifest::{ArtifactId, ChannelName, Digest, Environment, ProductId, ReleaseSpec, author};
 use firmseal_store::Reservation;
 use semver::Version;
 
+use crate::attempts::Attempts;
 use crate::component::{Prepared, block};
 use crate::gate;
 use crate::keys::Keys;
@@ -13,7 +16,8 @@ use crate::order::Order;
 
 /// For whom a key is used, and under which rules.
 #[derive(Clone, Copy)]
-pub(crate) struct Under {
+pub(crate) struct Under<'a> {
+    pub(crate) attempts: &'a Attempts,
     /// Who asks, as intents say it.
     pub(crate) requester: Digest,
     pub(crate) policy: Digest,
@@ -25,6 +29,10 @@ pub(crate) struct Under {
 /// A release without signatures.
 #[derive(Clone)]
 pub(crate) struct Draft {
+    /// The uses of keys for it.
+    pub(crate) attempts: Arc<Attempts>,
+    /// What makes its order the same order.
+    pub(crate) key: String,
     pub(crate) product: ProductId,
     pub(crate) channel: ChannelName,
     pub(crate) version: Version,
@@ -54,8 +62,10 @@ pub(crate) struct Draft {
 
 impl Draft {
     /// A draft without components.
-    pub(crate) fn of(order: &Order, sequence: u64) -> Draft {
+    pub(crate) fn of(order: &Order, key: String, sequence: u64, attempts: Arc<Attempts>) -> Draft {
         Draft {
+            attempts,
+            key,
             product: order.product.clone(),
             channel: order.channel.clone(),
             version: order.version.clone(),
@@ -84,8 +94,14 @@ impl Draft {
     }
 
     /// What its intents are written under.
-    pub(crate) fn under(&self, now: Time) -> Under {
-        Under { requester: self.requester_id, policy: self.policy, decision: self.decision, now }
+    pub(crate) fn under(&self, now: Time) -> Under<'_> {
+        Under {
+            attempts: &self.attempts,
+            requester: self.requester_id,
+            policy: self.policy,
+            decision: self.decision,
+            now,
+        }
     }
 
     /// The number that it takes.
@@ -130,9 +146,12 @@ impl Draft {
     }
 }
 
-impl From<&SigningRequest> for Draft {
-    fn from(request: &SigningRequest) -> Draft {
+impl Draft {
+    /// The draft of a request that waits.
+    pub(crate) fn again(request: &SigningRequest, attempts: Arc<Attempts>) -> Draft {
         Draft {
+            attempts,
+            key: request.key.clone(),
             product: request.product.clone(),
             channel: request.channel.clone(),
             version: request.version.clone(),

@@ -6,7 +6,7 @@ use firmseal_core::{KeyId, Refusal};
 use firmseal_evidence::EvidenceError;
 use firmseal_formats::FormatError;
 use firmseal_keys::{LogError, SignError};
-use firmseal_manifest::{ArtifactId, AuthorError, KeyError, ProductId, RequestId};
+use firmseal_manifest::{ArtifactId, AuthorError, Digest, KeyError, ProductId, RequestId};
 use firmseal_store::StoreError;
 
 use crate::gate::GateRefusal;
@@ -27,12 +27,18 @@ pub enum PipelineError {
     Policy {
         /// Which rules, and why.
         reasons: Vec<Reason>,
+        /// Blob of the decision's record.
+        decision: Digest,
     },
     /// The policy wants a person to look at it first.
-    #[error("the policy holds this for a person, and releases are not held: {}", listed(reasons))]
+    #[error("the policy holds this until a security officer lets it go: {}", listed(reasons))]
     Held {
         /// Which rules, and why.
         reasons: Vec<Reason>,
+        /// Blob of the decision's record.
+        decision: Digest,
+        /// Digest of the rules that hold it.
+        rules: Digest,
     },
     /// The policy cannot be evaluated.
     #[error("nothing was signed: {0}")]

@@ -20,9 +20,10 @@ use crate::pipeline::{Pipeline, rules};
 use crate::policy::{
     Action, ArtifactFacts, Decision, KeyFacts, Policy, PolicyError, Previous, Question, Verdict,
 };
+use crate::release_job::Errand;
 
 /// Longest record of a decision, in bytes.
-const RECORD_MAX: u64 = 4 << 20;
+pub(crate) const RECORD_MAX: u64 = 4 << 20;
 
 /// What a policy said, and the record of it.
 #[derive(Clone)]
@@ -75,7 +76,7 @@ pub(crate) fn artifact_facts(
 }
 
 /// Whether the product's images have signatures of their own.
-fn signs_images(product: &Product) -> bool {
+pub(crate) fn signs_images(product: &Product) -> bool {
     firmseal_formats::find(&product.format).is_ok_and(|format| format.embedding().is_some())
 }
 
@@ -93,8 +94,8 @@ impl Pipeline {
         request: RequestId,
         order: &Order,
         product: &Product,
-        keys: &Keys,
         read: (Vec<ArtifactFacts>, Facts),
+        errand: &Errand,
         now: Time,
     ) -> Result<Option<Judged>, PipelineError> {
         let Some(policy) = self.deciding()? else { return Ok(None) };
@@ -108,31 +109,30 @@ impl Pipeline {
             channel: order.channel.clone(),
             version: order.version.clone(),
             epoch: order.epoch,
-            keys: key_facts(keys, signs_images(product), now),
+            keys: key_facts(self.keys(&product.id), signs_images(product), now),
             artifacts: read.0,
             previous: previous.map(|before| Previous { version: before.version, epoch: before.epoch }),
             build: order.build.clone(),
             commit: order.commit.clone(),
             evidence: read.1,
             approvals: 0,
-            released: false,
-            anomalies: Vec::new(),
+            released: errand.is_released(&rules(Some(&*policy))),
+            anomalies: errand.anomalies(),
             now,
             salt: salt(),
         };
         let judged = self.ask(&*policy, question).await?;
-        // Releases are not held: an image in a format with a signature of its
-        // own is signed before people look.
-        if let Verdict::Refuse { reasons } | Verdict::Hold { reasons } = &judged.verdict {
-            let (held, reasons) = (matches!(judged.verdict, Verdict::Hold { .. }), reasons.clone());
-            let decision = judged.record;
+        let (decision, rules) = (judged.record, judged.rules);
+        let stop = match judged.verdict.clone() {
+            Verdict::Refuse { reasons } => PipelineError::Policy { reasons, decision },
+            Verdict::Hold { reasons } => PipelineError::Held { reasons, decision, rules },
+            Verdict::Permit | Verdict::Approvals { .. } => return Ok(Some(judged)),
+        };
+        if !errand.is_job() {
+            // Nobody can hold what is no job: it is refused.
             self.store().note(Event::Decided { request, decision, ruling: Ruling::Refused }).await?;
-            return Err(match held {
-                true => PipelineError::Held { reasons },
-                false => PipelineError::Policy { reasons },
-            });
         }
-        Ok(Some(judged))
+        Err(stop)
     }
 
     /// Asks once more, when a request that waited is about to be signed:
@@ -141,6 +141,7 @@ impl Pipeline {
         &self,
         request: &SigningRequest,
         approvals: u32,
+        errand: &Errand,
         now: Time,
     ) -> Result<Again, PipelineError> {
         let policy = self.deciding()?;
@@ -159,8 +160,14 @@ impl Pipeline {
         let product = self.store().product(&request.product).await?;
         // While people thought, a key's day of rotation may have passed.
         let keys = key_facts(self.usable_keys(&product, now)?, signs_images(&product), now);
-        let question = Question { approvals, keys, now, ..asked.question };
+        let released = errand.is_released(&request.policy);
+        let question = Question { approvals, released, keys, now, ..asked.question };
         match policy.decide(&question)? {
+            Verdict::Hold { reasons } if errand.is_job() => {
+                let verdict = Verdict::Hold { reasons: reasons.clone() };
+                let Judged { rules, record, .. } = self.record(&*policy, question, verdict).await?;
+                Err(PipelineError::Held { reasons, decision: record, rules })
+            }
             Verdict::Permit => {
                 Ok(Again::Permit(self.record(&*policy, question, Verdict::Permit).await?.record))
             }

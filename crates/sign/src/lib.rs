@@ -39,6 +39,7 @@ pub mod policy_in_force;
 pub mod proofs;
 mod question;
 mod quota;
+mod release_job;
 pub mod request_key;
 pub mod review;
 pub mod revoked;

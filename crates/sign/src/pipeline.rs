@@ -14,6 +14,7 @@ use firmseal_manifest::cbor::Writer;
 use firmseal_manifest::{AuthorError, Digest, ProductId, ReleaseId, RequestId};
 use firmseal_store::{Begin, Claim, NewRequest, Store, StoreError};
 
+use crate::attempts::Attempts;
 use crate::component::Examined;
 use crate::delegated::Meant;
 use crate::device::{self, Floors};
@@ -28,6 +29,7 @@ use crate::order::Order;
 use crate::policy::{Policy, PolicyReader};
 use crate::policy_in_force::InForce;
 use crate::proofs::Proofs;
+use crate::release_job::Errand;
 use crate::request_key::RequestKey;
 use crate::signing_key::{Ask, KeyUse, SigningKey};
 use crate::timestamps::Timestamps;
@@ -38,7 +40,7 @@ use crate::waiting::Agreed;
 
 /// How long a request stays claimed when its worker is never heard of
 /// again. Long enough for the largest artifact, short enough for a person.
-const LEASE: Duration = Duration::from_secs(15 * 60);
+pub(crate) const LEASE: Duration = Duration::from_secs(15 * 60);
 
 /// Longest time that a key has for one signature of a job. What comes later
 /// is not looked at: the attempt is unknown, and another follows.
@@ -211,6 +213,19 @@ impl Pipeline {
             now,
             lease: LEASE,
         };
+        let errand = Errand::of_nobody(Attempts::unwatched(self.attempt));
+        self.release_for(order, request, &errand, now).await
+    }
+
+    /// The same, as the request that is given, for an errand.
+    pub(crate) async fn release_for(
+        &self,
+        order: &Order,
+        request: NewRequest,
+        errand: &Errand,
+        now: Time,
+    ) -> Result<Ordered, PipelineError> {
+        let key = request.key.clone();
         let claim = match self.store.begin(request).await? {
             Begin::Fresh(claim) => claim,
             Begin::Stored(finished) => {
@@ -223,7 +238,7 @@ impl Pipeline {
             Begin::InFlight { request, .. } => return Err(PipelineError::InFlight(request)),
             Begin::Conflict { request } => return Err(PipelineError::KeyReused(request)),
         };
-        let ordered = self.carry_out(order, &claim, now).await;
+        let ordered = self.carry_out(order, key, &claim, errand, now).await;
         if !matches!(ordered, Ok(Ordered::Signed(_))) {
             // While people think, nobody holds it. After an error, the error
             // is what the caller needs to know; a claim that cannot be given
@@ -251,7 +266,14 @@ impl Pipeline {
         }
     }
 
-    async fn carry_out(&self, order: &Order, claim: &Claim, now: Time) -> Result<Ordered, PipelineError> {
+    async fn carry_out(
+        &self,
+        order: &Order,
+        key: String,
+        claim: &Claim,
+        errand: &Errand,
+        now: Time,
+    ) -> Result<Ordered, PipelineError> {
         let turn = self.turn(&order.product);
         let _turn = turn.lock().await;
         // The same order again, while people think or after they decided.
@@ -291,7 +313,7 @@ impl Pipeline {
             examined.push(self.examine(order, &product, component, ordered, keys).await?);
         }
         read.extend(examined.iter().map(|examined: &Examined| examined.facts.clone()));
-        let judged = self.judge(claim.request, order, &product, keys, (read, facts), now).await?;
+        let judged = self.judge(claim.request, order, &product, (read, facts), errand, now).await?;
         let need = judged.as_ref().map_or(0, Judged::need);
         self.check_approvers(&order.product, &order.channel, need)?;
         let waits = demands.approvals || need > 0;
@@ -306,7 +328,7 @@ impl Pipeline {
         // product through another pipeline, in a process of their own: the
         // store lets one of us at it. The other has used no key, and comes
         // again when the number is known to be free or taken.
-        let mut draft = Draft::of(order, sequence);
+        let mut draft = Draft::of(order, key, sequence, errand.attempts.clone());
         if let Some(judged) = &judged {
             (draft.policy, draft.decision) = (judged.rules, Some(judged.record));
         }
@@ -452,7 +474,7 @@ impl PipelineError {
     pub fn reasons(&self) -> Vec<Reason> {
         match self {
             PipelineError::Gate(refusal) => vec![Reason::new(refusal.rule(), refusal.to_string())],
-            PipelineError::Policy { reasons } | PipelineError::Held { reasons } => reasons.clone(),
+            PipelineError::Policy { reasons, .. } | PipelineError::Held { reasons, .. } => reasons.clone(),
             _ => Vec::new(),
         }
     }

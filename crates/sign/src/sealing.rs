@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{Demands, KeyId, Role, Root};
-use firmseal_keys::Logged;
 use firmseal_manifest::{
     BirthProof, Delegation, Evidence, Intent, ProductId, PublicKey, Purpose, Signature, SignedStatement,
     UnsignedManifest,
@@ -68,7 +67,13 @@ impl Pipeline {
             statements: agreed,
             requester: draft.requester_id,
             policy: draft.policy,
-            context: draft.leaves.iter().copied().chain(draft.decision).collect(),
+            context: draft
+                .leaves
+                .iter()
+                .copied()
+                .chain(draft.decision)
+                .chain(draft.attempts.mark())
+                .collect(),
         };
         // Every use of a key has an entry of its own.
         let mut tokens = Vec::with_capacity(keys.release.len());
@@ -78,7 +83,7 @@ impl Pipeline {
             uses.push((key, self.claim(key, ask).await?));
         }
         for (key, used) in uses {
-            let logged = Logged::append_for(self.log(), intent.clone(), key.public_key()).await?;
+            let logged = draft.attempts.log(self.log(), &used, intent.clone()).await?;
             tokens.push((key.public_key(), used, logged));
         }
         // All entries are the same leaf; the envelope proves the first.
@@ -96,7 +101,8 @@ impl Pipeline {
         }
         let mut signatures: Vec<(&PublicKey, Signature)> = Vec::with_capacity(tokens.len());
         for (key, used, logged) in tokens {
-            signatures.push((key, used.sign(logged, manifest.to_be_signed(key)?).await?));
+            let signature = draft.attempts.sign(used, logged, manifest.to_be_signed(key)?).await?;
+            signatures.push((key, signature));
         }
         let evidence = (demands.proof || demands.approvals || !statements.is_empty()).then_some(Evidence {
             intent: Some(intent),

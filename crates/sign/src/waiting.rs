@@ -16,11 +16,13 @@ use firmseal_manifest::{Agreement, Digest, ProductId, PublicKey, RequestId, Sign
 use firmseal_store::{Begin, Claim, Page};
 use firmseal_trust::RootSpec;
 
+use crate::attempts::Attempts;
 use crate::draft::Draft;
 use crate::error::PipelineError;
 use crate::judging::Again;
 use crate::order::Order;
-use crate::pipeline::{Pipeline, Signed, request_key};
+use crate::pipeline::{Pipeline, Signed};
+use crate::release_job::Errand;
 use crate::review::{self, Difference, Side};
 
 /// Most requests of a product that wait at once: people have to read them,
@@ -140,7 +142,7 @@ impl Pipeline {
         let difference = Difference { before, after, sboms, evidence };
         Ok(SigningRequest {
             id: claim.request,
-            key: request_key(order).stored(),
+            key: draft.key.clone(),
             fingerprint: order.fingerprint(),
             product: draft.product.clone(),
             channel: draft.channel.clone(),
@@ -287,6 +289,17 @@ impl Pipeline {
     /// Signs a request that enough people have agreed to; `None` where they
     /// have not yet. May be repeated, and is after a crash.
     pub async fn finish(&self, id: RequestId, now: Time) -> Result<Option<Signed>, PipelineError> {
+        let errand = Errand::of_nobody(Attempts::unwatched(self.attempt_limit()));
+        self.finish_for(id, &errand, now).await
+    }
+
+    /// The same, for an errand.
+    pub(crate) async fn finish_for(
+        &self,
+        id: RequestId,
+        errand: &Errand,
+        now: Time,
+    ) -> Result<Option<Signed>, PipelineError> {
         let product = self.waiting(id, now).await?.product;
         let turn = self.turn(&product);
         let _turn = turn.lock().await;
@@ -309,8 +322,8 @@ impl Pipeline {
             Begin::Conflict { request } => return Err(PipelineError::KeyReused(request)),
         };
         let approvals = u32::try_from(statement.signatures.len()).unwrap_or(u32::MAX);
-        let mut draft = Draft::from(&request);
-        let again = self.judge_again(&request, approvals, now).await;
+        let mut draft = Draft::again(&request, errand.attempts.clone());
+        let again = self.judge_again(&request, approvals, errand, now).await;
         if matches!(again, Ok(Again::NotNow)) {
             let _ = self.store().abandon(&claim).await;
             return Ok(None);
@@ -345,9 +358,18 @@ impl Pipeline {
     /// Signs every request that enough people have agreed to, and closes
     /// those that have expired. What a crash left is found here. One that
     /// cannot be signed now holds no other up: why not stands beside its id.
+    /// One that is a job goes back into the queue instead.
     pub async fn finish_waiting(&self, now: Time) -> Result<Vec<(RequestId, Finished)>, PipelineError> {
         let mut finished = Vec::new();
         for request in self.all_waiting(None).await? {
+            match self.align(&request, now).await {
+                Ok(None) => {}
+                Ok(Some(_)) => continue,
+                Err(error) => {
+                    finished.push((request.id, Err(error)));
+                    continue;
+                }
+            }
             match self.finish(request.id, now).await {
                 Ok(None) | Err(PipelineError::Approval(ApprovalError::Closed(..))) => {}
                 Ok(Some(signed)) => finished.push((request.id, Ok(signed))),

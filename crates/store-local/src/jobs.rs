@@ -222,7 +222,7 @@ fn resume(
     events: &[Event],
 ) -> Result<(), Failure> {
     let job = known(connection, id)?;
-    if job.progress.state != from || !matches!(from, JobState::Waiting | JobState::Held) {
+    if job.progress.state != from || !matches!(from, JobState::Waiting | JobState::Held | JobState::Refused) {
         return Err(otherwise(&job));
     }
     let mut progress = job.progress;
@@ -329,6 +329,11 @@ impl Jobs for LocalStore {
 
     async fn claim_jobs(&self, claiming: Claiming) -> Result<Vec<ClaimedJob>, StoreError> {
         self.write("claim signing requests", move |connection| queue::claim(connection, &claiming)).await
+    }
+
+    async fn end_other_claims(&self, held: Vec<RequestId>) -> Result<(), StoreError> {
+        self.write("end claims that nobody holds", move |connection| queue::end_others(connection, &held))
+            .await
     }
 
     async fn end_claim(&self, claim: &Claim, ending: Ending) -> Result<(), StoreError> {

@@ -4,6 +4,7 @@
 //! what it brings and not what waits behind it.
 
 use firmseal_fleet::{Job, Priority};
+use firmseal_manifest::RequestId;
 use firmseal_store::{Claim, ClaimedJob, Claiming, Depth, Room, StoreError};
 use rusqlite::{Connection, params};
 
@@ -129,6 +130,17 @@ fn mark(connection: &Connection, found: Found, claiming: &Claiming) -> Result<Cl
             Text(job.id)
         ])?;
     Ok(ClaimedJob { job, claim, unseen_since: since })
+}
+
+/// Ends the claims on all jobs but these.
+pub(crate) fn end_others(connection: &Connection, held: &[RequestId]) -> Result<(), Failure> {
+    let sql = "SELECT id FROM jobs WHERE lease_until IS NOT NULL";
+    let claimed = all(connection, sql, [], |row| row.get(0).map(|Text(id)| id))?;
+    let mut end = connection.prepare_cached("UPDATE jobs SET lease_until = NULL WHERE id = ?")?;
+    for id in claimed.into_iter().filter(|id| !held.contains(id)) {
+        end.execute([Text(id)])?;
+    }
+    Ok(())
 }
 
 /// How long the queues are.

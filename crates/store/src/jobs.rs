@@ -211,13 +211,18 @@ pub trait Jobs: Send + Sync {
     /// one process ends all claims when it is opened.
     async fn claim_jobs(&self, claiming: Claiming) -> Result<Vec<ClaimedJob>, StoreError>;
 
+    /// Ends every claim but those on these jobs, as if they had run out: for
+    /// whoever made claims and did not hear which. Jobs of an engine are
+    /// claimed by one process at a time.
+    async fn end_other_claims(&self, held: Vec<RequestId>) -> Result<(), StoreError>;
+
     /// Ends a claim: outcome, record and events are one step. A claim that
     /// was overtaken, or has ended already otherwise, is a conflict; ending
     /// it the same way again with [`JobOutcome::Signed`] is `Ok`.
     async fn end_claim(&self, claim: &Claim, ending: Ending) -> Result<(), StoreError>;
 
-    /// Queues a job again that waits or is held, from that state alone; for
-    /// one that was held `by` says who let it go. In another state it is a
+    /// Queues a job again that waits, is held or was refused, from that state
+    /// alone; for one that was held `by` says who let it go. In another state it is a
     /// conflict.
     async fn resume_job(
         &self,

@@ -1,11 +1,14 @@
 //! What operators call.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use firmseal_manifest::{ArtifactId, DeviceId, ProductId, ReleaseId, RequestId, RolloutId, UploadId};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::signatures::WAY;
 use super::{Client, ClientError, escape, paged, queried};
 use crate::access::{CreateOperatorToken, NewOperatorToken, OperatorToken, SignIn};
 use crate::audit::{AuditQuery, AuditRecord, LogEntries, LogQuery};
@@ -16,7 +19,7 @@ use crate::registry::{Artifact, CreateUpload, Product, Upload};
 use crate::requests::{Approve, Ordered, RequestState, SigningRequest};
 use crate::signing::{CreateRelease, PrepareRollback, Release};
 use crate::trust::{PublishedRevocation, PublishedRoot};
-use crate::{BYTES_TYPE, ENVELOPE_TYPE, IDEMPOTENCY_KEY, ROOT_TYPE, UPLOAD_OFFSET};
+use crate::{BYTES_TYPE, ENVELOPE_TYPE, IDEMPOTENCY_KEY, PREFER, ROOT_TYPE, UPLOAD_OFFSET};
 
 /// The calls of an operator, with a token or a client certificate.
 #[derive(Clone, Copy, Debug)]
@@ -88,14 +91,26 @@ impl OperatorClient<'_> {
         self.0.get(&paged("/v1/artifacts", page)).await
     }
 
-    /// Makes a release. The same key with the same request returns the same
-    /// release, however often it is sent.
+    /// Makes a release, and waits for it as long as this client waits for any
+    /// answer. The same key with the same request returns the same release,
+    /// however often it is sent.
     pub async fn create_release(
         &self,
         idempotency_key: &str,
         release: &CreateRelease,
     ) -> Result<Ordered, ClientError> {
-        self.order("/v1/releases", idempotency_key, release).await
+        self.order("/v1/releases", idempotency_key, release, None).await
+    }
+
+    /// The same, with an answer after this time at the latest, whatever has
+    /// come of it by then. The same again goes on waiting.
+    pub async fn create_release_within(
+        &self,
+        idempotency_key: &str,
+        release: &CreateRelease,
+        wait: Duration,
+    ) -> Result<Ordered, ClientError> {
+        self.order("/v1/releases", idempotency_key, release, Some(wait)).await
     }
 
     /// Has a roll-back of a release signed ahead.
@@ -105,7 +120,7 @@ impl OperatorClient<'_> {
         idempotency_key: &str,
         wish: &PrepareRollback,
     ) -> Result<Ordered, ClientError> {
-        self.order(&format!("/v1/releases/{of}/rollback"), idempotency_key, wish).await
+        self.order(&format!("/v1/releases/{of}/rollback"), idempotency_key, wish, None).await
     }
 
     async fn order(
@@ -113,19 +128,29 @@ impl OperatorClient<'_> {
         path: &str,
         idempotency_key: &str,
         wish: &impl Serialize,
+        wait: Option<Duration>,
     ) -> Result<Ordered, ClientError> {
         let mut headers = HeaderMap::new();
         let key = HeaderValue::try_from(idempotency_key)
             .map_err(|_| ClientError::Address("idempotency key".to_owned(), "use printable ASCII"))?;
         headers.insert(IDEMPOTENCY_KEY, key);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        // An answer that takes longer than this client waits is none.
+        let wait = wait.unwrap_or(Duration::MAX).min(self.0.timeout.saturating_sub(WAY));
+        if let Ok(value) = HeaderValue::try_from(format!("wait={}", wait.as_secs())) {
+            headers.insert(PREFER, value);
+        }
         let unread = |err: serde_json::Error| ClientError::Answer(err.to_string());
         let body = serde_json::to_vec(wish).map_err(unread)?;
         let answer = self.0.send(Method::POST, path, headers, body.into()).await?;
         let waits = answer.status() == StatusCode::ACCEPTED;
         let bytes = self.0.read(answer, super::JSON_MAX).await?;
         match waits {
-            true => serde_json::from_slice(&bytes).map(Ordered::Request).map_err(unread),
+            // Only what waits for people has a manifest.
+            true => serde_json::from_slice(&bytes)
+                .map(Ordered::Request)
+                .or_else(|_| serde_json::from_slice(&bytes).map(Ordered::Open))
+                .map_err(unread),
             false => serde_json::from_slice(&bytes).map(Ordered::Release).map_err(unread),
         }
     }

@@ -12,7 +12,7 @@ use crate::signatures::{CreateSignature, SignatureProof, SignatureQuery, Signatu
 use crate::{IDEMPOTENCY_KEY, PREFER};
 
 /// Kept back of the time that an answer may take, for the way there and back.
-const WAY: Duration = Duration::from_secs(5);
+pub(super) const WAY: Duration = Duration::from_secs(5);
 
 impl OperatorClient<'_> {
     /// Asks for a signature, and waits for it up to a while; less, where this

@@ -1,33 +1,45 @@
 //! `firmseal release create`: from files to a signed release.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::Args;
 use firmseal_api::client::Client;
 use firmseal_api::requests::{Ordered, RequestState};
+use firmseal_api::signatures::SignatureRequest;
 use firmseal_api::signing::{CreateRelease, Release, ReleaseComponent, ReleaseState};
 use firmseal_manifest::{ChannelName, ProductId};
 use semver::Version;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::assignment::Assignment;
 use super::content::{Content, derived_key};
 use super::release::print;
+use super::request_record;
+use super::sign::{PAUSE, POLL, Priority, standing};
+use crate::backoff::Backoff;
 use crate::error::{CliError, Kind, Result};
 use crate::output::Output;
+use crate::units::Span;
 
 /// Make a release: upload its files, have them signed
 ///
 /// The server inspects the artifacts, logs the request, signs and
 /// verifies the result as a device would. The same command again returns
 /// the same release: its idempotency key is derived from all it asks for.
+/// An order whose keys are out of reach, or that a security officer has to
+/// let go, stays with the server; the same command again waits for it.
+///
+/// Exit codes: 0 signed, waiting for approvals, or handed in with --no-wait;
+/// 3 refused; 6 taken back or too late; 9 neither by the end of --wait.
 #[derive(Args)]
 #[command(disable_version_flag = true)]
 #[command(after_help = "Examples:
   firmseal release create --product gateway --version 1.4.0 --epoch 1 --component main=firmware.bin
   firmseal release create --product gateway --version 1.4.0 --epoch 1 --component main=firmware.bin \\
       --channel beta --build \"$CI_PIPELINE_ID\" --commit \"$(git rev-parse HEAD)\" \\
-      --sbom firmware.cdx.json --evidence provenance.json --evidence tests.xml --json
+      --sbom firmware.cdx.json --evidence provenance.json --evidence tests.xml --wait=2h --json
   firmseal release create --product sensor --version 2.0.0 --epoch 3 --sequence 40 \\
       --component app=9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
 pub struct Order {
@@ -66,6 +78,20 @@ pub struct Order {
     /// The commit it was built from
     #[arg(long, value_name = "ID", default_value = "")]
     commit: String,
+    /// How urgent it is
+    #[arg(long, value_enum, default_value = "release")]
+    priority: Priority,
+    /// After how long it is of no use any more: 7 days unless told
+    #[arg(long, value_name = "SPAN")]
+    deadline: Option<Span>,
+    /// How long it is waited for while it is queued or held; without a value,
+    /// a week
+    #[arg(long, value_name = "SPAN", num_args = 0..=1, require_equals = true, default_value = "10m",
+        default_missing_value = "7d")]
+    wait: Span,
+    /// Hand it in, print what it came to so far, and wait for nothing
+    #[arg(long, conflicts_with = "wait")]
+    no_wait: bool,
     /// Makes repeating safe; derived from everything else if left out
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
@@ -99,6 +125,14 @@ struct Made<'a> {
     release: &'a Release,
 }
 
+/// An order on its way, with the key that asks for it again.
+#[derive(Serialize)]
+struct Queued<'a> {
+    idempotency_key: &'a str,
+    #[serde(flatten)]
+    order: &'a SignatureRequest,
+}
+
 impl Order {
     /// Runs the command.
     pub async fn run(self, client: &Client, output: &Output) -> Result {
@@ -127,20 +161,74 @@ impl Order {
             build: self.build,
             commit: self.commit,
             parameters: self.parameters.into_iter().map(|given| (given.name, given.value)).collect(),
+            priority: self.priority.into(),
+            deadline_seconds: self.deadline.map(|span| u32::try_from(span.0.as_secs()).unwrap_or(u32::MAX)),
         };
         let key = match self.idempotency_key {
             Some(key) => key,
             None => derived_key(&wish)?,
         };
         output.note(format_args!("idempotency key {key}"));
-        told(client.operator().create_release(&key, &wish).await?, &key, output)
+        let until = Instant::now() + if self.no_wait { Duration::ZERO } else { self.wait.0 };
+        let ordered = ordered(client, &key, &wish, until, output).await?;
+        told(ordered, &key, self.no_wait, output)
     }
 }
 
-/// Says what an order came to.
-pub fn told(ordered: Ordered, key: &str, output: &Output) -> Result {
+/// Orders, and orders again while it is queued or held and there is time: the
+/// same order is handed in once.
+async fn ordered(
+    client: &Client,
+    key: &str,
+    wish: &CreateRelease,
+    until: Instant,
+    output: &Output,
+) -> Result<Ordered> {
+    let left = || until.saturating_duration_since(Instant::now());
+    let operator = client.operator();
+    let mut ordered = operator.create_release_within(key, wish, left().min(POLL)).await?;
+    let (mut backoff, mut said) = (Backoff::new(), String::new());
+    while let Ordered::Open(open) = &ordered {
+        if left().is_zero() {
+            break;
+        }
+        let now = standing(open);
+        if now != said {
+            output.note(format_args!("{}: {now}", open.id));
+            said = now;
+        }
+        let before = Instant::now();
+        match operator.create_release_within(key, wish, left().min(POLL)).await {
+            Ok(answer) => (ordered, backoff) = (answer, Backoff::new()),
+            Err(error) => backoff.wait(error).await?,
+        }
+        // The server holds its answer back while the order is queued, and not
+        // while it is held.
+        if matches!(ordered, Ordered::Open(_)) && before.elapsed() < PAUSE {
+            tokio::time::sleep(PAUSE.min(left())).await;
+        }
+    }
+    Ok(ordered)
+}
+
+/// Says what an order came to so far.
+pub fn told(ordered: Ordered, key: &str, no_wait: bool, output: &Output) -> Result {
     let release = match ordered {
         Ordered::Release(release) => *release,
+        Ordered::Open(open) => {
+            output.value(&Queued { idempotency_key: key, order: &open }, || {
+                request_record::print(&open).print()
+            })?;
+            let follow = format!("firmseal request show {}", open.id);
+            if no_wait {
+                output.note(format_args!("it stays with the server: {follow}"));
+                return Ok(());
+            }
+            let what = format_args!("{} is not at its end: {}", open.id, standing(&open));
+            return Err(CliError::new(Kind::Pending, what).hint(format!(
+                "it stays with the server: the same command again goes on waiting, `{follow}` shows it"
+            )));
+        }
         Ordered::Request(request) => {
             match (request.state, request.missing) {
                 (RequestState::Waiting, 0) => output.note("enough people have agreed; it is being signed"),
@@ -206,6 +294,8 @@ mod tests {
             build: String::new(),
             commit: String::new(),
             parameters: Default::default(),
+            priority: Default::default(),
+            deadline_seconds: None,
         };
         assert_eq!(derived_key(&wish(1)).unwrap(), derived_key(&wish(1)).unwrap());
         assert_ne!(derived_key(&wish(1)).unwrap(), derived_key(&wish(2)).unwrap());

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Subcommand;
-use firmseal_api::client::Client;
+use firmseal_api::client::{Client, ClientError};
 use firmseal_api::requests::{RequestState, SigningRequest};
-use firmseal_api::signatures::{SignatureQuery, SignatureRequest, SignatureState};
+use firmseal_api::signatures::{RequestKind, SignatureQuery, SignatureRequest, SignatureState};
 use firmseal_manifest::RequestId;
 use http::StatusCode;
 
@@ -29,14 +29,19 @@ pub enum Requests {
     /// List signing requests, newest first; those that wait, unless told
     #[command(after_help = "Example:
   firmseal request list --all
-  firmseal request list --files")]
+  firmseal request list --files
+  firmseal request list --orders")]
     List {
         /// Those that were closed, too
         #[arg(long)]
         all: bool,
         /// Requests for signatures of files, instead of those for releases
-        #[arg(long)]
+        #[arg(long, conflicts_with = "orders")]
         files: bool,
+        /// Orders for releases that are queued or held, instead of those that
+        /// wait for approvals
+        #[arg(long)]
+        orders: bool,
     },
     /// Show a signing request, who agreed to it, and who is missing
     #[command(after_help = "Example:
@@ -71,7 +76,7 @@ pub enum Requests {
         /// The request
         request: RequestId,
     },
-    /// End the hold on a request for a file's signature, as an officer who did not ask for it
+    /// End the hold on a request, for a file or a release, as an officer who did not ask for it
     #[command(after_help = "Example:
   firmseal request release req-0197c0de-0000-7000-8000-000000000001")]
     Release {
@@ -94,8 +99,13 @@ impl Requests {
         block_on(async {
             let operator = client.operator();
             let request = match self {
-                Requests::List { all, files: true } => return list_files(&client, all, output).await,
-                Requests::List { all, files: false } => return list(&client, all, output).await,
+                Requests::List { all, files: true, .. } => {
+                    return list_jobs(&client, RequestKind::File, all, output).await;
+                }
+                Requests::List { all, orders: true, .. } => {
+                    return list_jobs(&client, RequestKind::Release, all, output).await;
+                }
+                Requests::List { all, .. } => return list(&client, all, output).await,
                 Requests::Export { request, output: folder } => {
                     Source::Server(Box::new(client.clone())).copy(request, &folder, output).await?
                 }
@@ -106,12 +116,12 @@ impl Requests {
                 }
                 Requests::Show { request } => match Found::fetch(&client, request).await? {
                     Found::Release(request) => *request,
-                    Found::File(request) => {
+                    Found::Order(request) | Found::File(request) => {
                         return output.value(&request, || request_record::print(&request).print());
                     }
                 },
                 Requests::Withdraw { request: id } => match Found::fetch(&client, id).await? {
-                    Found::Release(_) => operator.withdraw_approvals(id).await?,
+                    Found::Release(_) | Found::Order(_) => operator.withdraw_approvals(id).await?,
                     Found::File(_) => {
                         let request = operator.withdraw_signature_approvals(id).await?;
                         return output.value(&request, || request_record::print(&request).print());
@@ -119,7 +129,7 @@ impl Requests {
                 },
                 Requests::Cancel { request: id } => match Found::fetch(&client, id).await? {
                     Found::Release(_) => operator.cancel_request(id).await?,
-                    Found::File(_) => {
+                    Found::Order(_) | Found::File(_) => {
                         let request = operator.cancel_signature(id).await?;
                         return output.value(&request, || request_record::print(&request).print());
                     }
@@ -132,8 +142,11 @@ impl Requests {
 
 /// What a request asks for: ids do not tell.
 pub(super) enum Found {
-    /// A release.
+    /// A release that people agree to, or agreed to.
     Release(Box<SigningRequest>),
+    /// A release that nobody was asked to agree to, or whose turn comes now
+    /// that they have.
+    Order(Box<SignatureRequest>),
     /// The signature of a file.
     File(Box<SignatureRequest>),
 }
@@ -141,12 +154,20 @@ pub(super) enum Found {
 impl Found {
     /// Looks a request up.
     pub(super) async fn fetch(client: &Client, id: RequestId) -> Result<Found> {
-        match client.operator().signature(id, Duration::ZERO).await {
-            Ok(request) => Ok(Found::File(Box::new(request))),
-            Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => {
-                Ok(Found::Release(Box::new(client.operator().signing_request(id).await?)))
+        let absent = |error: &ClientError| error.status() == Some(StatusCode::NOT_FOUND);
+        let order = match client.operator().signature(id, Duration::ZERO).await {
+            Ok(request) if request.kind == RequestKind::File => return Ok(Found::File(Box::new(request))),
+            Ok(order) => Some(order),
+            Err(error) if absent(&error) => None,
+            Err(error) => return Err(error.into()),
+        };
+        match (order, client.operator().signing_request(id).await) {
+            (Some(order), Ok(_)) if matches!(order.state, SignatureState::Queued | SignatureState::Held) => {
+                Ok(Found::Order(Box::new(order)))
             }
-            Err(error) => Err(error.into()),
+            (_, Ok(request)) => Ok(Found::Release(Box::new(request))),
+            (Some(order), Err(error)) if absent(&error) => Ok(Found::Order(Box::new(order))),
+            (_, Err(error)) => Err(error.into()),
         }
     }
 }
@@ -168,11 +189,13 @@ async fn list(client: &Client, all: bool, output: &Output) -> Result {
     })
 }
 
-/// Requests for signatures: all of them, or those that wait for somebody.
-async fn list_files(client: &Client, all: bool, output: &Output) -> Result {
-    let states = match all {
-        true => vec![None],
-        false => vec![Some(SignatureState::Waiting), Some(SignatureState::Held)],
+/// Requests for signatures, or orders: all of them, or those that wait for
+/// somebody. Orders wait for approvals in the other list.
+async fn list_jobs(client: &Client, kind: RequestKind, all: bool, output: &Output) -> Result {
+    let states = match (all, kind) {
+        (true, _) => vec![None],
+        (false, RequestKind::File) => vec![Some(SignatureState::Waiting), Some(SignatureState::Held)],
+        (false, RequestKind::Release) => vec![Some(SignatureState::Held), Some(SignatureState::Queued)],
     };
     let mut requests = Vec::new();
     for state in states {
@@ -180,7 +203,7 @@ async fn list_files(client: &Client, all: bool, output: &Output) -> Result {
             let query = SignatureQuery { state, after: page.after, limit: page.limit, ..Default::default() };
             client.operator().signatures(&query).await
         });
-        requests.extend(found.await?);
+        requests.extend(found.await?.into_iter().filter(|request| request.kind == kind));
     }
     let headings = ["REQUEST", "PRODUCT", "VERSION", "KEY", "STATE", "MISSING", "REQUESTER"];
     output.table(&requests, &headings, |request| {

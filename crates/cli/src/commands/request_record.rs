@@ -1,6 +1,6 @@
 //! A request for a signature, as people read it.
 
-use firmseal_api::signatures::{SignatureRequest, SignatureState};
+use firmseal_api::signatures::{RequestKind, SignatureRequest, SignatureState};
 
 use crate::record::{Record, plain};
 
@@ -23,12 +23,19 @@ pub fn print(request: &SignatureRequest) -> Record {
         .row("product", &request.product)
         .row("version", format_args!("{} on {}", request.version, request.channel))
         .row("epoch", request.epoch)
-        .row("file", request.artifact)
+        .row(
+            match request.kind {
+                RequestKind::File => "file",
+                RequestKind::Release => "first file",
+            },
+            request.artifact,
+        )
         .row("key", &request.key)
         .row("requester", &request.requester)
         .maybe("build", given(&request.build))
         .maybe("commit", given(&request.commit))
-        .row("state", state(request));
+        .row("state", state(request))
+        .maybe("release", request.release);
     for reason in &request.reasons {
         record = record.row(format!("  {}", plain(&reason.rule)), &reason.why);
     }

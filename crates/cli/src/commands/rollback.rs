@@ -43,6 +43,6 @@ impl PrepareRollback {
         let wish = Wish { to: self.to };
         let ordered = client.operator().prepare_rollback(self.release, &key, &wish).await?;
         output.note(format_args!("it installs once {} is revoked, and not before", self.release));
-        told(ordered, &key, output)
+        told(ordered, &key, false, output)
     }
 }

@@ -31,9 +31,9 @@ use crate::upload::{Source, upload};
 type Answer<T> = std::result::Result<T, ClientError>;
 
 /// Longest that one answer is waited for.
-const POLL: Duration = Duration::from_secs(20);
+pub(super) const POLL: Duration = Duration::from_secs(20);
 /// Between two questions about a request that waits for people.
-const PAUSE: Duration = Duration::from_secs(3);
+pub(super) const PAUSE: Duration = Duration::from_secs(3);
 
 /// Have the service sign a file, and wait for it
 ///
@@ -140,13 +140,23 @@ struct Server {
 
 /// How urgent a request is.
 #[derive(Clone, Copy, ValueEnum)]
-enum Priority {
+pub(super) enum Priority {
     /// A fix that devices in the field wait for
     Emergency,
     /// The ordinary case
     Release,
     /// Builds that nobody waits for
     Nightly,
+}
+
+impl From<Priority> for api::Priority {
+    fn from(priority: Priority) -> api::Priority {
+        match priority {
+            Priority::Emergency => api::Priority::Emergency,
+            Priority::Release => api::Priority::Release,
+            Priority::Nightly => api::Priority::Nightly,
+        }
+    }
 }
 
 /// What came of it, with the key that asks for it again.
@@ -272,11 +282,7 @@ impl Order {
             build: self.build.clone(),
             commit: self.commit.clone(),
             evidence,
-            priority: match self.priority {
-                Priority::Emergency => api::Priority::Emergency,
-                Priority::Release => api::Priority::Release,
-                Priority::Nightly => api::Priority::Nightly,
-            },
+            priority: self.priority.into(),
             deadline_seconds: self.deadline.map(|span| u32::try_from(span.0.as_secs()).unwrap_or(u32::MAX)),
         }
     }
@@ -348,7 +354,7 @@ fn is_open(state: SignatureState) -> bool {
 }
 
 /// What a request waits for, in words.
-fn standing(request: &SignatureRequest) -> String {
+pub(super) fn standing(request: &SignatureRequest) -> String {
     let why = request.reasons.iter().map(|reason| format!("; {}: {}", reason.rule, reason.why));
     let what = match (request.state, missing(request)) {
         (SignatureState::Waiting, Some(missing)) => format!("{missing} more people have to agree"),

@@ -1,6 +1,7 @@
 //! Releases, for operators.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json as Answer;
 use axum::body::Body;
@@ -8,22 +9,37 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use firmseal_api::encoding::PageQuery;
 use firmseal_api::requests::SigningRequest;
+use firmseal_api::signatures::SignatureRequest;
 use firmseal_api::signing::{CreateRelease, PrepareRollback, Release};
 use firmseal_api::{ENVELOPE_TYPE, IDEMPOTENCY_KEY, Page, Problem};
 use firmseal_manifest::{ProductId, ReleaseId};
-use firmseal_sign::{Ordered, Requester};
+use firmseal_sign::Requester;
 use http::{HeaderMap, StatusCode};
-use serde::Deserialize;
-use utoipa::IntoParams;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::releases::Origin;
+use super::signatures::preferred;
+use crate::app::releases::{Order, Origin};
 use crate::app::{App, detached, scope};
 use crate::error::ApiError;
 use crate::http::auth::{Operator, Reader, Signer};
 use crate::http::extract::{Id, Json, Params, expect_type, page, paged_if, read};
 use crate::wire;
+
+/// How long an order is waited for, unless the caller says.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// An order that is not a release yet.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum OnItsWay {
+    /// It waits for approvals, or was closed without a release.
+    Waiting(Box<SigningRequest>),
+    /// It is queued or held.
+    Open(Box<SignatureRequest>),
+}
 
 /// Longest envelope, in bytes.
 const ENVELOPE_MAX: usize = firmseal_core::limits::ENVELOPE_MAX;
@@ -68,12 +84,17 @@ struct Imported {
     commit: String,
 }
 
-/// Signs artifacts into a release. The same key with the same request
-/// answers with the same stored release. Where people have to agree first,
-/// the answer is 202 and the request that waits for them.
+/// Signs artifacts into a release: 201 and the release, or 200 where the same
+/// key with the same request has made it before. Where people have to agree
+/// first, the answer is 202 and the request that waits for them. Where its
+/// keys or the log are out of reach, or a security officer has to let it go,
+/// the answer is 202 as well, and what `GET /v1/signatures/{request}` says of
+/// the order, with the reasons: it stays in the queue, and the same request
+/// asks for it again. `Prefer: wait=SECONDS` says how long the answer may
+/// take; 30 seconds if absent.
 #[utoipa::path(post, path = "/v1/releases", tag = "signing", request_body = CreateRelease,
-    params(("idempotency-key" = String, Header)),
-    responses((status = 200, body = Release), (status = 202, body = SigningRequest),
+    params(("idempotency-key" = String, Header), ("prefer" = Option<String>, Header)),
+    responses((status = 200, body = Release), (status = 201, body = Release), (status = 202, body = OnItsWay),
         (status = "default", body = Problem, content_type = "application/problem+json")),
     security(("operator" = ["signer"])))]
 async fn create_release(
@@ -85,16 +106,15 @@ async fn create_release(
     let key = idempotency_key(&headers)?;
     scope::channel(&operator, &wish.product, &wish.channel)?;
     app.spend(operator.once.as_ref(), &key)?;
-    let (requester, own) = (requester(operator), app.clone());
-    let work = async move { own.create_release(requester, &key, wish).await };
-    ordered(&app, detached(work).await?).await
+    let wait = patience(&app, &headers);
+    ordered(&app, app.create_release(requester(operator), &key, wish, wait).await?).await
 }
 
 /// Signs a roll-back of a release ahead: an earlier release's payloads,
 /// which devices take once this one was revoked.
 #[utoipa::path(post, path = "/v1/releases/{release}/rollback", tag = "signing", request_body = PrepareRollback,
-    params(("release" = String, Path), ("idempotency-key" = String, Header)),
-    responses((status = 200, body = Release), (status = 202, body = SigningRequest),
+    params(("release" = String, Path), ("idempotency-key" = String, Header), ("prefer" = Option<String>, Header)),
+    responses((status = 200, body = Release), (status = 201, body = Release), (status = 202, body = OnItsWay),
         (status = "default", body = Problem, content_type = "application/problem+json")),
     security(("operator" = ["signer"])))]
 async fn prepare_rollback(
@@ -107,9 +127,8 @@ async fn prepare_rollback(
     let key = idempotency_key(&headers)?;
     app.confine_release(&operator, of).await?;
     app.spend(operator.once.as_ref(), &key)?;
-    let (requester, own) = (requester(operator), app.clone());
-    let work = async move { own.prepare_rollback(requester, &key, of, wish).await };
-    ordered(&app, detached(work).await?).await
+    let wait = patience(&app, &headers);
+    ordered(&app, app.prepare_rollback(requester(operator), &key, of, wish, wait).await?).await
 }
 
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<String, ApiError> {
@@ -121,13 +140,21 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<String, ApiError> {
     })
 }
 
-async fn ordered(app: &App, ordered: Ordered) -> Result<Response, ApiError> {
-    Ok(match ordered {
-        Ordered::Signed(signed) => Answer(wire::release_out(signed.release)).into_response(),
-        Ordered::Waiting(request) => {
-            (StatusCode::ACCEPTED, Answer(app.request_out(*request).await?)).into_response()
+/// How long the caller would wait for an order.
+fn patience(app: &App, headers: &HeaderMap) -> Duration {
+    preferred(headers).unwrap_or(WAIT).min(app.limits.request() / 2)
+}
+
+async fn ordered(app: &App, ordered: Order) -> Result<Response, ApiError> {
+    let open = match ordered {
+        Order::Made(release) => {
+            return Ok((StatusCode::CREATED, Answer(wire::release_out(*release))).into_response());
         }
-    })
+        Order::Known(release) => return Ok(Answer(wire::release_out(*release)).into_response()),
+        Order::Waiting(request) => OnItsWay::Waiting(Box::new(app.request_out(*request).await?)),
+        Order::Open(job) => OnItsWay::Open(Box::new(app.signature_out(*job, None).await?)),
+    };
+    Ok((StatusCode::ACCEPTED, Answer(open)).into_response())
 }
 
 /// Takes in an envelope that was signed offline; its payloads are uploaded

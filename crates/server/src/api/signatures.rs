@@ -10,7 +10,7 @@ use firmseal_api::encoding::PageQuery;
 use firmseal_api::requests::Approve;
 use firmseal_api::signatures::{CreateSignature, SignatureProof, SignatureQuery, SignatureRequest};
 use firmseal_api::{BYTES_TYPE, PREFER, Page, Problem};
-use firmseal_fleet::{Job, JobKind};
+use firmseal_fleet::Job;
 use firmseal_manifest::{ArtifactId, KeyName, RequestId};
 use firmseal_store::JobFilter;
 use http::{HeaderMap, StatusCode};
@@ -41,14 +41,19 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
 
 /// How long the caller would wait: `Prefer: wait=SECONDS` (RFC 7240 §4.3).
 /// What is not understood is as if it were not there.
-fn wait(headers: &HeaderMap) -> Duration {
+pub(super) fn wait(headers: &HeaderMap) -> Duration {
+    preferred(headers).unwrap_or_default()
+}
+
+/// The same, where it was asked for.
+pub(super) fn preferred(headers: &HeaderMap) -> Option<Duration> {
     let preferences = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
     let seconds = preferences.flat_map(|value| value.split(',')).find_map(|preference| {
         let (name, value) = preference.split(';').next()?.split_once('=')?;
         let named = name.trim().eq_ignore_ascii_case("wait");
         named.then(|| value.trim().trim_matches('"').parse::<u32>().ok()).flatten()
     });
-    Duration::from_secs(seconds.unwrap_or(0).into()).min(WAIT_MAX)
+    seconds.map(|seconds| Duration::from_secs(seconds.into()).min(WAIT_MAX))
 }
 
 /// Asks for a signature. The same idempotency key with the same request is
@@ -103,8 +108,7 @@ async fn list_signatures(
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(|job| job.id.to_string());
     let mut items = Vec::with_capacity(found.len());
-    let ours =
-        |job: &Job| matches!(job.asked.kind, JobKind::Artifact(_)) && scope::job(&operator, job).is_ok();
+    let ours = |job: &Job| scope::job(&operator, job).is_ok();
     for job in found.into_iter().filter(ours) {
         let signature = app.signature_of(&job).await?;
         items.push(app.signature_out(job, signature).await?);

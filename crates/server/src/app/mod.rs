@@ -88,7 +88,7 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     /// Carries jobs out.
     pub(crate) dispatcher: Arc<Dispatcher>,
-    pub(crate) catalog: Catalog,
+    pub(crate) catalog: Arc<Catalog>,
     pub(crate) presence: Presence,
     pub(crate) readiness: Readiness,
     pub(crate) published: Published,

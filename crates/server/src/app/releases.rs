@@ -1,30 +1,33 @@
 //! Releases: signed here or brought in, and verified before anything else.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use firmseal_api::signatures::Reason;
 use firmseal_api::signing::{CreateRelease, PrepareRollback};
-use firmseal_fleet::{Caller, Release, ReleaseState, Time};
+use firmseal_fleet::{Caller, CameTo, Job, JobState, Priority, Release, ReleaseState, SigningRequest, Time};
 use firmseal_keys::{LogError, Logged};
 use firmseal_manifest::{ChannelName, Digest, Intent, ProductId, Purpose, ReleaseId, RequestId};
 use firmseal_sign::{
-    ApprovalError, GateRefusal, KeyRefusal, Order, Ordered, OrderedComponent, PipelineError, RequestKey,
+    ApprovalError, GateRefusal, KeyRefusal, Order as Wish, OrderedComponent, PipelineError, RequestKey,
     Requester, verify_release,
 };
-use firmseal_store::{Begin, Claim, NewRequest, Reservation};
+use firmseal_store::{Begin, Claim, Inserted, NewRequest, Reservation, StoreError};
 
 use super::App;
+use super::catalog::Catalog;
+use super::signatures::{deadline, too_many};
 use crate::error::ApiError;
 use crate::metrics::Outcome;
 use crate::tls::sha256;
+use crate::wire::priority_in;
 
 /// Longest idempotency key, build id and commit, in bytes.
 const KEY_MAX: usize = 128;
 const TEXT_MAX: usize = 256;
 const PARAMETERS_MAX: usize = 32;
 /// How long an import is claimed when its worker is never heard of again.
-const LEASE: std::time::Duration = std::time::Duration::from_secs(15 * 60);
+const LEASE: Duration = Duration::from_secs(15 * 60);
 
 /// What only the person who brings a release in can say about it.
 pub(crate) struct Origin {
@@ -33,13 +36,31 @@ pub(crate) struct Origin {
     pub(crate) commit: String,
 }
 
+/// What an order came to.
+pub(crate) enum Order {
+    /// A release, made now.
+    Made(Box<Release>),
+    /// A release that was there before.
+    Known(Box<Release>),
+    /// It waits for approvals, or was closed without a release.
+    Waiting(Box<SigningRequest>),
+    /// It is queued, or held.
+    Open(Box<Job>),
+}
+
 impl From<PipelineError> for ApiError {
     fn from(err: PipelineError) -> ApiError {
+        ApiError::from(&err)
+    }
+}
+
+impl From<&PipelineError> for ApiError {
+    fn from(err: &PipelineError) -> ApiError {
         let why = err.to_string();
         let reasons = err.reasons().into_iter().map(|own| Reason { rule: own.rule, why: own.why }).collect();
         let hint = |hint: &str| hint.to_owned();
         match err {
-            PipelineError::Store(err) => err.into(),
+            PipelineError::Store(err) => err.clone().into(),
             PipelineError::InFlight(_)
             | PipelineError::TooManyWait(_)
             | PipelineError::Proof(_)
@@ -94,7 +115,7 @@ impl From<PipelineError> for ApiError {
                 ApiError::Refused { why, hint: hint("an administrator configures keys for the product") }
             }
             PipelineError::KeyRefused(KeyRefusal::HourlyLimit { seconds, .. }) => {
-                ApiError::KeyLimit { why, seconds }
+                ApiError::KeyLimit { why, seconds: *seconds }
             }
             PipelineError::KeyRefused(_) => ApiError::Refused {
                 why,
@@ -120,7 +141,8 @@ impl App {
         requester: Requester,
         key: &str,
         wish: CreateRelease,
-    ) -> Result<Ordered, ApiError> {
+        wait: Duration,
+    ) -> Result<Order, ApiError> {
         check_text("the idempotency key", key, 1, KEY_MAX)?;
         check_text("build", &wish.build, 0, TEXT_MAX)?;
         check_text("commit", &wish.commit, 0, TEXT_MAX)?;
@@ -131,7 +153,9 @@ impl App {
             check_text("parameter", name, 1, TEXT_MAX)?;
             check_text("parameter", value, 0, TEXT_MAX)?;
         }
-        let order = Order {
+        let now = self.clock.now();
+        let (priority, deadline) = (priority_in(wish.priority), deadline(wish.deadline_seconds, now)?);
+        let order = Wish {
             key: Some(key.to_owned()),
             requester,
             product: wish.product,
@@ -151,7 +175,7 @@ impl App {
             commit: wish.commit,
             rollback: None,
         };
-        self.carry_out(order).await
+        self.carry_out(self.pipeline.release_job(order, priority, deadline, now).await?, wait).await
     }
 
     /// Makes a roll-back that is signed ahead, as an order like any other.
@@ -161,61 +185,96 @@ impl App {
         key: &str,
         of: ReleaseId,
         wish: PrepareRollback,
-    ) -> Result<Ordered, ApiError> {
+        wait: Duration,
+    ) -> Result<Order, ApiError> {
         check_text("the idempotency key", key, 1, KEY_MAX)?;
         let key = Some(key.to_owned());
-        self.carry_out(self.pipeline.rollback_order(requester, key, of, wish.to).await?).await
+        let order = self.pipeline.rollback_order(requester, key, of, wish.to).await?;
+        let (priority, now) = (Priority::default(), self.clock.now());
+        let job = self.pipeline.release_job(order, priority, deadline(None, now)?, now).await?;
+        self.carry_out(job, wait).await
     }
 
-    async fn carry_out(&self, order: Order) -> Result<Ordered, ApiError> {
-        let began = Instant::now();
-        let ordered = self.pipeline.release(&order, self.clock.now()).await;
-        let outcome = match &ordered {
-            Ok(Ordered::Signed(signed)) if signed.stored => "stored",
-            Ok(Ordered::Signed(_)) => "signed",
-            Ok(Ordered::Waiting(_)) => "waiting",
-            Err(err) if err.is_refusal() => "refused",
-            Err(_) => "failed",
-        };
-        self.metrics.signing("release", outcome);
-        if let Err(PipelineError::Refused(_)) = &ordered {
-            self.count_verification("refused");
-        }
-        let ordered = ordered?;
-        match &ordered {
-            Ordered::Signed(signed) => {
-                if !signed.stored {
-                    self.metrics.signed_after("release", began.elapsed().as_secs_f64());
-                    self.count_verification("verified");
+    /// Hands an order in, once however often it is sent, and waits for it up
+    /// to a while.
+    async fn carry_out(&self, job: Job, wait: Duration) -> Result<Order, ApiError> {
+        let (mut id, mut fresh) = (job.id, true);
+        // Before it is handed in, so that nothing is missed.
+        let mut watch = self.dispatcher.watch(id);
+        let ends = Instant::now() + wait;
+        match self.dispatcher.submit(job).await? {
+            Inserted::Fresh => {}
+            Inserted::Conflict { request } => return Err(PipelineError::KeyReused(request).into()),
+            Inserted::TooMany { open } => return Err(too_many(open)),
+            Inserted::Same(there) => {
+                (id, fresh) = (there.id, false);
+                watch = self.dispatcher.watch(id);
+                if there.progress.state == JobState::Refused {
+                    // What stood in the way may be gone: gate and policy are
+                    // asked again.
+                    self.resume(id, JobState::Refused).await?;
                 }
-                self.published(&signed.release, &order.requester.name, "release signed");
             }
-            Ordered::Waiting(request) => tracing::info!(
-                request = %request.id,
-                product = %request.product,
-                version = %request.version,
-                manifest = %request.manifest,
-                operator = order.requester.name,
-                "approvals are asked for"
-            ),
         }
-        Ok(ordered)
+        let (job, error) = loop {
+            let (job, _) = self.looked_up(id).await?;
+            if job.progress.state != JobState::Queued {
+                break (job, None);
+            }
+            let left = ends.saturating_duration_since(Instant::now());
+            match tokio::time::timeout(left, &mut watch).await {
+                Ok(Ok(carried)) => break (carried.job.clone(), carried.error.clone()),
+                // It ended elsewhere, and is looked up.
+                Ok(Err(_)) => watch = self.dispatcher.watch(id),
+                Err(_) => break (self.looked_up(id).await?.0, None),
+            }
+        };
+        self.ordered(job, fresh, error.as_deref()).await
+    }
+
+    /// What became of an order.
+    async fn ordered(&self, job: Job, fresh: bool, error: Option<&PipelineError>) -> Result<Order, ApiError> {
+        let closed = async |job: &Job| match self.store.signing_request(job.id).await? {
+            Some(request) => Ok(Order::Waiting(Box::new(request))),
+            None => {
+                let (state, id) = (job.progress.state.word(), job.id);
+                Err(ApiError::Conflict(format!("signing request {id} is {state}; order it anew")))
+            }
+        };
+        match (job.progress.state, job.progress.came_to) {
+            (JobState::Signed, Some(CameTo::Release(release))) => {
+                let release = Box::new(self.store.release(release).await?);
+                Ok(if fresh { Order::Made(release) } else { Order::Known(release) })
+            }
+            // Whatever it waits for stands in its reasons: an error would say
+            // that nothing comes of it.
+            (JobState::Queued | JobState::Held, _) => Ok(Order::Open(Box::new(job))),
+            (JobState::Refused, _) => Err(match error {
+                Some(error) => error.into(),
+                None => {
+                    let reasons = job.progress.reasons.into_iter();
+                    let reasons: Vec<_> =
+                        reasons.map(|own| Reason { rule: own.rule, why: own.why }).collect();
+                    let why = reasons.iter().map(|own| own.why.as_str()).collect::<Vec<_>>().join("; ");
+                    ApiError::Ruled { why, reasons }
+                }
+            }),
+            _ => closed(&job).await,
+        }
+    }
+
+    /// Queues a job again, if it is in this state.
+    pub(super) async fn resume(&self, id: RequestId, from: JobState) -> Result<(), ApiError> {
+        match self.store.resume_job(id, from, None, Vec::new()).await {
+            Ok(()) | Err(StoreError::Conflict { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.dispatcher.wake();
+        Ok(())
     }
 
     pub(crate) fn published(&self, release: &Release, operator: &str, what: &str) {
-        tracing::info!(
-            release = %release.id,
-            product = %release.product,
-            version = %release.version,
-            sequence = release.sequence,
-            request = %release.request,
-            build = release.build,
-            commit = release.commit,
-            log_index = release.log_index,
-            operator,
-            "{what}"
-        );
-        self.catalog.shelve(release);
+        published(&self.catalog, release, operator, what);
     }
 
     fn count_verification(&self, outcome: &'static str) {
@@ -385,4 +444,21 @@ pub(super) fn check_text(what: &str, text: &str, min: usize, max: usize) -> Resu
         return Err(ApiError::Malformed(format!("{what}: {min} to {max} bytes without control characters")));
     }
     Ok(())
+}
+
+/// Says that there is a release, and offers it.
+pub(super) fn published(catalog: &Catalog, release: &Release, operator: &str, what: &str) {
+    tracing::info!(
+        release = %release.id,
+        product = %release.product,
+        version = %release.version,
+        sequence = release.sequence,
+        request = %release.request,
+        build = release.build,
+        commit = release.commit,
+        log_index = release.log_index,
+        operator,
+        "{what}"
+    );
+    catalog.shelve(release);
 }

@@ -1,16 +1,21 @@
 //! Signing requests that wait for people.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use firmseal_api::requests as api;
+use firmseal_api::signatures::SignatureRequest;
 use firmseal_core::KeyId;
-use firmseal_fleet::{ApprovalSignature, RequestState, SigningRequest};
+use firmseal_fleet::{ApprovalSignature, JobState, RequestState, SigningRequest};
 use firmseal_manifest::{ArtifactId, Digest, RequestId};
 use firmseal_sign::{NewApproval, Signed};
 
 use super::App;
 use crate::error::ApiError;
 use crate::wire;
+
+/// How long whoever changes something waits for what comes of it.
+const WAIT: Duration = Duration::from_secs(20);
 
 impl App {
     pub(crate) async fn signing_request(&self, id: RequestId) -> Result<SigningRequest, ApiError> {
@@ -46,9 +51,20 @@ impl App {
         tracing::info!(request = %id, holder = approval.holder, key = %approval.key, operator, "approved");
         // The approval is kept whatever becomes of this; the task behind
         // tries again.
-        match self.pipeline.finish(id, now).await {
-            Ok(Some(signed)) => self.finished(&signed, operator),
-            Ok(None) => {}
+        let watch = self.dispatcher.watch(id);
+        match self.pipeline.align(&self.signing_request(id).await?, now).await {
+            Ok(Some(true)) => {
+                self.dispatcher.wake();
+                // Whoever brought the last one sees what came of it, unless
+                // its keys are out of reach.
+                let _ = tokio::time::timeout(WAIT.min(self.limits.request() / 2), watch).await;
+            }
+            Ok(Some(false)) => {}
+            Ok(None) => match self.pipeline.finish(id, now).await {
+                Ok(Some(signed)) => self.finished(&signed, operator),
+                Ok(None) => {}
+                Err(err) => tracing::warn!(request = %id, error = %err, "approved, and not signed yet"),
+            },
             Err(err) => tracing::warn!(request = %id, error = %err, "approved, and not signed yet"),
         }
         self.request_out(self.signing_request(id).await?).await
@@ -71,7 +87,23 @@ impl App {
     pub(crate) async fn cancel_request(&self, operator: &str, id: RequestId) -> Result<(), ApiError> {
         self.store.close_signing_request(id, RequestState::Cancelled).await?;
         tracing::info!(request = %id, operator, "signing request cancelled");
-        Ok(())
+        // Its job, if it is one, ends with it.
+        match self.resume(id, JobState::Waiting).await {
+            Ok(()) | Err(ApiError::NotFound(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same, for whoever knows it as an order on its way.
+    pub(super) async fn cancel_order(
+        &self,
+        operator: &str,
+        id: RequestId,
+    ) -> Result<SignatureRequest, ApiError> {
+        let watch = self.dispatcher.watch(id);
+        self.cancel_request(operator, id).await?;
+        let _ = tokio::time::timeout(WAIT.min(self.limits.request() / 2), watch).await;
+        self.signature_request(id, Duration::ZERO).await
     }
 
     /// A payload, bill of materials or evidence of a request, for whoever has to look
@@ -98,6 +130,7 @@ impl App {
                 Err(err) => tracing::warn!(%request, error = %err, "approved, and not signed yet"),
             }
         }
+        self.dispatcher.wake();
         Ok(())
     }
 }

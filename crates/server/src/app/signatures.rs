@@ -7,9 +7,10 @@ use firmseal_api::requests::Approve;
 use firmseal_api::signatures as api;
 use firmseal_fleet::{Caller, CameTo, Job, JobKind, JobState, Signature, Time};
 use firmseal_manifest::{ArtifactId, Digest, Event, KeyId, KeyName, RequestId, Ruling};
-use firmseal_sign::{ArtifactWish, Carried, Health, NewApproval};
+use firmseal_sign::{ArtifactWish, Carried, Health, NewApproval, PipelineError};
 use firmseal_store::{Inserted, JobFilter, Page};
 
+use super::catalog::Catalog;
 use super::requests::signature_in;
 use super::{App, scope};
 use crate::error::ApiError;
@@ -66,11 +67,7 @@ impl App {
                 );
                 return Err(ApiError::Conflict(what));
             }
-            Inserted::TooMany { open } => {
-                return Err(ApiError::Busy(format!(
-                    "{open} signing requests of your team are open, which is as many as may be"
-                )));
-            }
+            Inserted::TooMany { open } => return Err(too_many(open)),
             Inserted::Same(job) => {
                 let (job, signature) = self.waited(*job, wait).await?;
                 return self.asked(job, signature, true).await;
@@ -100,12 +97,22 @@ impl App {
         self.looked_up(job.id).await
     }
 
-    async fn looked_up(&self, id: RequestId) -> Result<(Job, Option<Signature>), ApiError> {
+    pub(super) async fn looked_up(&self, id: RequestId) -> Result<(Job, Option<Signature>), ApiError> {
         let job = self.store.job(id).await?;
-        let job = job.filter(|job| matches!(job.asked.kind, JobKind::Artifact(_)));
         let job = job.ok_or_else(|| ApiError::NotFound(format!("signing request {id}")))?;
         let signature = self.signature_of(&job).await?;
         Ok((job, signature))
+    }
+
+    /// The same, for what only requests for files have: people agree to a
+    /// release by its request for approvals.
+    async fn looked_up_file(&self, id: RequestId) -> Result<(), ApiError> {
+        match self.looked_up(id).await?.0.asked.kind {
+            JobKind::Artifact(_) => Ok(()),
+            JobKind::Release(_) => {
+                Err(ApiError::NotFound(format!("signing request {id} for a file: it is for a release")))
+            }
+        }
     }
 
     /// The signature on record that a job came to.
@@ -135,9 +142,10 @@ impl App {
         job: Job,
         signature: Option<Signature>,
     ) -> Result<api::SignatureRequest, ApiError> {
-        let approvals = match job.progress.review {
-            Some(_) => self.store.job_approvals(job.id).await?,
-            None => Vec::new(),
+        let approvals = match (&job.asked.kind, &job.progress.review) {
+            (JobKind::Artifact(_), Some(_)) => self.store.job_approvals(job.id).await?,
+            // Those of an order stand with the request that people agree to.
+            _ => Vec::new(),
         };
         Ok(wire::signature_request_out(job, signature, approvals))
     }
@@ -167,6 +175,7 @@ impl App {
             signature: signature_in(approve.signature),
             brought_by: operator.to_owned(),
         };
+        self.looked_up_file(id).await?;
         let approval = self.pipeline.approve_job(id, brought, self.clock.now()).await?;
         self.dispatcher.wake();
         tracing::info!(request = %id, holder = approval.holder, key = %approval.key, operator, "approved");
@@ -208,7 +217,7 @@ impl App {
         operator: &str,
         id: RequestId,
     ) -> Result<api::SignatureRequest, ApiError> {
-        self.looked_up(id).await?;
+        self.looked_up_file(id).await?;
         let withdrawn = self.store.remove_job_approvals(id, operator).await?;
         tracing::info!(request = %id, operator, withdrawn, "approvals withdrawn");
         self.signature_request(id, Duration::ZERO).await
@@ -262,7 +271,12 @@ impl App {
         if !caller.scope.takes_product(&job.asked.product) {
             return Err(ApiError::NotFound(format!("signing request {id}")));
         }
-        self.store.cancel_job(id, self.clock.now()).await?;
+        match (&job.asked.kind, job.progress.state) {
+            // What people were asked to agree to ends first, and the job with
+            // it.
+            (JobKind::Release(_), JobState::Waiting) => return self.cancel_order(&caller.name, id).await,
+            _ => self.store.cancel_job(id, self.clock.now()).await?,
+        }
         self.dispatcher.ended_elsewhere(id);
         tracing::info!(request = %id, operator = caller.name, "signing request cancelled");
         self.signature_request(id, Duration::ZERO).await
@@ -313,10 +327,7 @@ fn wish_in(
     if wish.evidence.len() > EVIDENCE_MAX {
         return Err(ApiError::Malformed(format!("evidence: at most {EVIDENCE_MAX}")));
     }
-    let seconds = wish.deadline_seconds.unwrap_or(DEADLINE);
-    if !(1..=DEADLINE_MAX).contains(&seconds) {
-        return Err(ApiError::Malformed(format!("deadline_seconds: 1 to {DEADLINE_MAX}")));
-    }
+    let deadline = deadline(wish.deadline_seconds, now)?;
     Ok(ArtifactWish {
         key: Some(key.to_owned()),
         caller,
@@ -331,13 +342,36 @@ fn wish_in(
         commit: wish.commit,
         evidence: wish.evidence,
         priority: wire::priority_in(wish.priority),
-        deadline: now.plus(Duration::from_secs(seconds.into())),
+        deadline,
     })
 }
 
-/// Counts what was carried out, and says what somebody has to know of.
-pub(crate) fn observe(metrics: &Metrics, carried: &Carried) {
-    let Carried { job, signature, key, uses, trouble } = carried;
+pub(super) fn too_many(open: u64) -> ApiError {
+    ApiError::Busy(format!("{open} signing requests of your team are open, which is as many as may be"))
+}
+
+/// When a request is of no use any more.
+pub(super) fn deadline(seconds: Option<u32>, now: Time) -> Result<Time, ApiError> {
+    let seconds = seconds.unwrap_or(DEADLINE);
+    match (1..=DEADLINE_MAX).contains(&seconds) {
+        true => Ok(now.plus(Duration::from_secs(seconds.into()))),
+        false => Err(ApiError::Malformed(format!("deadline_seconds: 1 to {DEADLINE_MAX}"))),
+    }
+}
+
+/// Counts what was carried out, offers what was released, and says what
+/// somebody has to know of.
+pub(crate) fn observe(metrics: &Metrics, catalog: &Catalog, carried: &Carried) {
+    let Carried { job, signature, release, error, key, uses, trouble, .. } = carried;
+    if let Some(release) = release {
+        super::releases::published(catalog, release, &release.requester, "release signed");
+        let took = release.created.millis().saturating_sub(job.asked.created.millis());
+        metrics.signed_after("release", took as f64 / 1000.0);
+        metrics.verifications.get_or_create(&Outcome { outcome: "verified" }).inc();
+    }
+    if let Some(PipelineError::Refused(_)) = error.as_deref() {
+        metrics.verifications.get_or_create(&Outcome { outcome: "refused" }).inc();
+    }
     for (_, health) in uses.iter().filter(|(_, health)| *health != Health::Untouched) {
         metrics.key_uses.get_or_create(&Outcome { outcome: health.word() }).inc();
         match health {
@@ -347,12 +381,18 @@ pub(crate) fn observe(metrics: &Metrics, carried: &Carried) {
         }
     }
     let own = signature.as_ref().filter(|signature| signature.request == job.id);
-    let outcome = match (job.progress.state, own) {
-        (JobState::Queued, _) => "again",
-        (JobState::Signed, None) => "stored",
-        (state, _) => state.word(),
+    let outcome = match job.progress.state {
+        JobState::Queued => "again",
+        JobState::Signed if own.is_none() && release.is_none() => "stored",
+        // The service could not do it, whatever was asked for.
+        JobState::Refused if job.progress.reasons.iter().any(|reason| reason.rule == "service") => "failed",
+        state => state.word(),
     };
-    metrics.signing("artifact", outcome);
+    let kind = match job.asked.kind {
+        JobKind::Artifact(_) => "artifact",
+        JobKind::Release(_) => "release",
+    };
+    metrics.signing(kind, outcome);
     if let Some(own) = own {
         let took = own.finished.millis().saturating_sub(own.asked.millis());
         metrics.signed_after("artifact", took as f64 / 1000.0);

@@ -47,7 +47,9 @@ pub(crate) fn signature_request_out(
     approvals: Vec<fleet::Approval>,
 ) -> signatures::SignatureRequest {
     let fleet::Job { id, asked, progress } = job;
-    let review = progress.review.map(|review| signatures::Review {
+    let of_file = matches!(asked.kind, fleet::JobKind::Artifact(_));
+    // What people agree to of a release is at `/v1/requests/{request}`.
+    let review = progress.review.filter(|_| of_file).map(|review| signatures::Review {
         tbs: ArtifactId(review.tbs),
         header: ArtifactId(review.header),
         asked: ArtifactId(asked.fingerprint),
@@ -60,10 +62,18 @@ pub(crate) fn signature_request_out(
     });
     let (artifact, asked_key) = match asked.kind {
         fleet::JobKind::Artifact(order) => (order.artifact, order.key),
-        fleet::JobKind::Release(_) => (ArtifactId(asked.fingerprint), None),
+        // One without components never became a job's release.
+        fleet::JobKind::Release(order) => {
+            let first = order.components.first();
+            (first.map_or(ArtifactId(asked.fingerprint), |(_, artifact)| *artifact), None)
+        }
     };
     signatures::SignatureRequest {
         id,
+        kind: match of_file {
+            true => signatures::RequestKind::File,
+            false => signatures::RequestKind::Release,
+        },
         state: signature_state_out(progress.state),
         product: asked.product,
         channel: asked.channel,
@@ -95,6 +105,10 @@ pub(crate) fn signature_request_out(
         released_by: progress.released_by,
         review,
         signature: signature.map(signature_out),
+        release: match progress.came_to {
+            Some(fleet::CameTo::Release(release)) => Some(release),
+            _ => None,
+        },
     }
 }
 

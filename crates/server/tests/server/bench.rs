@@ -354,6 +354,8 @@ pub(crate) fn order(product: &str, version: &str, artifact: ArtifactId) -> Creat
         build: "build-77".to_owned(),
         commit: "c0ffee".to_owned(),
         parameters: Default::default(),
+        priority: Default::default(),
+        deadline_seconds: None,
     }
 }
 

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use firmseal_api::client::Client;
+use firmseal_api::requests::Ordered;
+use firmseal_api::signatures::SignatureState;
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{Demands, Root};
 use firmseal_manifest::{Event, Leaf, Phase, PublicKey, Purpose};
@@ -276,9 +278,11 @@ async fn no_key_is_used_before_the_witnesses_have_seen_why() {
     bench.restart().await;
     let admin = bench.everything().await;
     let wish = order("gateway", "1.1.0", bench.upload(&admin, &firmware(2, 10_000)).await);
-    let refused = admin.operator().create_release("key-2", &wish).await.unwrap_err();
-    assert_eq!(refused.status(), Some(StatusCode::SERVICE_UNAVAILABLE));
-    assert!(refused.to_string().contains("w1.example"), "{refused}");
+    let Ordered::Open(queued) = admin.operator().create_release("key-2", &wish).await.unwrap() else {
+        panic!("it is kept until the witness is back")
+    };
+    assert_eq!((queued.state, queued.reasons[0].rule.as_str()), (SignatureState::Queued, "log"));
+    assert!(queued.reasons[0].why.contains("w1.example"), "{queued:?}");
     assert_eq!(bench.store.intents().len(), size, "the log did not grow");
     assert_eq!(status(&admin, "/readyz").await, 503);
     assert_eq!(status(&admin, "/healthz").await, 200);
@@ -288,12 +292,13 @@ async fn no_key_is_used_before_the_witnesses_have_seen_why() {
     // The witness comes back, and nobody restarts the server.
     panel.start(1).await;
     let signed = loop {
-        match admin.operator().create_release("key-2", &wish).await {
-            Ok(ordered) => break ordered.release().unwrap(),
-            Err(err) => assert_eq!(err.status(), Some(StatusCode::SERVICE_UNAVAILABLE), "{err}"),
+        match admin.operator().create_release("key-2", &wish).await.unwrap() {
+            Ordered::Release(release) => break release,
+            Ordered::Open(open) => assert_eq!((open.id, open.state), (queued.id, SignatureState::Queued)),
+            Ordered::Request(request) => panic!("{request:?}"),
         }
     };
-    assert_eq!(signed.sequence, 2);
+    assert_eq!((signed.sequence, signed.request), (2, queued.id));
     while status(&admin, "/readyz").await != 200 {
         tokio::task::yield_now().await;
     }

@@ -24,6 +24,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use crate::faulty::{FaultyStore, StoreMood};
+
 /// What a key does with one request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fault {
@@ -139,6 +141,8 @@ pub(crate) struct Bench {
     pub(crate) timestamps: Option<Arc<dyn Timestamps>>,
     /// Most open jobs of one share.
     pub(crate) open: u64,
+    /// What goes wrong with the store, as the pipeline has it.
+    pub(crate) store: Arc<Mutex<StoreMood>>,
 }
 
 /// A service that runs.
@@ -164,6 +168,7 @@ impl Bench {
             policy: None,
             timestamps: None,
             open: u64::MAX,
+            store: Arc::new(Mutex::new(Box::new(|| None))),
         }
     }
 
@@ -194,7 +199,8 @@ impl Bench {
         keys.extend([artifact.clone(), release.clone()]);
         let signing = Keys { release: vec![release.clone()], artifact: Some(artifact), ..Keys::default() };
         let ring = Keyring::new(Environment::Test, keys).unwrap().with_default(signing).unwrap();
-        let (shared, log) = (Arc::new(store.clone()), Arc::new(store.intents().clone()));
+        let shared = FaultyStore { store: Arc::new(store.clone()), mood: self.store.clone() };
+        let (shared, log) = (Arc::new(shared), Arc::new(store.intents().clone()));
         let mut pipeline = Pipeline::new(shared as Arc<dyn Store>, log, root(release.public_key()), ring)
             .with_attempt_limit(Duration::from_millis(300));
         if let Some(timestamps) = &self.timestamps {

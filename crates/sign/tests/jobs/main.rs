@@ -3,7 +3,9 @@
 
 mod bench;
 mod chaos;
+mod faulty;
 mod once;
+mod releases;
 mod rules;
 mod stamps;
 mod standin;

@@ -11,6 +11,7 @@ use firmseal_sign::{ArtifactWish, Policy};
 use firmseal_store::{Habits, Jobs};
 
 use crate::bench::{Bench, Service, now};
+use crate::releases::{order, released, submit};
 
 /// Holds what is unusual.
 struct Wary;
@@ -29,15 +30,15 @@ impl Policy for Wary {
     }
 }
 
-/// A habit of the last days: one use a day for `gateway`, from one site.
-async fn used_before(service: &Service) {
+/// A habit of the last days: one use of a key a day for `gateway`, from one
+/// site.
+async fn used_before(service: &Service, key: &str) {
     let (mut habit, product) = (Habit::default(), "gateway".parse().unwrap());
     for days in (1..9).rev() {
         let at = now().minus(Duration::from_secs(days * 24 * 3600)).unwrap();
         habit.learn(Use { product: &product, source: Some([192, 0, 2, 7].into()), at });
     }
-    let key = service.pipeline.keyring().all().next().unwrap().name().to_string();
-    let both = [HabitOf::Key(key), HabitOf::Caller("ci".to_owned())];
+    let both = [HabitOf::Key(key.to_owned()), HabitOf::Caller("ci".to_owned())];
     service.store.keep_habits(both.map(|of| (of, habit.clone())).to_vec()).await.unwrap();
 }
 
@@ -57,7 +58,7 @@ async fn an_unusual_use_is_held_until_a_person_lets_it_go() {
     let bench = Bench::with_policy(Wary);
     let service = bench.start().await;
     service.product("gateway", "raw").await;
-    used_before(&service).await;
+    used_before(&service, "own").await;
     let usual = service.submit(wish(&service, "usual", [192, 0, 2, 99]).await).await;
     assert_eq!(service.settled(usual).await.progress.state, JobState::Signed);
     assert_eq!(told(&service.events().await), [0; 0]);
@@ -101,11 +102,41 @@ async fn without_a_policy_it_is_told_all_the_same() {
     let service = bench.start().await;
     service.product("gateway", "raw").await;
     service.product("router", "raw").await;
-    used_before(&service).await;
+    used_before(&service, "own").await;
     let other =
         ArtifactWish { product: "router".parse().unwrap(), ..wish(&service, "a", [10, 0, 0, 1]).await };
     let request = service.submit(other).await;
     assert_eq!(service.settled(request).await.progress.state, JobState::Signed);
     assert_eq!(told(&service.events().await), [0b1100]);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unusual_order_is_held_and_a_usual_one_is_not() {
+    let bench = Bench::with_policy(Wary);
+    let service = bench.start().await;
+    service.product("gateway", "raw").await;
+    used_before(&service, "release").await;
+    let file = service.upload(b"some firmware").await;
+    let usual = submit(&service, order(&service, "a", "1.0.0", file)).await;
+    released(&service, usual).await;
+    assert_eq!(told(&service.events().await), [0; 0]);
+    let mut strange = order(&service, "b", "1.1.0", file);
+    strange.requester.0.source = Some([203, 0, 113, 5].into());
+    let id = submit(&service, strange).await;
+    let job = service.settled(id).await;
+    assert_eq!((job.progress.state, job.progress.reasons[0].why.as_str()), (JobState::Held, "source"));
+    assert_eq!(told(&service.events().await), [0b1000]);
+    assert_eq!(bench.release.asked.lock().unwrap().len(), 1, "no key was used");
+
+    // What a person has let go is usual from here on.
+    service.store.resume_job(id, JobState::Held, Some("olga".to_owned()), vec![]).await.unwrap();
+    service.dispatcher.wake();
+    assert_eq!(released(&service, id).await.sequence, 2);
+    let mut again = order(&service, "c", "1.2.0", file);
+    again.requester.0.source = Some([203, 0, 113, 6].into());
+    let again = submit(&service, again).await;
+    assert_eq!(released(&service, again).await.sequence, 3);
+    assert_eq!(told(&service.events().await), [0b1000], "told once");
     service.stop().await;
 }

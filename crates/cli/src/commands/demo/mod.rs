@@ -273,11 +273,16 @@ impl Session {
             build: format!("demo-{version}"),
             commit: "0123456789abcdef".to_owned(),
             parameters: Default::default(),
+            priority: Default::default(),
+            deadline_seconds: None,
         };
         match self.client.operator().create_release(&format!("demo-{version}"), &order).await? {
             Ordered::Release(release) => Ok(*release),
             Ordered::Request(request) => {
                 Err(CliError::new(Kind::Unexpected, format_args!("signing request {} waits", request.id)))
+            }
+            Ordered::Open(open) => {
+                Err(CliError::new(Kind::Unexpected, format_args!("the order {} is not signed yet", open.id)))
             }
         }
     }
