@@ -2,15 +2,12 @@
 //! dies in between, and what the auditor and the monitor see of it.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::path::PathBuf;
-
 use firmseal_e2e::server::free_ports;
-use firmseal_e2e::{Child, Server, Shell, until};
+use firmseal_e2e::{KeyHost, Server, Shell, until};
 use firmseal_testkit::identity::Provider;
 use serde_json::Value;
 
 const SECRET: &str = "--secret file:pw";
-const PIN: &str = "123456";
 
 /// Who may sign what: the company's rules.
 const POLICY: &str = r#"
@@ -49,13 +46,6 @@ fn tells<'r>(story: &'r [Value], action: &'r str) -> impl Iterator<Item = &'r Va
     story.iter().filter(move |record| record["action"] == action)
 }
 
-/// Where Debian puts SoftHSM2.
-fn softhsm() -> PathBuf {
-    let places = ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so"];
-    let found = places.iter().map(PathBuf::from).find(|path| path.exists());
-    found.unwrap_or_else(|| panic!("SoftHSM2 is not installed: run `cargo xtask setup`"))
-}
-
 /// The root: one custodian, one builder, two approvers.
 fn root(t: &Shell) {
     let role = |name: &str, threshold: usize, keys: &[&str]| {
@@ -77,67 +67,16 @@ fn root(t: &Shell) {
     t.ok("firmseal ceremony finish root -o root.cbor");
 }
 
-/// A key host with its HSM.
-struct Hsm {
-    shell: Shell,
-    running: Option<Child>,
-}
-
-impl Hsm {
-    /// A token with one key, and a host that signs files with it for the
-    /// server of this log.
-    fn new(t: &Shell, log: &str, port: u16) -> Hsm {
-        std::fs::create_dir(t.path("tokens")).unwrap();
-        let tokens = t.path("tokens");
-        let settings = format!("directories.tokendir = {}\nobjectstore.backend = file\n", tokens.display());
-        let settings = t.write("softhsm2.conf", settings);
-        let shell = Shell::at(&t.path("")).with("SOFTHSM2_CONF", settings);
-        shell.ok(&format!("softhsm2-util --init-token --free --label hsm --pin {PIN} --so-pin 87654321"));
-        shell.ok(&format!("firmseal keyhost init host --name keys.example/1 --log {log} --port {port}"));
-        shell.write("host/pin", format!("{PIN}\n"));
-        shell.ok("chmod 600 host/pin");
-        let module = softhsm();
-        let key = format!("pkcs11:token=hsm;object=boot?module-path={}", module.display());
-        let pin = shell.path("host/pin");
-        shell.ok(&format!(
-            "firmseal keys generate '{key}&pin-source=file:{}' --algorithm p256",
-            pin.display()
-        ));
-        let settings = String::from_utf8(shell.read("host/keyhost.toml")).unwrap();
-        let settings = settings
-            .replace("secret = \"prompt\"", "secret = \"file:pin\"")
-            .replace("writable = []", "writable = [\"../tokens\"]");
-        let table = format!("\n[[key]]\nname = \"boot\"\nuri = \"{key}\"\nuses = [\"artifact\"]\n");
-        shell.write("host/keyhost.toml", settings + &table);
-        Hsm { shell, running: None }
-    }
-
-    fn start(&mut self) {
-        let child = Child::start(&mut self.shell.command("firmseal serve host --serve signing"));
-        until("the key host to listen", || child.stderr.text().contains("https://").then_some(()));
-        self.running = Some(child);
-    }
-
-    /// SIGKILL, and nobody at the port.
-    fn dies(&mut self) {
-        self.running.take().unwrap().kill();
-    }
-}
-
 /// The server's settings: where its key is, whom it lets in, by which rules.
-fn settings(t: &Shell, port: u16, provider: &Provider) {
+fn settings(t: &Shell, host: &str, provider: &Provider) {
     let signing = String::from_utf8(t.read("place/signing.toml")).unwrap();
     let artifact = signing.lines().find(|line| line.starts_with("artifact = ")).unwrap().to_owned();
     let signing = signing.replace(&artifact, "artifact = \"boot-2026\"");
     let first = signing.find("[keys]").unwrap();
     let (head, tables) = signing.split_at(first);
-    let host = format!(
-        "\n[[keyhost]]\nname = \"room\"\nurl = \"https://localhost:{port}\"\nauthority = \"keyhost/server.pem\"\n\
-         certificate = \"keyhost/client.pem\"\nkey = \"keyhost/client.key\"\n\
-         \n[[key]]\nname = \"boot-2026\"\nuri = \"keyhost:room/boot\"\npurpose = \"artifact\"\n\
-         environment = \"test\"\nproducts = [\"gateway\"]\nowner = \"boot team\"\n"
-    );
-    t.write("place/signing.toml", format!("{head}policy = \"policies\"\n{tables}{host}"));
+    let key = "\n[[key]]\nname = \"boot-2026\"\nuri = \"keyhost:room/boot\"\npurpose = \"artifact\"\n\
+               environment = \"test\"\nproducts = [\"gateway\"]\nowner = \"boot team\"\n";
+    t.write("place/signing.toml", format!("{head}policy = \"policies\"\n{tables}{host}{key}"));
     t.write("place/policies/gateway.cedar", POLICY);
     t.write("provider.pem", provider.authority());
     let server = String::from_utf8(t.read("place/server.toml")).unwrap();
@@ -149,7 +88,6 @@ fn settings(t: &Shell, port: u16, provider: &Provider) {
         provider.url()
     );
     t.write("place/server.toml", server.replace("[device_ca]", &identity));
-    std::fs::rename(t.path("host/client"), t.path("place/keyhost")).unwrap();
 }
 
 /// Signs in as a job on a branch of a repository.
@@ -181,9 +119,10 @@ fn ci_submits_people_agree_the_hsm_dies_and_one_signature_appears() {
         "firmseal init place --root root.cbor --release-key file:builder.pem {SECRET} --port {ports}"
     ));
     let log = t.json("firmseal log show place");
-    let host = free_ports();
-    let mut hsm = Hsm::new(&t, text(&log, "key"), host);
-    settings(&t, host, &provider);
+    let mut hsm = KeyHost::new(&t);
+    hsm.generate("boot");
+    hsm.init(text(&log, "key"), "boot", "artifact");
+    settings(&t, &hsm.table(), &provider);
     hsm.start();
     let mut server = Server::in_place(&t, "place", ports);
     server.start();
