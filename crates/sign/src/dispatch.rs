@@ -34,6 +34,9 @@ struct Lane {
     last: Option<String>,
     /// The key that may stand in.
     fallback: Option<String>,
+    /// Whether there is no such key any more. What it signed for has another
+    /// one by now, or none: who carries its jobs out finds that.
+    gone: bool,
 }
 
 /// The schedule.
@@ -49,6 +52,15 @@ impl Dispatch {
     pub fn new(keys: impl IntoIterator<Item = (String, Option<String>)>, most: u32) -> Dispatch {
         let lane = |fallback| Lane { fallback, ..Lane::default() };
         Dispatch { lanes: keys.into_iter().map(|(name, fallback)| (name, lane(fallback))).collect(), most }
+    }
+
+    /// Takes on queues, those of keys that are gone among them: jobs that were
+    /// asked for before a key was replaced, and are carried out with the one
+    /// that is there now.
+    pub fn adopt(&mut self, queues: impl IntoIterator<Item = String>) {
+        for queue in queues {
+            self.lanes.entry(queue).or_insert_with(|| Lane { gone: true, ..Lane::default() });
+        }
     }
 
     /// How many more jobs of each key may begin. Jobs of a key that is out
@@ -136,7 +148,10 @@ impl Dispatch {
 
     /// How each key stands.
     pub fn states(&self) -> impl Iterator<Item = (&str, BreakerState)> {
-        self.lanes.iter().map(|(name, lane)| (name.as_str(), lane.breaker.state()))
+        self.lanes
+            .iter()
+            .filter(|(_, lane)| !lane.gone)
+            .map(|(name, lane)| (name.as_str(), lane.breaker.state()))
     }
 }
 
@@ -200,6 +215,19 @@ mod tests {
         assert_eq!(most(&dispatch), [("b".to_owned(), 3)], "one tries");
         ended(&mut dispatch, "a", "a", Health::Signed, 270);
         assert_eq!(most(&dispatch).len(), 2);
+    }
+
+    #[test]
+    fn jobs_of_keys_that_are_gone_have_room_and_nobody_asks_the_keys() {
+        let mut dispatch = Dispatch::new([("a".to_owned(), None)], 3);
+        dispatch.adopt(["a".to_owned(), "old".to_owned()]);
+        assert_eq!(most(&dispatch), [("a".to_owned(), 3), ("old".to_owned(), 3)]);
+        assert_eq!(dispatch.states().collect::<Vec<_>>(), [("a", BreakerState::Closed)]);
+        // The key that signs instead is in trouble, and says so for itself.
+        dispatch.began(&claimed("red", "old"));
+        ended(&mut dispatch, "old", "a", Health::Trouble, 0);
+        assert_eq!(most(&dispatch), [("old".to_owned(), 3)]);
+        assert!(!dispatch.takes("a"));
     }
 
     #[test]

@@ -32,6 +32,8 @@ const LEASE: Duration = Duration::from_secs(20 * 60);
 const TICK: Duration = Duration::from_millis(250);
 /// How long after the queue could not be read.
 const TROUBLED: Duration = Duration::from_millis(100);
+/// Every so many ticks queues are looked for whose keys are gone.
+const ADOPTION: u32 = 8;
 /// Longest time that a key has to say that it is there.
 const PROBE: Duration = Duration::from_secs(10);
 /// Jobs that are ended at once because they are too late.
@@ -180,6 +182,7 @@ impl Dispatcher {
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut tasks = Tasks::default();
         let (mut look, mut hungry) = (true, false);
+        let mut ticks = 0_u32;
         // Whether claims were made, perhaps, of which nobody heard.
         let mut lost = false;
         let mut tick = tokio::time::interval(TICK);
@@ -216,7 +219,8 @@ impl Dispatcher {
                 _ = tick.tick() => {
                     look = true;
                     self.expire().await;
-                    self.account(&mut tasks);
+                    self.keep_house(&mut tasks, ticks.is_multiple_of(ADOPTION));
+                    ticks = ticks.wrapping_add(1);
                 }
             }
         }
@@ -240,13 +244,18 @@ impl Dispatcher {
     }
 
     /// Accounts for jobs that ended while nobody had seen what was done for
-    /// them. What fails is found again.
-    fn account(&self, tasks: &mut Tasks) {
+    /// them, and takes on the queues of keys that are gone. What fails is
+    /// found again.
+    fn keep_house(self: &Arc<Self>, tasks: &mut Tasks, adopt: bool) {
         if tasks.is_accounting() {
             return;
         }
-        let (pipeline, now) = (self.pipeline.clone(), (self.clock)());
+        let (own, pipeline, now) = (self.clone(), self.pipeline.clone(), (self.clock)());
         tasks.spawn(Task::Accounting, async move {
+            if adopt {
+                let depths = pipeline.store().queue_depths().await.unwrap_or_default();
+                own.schedule().adopt(depths.into_iter().map(|depth| depth.key));
+            }
             let ended = pipeline.store().unaccounted_jobs(now, ACCOUNTED).await.unwrap_or_default();
             for ended in ended {
                 let _ = pipeline.account_for(&ended).await;

@@ -212,6 +212,7 @@ impl Pipeline {
             requester: order.requester.name.clone(),
             now,
             lease: LEASE,
+            alone: false,
         };
         let errand = Errand::of_nobody(Attempts::unwatched(self.attempt));
         self.release_for(order, request, &errand, now).await
@@ -255,7 +256,7 @@ impl Pipeline {
     }
 
     /// The claim that a waiting request is carried out under.
-    pub(crate) fn claimed(&self, request: &SigningRequest, now: Time) -> NewRequest {
+    pub(crate) fn claimed(&self, request: &SigningRequest, alone: bool, now: Time) -> NewRequest {
         NewRequest {
             id: request.id,
             key: request.key.clone(),
@@ -263,6 +264,7 @@ impl Pipeline {
             requester: request.requester.clone(),
             now,
             lease: LEASE,
+            alone,
         }
     }
 

@@ -246,6 +246,8 @@ impl Pipeline {
             requester: asked.caller.name.clone(),
             now,
             lease: LEASE,
+            // The job has one claim, and this is under it.
+            alone: true,
         };
         match self.release_for(&order, request, errand, now).await? {
             Ordered::Signed(signed) => {

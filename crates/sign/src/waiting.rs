@@ -310,7 +310,7 @@ impl Pipeline {
         if missing > 0 {
             return Ok(None);
         }
-        let claim = match self.store().begin(self.claimed(&request, now)).await? {
+        let claim = match self.store().begin(self.claimed(&request, errand.is_job(), now)).await? {
             Begin::Fresh(claim) => claim,
             Begin::Stored(finished) => {
                 // Cut between the release and this.

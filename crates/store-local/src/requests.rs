@@ -121,7 +121,9 @@ fn begin(connection: &Connection, request: &NewRequest) -> Result<Begin, Failure
             return Ok(Begin::Conflict { request: id });
         }
         Some((id, _, _, _, Some(result))) => return Ok(Begin::Stored(Finished { request: id, result })),
-        Some((id, _, _, Some(When(until)), None)) if until > request.now => {
+        Some((id, _, _, Some(When(until)), None))
+            if until > request.now && !(request.alone && id == request.id) =>
+        {
             return Ok(Begin::InFlight { request: id, until });
         }
         Some((id, _, attempt, _, None)) => {

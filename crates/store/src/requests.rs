@@ -28,6 +28,10 @@ pub struct NewRequest {
     pub now: Time,
     /// How long the claim holds if nothing is heard of it again.
     pub lease: Duration,
+    /// Whether the caller is known to be alone with the request of this id: a
+    /// claim that stands is one whose holder is gone, or an answer of this
+    /// engine that was lost, and is taken over.
+    pub alone: bool,
 }
 
 /// The right to carry out a request.
@@ -100,7 +104,7 @@ pub trait Requests: Send + Sync {
     /// Claims a request, or says why not. A claim is durable on return.
     ///
     /// May be retried: a caller whose answer was lost waits for its own
-    /// lease like everybody else. An engine that belongs to one process
+    /// lease like everybody else, unless it is [alone](NewRequest::alone). An engine that belongs to one process
     /// ends all leases when it is opened, since nobody can hold one.
     async fn begin(&self, request: NewRequest) -> Result<Begin, StoreError>;
 

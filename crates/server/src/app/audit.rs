@@ -9,6 +9,7 @@ use firmseal_fleet::{
     SigningRequest,
 };
 use firmseal_manifest::{self as manifest, ArtifactId, Digest, End, Event, KeyId, Leaf, RequestId, Ruling};
+use firmseal_sign::Verdict;
 use firmseal_store::{AuditFilter, Happened, Page, StoreError, TrustKind};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -215,6 +216,10 @@ impl App {
                 // Zeros stand for no record: the gate or a person decided.
                 let by_policy = decision != Digest([0; 32]);
                 record.subject.decision = by_policy.then_some(ArtifactId(decision));
+                // The job may have gone on since, for other reasons.
+                if by_policy && let Some(reasons) = self.reasons_of(decision).await? {
+                    record.reasons = reasons;
+                }
                 record
             }
             Event::Key { key, by, change, .. } => {
@@ -311,6 +316,17 @@ impl App {
             fill_from_proposal(&mut record, proposal);
         }
         Ok(record)
+    }
+
+    /// Why a policy did not permit, by the record of its decision.
+    async fn reasons_of(&self, decision: Digest) -> Result<Option<Vec<Reason>>, StoreError> {
+        let found = self.decision_record(decision).await?;
+        Ok(found.and_then(|(decision, _)| match decision.answer {
+            Verdict::Refuse { reasons } | Verdict::Approvals { reasons, .. } | Verdict::Hold { reasons } => {
+                Some(reasons)
+            }
+            Verdict::Permit => None,
+        }))
     }
 
     async fn policy_activated(

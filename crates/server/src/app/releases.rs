@@ -300,6 +300,7 @@ impl App {
             requester: requester.name.clone(),
             now,
             lease: LEASE,
+            alone: false,
         };
         let claim = match self.store.begin(request).await? {
             Begin::Fresh(claim) => claim,

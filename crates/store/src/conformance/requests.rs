@@ -79,6 +79,17 @@ async fn leases_run_out_and_fence(engine: &dyn Engine) {
     assert_eq!(second.attempt, 2);
     // A lease that merely ran out, with nobody else at it, still counts.
     store.finish(&second, b"slow".to_vec(), None).await.unwrap();
+
+    // Who is alone with a request takes its claim over, and nobody else's.
+    let asked = NewRequest { alone: true, ..samples::request("ci/3", samples::digest()) };
+    let first = claim(store.begin(asked.clone()).await.unwrap());
+    let stranger = NewRequest { id: RequestId::new(), ..asked.clone() };
+    let in_flight = Begin::InFlight { request: asked.id, until: samples::later(60) };
+    assert_eq!(store.begin(stranger).await.unwrap(), in_flight);
+    let second = claim(store.begin(asked).await.unwrap());
+    assert_eq!(second, Claim { request: first.request, attempt: 2 });
+    conflict(store.finish(&first, b"late".to_vec(), None).await);
+    store.finish(&second, b"signed".to_vec(), None).await.unwrap();
 }
 
 async fn a_release_comes_with_its_result(engine: &dyn Engine) {

@@ -110,6 +110,7 @@ pub fn request(key: &str, fingerprint: Digest) -> NewRequest {
         requester: "ci".to_owned(),
         now: NOW,
         lease: Duration::from_secs(60),
+        alone: false,
     }
 }
 
