@@ -310,6 +310,7 @@ fn stopped(course: &mut Course, error: &PipelineError, now: Time) -> JobOutcome 
         PipelineError::KeyRefused(KeyRefusal::HourlyLimit { seconds, .. }) => {
             course.again(now, Duration::from_secs(*seconds), "key", &why)
         }
+        PipelineError::OutOfScope(_) => course.refuse(vec![Reason::new("scope", why)]),
         PipelineError::NoArtifactKey { .. }
         | PipelineError::NoReleaseKey(_)
         | PipelineError::NotEntitled { .. }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use firmseal_fleet::{
-    Asked, Deviation, Job, JobKind, JobReview, JobState, Priority, Progress, Reason, ReleaseOrder,
-    RequestState, SigningRequest, Time,
+    Asked, Caller, Deviation, Job, JobKind, JobReview, JobState, Priority, Product, Progress, Reason,
+    ReleaseOrder, RequestState, SigningRequest, Time,
 };
 use firmseal_manifest::{Digest, ReleaseId};
 use firmseal_store::{JobOutcome, NewRequest, StoreError};
@@ -115,13 +115,7 @@ impl Pipeline {
         let keys = self.keys(&product.id);
         let first = keys.release.first();
         let first = first.ok_or_else(|| PipelineError::NoReleaseKey(product.id.to_string()))?;
-        let images = keys.artifact.iter().filter(|_| signs_images(&product));
-        let scope = &order.requester.scope;
-        for key in keys.release.iter().chain(images) {
-            if !scope.takes_key(key.name().as_str()) {
-                return Err(PipelineError::OutOfScope(format!("signing key `{}`", key.name())));
-            }
-        }
+        self.check_key_scope(&product, &order.requester.0)?;
         let components = order.components.iter().map(|part| (part.name.clone(), part.artifact)).collect();
         let asked = Asked {
             key: request_key(&order).stored(),
@@ -151,6 +145,16 @@ impl Pipeline {
             deadline,
         };
         Ok(Job { id: firmseal_manifest::RequestId::new(), asked, progress: Progress::default() })
+    }
+
+    /// Whether the keys that sign for a product are all a caller's business.
+    fn check_key_scope(&self, product: &Product, caller: &Caller) -> Result<(), PipelineError> {
+        let keys = self.keys(&product.id);
+        let images = keys.artifact.iter().filter(|_| signs_images(product));
+        match keys.release.iter().chain(images).find(|key| !caller.scope.takes_key(key.name().as_str())) {
+            Some(key) => Err(PipelineError::OutOfScope(format!("signing key `{}`", key.name()))),
+            None => Ok(()),
+        }
     }
 
     /// Makes the release of a job, or says what becomes of the job instead.
@@ -238,6 +242,8 @@ impl Pipeline {
         now: Time,
     ) -> Result<JobOutcome, PipelineError> {
         let asked = &course.job.asked;
+        // Its keys may be others by now than when it was asked for.
+        self.check_key_scope(&self.store().product(&asked.product).await?, &asked.caller)?;
         let order = order_of(asked, order);
         let request = NewRequest {
             id: course.job.id,

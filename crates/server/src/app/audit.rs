@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use firmseal_fleet::audit::{AuditAction, AuditSubject, Outcome};
 use firmseal_fleet::{
-    AuditRecord, Deviation, Job, KeyPhase, KeyRecord, PolicyProposal, Reason, Release, Signature,
+    AuditRecord, Deviation, Job, JobKind, KeyPhase, KeyRecord, PolicyProposal, Reason, Release, Signature,
     SigningRequest,
 };
 use firmseal_manifest::{self as manifest, ArtifactId, Digest, End, Event, KeyId, Leaf, RequestId, Ruling};
@@ -237,7 +237,7 @@ impl App {
             }
             Event::Unusual { request, key, how } => {
                 let mut record = self.about(request, AuditAction::Anomaly, log_index).await?;
-                self.used(&mut record, key).await?;
+                self.used(&mut record, request, key).await?;
                 let how = Deviation::of_bits(how);
                 record.reasons = how.iter().map(|how| Reason::new(how.word(), how.why())).collect();
                 record
@@ -245,7 +245,7 @@ impl App {
             Event::Attempt { request, intent, outcome } => {
                 let mut record = self.about(request, AuditAction::SigningAttempted, intent).await?;
                 if let Some(key) = self.announced_key(intent).await? {
-                    self.used(&mut record, key).await?;
+                    self.used(&mut record, request, key).await?;
                 }
                 record.outcome = match outcome {
                     manifest::Outcome::Failed => Outcome::Failure,
@@ -262,11 +262,14 @@ impl App {
     }
 
     /// Says which key it was: that of the request, or one that stood in.
-    async fn used(&self, record: &mut AuditRecord, key: KeyId) -> Result<(), StoreError> {
+    async fn used(&self, record: &mut AuditRecord, request: RequestId, key: KeyId) -> Result<(), StoreError> {
         record.subject.key_id = Some(ArtifactId(key.0));
         if let Some(known) = self.known_key(&key).await? {
             let name = Some(known.name.to_string());
-            record.subject.fallback = record.subject.key != name;
+            // A release has several keys, and none of them stands in.
+            let job = self.store.job(request).await?;
+            let of_file = job.is_none_or(|job| matches!(job.asked.kind, JobKind::Artifact(_)));
+            record.subject.fallback = of_file && record.subject.key != name;
             record.subject.key = name;
         }
         Ok(())

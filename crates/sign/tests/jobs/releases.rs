@@ -216,3 +216,34 @@ async fn an_order_that_was_taken_back_ends_with_what_people_were_asked() {
     assert_eq!(bench.release.asked.lock().unwrap().len(), 0);
     service.stop().await;
 }
+
+#[tokio::test]
+async fn an_order_whose_key_was_replaced_is_signed_with_the_one_that_is_there() {
+    let bench = Bench::new();
+    let (service, file) = ready(&bench).await;
+    let mut job = job(&service, order(&service, "a", "1.0.0", file)).await;
+    job.asked.signing_key = "the key of last year".to_owned();
+    assert_eq!(service.dispatcher.submit(job.clone()).await.unwrap(), Inserted::Fresh);
+    assert_eq!(released(&service, job.id).await.request, job.id);
+    let known: Vec<_> = service.dispatcher.states().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(known, ["own", "release"], "nobody asks a key that is gone");
+
+    // A file was asked for with that very key: it is refused, and not kept.
+    let mut wish = service.pipeline.artifact_job(service.wish("b", file), now()).await.unwrap();
+    wish.asked.signing_key = "the key of last year".to_owned();
+    service.dispatcher.submit(wish.clone()).await.unwrap();
+    let refused = service.settled(wish.id).await.progress;
+    assert_eq!((refused.state, refused.reasons[0].rule.as_str()), (JobState::Refused, "key"));
+
+    // Nor does a credential open a key that it is not for, because the
+    // product has that one by now.
+    let mut confined = order(&service, "c", "1.1.0", file);
+    confined.requester.0.scope.keys = ["release".to_owned()].into();
+    let mut job = self::job(&service, confined).await;
+    job.asked.caller.scope.keys = ["the key of last year".to_owned()].into();
+    service.dispatcher.submit(job.clone()).await.unwrap();
+    let refused = service.settled(job.id).await.progress;
+    assert_eq!((refused.state, refused.reasons[0].rule.as_str()), (JobState::Refused, "scope"));
+    assert_eq!(bench.release.asked.lock().unwrap().len(), 1);
+    service.stop().await;
+}
