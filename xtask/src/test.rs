@@ -271,6 +271,9 @@ fn tests(run: &mut Run) -> Result<Tally, Error> {
         cargo.args(["--features", FEATURES]);
         cargo.args(["--status-level=slow", "--final-status-level=fail", "--hide-progress-bar"]);
         cargo.arg("--cargo-quiet");
+        if run.long {
+            cargo.arg("--profile=long");
+        }
     } else {
         cargo.args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast", "--quiet"]);
         cargo.args(["--features", FEATURES]);

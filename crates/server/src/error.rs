@@ -57,8 +57,6 @@ pub(crate) enum ApiError {
     Busy(String),
     #[error("{0}")]
     Quota(String),
-    #[error("{why}")]
-    KeyLimit { why: String, seconds: u64 },
     /// What could not be written and where, for the log.
     #[error("{0}")]
     Full(String),
@@ -174,12 +172,6 @@ impl ApiError {
                 Some("change the order or the artifact; nothing was signed"),
             ),
             ApiError::Busy(_) => (S::SERVICE_UNAVAILABLE, "busy", "Busy", Some("try again soon")),
-            ApiError::KeyLimit { .. } => (
-                S::TOO_MANY_REQUESTS,
-                "key-limit",
-                "The key has no use left in this hour",
-                Some("try again in the next hour, or ask a security officer for another limit"),
-            ),
             ApiError::Quota(_) => {
                 (S::TOO_MANY_REQUESTS, "quota", "Enough for a day", Some("try again in some hours"))
             }
@@ -237,9 +229,6 @@ impl ApiError {
                 if let Ok(value) = HeaderValue::try_from(format!("bytes */{size}")) {
                     headers.insert(header::CONTENT_RANGE, value);
                 }
-            }
-            ApiError::KeyLimit { seconds, .. } => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
             }
             ApiError::Quota(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("3600"));

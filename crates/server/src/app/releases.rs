@@ -9,8 +9,8 @@ use firmseal_fleet::{Caller, CameTo, Job, JobState, Priority, Release, ReleaseSt
 use firmseal_keys::{LogError, Logged};
 use firmseal_manifest::{ChannelName, Digest, Intent, ProductId, Purpose, ReleaseId, RequestId};
 use firmseal_sign::{
-    ApprovalError, GateRefusal, KeyRefusal, Order as Wish, OrderedComponent, PipelineError, RequestKey,
-    Requester, verify_release,
+    ApprovalError, GateRefusal, Order as Wish, OrderedComponent, PipelineError, RequestKey, Requester,
+    verify_release,
 };
 use firmseal_store::{Begin, Claim, Inserted, NewRequest, Reservation, StoreError};
 
@@ -113,9 +113,6 @@ impl From<&PipelineError> for ApiError {
             | PipelineError::TooFewWitnesses { .. }
             | PipelineError::KeyUnfit(_) => {
                 ApiError::Refused { why, hint: hint("an administrator configures keys for the product") }
-            }
-            PipelineError::KeyRefused(KeyRefusal::HourlyLimit { seconds, .. }) => {
-                ApiError::KeyLimit { why, seconds: *seconds }
             }
             PipelineError::KeyRefused(_) => ApiError::Refused {
                 why,

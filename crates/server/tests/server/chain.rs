@@ -211,6 +211,16 @@ async fn the_same_signing_request_gets_the_same_release() {
     let refused = admin.operator().create_release("two", &back).await.unwrap_err();
     assert_eq!(refused.status(), Some(StatusCode::UNPROCESSABLE_ENTITY), "{refused}");
     assert!(refused.hint().is_some());
+
+    // Made now, and made before.
+    let next = Bytes::from(serde_json::to_vec(&order("gateway", "3.0.0", artifact)).unwrap());
+    let headers = [("idempotency-key", "three"), ("content-type", "application/json"), ("prefer", "wait=20")];
+    let headers: HeaderMap =
+        headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).into_iter().collect();
+    for status in [StatusCode::CREATED, StatusCode::OK] {
+        let answer = admin.send(Method::POST, "/v1/releases", headers.clone(), next.clone()).await.unwrap();
+        assert_eq!(answer.status(), status);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

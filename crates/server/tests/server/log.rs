@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use firmseal_api::client::Client;
-use firmseal_api::requests::Ordered;
-use firmseal_api::signatures::SignatureState;
+use firmseal_api::requests::{ApprovalSignature, Approve, Ordered};
+use firmseal_api::signatures::{RequestKind, SignatureState};
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{Demands, Root};
-use firmseal_manifest::{Event, Leaf, Phase, PublicKey, Purpose};
+use firmseal_manifest::{ArtifactId, Event, Leaf, Phase, PublicKey, Purpose};
 use firmseal_outbound::{Endpoint, Fetched};
 use firmseal_server::Serves;
 use firmseal_testkit::world::firmware;
@@ -283,6 +283,36 @@ async fn no_key_is_used_before_the_witnesses_have_seen_why() {
     };
     assert_eq!((queued.state, queued.reasons[0].rule.as_str()), (SignatureState::Queued, "log"));
     assert!(queued.reasons[0].why.contains("w1.example"), "{queued:?}");
+    // It is shown among requests, as what it is. Nobody agrees to it there.
+    let operator = admin.operator();
+    let shown = operator.signature(queued.id, Duration::ZERO).await.unwrap();
+    assert_eq!(
+        (shown.kind, shown.release, shown.artifact),
+        (RequestKind::Release, None, wish.components[0].artifact)
+    );
+    let word = Approve {
+        key: ArtifactId(sha256(b"somebody")),
+        signature: ApprovalSignature::Cose { signature: firmseal_api::Base64(vec![7; 64]) },
+    };
+    let not_here = operator.approve_signature(queued.id, &word).await.unwrap_err();
+    assert_eq!(not_here.status(), Some(StatusCode::NOT_FOUND));
+    // One that is taken back is not made when the witness comes back.
+    let other = order("gateway", "1.0.9", wish.components[0].artifact);
+    let Ordered::Open(unwanted) =
+        operator.create_release_within("key-3", &other, Duration::ZERO).await.unwrap()
+    else {
+        panic!("it is queued")
+    };
+    let gone = loop {
+        match operator.cancel_signature(unwanted.id).await {
+            Ok(gone) => break gone,
+            // Somebody is at it, asking the witness.
+            Err(busy) => assert_eq!(busy.status(), Some(StatusCode::SERVICE_UNAVAILABLE), "{busy}"),
+        }
+    };
+    assert_eq!((gone.id, gone.state), (unwanted.id, SignatureState::Cancelled));
+    let again = operator.create_release("key-3", &other).await.unwrap_err();
+    assert_eq!(again.status(), Some(StatusCode::CONFLICT), "{again}");
     assert_eq!(bench.store.intents().len(), size, "the log did not grow");
     assert_eq!(status(&admin, "/readyz").await, 503);
     assert_eq!(status(&admin, "/healthz").await, 200);
