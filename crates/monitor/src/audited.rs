@@ -217,7 +217,7 @@ fn agrees(record: &AuditRecord, leaf: &Leaf) -> bool {
                 && record.decision.is_none_or(|decision| intent.context.contains(&decision.0))
         }
         (AuditAction::SigningAttempted, Leaf::Intent(intent)) => {
-            intent.purpose == Purpose::Artifact
+            matches!(intent.purpose, Purpose::Artifact | Purpose::Release)
                 && by == Some(intent.requester)
                 && marked(intent)
                 && key.is_none_or(|key| intent.keys == [key])
