@@ -3,7 +3,7 @@
 //! signature or one release, and the log accounts for every time that a key
 //! was used.
 //!
-//! `FIRMSEAL_KILLS` says how often (6, and 60 at most); `FIRMSEAL_SEED` repeats
+//! `FIRMSEAL_KILLS` says how often (4, and 60 at most); `FIRMSEAL_SEED` repeats
 //! the choice of moments, though not what the server was doing.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -24,7 +24,7 @@ use firmseal_manifest::{ArtifactId, Event, Intent, Leaf, Purpose, ReleaseId, Req
 
 const CLIENTS: u64 = 3;
 /// Requests between two kills.
-const STRETCH: u64 = 24;
+const STRETCH: u64 = 20;
 /// Every so many requests one is an order for a release.
 const ORDERS: u64 = 6;
 /// Longest that an answer is waited for at once.
@@ -161,7 +161,7 @@ fn accounted(operator: &Operator, found: &Found) -> Option<usize> {
 #[test]
 fn kills_lose_no_request_and_double_no_signature() {
     let mut chance = Chance::new();
-    let kills = setting("FIRMSEAL_KILLS").unwrap_or(6).min(60);
+    let kills = setting("FIRMSEAL_KILLS").unwrap_or(4).min(60);
     let requests = STRETCH * (kills + 1);
     let t = Shell::new();
     let mut server = Server::new(&t);
@@ -190,7 +190,7 @@ fn kills_lose_no_request_and_double_no_signature() {
             until("the pipelines to come on", so_far);
             thread::sleep(Duration::from_millis(chance.below(60)));
             server.kill();
-            if kill % 3 == 0 {
+            if kill % 3 == 2 {
                 // Once more, while it picks up what was cut off.
                 server.start_unobserved();
                 thread::sleep(Duration::from_millis(chance.below(1500)));
