@@ -190,3 +190,36 @@ impl<C: Context> Drop for Pool<C> {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_waits_for_threads_that_are_gone() {
+        let pool = Pool::start("test", vec![()]).unwrap();
+        let handle = pool.handle().clone();
+        let lost = handle.run("fail", |()| -> Result<(), StoreError> { panic!("on purpose") });
+        assert!(matches!(lost.await, Err(StoreError::Unavailable { .. })));
+        // The thread counts itself out a moment later; what comes before and
+        // after is answered alike.
+        for _ in 0..100 {
+            assert!(matches!(handle.run("work", |()| Ok(())).await, Err(StoreError::Unavailable { .. })));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_queued_is_done_before_the_pool_goes() {
+        let pool = Pool::start("test", vec![(), ()]).unwrap();
+        let handle = pool.handle().clone();
+        let (sender, done) = std::sync::mpsc::channel();
+        for n in 0..100 {
+            let sender = sender.clone();
+            handle.submit("work", move |()| sender.send(n).unwrap()).unwrap();
+        }
+        drop((pool, sender));
+        assert_eq!(done.iter().count(), 100);
+        assert!(handle.submit("work", |()| ()).is_err(), "the pool is closed");
+    }
+}

@@ -45,6 +45,11 @@ pub const JSON_MAX: usize = 8 * 1024 * 1024;
 /// Longest envelope or root document that is read, in bytes.
 pub const DOCUMENT_MAX: usize = 1024 * 1024;
 
+/// Connections that are kept for the next request. A handshake costs both
+/// sides more than what most requests ask for: whoever asks for many things
+/// at once keeps as many.
+const IDLE: usize = 64;
+
 /// How to reach a server, step by step.
 pub struct Builder {
     base: String,
@@ -120,7 +125,7 @@ impl Builder {
         let http = legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
-            .pool_max_idle_per_host(4)
+            .pool_max_idle_per_host(IDLE)
             .build(Connector::new(config, self.timeout));
         Ok(Client { http, base, authorization, timeout: self.timeout })
     }
