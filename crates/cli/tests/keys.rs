@@ -44,8 +44,10 @@ fn a_key_is_listed_limited_disabled_and_succeeded() {
         "{text}"
     );
     place.json(&create("1.0.1"));
-    let text = place.fails(&create("1.0.2"), 7);
+    let text = place.fails(&format!("{} --wait=4s", create("1.0.2")), 9);
     assert!(text.contains("2 signatures of this hour"), "{text}");
+    let queued = place.json("request list --orders")[0]["id"].as_str().unwrap().to_owned();
+    place.json(&format!("request cancel {queued}"));
     let usage = place.json("keys usage release-2026");
     assert_eq!((usage["uses"].as_u64(), usage["by_product"][0]["name"].as_str()), (Some(2), Some("gw")));
 

@@ -4,9 +4,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
-use firmseal_api::client::Client;
+use firmseal_api::client::{Client, ClientError};
 use firmseal_api::requests::{Ordered, RequestState};
-use firmseal_api::signatures::SignatureRequest;
+use firmseal_api::signatures::{SignatureRequest, SignatureState};
 use firmseal_api::signing::{CreateRelease, Release, ReleaseComponent, ReleaseState};
 use firmseal_manifest::{ChannelName, ProductId};
 use semver::Version;
@@ -175,8 +175,7 @@ impl Order {
     }
 }
 
-/// Orders, and orders again while it is queued or held and there is time: the
-/// same order is handed in once.
+/// Orders, and follows the order while it is queued or held and there is time.
 async fn ordered(
     client: &Client,
     key: &str,
@@ -198,8 +197,10 @@ async fn ordered(
             said = now;
         }
         let before = Instant::now();
-        match operator.create_release_within(key, wish, left().min(POLL)).await {
-            Ok(answer) => (ordered, backoff) = (answer, Backoff::new()),
+        match followed(client, open, left().min(POLL)).await {
+            Ok(Some(answer)) => (ordered, backoff) = (answer, Backoff::new()),
+            // It ended without a release: why, the order itself is told.
+            Ok(None) => return Ok(operator.create_release_within(key, wish, left().min(POLL)).await?),
             Err(error) => backoff.wait(error).await?,
         }
         // The server holds its answer back while the order is queued, and not
@@ -209,6 +210,27 @@ async fn ordered(
         }
     }
     Ok(ordered)
+}
+
+/// Looks how far an order is, which spends no token that is good once; `None`
+/// where it ended without a release.
+async fn followed(
+    client: &Client,
+    open: &SignatureRequest,
+    wait: Duration,
+) -> std::result::Result<Option<Ordered>, ClientError> {
+    let operator = client.operator();
+    let now = operator.signature(open.id, wait).await?;
+    Ok(match (now.state, now.release) {
+        (SignatureState::Queued | SignatureState::Held, _) => Some(Ordered::Open(Box::new(now))),
+        (SignatureState::Signed, Some(release)) => {
+            Some(Ordered::Release(Box::new(operator.release(release).await?)))
+        }
+        (SignatureState::Waiting, _) => {
+            Some(Ordered::Request(Box::new(operator.signing_request(now.id).await?)))
+        }
+        _ => None,
+    })
 }
 
 /// Says what an order came to so far.
