@@ -56,6 +56,26 @@ pub(crate) struct Listening {
 /// is out of file descriptors, and trying at once would burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// A connection in the gauge, however its task ends.
+struct Counted {
+    metrics: Arc<Metrics>,
+    label: OnListener,
+}
+
+impl Counted {
+    fn new(metrics: &Arc<Metrics>, serves: Serves) -> Counted {
+        let label = OnListener { listener: serves.as_str() };
+        metrics.connections.get_or_create(&label).inc();
+        Counted { metrics: metrics.clone(), label }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.metrics.connections.get_or_create(&self.label).dec();
+    }
+}
+
 impl Listening {
     /// Serves until told to stop, then lets requests end.
     pub(crate) async fn run(self) {
@@ -97,10 +117,8 @@ impl Listening {
     }
 
     async fn connection(&self, stream: TcpStream, address: SocketAddr) {
-        let label = OnListener { listener: self.serves.as_str() };
-        self.metrics.connections.get_or_create(&label).inc();
+        let _counted = Counted::new(&self.metrics, self.serves);
         self.serve(stream, address).await;
-        self.metrics.connections.get_or_create(&label).dec();
     }
 
     async fn serve(&self, stream: TcpStream, address: SocketAddr) {

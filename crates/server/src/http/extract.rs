@@ -37,15 +37,18 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
     }
 }
 
-/// serde quotes values that have the wrong type in backticks or quotes
-/// after "invalid"; field names of unknown fields are kept.
+/// serde quotes values after "invalid", and those that name no variant; names
+/// of unknown fields are kept.
 fn redact(message: &str) -> String {
-    match message.strip_prefix("invalid ") {
-        Some(_) => match (message.find(", expected"), message.find(':')) {
-            (Some(end), Some(start)) if start < end => format!("{}{}", &message[..start], &message[end..]),
-            _ => message.to_owned(),
-        },
-        None => message.to_owned(),
+    let quotes = match message {
+        _ if message.starts_with("invalid ") => message.find(':'),
+        _ if message.starts_with("unknown variant ") => Some("unknown variant".len()),
+        _ => None,
+    };
+    // The last one: a value may say the same.
+    match (quotes, message.rfind(", expected")) {
+        (Some(start), Some(end)) if start < end => format!("{}{}", &message[..start], &message[end..]),
+        _ => message.to_owned(),
     }
 }
 
@@ -192,4 +195,27 @@ pub(crate) fn paged_if<D, T>(
     items.truncate(limit);
     let next = if more { items.last().map(cursor) } else { None };
     ApiPage { items: items.into_iter().filter(ours).map(wire).collect(), next }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::redact;
+
+    #[test]
+    fn values_are_not_told() {
+        for (said, told) in [
+            (
+                "invalid type: string \"fsop_x\", expected u64 at line 1",
+                "invalid type, expected u64 at line 1",
+            ),
+            (
+                "unknown variant `fsop_x, expected`, expected `a` or `b`",
+                "unknown variant, expected `a` or `b`",
+            ),
+            ("unknown field `colour`, expected `size`", "unknown field `colour`, expected `size`"),
+            ("missing field `size`", "missing field `size`"),
+        ] {
+            assert_eq!(redact(said), told);
+        }
+    }
 }
