@@ -30,7 +30,7 @@ fn a_server_changes_what_it_was_told_and_nothing_else() {
     t.ok("firmseal release create --product gateway --version 1.0.0 --epoch 0 --component main=firmware.bin");
     server.stop();
 
-    t.write("place/server.toml", settings.replace("confine = true", "confine = false"));
+    t.write("place/server.toml", settings.replace("confine = true\nwritable = []", "confine = false"));
     server.start();
     assert_eq!(t.json("firmseal release list").as_array().unwrap().len(), 1);
 }

@@ -7,20 +7,15 @@ use firmseal_api::client::Client;
 use firmseal_api::enrolment::Enrol;
 use firmseal_api::updates::{Bootloader, DeviceState, Poll, Running};
 use firmseal_core::Root;
-use firmseal_core::crypto::RustCrypto;
-use firmseal_keys::{FileKey, Logged, Secret, Signer};
-use firmseal_manifest::{Intent, KeyAlgorithm, Purpose};
-use firmseal_store_local::IntentLog;
+use firmseal_keys::{FileKey, Signer};
+use firmseal_manifest::KeyAlgorithm;
 use firmseal_trust::{Holder, RootSpec};
+use place::people::{secret, text, write_root};
 use place::{Place, bytes};
 use serde_json::Value;
 
 const KEYS: &str = "--key file:place/keys/revocation.pem --secret file:place/keys/passphrase \
                     --anchor place/trust/root.cbor --log log";
-
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value[key].as_str().unwrap_or_else(|| panic!("no {key} in {value}"))
-}
 
 /// The key id of the first holder of a role.
 fn key_of(place: &Place, role: &str) -> String {
@@ -73,29 +68,10 @@ async fn device(place: &Place, root_version: u64, sequence: u64) -> String {
 async fn rotate(place: &Place) {
     let document = place.read("place/trust/root.cbor");
     let root = Root::decode(&document).unwrap();
-    let passphrase = || Secret::new(place.read("place/keys/passphrase").trim_ascii().to_vec());
-    let next = FileKey::generate(&place.path("next.pem"), KeyAlgorithm::Ed25519, &passphrase()).unwrap();
+    let next = FileKey::generate(&place.path("next.pem"), KeyAlgorithm::Ed25519, &secret(place)).unwrap();
     let mut spec = RootSpec { version: 2, ..RootSpec::of(&root).unwrap() };
     spec.roles[1].holders.push(Holder { name: "next".into(), keys: vec![next.public_key().clone()] });
-    let unsigned = spec.assemble().unwrap();
-    let key = FileKey::open(&place.path("place/keys/root.pem"), &passphrase()).unwrap();
-    let log = IntentLog::open(&place.path("root.log")).unwrap();
-    let intent = Intent {
-        purpose: Purpose::Root,
-        subject: unsigned.digest(),
-        keys: vec![key.public_key().id()],
-        delegation: None,
-        statements: vec![],
-        requester: unsigned.digest(),
-        policy: unsigned.digest(),
-        context: vec![],
-    };
-    let logged = Logged::append(&log, intent).await.unwrap();
-    let tbs = unsigned.to_be_signed(key.public_key()).unwrap();
-    let signature = key.sign(logged, tbs).await.unwrap();
-    let sealed = unsigned.seal_after(&document, &[(key.public_key(), signature)]).unwrap();
-    assert!(root.successor(&sealed, &RustCrypto).is_ok());
-    place.write("root-2.cbor", &sealed);
+    write_root(place, &document, &spec).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ use cryptoki::object::{AttributeType, ObjectHandle};
 use cryptoki::slot::Limit;
 use firmseal_keys::pkcs11_uri::ObjectType;
 use firmseal_keys::pool::{Pool, PoolOptions};
+use firmseal_keys::scheme::SHA256_DIGEST_INFO;
 use firmseal_keys::signer::check;
 use firmseal_keys::{Logged, Pkcs11Uri, Secret, SignError, Signer, Verifier};
 use firmseal_manifest::{Intent, KeyAlgorithm, PublicKey, Signature, Tbs};
@@ -331,12 +332,6 @@ fn input(algorithm: KeyAlgorithm, tbs: &Tbs) -> Vec<u8> {
         (Tbs::Sha256(value), _) => value.to_vec(),
         (Tbs::Sha384(value), _) => value.to_vec(),
         // CKM_RSA_PKCS pads what it is given, and puts no name of a hash to it.
-        (Tbs::Pkcs1(value), _) => [&SHA256_INFO[..], value].concat(),
+        (Tbs::Pkcs1(value), _) => [&SHA256_DIGEST_INFO[..], value].concat(),
     }
 }
-
-/// A DigestInfo of SHA-256, all but the digest (RFC 8017 §9.2, note 1).
-const SHA256_INFO: [u8; 19] = [
-    0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00,
-    0x04, 0x20,
-];

@@ -27,3 +27,10 @@ pub fn holds(scheme: Scheme, spki: &[u8], message: &[u8], signature: &[u8]) -> b
     };
     UnparsedPublicKey::new(algorithm, key.bits()).verify(message, signature).is_ok()
 }
+
+/// A DigestInfo of SHA-256, all but the digest (RFC 8017 §9.2, note 1): what
+/// PKCS #11's CKM_RSA_PKCS is given before it, and does not add by itself.
+pub const SHA256_DIGEST_INFO: [u8; 19] = [
+    0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00,
+    0x04, 0x20,
+];

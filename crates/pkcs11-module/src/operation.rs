@@ -7,6 +7,7 @@ use cryptoki_sys::{
     CKM_RSA_PKCS_PSS, CKM_SHA256_RSA_PKCS, CKM_SHA256_RSA_PKCS_PSS, CKR_DATA_INVALID, CKR_DATA_LEN_RANGE,
     CKR_MECHANISM_INVALID, CKR_MECHANISM_PARAM_INVALID,
 };
+use firmseal_keys::scheme::SHA256_DIGEST_INFO;
 use firmseal_manifest::{KeyAlgorithm, Tbs};
 
 use crate::fault::{Fault, Result};
@@ -31,13 +32,6 @@ pub struct Operation {
     mechanism: CK_MECHANISM_TYPE,
     input: Input,
 }
-
-/// A DigestInfo of SHA-256, all but the digest (RFC 8017 §9.2, note 1): what
-/// callers of CKM_RSA_PKCS put before it.
-const SHA256_INFO: [u8; 19] = [
-    0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00,
-    0x04, 0x20,
-];
 
 enum Input {
     /// A digest, or a message for keys that take it whole.
@@ -108,7 +102,7 @@ impl Operation {
             CKM_SHA256_RSA_PKCS => return Ok(Tbs::Pkcs1(bytes.as_slice().try_into().map_err(wrong)?)),
             CKM_RSA_PKCS => {
                 // Another hash, or what is no hash at all, the keys do not sign.
-                let digest = bytes.strip_prefix(&SHA256_INFO).ok_or(Fault(CKR_DATA_INVALID))?;
+                let digest = bytes.strip_prefix(&SHA256_DIGEST_INFO).ok_or(Fault(CKR_DATA_INVALID))?;
                 return Ok(Tbs::Pkcs1(digest.try_into().map_err(wrong)?));
             }
             _ => {}
@@ -158,9 +152,10 @@ mod tests {
         assert_eq!(tbs(KeyAlgorithm::P256, CKM_ECDSA_SHA256, &[b"firm", b"", b"ware"]).unwrap(), given);
         assert_eq!(tbs(KeyAlgorithm::Rsa(3072), CKM_SHA256_RSA_PKCS_PSS, &[b"firmware"]).unwrap(), given);
         let Tbs::Sha256(hash) = given else { panic!() };
-        for (mechanism, input) in
-            [(CKM_SHA256_RSA_PKCS, b"firmware".to_vec()), (CKM_RSA_PKCS, [&SHA256_INFO[..], &hash].concat())]
-        {
+        for (mechanism, input) in [
+            (CKM_SHA256_RSA_PKCS, b"firmware".to_vec()),
+            (CKM_RSA_PKCS, [&SHA256_DIGEST_INFO[..], &hash].concat()),
+        ] {
             assert_eq!(tbs(KeyAlgorithm::Rsa(3072), mechanism, &[&input]).unwrap(), Tbs::Pkcs1(hash));
         }
         let Tbs::Sha384(_) = tbs(KeyAlgorithm::P384, CKM_ECDSA_SHA384, &[b"x"]).unwrap() else { panic!() };
@@ -187,7 +182,7 @@ mod tests {
             (
                 KeyAlgorithm::Rsa(3072),
                 CKM_RSA_PKCS,
-                &[&SHA256_INFO[..], &[0; 33]].concat(),
+                &[&SHA256_DIGEST_INFO[..], &[0; 33]].concat(),
                 CKR_DATA_LEN_RANGE,
             ),
             (KeyAlgorithm::Ed25519, CKM_EDDSA, &[0; KEPT_MAX + 1], CKR_DATA_LEN_RANGE),

@@ -215,6 +215,17 @@ impl Config {
                 hint: "add a [[listener]] with serves, port, certificate and key".to_owned(),
             });
         }
+        if !self.confine && !self.writable.is_empty() {
+            return Err(ConfigError {
+                file: file.to_owned(),
+                line: text
+                    .lines()
+                    .position(|line| line.trim_start().starts_with("writable"))
+                    .map(|at| at + 1),
+                why: "writable has no effect without confinement".to_owned(),
+                hint: "write confine = true, or leave it out".to_owned(),
+            });
+        }
         if let Some(name) = self.limits.unusable() {
             return Err(ConfigError {
                 file: file.to_owned(),
@@ -434,6 +445,7 @@ key = \"ca.key\"
                 "only at the beginning",
             ),
             ("[[listener]]", "[[listner]]", "unknown field `listner`"),
+            ("[[listener]]", "writable = [\"x\"]\n[[listener]]", "line 2: writable has no effect"),
             ("[device_ca]", "[limits]\nconnections = 0\n[device_ca]", "line 9: limits: connections = 0"),
             ("port = 8443", "port = ", "line 4"),
             (

@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 
 use base64ct::{Base64, Encoding};
+use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{Demands, Role, Root};
 use firmseal_keys::{FileKey, Logged, Secret, Signer};
 use firmseal_manifest::{Intent, PublicKey, Purpose};
@@ -48,6 +49,13 @@ pub(crate) async fn name_approvers(place: &Place, holders: Vec<(&str, PublicKey)
         let demands = Demands { approvals: true, ..DemandsSpec::NOTHING.demands };
         spec.demands = vec![DemandsSpec { demands, products: vec![] }];
     }
+    write_root(place, &document, &spec).await;
+    assert_eq!(place.json("root publish root-2.cbor")["version"], 2);
+}
+
+/// Has the root key of a place sign the document that follows, into
+/// `root-2.cbor`.
+pub(crate) async fn write_root(place: &Place, before: &[u8], spec: &RootSpec) {
     let unsigned = spec.assemble().unwrap();
     let key = FileKey::open(&place.path("place/keys/root.pem"), &secret(place)).unwrap();
     let intent = Intent {
@@ -63,9 +71,9 @@ pub(crate) async fn name_approvers(place: &Place, holders: Vec<(&str, PublicKey)
     let log = IntentLog::open(&place.path("root.log")).unwrap();
     let logged = Logged::append(&log, intent).await.unwrap();
     let signature = key.sign(logged, unsigned.to_be_signed(key.public_key()).unwrap()).await.unwrap();
-    let sealed = unsigned.seal_after(&document, &[(key.public_key(), signature)]).unwrap();
+    let sealed = unsigned.seal_after(before, &[(key.public_key(), signature)]).unwrap();
+    assert!(Root::decode(before).unwrap().successor(&sealed, &RustCrypto).is_ok());
     place.write("root-2.cbor", &sealed);
-    assert_eq!(place.json("root publish root-2.cbor")["version"], 2);
 }
 
 /// A text in an answer.
