@@ -110,7 +110,9 @@ pub fn attach(
     let found = detect(&plan.over(source)?)?;
     let written = found.inspect(&plan.over(source)?)?;
     let same = found.name() == format.name() && written.digest() == unsigned.inspection().digest();
-    match same && !written.signatures.is_empty() {
+    // Others may be in it already: this one has to be.
+    let there = written.signatures.iter().any(|own| own.signature == *signature);
+    match same && there {
         true => Ok(plan),
         false => {
             Err(FormatError::malformed(format.name(), "with the signature it reads otherwise than before"))

@@ -8,14 +8,21 @@
 //!   | slot trailer, only in images made with `--pad`
 //! ```
 //!
-//! Little endian only: imgtool itself cannot verify big-endian images.
+//! Big-endian images are read and verified, not signed: nothing here can
+//! judge them, as imgtool itself cannot verify them.
 
+mod boot_record;
+mod endian;
+mod existing;
+mod extras;
 mod header;
 mod image;
 mod inspect;
 mod options;
+mod scheme;
 mod sign;
 mod tlv;
+mod wrap;
 
 use crate::error::FormatError;
 use crate::format::{Embedding, Format, Likeness, Unsigned, Wanted};
@@ -34,7 +41,7 @@ impl Format for Mcuboot {
     }
 
     fn about(&self) -> &'static str {
-        "MCUboot images: P-256, P-384, Ed25519, RSA-2048 and RSA-3072, with security counter"
+        "MCUboot images: P-256, P-384, Ed25519 (pure as well), RSA-2048 and RSA-3072; several signatures"
     }
 
     fn detect(&self, source: &dyn Source) -> Result<Likeness, FormatError> {

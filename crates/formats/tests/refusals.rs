@@ -75,7 +75,7 @@ const STRUCTURE: &[(&str, Edit, &str)] = &[
     ("image size one too small", |p| p.head[12] -= 1, "begin with"),
     ("image size one too large", |p| p.head[12] += 1, "begin with"),
     ("empty image", |p| p.head[12..16].copy_from_slice(&[0; 4]), "empty"),
-    ("big-endian", |p| p.head[..4].reverse(), "big-endian"),
+    ("sizes of the other byte order", |p| p.head[..4].reverse(), "the file has 420"),
     ("old format", |p| p.head[0] = 0x3c, "before MCUboot 1.0"),
     ("ram-load and rom-fixed", |p| p.head[16..18].copy_from_slice(&[0x20, 1]), "both ram-load"),
     ("two ciphers", |p| p.head[16] = 0x0c, "two ciphers"),

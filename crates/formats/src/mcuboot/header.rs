@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::NAME;
+use super::endian::Endian;
 use crate::error::FormatError;
 
 /// Length of the fields; the header itself may be padded to more.
@@ -86,13 +87,36 @@ impl Version {
         })
     }
 
-    pub(super) fn from_bytes(bytes: [u8; 8]) -> Version {
-        let [major, minor, r0, r1, b0, b1, b2, b3] = bytes;
-        let (revision, build) = (u16::from_le_bytes([r0, r1]), u32::from_le_bytes([b0, b1, b2, b3]));
-        Version { major, minor, revision, build }
+    /// Reads `major[.minor[.revision[+build]]]`, as imgtool's arguments and
+    /// our parameters have it (imgtool `decode_version`).
+    pub(super) fn parse(text: &str) -> Option<Version> {
+        let number = |text: &str| {
+            let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            (plain && (text == "0" || !text.starts_with('0'))).then(|| text.parse::<u32>().ok()).flatten()
+        };
+        let (numbers, build) = match text.split_once('+') {
+            Some((numbers, build)) => (numbers, Some(number(build)?)),
+            None => (text, None),
+        };
+        let numbers: Vec<u32> = numbers.split('.').map(number).collect::<Option<_>>()?;
+        let at = |index: usize| numbers.get(index).copied().unwrap_or(0);
+        if numbers.len() > 3 || (build.is_some() && numbers.len() < 3) {
+            return None;
+        }
+        Some(Version {
+            major: at(0).try_into().ok()?,
+            minor: at(1).try_into().ok()?,
+            revision: at(2).try_into().ok()?,
+            build: build.unwrap_or(0),
+        })
     }
 
-    fn to_bytes(self) -> [u8; 8] {
+    pub(super) fn from_bytes(bytes: [u8; 8], endian: Endian) -> Version {
+        let [major, minor, r0, r1, b0, b1, b2, b3] = bytes;
+        Version { major, minor, revision: endian.u16([r0, r1]), build: endian.u32([b0, b1, b2, b3]) }
+    }
+
+    pub(super) fn to_bytes(self) -> [u8; 8] {
         let ([r0, r1], [b0, b1, b2, b3]) = (self.revision.to_le_bytes(), self.build.to_le_bytes());
         [self.major, self.minor, r0, r1, b0, b1, b2, b3]
     }
@@ -107,6 +131,7 @@ impl fmt::Display for Version {
 /// The header's fields. Whatever is in `pad` is signed with the rest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Header {
+    pub(super) endian: Endian,
     pub(super) load_address: u32,
     pub(super) header_size: u16,
     pub(super) protected_size: u16,
@@ -117,18 +142,19 @@ pub(super) struct Header {
 }
 
 impl Header {
-    pub(super) fn parse(bytes: &[u8; HEADER_LEN]) -> Result<Header, FormatError> {
-        let u16_at = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
-        let u32_at = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    pub(super) fn parse(bytes: &[u8; HEADER_LEN], endian: Endian) -> Result<Header, FormatError> {
+        let u16_at = |at: usize| endian.u16([bytes[at], bytes[at + 1]]);
+        let u32_at = |at: usize| endian.u32([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let mut version = [0; 8];
         version.copy_from_slice(&bytes[20..28]);
         let header = Header {
+            endian,
             load_address: u32_at(4),
             header_size: u16_at(8),
             protected_size: u16_at(10),
             image_size: u32_at(12),
             flags: u32_at(16),
-            version: Version::from_bytes(version),
+            version: Version::from_bytes(version, endian),
             pad: u32_at(28),
         };
         header.check().map(|()| header)
@@ -151,6 +177,7 @@ impl Header {
         }
     }
 
+    /// The header of an image that is made here: little endian.
     pub(super) fn encode(&self) -> [u8; HEADER_LEN] {
         let mut out = [0; HEADER_LEN];
         out[0..4].copy_from_slice(&MAGIC.to_le_bytes());
@@ -183,6 +210,19 @@ impl Header {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn versions_are_read_as_imgtool_reads_them() {
+        let good = [("1", "1.0.0+0"), ("1.2", "1.2.0+0"), ("1.2.3", "1.2.3+0"), ("0.0.1+9", "0.0.1+9")];
+        for (text, expected) in good {
+            assert_eq!(Version::parse(text).unwrap().to_string(), expected);
+        }
+        for bad in
+            ["", ".", "1.", "1+2", "1.2+3", "01", "1.2.3+04", "1.2.3.4", "256", "1.2.65536", "-1", "1.2.3+"]
+        {
+            assert_eq!(Version::parse(bad), None, "{bad:?}");
+        }
+    }
 
     #[test]
     fn versions_fit_or_are_refused() {

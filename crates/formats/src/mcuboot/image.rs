@@ -2,6 +2,7 @@
 //! make it mean one thing.
 
 use super::NAME;
+use super::endian::Endian;
 use super::header::{COMPRESSED, ENCRYPTED_AES128, ENCRYPTED_AES256, HEADER_LEN, Header, Magic};
 use super::tlv::{self, Tlv};
 use crate::error::FormatError;
@@ -36,18 +37,16 @@ impl Image {
     pub(super) fn parse(source: &dyn Source) -> Result<Image, FormatError> {
         let have = source.len()?;
         let truncated = |what, need| FormatError::Truncated { format: NAME, what, need, have };
-        match head::<4>(source)?.and_then(Magic::of) {
-            Some(Magic::Current) => {}
-            Some(Magic::BigEndian) => {
-                return Err(FormatError::unsupported(NAME, "big-endian images are not handled"));
-            }
+        let endian = match head::<4>(source)?.and_then(Magic::of) {
+            Some(Magic::Current) => Endian::Little,
+            Some(Magic::BigEndian) => Endian::Big,
             Some(Magic::Old) => {
                 return Err(FormatError::unsupported(NAME, "the image is of the format before MCUboot 1.0"));
             }
             None => return Err(FormatError::malformed(NAME, "the file does not begin with an image header")),
-        }
+        };
         let bytes = head::<HEADER_LEN>(source)?.ok_or_else(|| truncated("the header", HEADER_LEN as u64))?;
-        let header = Header::parse(&bytes)?;
+        let header = Header::parse(&bytes, endian)?;
         if header.signed_end() > have {
             return Err(truncated("the image with its protected TLVs", header.signed_end()));
         }
@@ -55,14 +54,15 @@ impl Image {
         let (unprotected, end) = if header.signed_end() == have {
             (Vec::new(), have)
         } else {
-            let (magic, total) = tlv::info(source, header.signed_end(), "the TLVs")?;
+            let (magic, total) = tlv::info(source, header.signed_end(), "the TLVs", endian)?;
             if magic != tlv::INFO_MAGIC {
                 return Err(FormatError::malformed(NAME, "protected TLVs that the header does not mention"));
             }
-            let entries = tlv::entries(source, header.signed_end(), total)?;
+            let entries = tlv::entries(source, header.signed_end(), total, endian)?;
             (entries, header.signed_end() + u64::from(total))
         };
-        let image = Image { header, protected, unprotected, trailer: trailer(source, end, have)? };
+        let trailer = trailer(source, end, have, endian)?;
+        let image = Image { header, protected, unprotected, trailer };
         image.check()?;
         Ok(image)
     }
@@ -71,13 +71,13 @@ impl Image {
         if header.protected_size == 0 {
             return Ok(Vec::new());
         }
-        let (magic, total) = tlv::info(source, header.image_end(), "the protected TLVs")?;
+        let (magic, total) = tlv::info(source, header.image_end(), "the protected TLVs", header.endian)?;
         // imgtool goes by the magic, bootutil by the header; both must say
         // the same (bootutil_tlv_iter_begin).
         if magic != tlv::PROTECTED_MAGIC || total != header.protected_size {
             return Err(FormatError::malformed(NAME, "header and protected TLVs disagree about their size"));
         }
-        tlv::entries(source, header.image_end(), total)
+        tlv::entries(source, header.image_end(), total, header.endian)
     }
 
     /// Refuses TLVs that stand twice, in the wrong area, or against the
@@ -128,12 +128,17 @@ impl Image {
 
     pub(super) fn security_counter(&self) -> Option<u32> {
         let value = self.value(tlv::SECURITY_COUNTER)?;
-        Some(u32::from_le_bytes(value.try_into().ok()?))
+        Some(self.header.endian.u32(value.try_into().ok()?))
     }
 
     /// The value of a protected TLV.
     pub(super) fn value(&self, kind: u16) -> Option<&[u8]> {
-        self.protected.iter().find(|tlv| tlv.kind == kind).map(|tlv| tlv.value.as_slice())
+        self.values(kind).next()
+    }
+
+    /// The values of all protected TLVs of a kind, in order.
+    pub(super) fn values(&self, kind: u16) -> impl Iterator<Item = &[u8]> {
+        self.protected.iter().filter(move |tlv| tlv.kind == kind).map(|tlv| tlv.value.as_slice())
     }
 }
 
@@ -142,7 +147,7 @@ impl Image {
 /// The slot trailer holds the bootloader's own state and no signature
 /// covers it: an image may only come with the trailer of a slot in which
 /// nothing has happened yet (imgtool `pad_to`). Any other byte is refused.
-fn trailer(source: &dyn Source, start: u64, have: u64) -> Result<Trailer, FormatError> {
+fn trailer(source: &dyn Source, start: u64, have: u64, endian: Endian) -> Result<Trailer, FormatError> {
     /// `boot_img_magic` for write alignments up to 8.
     const MAGIC: [u8; 16] =
         [0x77, 0xc2, 0x95, 0xf3, 0x60, 0xd2, 0xef, 0x7f, 0x35, 0x52, 0x50, 0x0f, 0x2c, 0xb6, 0x79, 0x80];
@@ -164,7 +169,7 @@ fn trailer(source: &dyn Source, start: u64, have: u64) -> Result<Trailer, Format
     source.read_at(have - tail as u64, &mut last[16 - tail..])?;
     let align = match last {
         MAGIC => 8,
-        [lsb, msb, aligned @ ..] if aligned == MAGIC_ALIGNED => match u16::from_le_bytes([lsb, msb]) {
+        [first, second, aligned @ ..] if aligned == MAGIC_ALIGNED => match endian.u16([first, second]) {
             align @ (16 | 32) => u64::from(align),
             _ => return Err(fail()),
         },

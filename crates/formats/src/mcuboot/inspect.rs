@@ -5,6 +5,7 @@ use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs, ecdsa};
 use uuid::Uuid;
 
 use super::NAME;
+use super::endian::Endian;
 use super::header::{ENCRYPTED_AES128, ENCRYPTED_AES256, FLAGS, RAM_LOAD, ROM_FIXED, Version};
 use super::image::{Image, Trailer};
 use super::tlv::{self, Tlv};
@@ -84,6 +85,9 @@ pub(super) fn describe(image: &Image) -> Inspection {
     if unnamed != 0 {
         flags.push(format!("{unnamed:#x}"));
     }
+    if header.endian == Endian::Big {
+        out.field("byte order", "big endian");
+    }
     out.field("flags", if flags.is_empty() { "none".to_owned() } else { flags.join(", ") });
     if header.pad != 0 {
         out.field("reserved", format!("{:#x}", header.pad));
@@ -91,7 +95,7 @@ pub(super) fn describe(image: &Image) -> Inspection {
     for Tlv { kind, value } in &image.protected {
         match *kind {
             tlv::SECURITY_COUNTER | tlv::VENDOR_ID | tlv::CLASS_ID => {}
-            tlv::DEPENDENCY => out.field("needs", dependency(value)),
+            tlv::DEPENDENCY => out.field("needs", dependency(value, header.endian)),
             tlv::BOOT_RECORD => out.field("boot record", shorten(value)),
             kind => out.field(format!("tlv {kind:#06x}"), shorten(value)),
         }
@@ -100,29 +104,32 @@ pub(super) fn describe(image: &Image) -> Inspection {
 }
 
 /// `struct image_dependency`: image number, three bytes of padding, version.
-fn dependency(value: &[u8]) -> String {
+pub(super) fn dependency(value: &[u8], endian: Endian) -> String {
     match value.split_first_chunk::<4>() {
         Some(([number, ..], version)) => match version.try_into() {
-            Ok(version) => format!("image {number} at {} or later", Version::from_bytes(version)),
+            Ok(version) => format!("image {number} at {} or later", Version::from_bytes(version, endian)),
             Err(_) => shorten(value),
         },
         None => shorten(value),
     }
 }
 
-fn shorten(value: &[u8]) -> String {
+pub(super) fn shorten(value: &[u8]) -> String {
     match value.len() {
         0..=64 => hex(value),
         len => format!("{len} bytes, sha256 {}", hex(&Hash::Sha256.of(value))),
     }
 }
 
+/// Endless signatures (THREATS 22): no device holds more.
+pub(super) const SIGNATURES_MAX: usize = 8;
+
 /// The unprotected TLVs, sorted by meaning.
-struct Attestation<'a> {
-    hash: Hash,
-    digest: Vec<u8>,
-    pure: bool,
-    signatures: Vec<(KeyClaim, &'a Tlv)>,
+pub(super) struct Attestation<'a> {
+    pub(super) hash: Hash,
+    pub(super) digest: Vec<u8>,
+    pub(super) pure: bool,
+    pub(super) signatures: Vec<(KeyClaim, &'a Tlv)>,
 }
 
 impl Attestation<'_> {
@@ -131,7 +138,7 @@ impl Attestation<'_> {
     /// No signature covers these, so nothing that could mean something to a
     /// bootloader and is not an attestation may stand here (THREATS 8): a
     /// security counter or dependency behind the signature is refused.
-    fn read(image: &Image) -> Result<Option<Attestation<'_>>, FormatError> {
+    pub(super) fn read(image: &Image) -> Result<Option<Attestation<'_>>, FormatError> {
         let fail = |what: String| Err(FormatError::malformed(NAME, what));
         if image.unprotected.is_empty() {
             return Ok(None);
@@ -160,9 +167,8 @@ impl Attestation<'_> {
                 }
                 tlv::RSA2048 | tlv::RSA3072 | tlv::ECDSA | tlv::ED25519 => {
                     signatures.push((claim.take().unwrap_or(KeyClaim::None), tlv));
-                    // Endless signatures (THREATS 22): no device holds more.
-                    if signatures.len() > 8 {
-                        return fail("more than 8 signatures".to_owned());
+                    if signatures.len() > SIGNATURES_MAX {
+                        return fail(format!("more than {SIGNATURES_MAX} signatures"));
                     }
                 }
                 tlv::ENC_FIRST..=tlv::ENC_LAST => {}

@@ -2,8 +2,13 @@
 
 use uuid::Uuid;
 
-use super::header::HEADER_LEN;
+use super::boot_record::{self, ROLE_MAX};
+use super::extras;
+use super::header::{HEADER_LEN, Version};
+use super::scheme::Scheme;
+use super::tlv::{self, Tlv};
 use crate::error::FormatError;
+use crate::hash::Hash;
 use crate::parameters::{Parameter, Parameters, bad};
 
 pub(super) const PARAMETERS: &[Parameter] = &[
@@ -19,8 +24,40 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     Parameter { name: "load-addr", about: "address in RAM that the image is copied to and run from" },
     Parameter { name: "rom-fixed", about: "address in flash that the image is built for" },
     Parameter { name: "non-bootable", about: "true marks an image that is not run; default false" },
-    Parameter { name: "vid", about: "vendor id: a UUID that devices compare" },
-    Parameter { name: "cid", about: "class id: a UUID that devices compare" },
+    Parameter {
+        name: "vid",
+        about: "vendor id that devices compare: a UUID, or the domain that stands for one",
+    },
+    Parameter { name: "cid", about: "class id that devices compare: a UUID, or a name within vid's" },
+    Parameter {
+        name: "dependencies",
+        about: "images that must be there, with their lowest versions: (1, 2.3.4), (2, 0.0.1)",
+    },
+    Parameter {
+        name: "boot-record",
+        about: "role of the image in attestation, up to 12 characters, like SPE",
+    },
+    Parameter {
+        name: "custom-tlv",
+        about: "protected TLVs of your own, TYPE:VALUE with hexadecimal after 0x or text: 0x00a1:0x0102,0x0100:text",
+    },
+    Parameter {
+        name: "sha",
+        about: "256, 384 or 512: the digest, where the key leaves a choice (Ed25519: 256 or 512)",
+    },
+    Parameter {
+        name: "pure",
+        about: "true has an Ed25519 key sign the image itself (up to 64 KiB), not its digest; default false",
+    },
+    Parameter { name: "public-key-format", about: "hash (default) or full: how the image names its signer" },
+    Parameter {
+        name: "append",
+        about: "true adds a signature to those that an image has; false (default) replaces them",
+    },
+    Parameter {
+        name: "pad-sig",
+        about: "true gives ECDSA signatures one length, for MCUboot before 1.5; default false",
+    },
     Parameter { name: "align", about: "write alignment of the flash: 1 (default), 2, 4, 8, 16 or 32" },
     Parameter {
         name: "max-align",
@@ -45,9 +82,18 @@ pub(super) struct Options {
     pub(super) load_address: Option<u32>,
     pub(super) rom_fixed: Option<u32>,
     pub(super) non_bootable: bool,
-    pub(super) vendor_id: Option<Uuid>,
-    pub(super) class_id: Option<Uuid>,
     pub(super) erased: u8,
+    /// The digest that is asked for.
+    pub(super) hash: Option<Hash>,
+    pub(super) pure: bool,
+    pub(super) full_key: bool,
+    pub(super) append: bool,
+    pub(super) pad_signature: bool,
+    vendor_id: Option<Uuid>,
+    class_id: Option<Uuid>,
+    dependencies: Vec<Tlv>,
+    boot_record: Option<String>,
+    custom: Vec<Tlv>,
     trailer: u64,
 }
 
@@ -60,13 +106,17 @@ impl Options {
             Some(value) if !allowed.contains(&value) => Err(bad(name, format!("use one of {allowed:?}"))),
             value => Ok(value),
         };
-        let uuid_of = |name| match given.get(name).map(Uuid::try_parse) {
-            None => Ok(None),
-            Some(Ok(id)) => Ok(Some(id)),
-            Some(Err(_)) => {
-                Err(bad(name, "use a UUID, like 12345678-1234-5678-1234-567812345678".to_owned()))
-            }
+        let list_of = |name, parse: fn(&str, &str) -> Result<Vec<Tlv>, FormatError>| {
+            given.get(name).map_or(Ok(Vec::new()), |text| parse(name, text))
         };
+        let vendor_id =
+            given.get("vid").map(|text| extras::id("vid", text, Some(Uuid::NAMESPACE_DNS))).transpose()?;
+        let class_id = given.get("cid").map(|text| extras::id("cid", text, vendor_id)).transpose()?;
+        let role = given.get("boot-record");
+        if role.is_some_and(|role| role.len() > ROLE_MAX || !role.bytes().all(|byte| byte.is_ascii_graphic()))
+        {
+            return Err(bad("boot-record", "use up to 12 characters of ASCII".to_owned()));
+        }
         let header_size = given.number("header-size", u16::MAX.into())?.map(|size| size as u16);
         if header_size.is_some_and(|size| usize::from(size) < HEADER_LEN) {
             return Err(bad("header-size", "use at least 32".to_owned()));
@@ -78,8 +128,20 @@ impl Options {
             load_address: u32_of("load-addr")?.filter(|address| *address != 0),
             rom_fixed: u32_of("rom-fixed")?.filter(|address| *address != 0),
             non_bootable: given.flag("non-bootable")?,
-            vendor_id: uuid_of("vid")?,
-            class_id: uuid_of("cid")?,
+            hash: one_of("sha", &[256, 384, 512])?.and_then(|bits| Hash::of_len(bits as usize / 8)),
+            pure: given.flag("pure")?,
+            full_key: match given.get("public-key-format") {
+                None | Some("hash") => false,
+                Some("full") => true,
+                Some(_) => return Err(bad("public-key-format", "use hash or full".to_owned())),
+            },
+            append: given.flag("append")?,
+            pad_signature: given.flag("pad-sig")?,
+            vendor_id,
+            class_id,
+            dependencies: list_of("dependencies", extras::dependencies)?,
+            boot_record: role.map(str::to_owned),
+            custom: list_of("custom-tlv", extras::custom)?,
             erased: one_of("erased-val", &[0, 0xff])?.unwrap_or(0xff) as u8,
             trailer: trailer_size(
                 one_of("align", &[1, 2, 4, 8, 16, 32])?.unwrap_or(1),
@@ -92,6 +154,33 @@ impl Options {
             return Err(bad("rom-fixed", "an image runs from RAM or from flash; leave one out".to_owned()));
         }
         Ok(options)
+    }
+
+    /// The protected TLVs that are asked for, in imgtool's order; before them
+    /// stands the security counter.
+    pub(super) fn protected(&self, version: &Version, scheme: &Scheme) -> Vec<Tlv> {
+        let record = |role: &String| {
+            Tlv::new(tlv::BOOT_RECORD, boot_record::encode(role, version, scheme.hash, &scheme.key_hash))
+        };
+        let id = |kind, id: Option<Uuid>| id.map(|id| Tlv::new(kind, *id.as_bytes()));
+        let mut out: Vec<Tlv> = self.boot_record.iter().map(record).collect();
+        out.extend(self.dependencies.iter().cloned());
+        out.extend(id(tlv::VENDOR_ID, self.vendor_id));
+        out.extend(id(tlv::CLASS_ID, self.class_id));
+        out.extend(self.custom.iter().cloned());
+        out
+    }
+
+    /// The kinds of protected TLVs that are asked for, each once.
+    pub(super) fn kinds(&self) -> Vec<u16> {
+        let fixed = [
+            (tlv::BOOT_RECORD, self.boot_record.is_some()),
+            (tlv::DEPENDENCY, !self.dependencies.is_empty()),
+            (tlv::VENDOR_ID, self.vendor_id.is_some()),
+            (tlv::CLASS_ID, self.class_id.is_some()),
+        ];
+        let fixed = fixed.into_iter().filter(|(_, asked)| *asked).map(|(kind, _)| kind);
+        fixed.chain(self.custom.iter().map(|tlv| tlv.kind)).collect()
     }
 
     /// Refuses a file that is longer than the slot by itself.

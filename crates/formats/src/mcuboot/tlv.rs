@@ -1,6 +1,7 @@
 //! TLV areas: an info header, then entries that fill it to the byte.
 
 use super::NAME;
+use super::endian::Endian;
 use crate::error::FormatError;
 use crate::source::Source;
 
@@ -26,11 +27,13 @@ pub(super) const DEPENDENCY: u16 = 0x40;
 pub(super) const SECURITY_COUNTER: u16 = 0x50;
 pub(super) const BOOT_RECORD: u16 = 0x60;
 pub(super) const DECOMP_SIZE: u16 = 0x70;
-
 pub(super) const DECOMP_SIGNATURE: u16 = 0x72;
 pub(super) const COMP_DEC_SIZE: u16 = 0x73;
 pub(super) const VENDOR_ID: u16 = 0x74;
 pub(super) const CLASS_ID: u16 = 0x75;
+/// First and last of the types that anybody may give a meaning.
+pub(super) const CUSTOM_FIRST: u16 = 0xa0;
+pub(super) const CUSTOM_LAST: u16 = 0xfffe;
 
 /// One entry.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,7 +50,12 @@ impl Tlv {
 
 /// Magic and total length of the area that begins at `offset`; the area
 /// lies within the file.
-pub(super) fn info(source: &dyn Source, offset: u64, what: &'static str) -> Result<(u16, u16), FormatError> {
+pub(super) fn info(
+    source: &dyn Source,
+    offset: u64,
+    what: &'static str,
+    endian: Endian,
+) -> Result<(u16, u16), FormatError> {
     let have = source.len()?;
     let fits = |need: u64| {
         if need > have { Err(FormatError::Truncated { format: NAME, what, need, have }) } else { Ok(()) }
@@ -55,7 +63,8 @@ pub(super) fn info(source: &dyn Source, offset: u64, what: &'static str) -> Resu
     fits(offset + HEAD_LEN as u64)?;
     let mut head = [0; HEAD_LEN];
     source.read_at(offset, &mut head)?;
-    let (magic, total) = pair(head);
+    let [a, b, c, d] = head;
+    let (magic, total) = (endian.u16([a, b]), endian.u16([c, d]));
     if magic != INFO_MAGIC && magic != PROTECTED_MAGIC {
         return Err(FormatError::malformed(NAME, format!("{what} begin with {magic:#06x}, not with 0x6907")));
     }
@@ -67,7 +76,12 @@ pub(super) fn info(source: &dyn Source, offset: u64, what: &'static str) -> Resu
 }
 
 /// The entries of the area at `offset`, whose [`info`] was checked.
-pub(super) fn entries(source: &dyn Source, offset: u64, total: u16) -> Result<Vec<Tlv>, FormatError> {
+pub(super) fn entries(
+    source: &dyn Source,
+    offset: u64,
+    total: u16,
+    endian: Endian,
+) -> Result<Vec<Tlv>, FormatError> {
     // At most 64 KiB: lengths of areas have 16 bits.
     let mut area = vec![0; usize::from(total) - HEAD_LEN];
     source.read_at(offset + HEAD_LEN as u64, &mut area)?;
@@ -79,16 +93,32 @@ pub(super) fn entries(source: &dyn Source, offset: u64, total: u16) -> Result<Ve
         // meaning.
         let overrun = || FormatError::malformed(NAME, "a TLV reaches beyond its area");
         let (head, after) = rest.split_first_chunk::<HEAD_LEN>().ok_or_else(overrun)?;
-        let (kind, len) = pair(*head);
-        let (value, after) = after.split_at_checked(usize::from(len)).ok_or_else(overrun)?;
+        let [a, b, c, d] = *head;
+        let kind = kind([a, b], endian)
+            .ok_or_else(|| FormatError::malformed(NAME, format!("a TLV of type {a:02x} {b:02x}")))?;
+        let (value, after) = after.split_at_checked(usize::from(endian.u16([c, d]))).ok_or_else(overrun)?;
         out.push(Tlv::new(kind, value));
         rest = after;
     }
     Ok(out)
 }
 
-/// Encodes an area. `None` if it would be longer than its length field can
-/// say.
+/// The type of an entry.
+///
+/// In big-endian images imgtool writes the types that it has names for as
+/// one byte and a zero, and others as 16 bits (imgtool `TLV.add`). A type of
+/// somebody's own that ends with a zero byte reads as one with a name: it is
+/// held to the rules of that one.
+fn kind(bytes: [u8; 2], endian: Endian) -> Option<u16> {
+    match (bytes, endian) {
+        (bytes, Endian::Little) => Some(u16::from_le_bytes(bytes)),
+        ([named, 0], Endian::Big) if u16::from(named) < CUSTOM_FIRST => Some(named.into()),
+        (bytes, Endian::Big) => Some(u16::from_be_bytes(bytes)).filter(|kind| *kind >= CUSTOM_FIRST),
+    }
+}
+
+/// Encodes an area, little endian. `None` if it would be longer than its
+/// length field can say.
 pub(super) fn encode(magic: u16, entries: &[Tlv]) -> Option<Vec<u8>> {
     let total = HEAD_LEN + entries.iter().map(|tlv| HEAD_LEN + tlv.value.len()).sum::<usize>();
     let mut out = Vec::with_capacity(total);
@@ -100,9 +130,4 @@ pub(super) fn encode(magic: u16, entries: &[Tlv]) -> Option<Vec<u8>> {
         out.extend(&tlv.value);
     }
     Some(out)
-}
-
-fn pair(bytes: [u8; HEAD_LEN]) -> (u16, u16) {
-    let [a, b, c, d] = bytes;
-    (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]))
 }
