@@ -1,4 +1,5 @@
-//! A signature on its way into a file, and what is looked at before.
+//! A signature on its way into a file, this one or one beside it, and what is
+//! looked at before.
 //!
 //! Whoever made the signature is not believed: what it has to be over is
 //! derived here from the file, and it has to verify under the key.
@@ -7,6 +8,8 @@ use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
 
+#[cfg(feature = "full")]
+use firmseal_formats::{Covered, Inspection};
 use firmseal_formats::{Format, LaidOut, Wanted, attach, lay_out};
 use firmseal_keys::verify::verify;
 use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, ecdsa};
@@ -42,8 +45,8 @@ impl<'a> Readable<'a> {
         })
     }
 
-    /// Writes the file with the signature in it, read back before it gets
-    /// its name.
+    /// Writes the file with the signature in it, or the signature's own, read
+    /// back before it gets its name.
     pub fn write(&self, signature: &Signature, path: &Path) -> Result {
         self.check(signature)?;
         let Some(unsigned) = &self.laid_out.unsigned else {
@@ -55,6 +58,31 @@ impl<'a> Readable<'a> {
         plan.write_to(self.source, &mut out)?;
         out.into_inner().map_err(|error| file(path)(error.into_error()))?.finish()
     }
+}
+
+/// Whether a file holds a signature of this key that is good. One is enough:
+/// whoever signs again leaves the signatures of others where they are.
+#[cfg(feature = "full")]
+pub fn held(inspection: &Inspection, key: &PublicKey) -> Result {
+    let mut why = Vec::new();
+    for signature in &inspection.signatures {
+        if signature.algorithm != key.algorithm() || !signature.claim.admits(key) {
+            why.push("one is by another key".to_owned());
+            continue;
+        }
+        match &signature.covered {
+            Covered::Unknown(reason) => why.push((*reason).to_owned()),
+            Covered::Tbs(tbs) => match verify(key, tbs, &signature.signature) {
+                Ok(()) => return Ok(()),
+                Err(error) => why.push(error.to_string()),
+            },
+        }
+    }
+    let what = match why.is_empty() {
+        true => "there is no signature in it".to_owned(),
+        false => format!("no signature by key {} holds: {}", key.id(), why.join("; ")),
+    };
+    Err(CliError::new(Kind::Refused, what))
 }
 
 /// A signature as other tools write it: ECDSA in DER (RFC 3279 §2.2.3).

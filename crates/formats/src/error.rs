@@ -101,6 +101,20 @@ pub enum FormatError {
         /// What is wrong, and what would be right.
         why: String,
     },
+    /// What would be signed is what other formats sign inside.
+    #[error("the file is {what}: a signature over it would count for something else, so no key signs it")]
+    Inner {
+        /// What it is.
+        what: &'static str,
+    },
+    /// A certificate of another key than the one that signs.
+    #[error("parameter `certificate`: it is for key {certificate}, the signature is by key {key}")]
+    OtherCertificate {
+        /// The certificate's key.
+        certificate: String,
+        /// The key that signs.
+        key: String,
+    },
     /// The signed file would not fit where it is to be installed.
     #[error("the signed image and its trailer take {need} bytes, the slot has {slot}")]
     SlotTooSmall {

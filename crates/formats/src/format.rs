@@ -44,6 +44,20 @@ pub trait Format: Send + Sync {
     /// stands beside them.
     fn embedding(&self) -> Option<&dyn Embedding>;
 
+    /// How a file of its own is made of a signature, which stands beside the
+    /// one that it is over. `None` where it stands in that, or is nothing but
+    /// itself.
+    fn beside(&self) -> Option<&dyn Beside> {
+        None
+    }
+
+    /// Whether the hash of a whole file may be just what a signature in it is
+    /// over: one beside such a file would count as one in it, with none of
+    /// the format's rules.
+    fn hashes_whole(&self) -> bool {
+        true
+    }
+
     /// Whether what is signed is handed in, and derived from nothing: only
     /// keys marked `blind` sign that, and never for production.
     fn is_blind(&self) -> bool {
@@ -59,8 +73,28 @@ pub trait Embedding: Send + Sync {
     /// The parameters it takes.
     fn parameters(&self) -> &'static [Parameter];
 
+    /// Whether version and security epoch stand in its files.
+    fn numbers(&self) -> bool {
+        true
+    }
+
     /// Lays out the signed file, all but the signature.
     fn prepare(&self, source: &dyn Source, wanted: &Wanted<'_>) -> Result<Unsigned, FormatError>;
+}
+
+/// A format whose signature is a file of its own, beside any file.
+///
+/// Contract: that of [`Embedding`], with the signature's file in the place of
+/// the signed one.
+pub trait Beside: Send + Sync {
+    /// The parameters it takes.
+    fn parameters(&self) -> &'static [Parameter];
+
+    /// Lays out the signature's file, all but the signature.
+    fn prepare(&self, source: &dyn Source, wanted: &Wanted<'_>) -> Result<Unsigned, FormatError>;
+
+    /// Describes a file, with the signatures that a file beside it holds.
+    fn read(&self, signature: &dyn Source, source: &dyn Source) -> Result<Inspection, FormatError>;
 }
 
 /// What a signature is asked for.
@@ -78,7 +112,8 @@ pub struct Wanted<'a> {
 
 type Attach = Box<dyn Fn(&Signature) -> Result<Plan, FormatError> + Send + Sync>;
 
-/// A file that lacks only its signature.
+/// A file that lacks only its signature: the signed one, or the signature's
+/// own.
 pub struct Unsigned {
     tbs: Tbs,
     inspection: Inspection,
@@ -95,13 +130,13 @@ impl Unsigned {
         &self.tbs
     }
 
-    /// What the file will say of itself: what a gate decides on, and whose
-    /// digest the signed file will have.
+    /// What the signed file will say of itself: what a gate decides on, and
+    /// whose digest it will have.
     pub fn inspection(&self) -> &Inspection {
         &self.inspection
     }
 
-    /// The signed file. The signature's shape is checked, not its validity:
+    /// What is written. The signature's shape is checked, not its validity:
     /// verify the result by inspecting it.
     pub fn attach(&self, signature: &Signature) -> Result<Plan, FormatError> {
         (self.attach)(signature)

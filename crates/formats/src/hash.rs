@@ -57,18 +57,32 @@ impl Hash {
 
     /// The value of a range of a source.
     pub(crate) fn of_range(self, source: &dyn Source, range: Range<u64>) -> io::Result<Vec<u8>> {
-        fn run<D: Digest>(source: &dyn Source, range: Range<u64>) -> io::Result<Vec<u8>> {
+        self.of_ranges(source, &[range], 0)
+    }
+
+    /// The value of ranges of a source, one after the other, and of a few
+    /// zeros behind them.
+    pub(crate) fn of_ranges(
+        self,
+        source: &dyn Source,
+        ranges: &[Range<u64>],
+        zeros: usize,
+    ) -> io::Result<Vec<u8>> {
+        fn run<D: Digest>(source: &dyn Source, ranges: &[Range<u64>], zeros: usize) -> io::Result<Vec<u8>> {
             let mut hasher = D::new();
-            for_each_piece(source, range, |piece| {
-                hasher.update(piece);
-                Ok(())
-            })?;
+            for range in ranges {
+                for_each_piece(source, range.clone(), |piece| {
+                    hasher.update(piece);
+                    Ok(())
+                })?;
+            }
+            hasher.update(vec![0; zeros]);
             Ok(hasher.finalize().to_vec())
         }
         match self {
-            Hash::Sha256 => run::<Sha256>(source, range),
-            Hash::Sha384 => run::<Sha384>(source, range),
-            Hash::Sha512 => run::<Sha512>(source, range),
+            Hash::Sha256 => run::<Sha256>(source, ranges, zeros),
+            Hash::Sha384 => run::<Sha384>(source, ranges, zeros),
+            Hash::Sha512 => run::<Sha512>(source, ranges, zeros),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::digest;
 use crate::error::FormatError;
 use crate::format::{Format, Unsigned, Wanted};
 use crate::hash::Hash;
+use crate::inner;
 use crate::inspection::Inspection;
 use crate::parameters::{Parameter, bad};
 use crate::plan::Plan;
@@ -23,21 +24,22 @@ pub struct LaidOut {
     pub tbs: Tbs,
     /// What the file says of itself, or will.
     pub inspection: Inspection,
-    /// In formats with a place for a signature: what it takes to write one
-    /// there.
+    /// In formats whose signatures stand in a file, this one or one beside it:
+    /// what it takes to write that.
     pub unsigned: Option<Unsigned>,
 }
 
-/// Parameters of files that are signed beside themselves.
-pub const DETACHED: &[Parameter] = &[Parameter {
+/// How RSA keys sign.
+pub(crate) const PADDING: Parameter = Parameter {
     name: "padding",
     about: "of RSA keys: pss (salt of 32 bytes), or pkcs1 (PKCS #1 v1.5, with SHA-256); pss if not given",
-}];
+};
+
+/// Parameters of signatures that are nothing but themselves.
+pub const DETACHED: &[Parameter] = &[PADDING];
 
 /// Whether PKCS #1 v1.5 is asked for.
-fn is_pkcs1(wanted: &Wanted<'_>) -> Result<bool, FormatError> {
-    // A misspelt bound would bound nothing.
-    wanted.parameters.check(DETACHED)?;
+pub(crate) fn is_pkcs1(wanted: &Wanted<'_>) -> Result<bool, FormatError> {
     let is_rsa = matches!(wanted.key.algorithm(), KeyAlgorithm::Rsa(_));
     match wanted.parameters.get("padding") {
         None => Ok(false),
@@ -62,11 +64,17 @@ pub fn lay_out(
     source: &dyn Source,
     wanted: &Wanted<'_>,
 ) -> Result<LaidOut, FormatError> {
-    if let Some(embedding) = format.embedding() {
-        let unsigned = embedding.prepare(source, wanted)?;
+    let prepared = match (format.embedding(), format.beside()) {
+        (Some(embedding), _) => Some(embedding.prepare(source, wanted)?),
+        (None, Some(beside)) => Some(beside.prepare(source, wanted)?),
+        (None, None) => None,
+    };
+    if let Some(unsigned) = prepared {
         let (tbs, inspection) = (unsigned.tbs().clone(), unsigned.inspection().clone());
         return Ok(LaidOut { tbs, inspection, unsigned: Some(unsigned) });
     }
+    // A misspelt bound would bound nothing.
+    wanted.parameters.check(DETACHED)?;
     let is_pkcs1 = is_pkcs1(wanted)?;
     let len = source.len()?;
     let inspection = format.inspect(source)?;
@@ -74,6 +82,7 @@ pub fn lay_out(
         let tbs = handed_in(wanted.key.algorithm(), digest::read(source)?)?;
         return Ok(LaidOut { tbs: padded(tbs, is_pkcs1), inspection, unsigned: None });
     }
+    inner::refuse(source)?;
     let sha256 = Digest(array(&Hash::Sha256.of_range(source, 0..len)?));
     let tbs = match over(wanted.key.algorithm(), &sha256) {
         Some(tbs) => tbs,
@@ -82,21 +91,35 @@ pub fn lay_out(
     Ok(LaidOut { tbs: padded(tbs, is_pkcs1), inspection, unsigned: None })
 }
 
-/// The same of a file that is kept under its SHA-256, where that and its
-/// length say everything; `None` where it has to be read.
-pub fn lay_out_by_digest(
-    format: &dyn Format,
-    sha256: &Digest,
-    len: u64,
-    wanted: &Wanted<'_>,
-) -> Result<Option<LaidOut>, FormatError> {
-    let tbs = over(wanted.key.algorithm(), sha256).filter(|_| format.name() == raw::NAME);
-    let Some(tbs) = tbs else { return Ok(None) };
-    let tbs = padded(tbs, is_pkcs1(wanted)?);
-    Ok(Some(LaidOut { tbs, inspection: raw::described(sha256, len)?, unsigned: None }))
+/// A file that was read before, and is kept under its SHA-256.
+pub struct Kept<'a> {
+    /// SHA-256 of its bytes.
+    pub sha256: &'a Digest,
+    /// Their number.
+    pub len: u64,
+    /// The format that [`detect`] found.
+    pub detected: &'a str,
 }
 
-/// A file with its signature: what is written, once it was read back.
+/// The same of a file that is kept, where what is known of it says everything;
+/// `None` where it has to be read.
+pub fn lay_out_kept(
+    format: &dyn Format,
+    kept: &Kept<'_>,
+    wanted: &Wanted<'_>,
+) -> Result<Option<LaidOut>, FormatError> {
+    // Of a file that was detected as anything else nobody knows here what it
+    // begins with.
+    let is_raw = format.name() == raw::NAME && kept.detected == raw::NAME;
+    let tbs = over(wanted.key.algorithm(), kept.sha256).filter(|_| is_raw);
+    let Some(tbs) = tbs else { return Ok(None) };
+    wanted.parameters.check(DETACHED)?;
+    let tbs = padded(tbs, is_pkcs1(wanted)?);
+    Ok(Some(LaidOut { tbs, inspection: raw::described(kept.sha256, kept.len)?, unsigned: None }))
+}
+
+/// A file with its signature, or the file that holds the signature: what is
+/// written, once it was read back.
 ///
 /// It still has to say what it said before, in a reading that knows nothing
 /// of how it was made.
@@ -107,9 +130,14 @@ pub fn attach(
     signature: &Signature,
 ) -> Result<Plan, FormatError> {
     let plan = unsigned.attach(signature)?;
-    let found = detect(&plan.over(source)?)?;
-    let written = found.inspect(&plan.over(source)?)?;
-    let same = found.name() == format.name() && written.digest() == unsigned.inspection().digest();
+    let (found, written) = match format.beside() {
+        Some(beside) => (format.name(), beside.read(&plan.over(source)?, source)?),
+        None => {
+            let found = detect(&plan.over(source)?)?;
+            (found.name(), found.inspect(&plan.over(source)?)?)
+        }
+    };
+    let same = found == format.name() && written.digest() == unsigned.inspection().digest();
     // Others may be in it already: this one has to be.
     let there = written.signatures.iter().any(|own| own.signature == *signature);
     match same && there {

@@ -7,31 +7,34 @@
 //! signs leaves as a [`Tbs`](firmseal_manifest::Tbs), and each signature
 //! already in a file is handed out with what it takes to verify it.
 
+mod cms;
 pub mod compare;
 mod der;
 mod digest;
 pub mod error;
 pub mod format;
 mod hash;
+mod inner;
 pub mod inspection;
 pub mod laid_out;
 mod mcuboot;
 pub mod parameters;
+mod pe;
 pub mod plan;
 mod raw;
 pub mod source;
 
 pub use compare::{Comparison, compare};
 pub use error::FormatError;
-pub use format::{Embedding, Format, Likeness, Unsigned, Wanted};
+pub use format::{Beside, Embedding, Format, Likeness, Unsigned, Wanted};
 pub use inspection::{Covered, ExistingSignature, Field, Inspection, KeyClaim};
-pub use laid_out::{LaidOut, attach, lay_out, lay_out_by_digest};
+pub use laid_out::{Kept, LaidOut, attach, lay_out, lay_out_kept};
 pub use parameters::{Parameter, Parameters};
 pub use plan::{Plan, Segment, Spliced};
 pub use source::Source;
 
 /// Every format. Help, detection, documentation and tests read this table.
-pub const FORMATS: &[&dyn Format] = &[&mcuboot::Mcuboot, &digest::Digest, &raw::Raw];
+pub const FORMATS: &[&dyn Format] = &[&mcuboot::Mcuboot, &pe::Pe, &cms::Cms, &digest::Digest, &raw::Raw];
 
 /// The format of this name.
 pub fn find(name: &str) -> Result<&'static dyn Format, FormatError> {
@@ -47,8 +50,9 @@ pub fn find(name: &str) -> Result<&'static dyn Format, FormatError> {
 ///
 /// A file that more than one format claims is refused: two readers that
 /// each see what they like is how signatures come to cover something else
-/// than what runs (THREATS 16).
+/// than what runs (THREATS 16). So is one that other formats sign inside.
 pub fn detect(source: &dyn Source) -> Result<&'static dyn Format, FormatError> {
+    inner::refuse(source)?;
     let (mut own, mut any) = (Vec::new(), None);
     for format in FORMATS.iter().copied() {
         match format.detect(source)? {

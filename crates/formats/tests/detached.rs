@@ -4,7 +4,7 @@
 mod common;
 
 use common::TestKey;
-use firmseal_formats::{FormatError, Parameters, Wanted, find, lay_out, lay_out_by_digest};
+use firmseal_formats::{FormatError, Kept, Parameters, Wanted, find, lay_out, lay_out_kept};
 use firmseal_manifest::{Digest, Tbs};
 
 const FIRMWARE: &[u8] = b"firmware";
@@ -17,7 +17,11 @@ fn over(key: &TestKey, padding: Option<&str>) -> Result<Tbs, FormatError> {
     let wanted = Wanted { version, epoch: 0, key: &key.public, parameters: &parameters };
     let raw = find("raw").unwrap();
     let read = lay_out(raw, &FIRMWARE.to_vec(), &wanted).map(|laid_out| laid_out.tbs);
-    let known = lay_out_by_digest(raw, &Digest(sha256()), FIRMWARE.len() as u64, &wanted);
+    let digest = Digest(sha256());
+    let kept = |detected| Kept { sha256: &digest, len: FIRMWARE.len() as u64, detected };
+    let known = lay_out_kept(raw, &kept("raw"), &wanted);
+    let other = lay_out_kept(raw, &kept("mcuboot"), &wanted);
+    assert!(other.unwrap().is_none(), "who knows what it begins with");
     assert_eq!(known.ok().map(|known| known.unwrap().tbs), read.as_ref().ok().cloned());
     read
 }

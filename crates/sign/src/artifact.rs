@@ -12,7 +12,7 @@ use firmseal_fleet::{
     Artifact, ArtifactOrder, Asked, Caller, Job, JobKind, Priority, Product, Progress, Release, Time,
 };
 use firmseal_formats::{
-    Format, FormatError, Inspection, LaidOut, Unsigned, Wanted, lay_out, lay_out_by_digest,
+    Format, FormatError, Inspection, Kept, LaidOut, Unsigned, Wanted, lay_out, lay_out_kept,
 };
 use firmseal_manifest::cbor::Writer;
 use firmseal_manifest::{ArtifactId, ChannelName, Digest, ProductId, RequestId, Tbs};
@@ -88,11 +88,11 @@ pub(crate) struct Examined {
     pub(crate) tbs: Tbs,
     pub(crate) inspection: Inspection,
     pub(crate) size: u64,
-    /// In formats with a place for a signature.
+    /// In formats whose signatures stand in a file, this one or one beside it.
     pub(crate) embedded: Option<Embedded>,
 }
 
-/// What it takes to write the signature into the file.
+/// What it takes to write the file that the signature stands in.
 pub(crate) struct Embedded {
     pub(crate) file: Arc<File>,
     pub(crate) format: &'static dyn Format,
@@ -169,7 +169,9 @@ impl Pipeline {
         // The hash of such a file may be just what its own format signs: a
         // signature beside it would boot, with none of that format's rules.
         if format.embedding().is_none()
-            && firmseal_formats::find(&stored.format).is_ok_and(|own| own.embedding().is_some())
+            && format.beside().is_none()
+            && firmseal_formats::find(&stored.format)
+                .is_ok_and(|own| own.embedding().is_some() && own.hashes_whole())
         {
             let what =
                 format!("the file is a {} image: hand it in for a product of that format", stored.format);
@@ -180,7 +182,8 @@ impl Pipeline {
         let parameters =
             asked.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let wanted = Wanted { version: version.clone(), epoch, key: &public, parameters: &parameters };
-        let known = lay_out_by_digest(format, &artifact.0, size, &wanted);
+        let kept = Kept { sha256: &artifact.0, len: size, detected: &stored.format };
+        let known = lay_out_kept(format, &kept, &wanted);
         if let Some(LaidOut { tbs, inspection, .. }) = known.map_err(not_in_its_format)? {
             return Ok(Examined { tbs, inspection, size, embedded: None });
         }

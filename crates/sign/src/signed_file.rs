@@ -1,7 +1,8 @@
-//! The file with its signature, read back and kept.
+//! The file that a signature stands in, the signed one or one beside it: read
+//! back and kept.
 
 use firmseal_fleet::{Artifact, Time};
-use firmseal_formats::attach;
+use firmseal_formats::{attach, inspect};
 use firmseal_manifest::{ArtifactId, Signature};
 
 use crate::artifact::{Examined, not_in_its_format};
@@ -10,8 +11,8 @@ use crate::pipeline::Pipeline;
 use crate::spool;
 
 impl Pipeline {
-    /// Writes the signature into the file, where its format has a place for
-    /// it, and stores that as an artifact.
+    /// Writes the signature into the file, or into one of its own beside it,
+    /// where the format has a place for it, and stores that as an artifact.
     pub(crate) async fn attach(
         &self,
         requester: &str,
@@ -25,7 +26,8 @@ impl Pipeline {
         let (plan, inspection, digest, size) = spool::blocking(move || {
             let plan = attach(format, &unsigned, &*source, &value).map_err(not_in_its_format)?;
             let file = plan.over(&*source).map_err(not_in_its_format)?;
-            let inspection = format.inspect(&file).map_err(not_in_its_format)?;
+            // A signature's file is of no firmware format: it is kept as what it is.
+            let inspection = inspect(&file).map_err(not_in_its_format)?;
             let (digest, size) = spool::digest(&file)?;
             Ok((plan, inspection, digest, size))
         })

@@ -1,7 +1,7 @@
 //! `firmseal attach`: a signature that was made elsewhere goes into its file.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
@@ -16,7 +16,7 @@ use crate::output::Output;
 /// thousand.
 const SIGNATURE_MAX: u64 = 64 * 1024;
 
-/// Write a signature into its file, without a server
+/// Write a signature into its file, or for `cms` one beside it, without a server
 ///
 /// The signature is checked against the file and the key before, and the
 /// file is read back before it gets its name. Say exactly what was said to
@@ -33,7 +33,7 @@ pub struct Attach {
     /// The signature, as the tool wrote it; ECDSA in DER or as r || s
     #[arg(long, value_name = "FILE")]
     signature: PathBuf,
-    /// The signed file to write
+    /// The signed file to write, or the signature's
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
 }
@@ -42,11 +42,7 @@ impl Attach {
     /// Runs the command.
     pub fn run(self, output: &Output) -> Result {
         newfile::free(&self.output)?;
-        let about = file(&self.signature);
-        let mut bytes = Vec::new();
-        std::fs::File::open(&self.signature)
-            .and_then(|opened| opened.take(SIGNATURE_MAX).read_to_end(&mut bytes))
-            .map_err(about)?;
+        let bytes = signature(&self.signature)?;
         self.reading.read(&self.file, |readable, key| {
             let signature =
                 from_tools(key.algorithm(), bytes).map_err(|error| error.about(self.signature.display()))?;
@@ -55,4 +51,12 @@ impl Attach {
             output.value(&value, || format!("wrote {}\n", self.output.display()))
         })
     }
+}
+
+/// A signature in a file of its own.
+pub fn signature(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let opened = std::fs::File::open(path);
+    opened.and_then(|opened| opened.take(SIGNATURE_MAX).read_to_end(&mut bytes)).map_err(file(path))?;
+    Ok(bytes)
 }

@@ -10,7 +10,7 @@ use firmseal_manifest::{PublicKey, Tbs};
 use semver::Version;
 use serde_json::json;
 
-use super::assignment::Assignment;
+use super::assignment::Given;
 use super::sign::public_key;
 use crate::attached::Readable;
 use crate::error::{CliError, Kind, Result, file};
@@ -58,8 +58,8 @@ pub struct Reading {
     #[arg(long, value_name = "N")]
     epoch: Option<u64>,
     /// A parameter of the format
-    #[arg(long = "param", value_name = "NAME=VALUE")]
-    parameters: Vec<Assignment>,
+    #[arg(long = "param", value_name = "NAME=VALUE|NAME=@FILE")]
+    parameters: Vec<Given>,
 }
 
 impl Reading {
@@ -76,7 +76,8 @@ impl Reading {
             None => firmseal_formats::detect(&source)?,
         };
         // What stands beside a file says nothing of either.
-        let (version, epoch) = match (&self.version, self.epoch, format.embedding()) {
+        let numbered = format.embedding().filter(|embedding| embedding.numbers());
+        let (version, epoch) = match (&self.version, self.epoch, numbered) {
             (Some(version), Some(epoch), _) => (version.clone(), epoch),
             (version, epoch, None) => (version.clone().unwrap_or(Version::new(0, 0, 0)), epoch.unwrap_or(0)),
             (_, _, Some(_)) => {

@@ -92,6 +92,8 @@ mod tuf;
 #[cfg(feature = "full")]
 mod verify;
 #[cfg(feature = "full")]
+mod verify_file;
+#[cfg(feature = "full")]
 mod watch;
 #[cfg(feature = "full")]
 mod witness;

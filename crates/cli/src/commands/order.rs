@@ -13,7 +13,7 @@ use semver::Version;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::assignment::Assignment;
+use super::assignment::Given;
 use super::content::{Content, derived_key};
 use super::release::print;
 use super::request_record;
@@ -70,8 +70,8 @@ pub struct Order {
     #[arg(long, value_name = "FILE|SHA256")]
     evidence: Vec<Content>,
     /// A parameter of the product's firmware format
-    #[arg(long = "param", value_name = "NAME=VALUE")]
-    parameters: Vec<Assignment>,
+    #[arg(long = "param", value_name = "NAME=VALUE|NAME=@FILE")]
+    parameters: Vec<Given>,
     /// The CI's id of the build
     #[arg(long, value_name = "ID", default_value = "")]
     build: String,

@@ -14,7 +14,7 @@ use semver::Version;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::assignment::Assignment;
+use super::assignment::Given;
 use super::content::{Content, derived_key};
 use super::request_record::{missing, print};
 use crate::attached::{Readable, to_tools};
@@ -63,8 +63,8 @@ pub struct Sign {
     /// file, or an artifact's SHA-256
     #[arg(long, value_name = "FILE|SHA256")]
     evidence: Vec<Content>,
-    /// The file with the signature in it, to write; for formats with a place
-    /// for one
+    /// What the format makes of the signature, to write: the signed file, or
+    /// for `cms` the signature's file beside it
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     /// The signature by itself, to write: as OpenSSL takes it, ECDSA in DER
@@ -104,8 +104,8 @@ struct Order {
     #[arg(long, value_name = "NAME")]
     key: Option<String>,
     /// A parameter of the product's firmware format
-    #[arg(long = "param", value_name = "NAME=VALUE")]
-    parameters: Vec<Assignment>,
+    #[arg(long = "param", value_name = "NAME=VALUE|NAME=@FILE")]
+    parameters: Vec<Given>,
     /// The CI's id of the build
     #[arg(long, value_name = "ID", default_value = "")]
     build: String,
@@ -186,7 +186,7 @@ impl Sign {
         let product =
             service.ask(async |client| client.operator().product(&self.order.product).await).await?;
         let format = firmseal_formats::find(&product.format)?;
-        if self.output.is_some() && format.embedding().is_none() {
+        if self.output.is_some() && format.embedding().is_none() && format.beside().is_none() {
             let what = format!("files of product {} have no place for a signature", product.id);
             return Err(CliError::new(Kind::Usage, what).hint("name a file for it with --signature"));
         }
@@ -255,7 +255,8 @@ impl Sign {
         readable.check(&value)?;
         if let Some(path) = &self.output {
             readable.write(&value, path)?;
-            output.note(format_args!("signed file: {}", path.display()));
+            let what = if format.beside().is_some() { "signature's file" } else { "signed file" };
+            output.note(format_args!("{what}: {}", path.display()));
         }
         if let Some(path) = &self.signature {
             newfile::write(path, newfile::PUBLIC, &to_tools(key.algorithm(), &value)?)?;

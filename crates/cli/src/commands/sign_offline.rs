@@ -23,7 +23,7 @@ use semver::Version;
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 
-use super::assignment::Assignment;
+use super::assignment::{Assignment, Given};
 use crate::error::{CliError, Kind, Result, file};
 use crate::newfile::{self, NewFile};
 use crate::output::Output;
@@ -69,8 +69,8 @@ pub struct SignOffline {
     #[arg(long = "component", value_name = "NAME=FILE", required = true)]
     pub components: Vec<Assignment>,
     /// A parameter of the firmware format
-    #[arg(long = "param", value_name = "NAME=VALUE")]
-    pub parameters: Vec<Assignment>,
+    #[arg(long = "param", value_name = "NAME=VALUE|NAME=@FILE")]
+    pub parameters: Vec<Given>,
     /// The CI's id of the build
     #[arg(long, default_value = "")]
     pub build: String,

@@ -1,4 +1,5 @@
-//! `firmseal verify`: a release against a trust anchor, offline.
+//! `firmseal verify`: a release against a trust anchor, or a firmware file
+//! against a key, offline.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -17,20 +18,24 @@ use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::verify_file::FileCheck;
 use crate::error::{CliError, Kind, Result, file};
 use crate::output::Output;
 
-/// Check a release offline, as a device would
+/// Check a release offline, as a device would; or a signed file, against a key
 ///
 /// The root document is the trust anchor: take it from where you trust it,
 /// not from the release. A bundle is checked with its payloads, block by
-/// block; an envelope alone without them unless they are given.
+/// block; an envelope alone without them unless they are given. With --public
+/// the file is one in a firmware format, and that key has to have signed it.
 #[derive(Args)]
 #[command(after_help = "Examples:
   firmseal verify --root root.cbor release.bundle
   firmseal verify --root root.cbor release.suit --payload firmware.bin
   firmseal verify --root root.cbor release.suit --sequence 41 --epoch 3   as a device that runs 41
   firmseal verify --root root.cbor release.suit --device device.toml      as exactly this device
+  firmseal verify --public key.pem app.signed.bin
+  firmseal verify --public key.pem firmware.bin --format cms --signature firmware.p7s
 
 A device file:
   product = \"gateway\"
@@ -40,11 +45,13 @@ A device file:
   delegation = 0
   component = [{ name = \"main\", slot = 1, capacity = 1048576, sequence = 41 }]")]
 pub struct Verify {
-    /// The bundle or envelope
+    /// The bundle, envelope or file
     file: PathBuf,
     /// The root document that devices trust
-    #[arg(long, value_name = "FILE")]
-    root: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "public")]
+    root: Option<PathBuf>,
+    #[command(flatten)]
+    check: FileCheck,
     /// The product of the device; needed where the root limits its release
     /// role to products
     #[arg(long, value_name = "NAME")]
@@ -123,9 +130,10 @@ enum Payloads {
 impl Verify {
     /// Runs the command.
     pub fn run(self, output: &Output) -> Result {
-        let document = read_bounded(&self.root, ROOT_MAX)?;
+        let Some(anchor) = &self.root else { return self.check.run(&self.file, output) };
+        let document = read_bounded(anchor, ROOT_MAX)?;
         let root = Root::decode(&document).and_then(|root| root.verify(&RustCrypto).map(|()| root));
-        let root = root.map_err(|refusal| CliError::from(refusal).about(self.root.display()))?;
+        let root = root.map_err(|refusal| CliError::from(refusal).about(anchor.display()))?;
         let (envelope, mut payloads) = self.open()?;
         let about = |refusal: Refusal| CliError::from(refusal).about(self.file.display());
 

@@ -8,7 +8,8 @@ use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED,
     ECDSA_P384_SHA384_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair, ParsedPublicKey,
-    RSA_PSS_2048_8192_SHA256, RSA_PSS_SHA256, RsaKeyPair,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RSA_PSS_2048_8192_SHA256, RSA_PSS_SHA256, RsaEncoding,
+    RsaKeyPair,
 };
 use firmseal_formats::{Covered, ExistingSignature, FormatError, Parameters, Plan, Source, Wanted};
 use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs};
@@ -69,7 +70,9 @@ impl TestKey {
             (Private::Ec(pair), _) => pair.sign_digest(&digest.unwrap()).unwrap().as_ref().to_vec(),
             (Private::Rsa(pair), _) => {
                 let mut out = vec![0; pair.public_modulus_len()];
-                pair.sign_digest(&RSA_PSS_SHA256, &digest.unwrap(), &mut out).unwrap();
+                let padding: &'static dyn RsaEncoding =
+                    if matches!(tbs, Tbs::Pkcs1(_)) { &RSA_PKCS1_SHA256 } else { &RSA_PSS_SHA256 };
+                pair.sign_digest(padding, &digest.unwrap(), &mut out).unwrap();
                 out
             }
             _ => panic!("an Ed25519 key signs messages"),
@@ -96,6 +99,7 @@ pub fn verifies(signature: &ExistingSignature, key: &PublicKey) -> bool {
         KeyAlgorithm::P256 => &ECDSA_P256_SHA256_FIXED,
         KeyAlgorithm::P384 => &ECDSA_P384_SHA384_FIXED,
         KeyAlgorithm::Ed25519 => &ED25519,
+        KeyAlgorithm::Rsa(_) if matches!(tbs, Tbs::Pkcs1(_)) => &RSA_PKCS1_2048_8192_SHA256,
         KeyAlgorithm::Rsa(_) => &RSA_PSS_2048_8192_SHA256,
         other => panic!("no image is signed with {other}"),
     };
@@ -188,4 +192,72 @@ pub fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
             }
         }
     }
+}
+
+/// OpenSSL, in a directory of its own, with the test keys and a certificate
+/// for each.
+pub struct OpenSsl {
+    pub dir: tempfile::TempDir,
+}
+
+impl OpenSsl {
+    pub fn new(keys: &[&str]) -> OpenSsl {
+        let this = OpenSsl { dir: tempfile::tempdir().unwrap() };
+        for key in keys {
+            let p8 = fixture_path(&format!("keys/{key}.p8"));
+            this.ok(&format!("pkey -inform DER -in {} -out {key}.pem", p8.display()));
+            this.ok(&format!("pkey -in {key}.pem -pubout -out {key}.pub.pem"));
+            this.ok(&format!(
+                "req -x509 -new -key {key}.pem -subj /CN={key} -days 30 -out {key}.crt \
+                 -addext extendedKeyUsage=codeSigning,emailProtection"
+            ));
+        }
+        this
+    }
+
+    pub fn run(&self, line: &str) -> std::process::Output {
+        let words = line.split_whitespace();
+        let out = std::process::Command::new("openssl").args(words).current_dir(self.dir.path()).output();
+        out.expect("openssl is installed")
+    }
+
+    pub fn ok(&self, line: &str) {
+        let out = self.run(line);
+        assert!(out.status.success(), "openssl {line}: {}", String::from_utf8_lossy(&out.stderr));
+    }
+
+    pub fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.dir.path().join(name)).unwrap()
+    }
+
+    pub fn text(&self, name: &str) -> String {
+        String::from_utf8(self.read(name)).unwrap()
+    }
+}
+
+/// Prepares in a format, signs, and writes what comes of it, read back.
+pub fn make(
+    format: &str,
+    source: &dyn Source,
+    key: &TestKey,
+    parameters: &[(&str, &str)],
+) -> Result<Vec<u8>, FormatError> {
+    let parameters: Parameters = parameters.iter().copied().collect();
+    let version = semver::Version::new(1, 0, 0);
+    let wanted = Wanted { version, epoch: 0, key: &key.public, parameters: &parameters };
+    let format = firmseal_formats::find(format)?;
+    let laid_out = firmseal_formats::lay_out(format, source, &wanted)?;
+    let again = firmseal_formats::lay_out(format, source, &wanted)?;
+    assert_eq!(laid_out.tbs, again.tbs, "the same wish gives the same bytes");
+    let signature = key.sign(&laid_out.tbs);
+    let plan = firmseal_formats::attach(format, &laid_out.unsigned.unwrap(), source, &signature)?;
+    let mut out = Vec::new();
+    plan.write_to(source, &mut out)?;
+    Ok(out)
 }

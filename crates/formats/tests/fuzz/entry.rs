@@ -37,17 +37,22 @@ pub fn run(bytes: &[u8]) {
     let source = Guarded { bytes, read: AtomicU64::new(0) };
     let Ok(key) = PublicKey::from_ed25519([7; 32]) else { return };
     let parameters: Parameters = [("header-size", "64"), ("slot-size", "0x100000")].into_iter().collect();
-    let wanted =
-        Wanted { version: semver::Version::new(1, 2, 3), epoch: 7, key: &key, parameters: &parameters };
+    let version = semver::Version::new(1, 2, 3);
+    let plain = Wanted { version, epoch: 7, key: &key, parameters: &parameters };
+    let Ok(certified) = PublicKey::from_pem(include_str!("../../fixtures/keys/p256.pub.pem")) else { return };
+    let certificate = [("certificate", include_str!("../../fixtures/keys/p256.crt"))];
+    let named: Parameters = certificate.into_iter().collect();
+    let signer = Wanted { key: &certified, parameters: &named, ..plain.clone() };
     let detected = firmseal_formats::inspect(&source);
     if let (Ok(first), Ok(second)) = (&detected, firmseal_formats::inspect(&source)) {
         assert_eq!(*first, second, "inspection is a function of the bytes");
-        assert!(first.image_size <= bytes.len() as u64);
+        assert!(first.image_size <= (bytes.len() as u64).next_multiple_of(8));
         assert_eq!(first.digest(), second.digest());
     }
     for format in FORMATS {
         let inspected = format.inspect(&source);
-        let prepared = format.embedding().map(|embedding| embedding.prepare(&source, &wanted));
+        let wanted = if format.name() == "pe" { &signer } else { &plain };
+        let prepared = format.embedding().map(|embedding| embedding.prepare(&source, wanted));
         if let Some(Ok(unsigned)) = prepared {
             let plan = unsigned.attach(&firmseal_manifest::Signature(vec![0x55; 64]));
             let plan = plan.unwrap_or_else(|error| panic!("{}: {error}", format.name()));
@@ -61,6 +66,21 @@ pub fn run(bytes: &[u8]) {
             if let Ok(inspected) = inspected {
                 assert_eq!(inspected.digest(), signed.digest(), "re-signing changes nothing inside");
             }
+        }
+    }
+    for beside in FORMATS.iter().filter_map(|format| format.beside()) {
+        // Whatever the signature's file is, the other one is not judged by it.
+        let file = b"firmware".to_vec();
+        if let Ok(unsigned) = beside.prepare(&source, &signer) {
+            let plan = unsigned.attach(&firmseal_manifest::Signature(vec![0x55; 64]));
+            let plan = plan.unwrap_or_else(|error| panic!("{error}"));
+            let spliced = plan.over(&source).unwrap_or_else(|error| panic!("{error}"));
+            let read = beside.read(&spliced, &source).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(read.digest(), unsigned.inspection().digest());
+        }
+        if let Ok(read) = beside.read(&source, &file) {
+            assert_eq!(read.image_size, 8);
+            assert!(!read.signatures.is_empty());
         }
     }
     let bound = 32 * bytes.len() as u64 + 4096;

@@ -123,7 +123,7 @@ fn boundaries(image: &[u8]) -> Vec<Vec<u8>> {
             resized(bytes, -1);
             let shorter = (end - start - 4).wrapping_sub(1) as u16;
             bytes[start + 2..start + 4].copy_from_slice(&shorter.to_le_bytes());
-            drop(bytes.remove(end - 1));
+            let _ = bytes.remove(end - 1);
         });
         edited(&|bytes| bytes[start + 4] ^= 1);
         edited(&|bytes| bytes[end - 1] ^= 0x80);

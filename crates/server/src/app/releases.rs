@@ -1,5 +1,6 @@
 //! Releases: signed here or brought in, and verified before anything else.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -26,6 +27,8 @@ use crate::wire::priority_in;
 const KEY_MAX: usize = 128;
 const TEXT_MAX: usize = 256;
 const PARAMETERS_MAX: usize = 32;
+/// Longest value of a parameter, and of all together: certificates in PEM.
+const VALUE_MAX: usize = 16 * 1024;
 /// How long an import is claimed when its worker is never heard of again.
 const LEASE: Duration = Duration::from_secs(15 * 60);
 
@@ -143,13 +146,7 @@ impl App {
         check_text("the idempotency key", key, 1, KEY_MAX)?;
         check_text("build", &wish.build, 0, TEXT_MAX)?;
         check_text("commit", &wish.commit, 0, TEXT_MAX)?;
-        if wish.parameters.len() > PARAMETERS_MAX {
-            return Err(ApiError::Malformed(format!("parameters: at most {PARAMETERS_MAX}")));
-        }
-        for (name, value) in &wish.parameters {
-            check_text("parameter", name, 1, TEXT_MAX)?;
-            check_text("parameter", value, 0, TEXT_MAX)?;
-        }
+        check_parameters(&wish.parameters)?;
         let now = self.clock.now();
         let (priority, deadline) = (priority_in(wish.priority), deadline(wish.deadline_seconds, now)?);
         let order = Wish {
@@ -440,6 +437,22 @@ impl App {
 pub(super) fn check_text(what: &str, text: &str, min: usize, max: usize) -> Result<(), ApiError> {
     if text.len() < min || text.len() > max || text.chars().any(char::is_control) {
         return Err(ApiError::Malformed(format!("{what}: {min} to {max} bytes without control characters")));
+    }
+    Ok(())
+}
+
+/// Parameters of a format: lines are for values alone.
+pub(super) fn check_parameters(parameters: &BTreeMap<String, String>) -> Result<(), ApiError> {
+    if parameters.len() > PARAMETERS_MAX {
+        return Err(ApiError::Malformed(format!("parameters: at most {PARAMETERS_MAX}")));
+    }
+    for name in parameters.keys() {
+        check_text("parameter", name, 1, TEXT_MAX)?;
+    }
+    let strange = |value: &String| value.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r'));
+    if parameters.values().map(String::len).sum::<usize>() > VALUE_MAX || parameters.values().any(strange) {
+        let what = format!("parameters: values of {VALUE_MAX} bytes at most, together, in lines of text");
+        return Err(ApiError::Malformed(what));
     }
     Ok(())
 }

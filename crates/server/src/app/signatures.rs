@@ -21,7 +21,6 @@ use crate::wire;
 const KEY_MAX: usize = 128;
 const TEXT_MAX: usize = 256;
 const NAME_MAX: usize = 64;
-const PARAMETERS_MAX: usize = 32;
 const EVIDENCE_MAX: usize = 64;
 /// How long a request is of use if it does not say, and at most.
 const DEADLINE: u32 = 7 * 24 * 3600;
@@ -310,20 +309,14 @@ fn wish_in(
     wish: api::CreateSignature,
     now: Time,
 ) -> Result<ArtifactWish, ApiError> {
-    use super::releases::check_text;
+    use super::releases::{check_parameters, check_text};
     check_text("the idempotency key", key, 1, KEY_MAX)?;
     check_text("build", &wish.build, 0, TEXT_MAX)?;
     check_text("commit", &wish.commit, 0, TEXT_MAX)?;
     if let Some(name) = &wish.key {
         check_text("key", name, 1, NAME_MAX)?;
     }
-    if wish.parameters.len() > PARAMETERS_MAX {
-        return Err(ApiError::Malformed(format!("parameters: at most {PARAMETERS_MAX}")));
-    }
-    for (name, value) in &wish.parameters {
-        check_text("parameter", name, 1, TEXT_MAX)?;
-        check_text("parameter", value, 0, TEXT_MAX)?;
-    }
+    check_parameters(&wish.parameters)?;
     if wish.evidence.len() > EVIDENCE_MAX {
         return Err(ApiError::Malformed(format!("evidence: at most {EVIDENCE_MAX}")));
     }

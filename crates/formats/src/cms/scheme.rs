@@ -1,0 +1,222 @@
+//! How a key signs in CMS: its hash, the identifiers that say so, and what
+//! goes to the key (RFC 5754, RFC 4056, RFC 8419, RFC 9882).
+
+use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs, ecdsa};
+
+use crate::der::{self, Bad, Element, INTEGER, NULL, OID, Reader, SEQUENCE};
+use crate::error::FormatError;
+use crate::hash::Hash;
+
+// Contents of object identifiers.
+const SHA256: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01];
+const SHA384: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02];
+const SHA512: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03];
+const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+const MGF1: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x08];
+const RSA_PSS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a];
+const RSA_SHA256: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b];
+const ECDSA_SHA256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
+const ECDSA_SHA384: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03];
+
+/// How a key signs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Scheme {
+    key: PublicKey,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Pkcs1,
+    Pss,
+    Ecdsa,
+    /// Ed25519 and ML-DSA: the attributes themselves are signed.
+    Pure,
+}
+
+impl Scheme {
+    /// That of a key; of RSA keys, whether with PKCS #1 v1.5.
+    pub(crate) fn of(format: &'static str, key: &PublicKey, is_pkcs1: bool) -> Result<Scheme, FormatError> {
+        let kind = match key.algorithm() {
+            KeyAlgorithm::Rsa(_) if is_pkcs1 => Kind::Pkcs1,
+            KeyAlgorithm::Rsa(_) => Kind::Pss,
+            KeyAlgorithm::P256 | KeyAlgorithm::P384 => Kind::Ecdsa,
+            KeyAlgorithm::Ed25519 | KeyAlgorithm::MlDsa(_) => Kind::Pure,
+            algorithm @ KeyAlgorithm::Lms(_) => {
+                let use_instead = "a P-256, P-384, Ed25519, RSA or ML-DSA key";
+                return Err(FormatError::KeyAlgorithm { format, algorithm, use_instead });
+            }
+        };
+        Ok(Scheme { key: key.clone(), kind })
+    }
+
+    /// The hash of the content, and of the attributes where these are hashed.
+    pub(crate) fn hash(&self) -> Hash {
+        match self.key.algorithm() {
+            KeyAlgorithm::P384 => Hash::Sha384,
+            // "the message digest algorithm MUST be SHA-512" (RFC 8419 §3.1);
+            // "SHA-512 MUST be supported" (RFC 9882 §3.3).
+            KeyAlgorithm::Ed25519 | KeyAlgorithm::MlDsa(_) => Hash::Sha512,
+            _ => Hash::Sha256,
+        }
+    }
+
+    /// The identifier of the signature.
+    pub(crate) fn identifier(&self) -> Vec<u8> {
+        let oid = |oid: &[u8]| der::tlv(OID, &[oid]);
+        match (self.kind, self.key.algorithm()) {
+            // "rsaEncryption ... parameters MUST be NULL" (RFC 3370 §3.2).
+            (Kind::Pkcs1, _) => der::tlv(SEQUENCE, &[&oid(RSA), &der::tlv(NULL, &[])]),
+            (Kind::Pss, _) => {
+                let sha256 = hash_identifier(Hash::Sha256, true);
+                let mask = der::tlv(SEQUENCE, &[&oid(MGF1), &sha256]);
+                let parameters = der::tlv(
+                    SEQUENCE,
+                    &[
+                        &der::tlv(der::context(0), &[&sha256]),
+                        &der::tlv(der::context(1), &[&mask]),
+                        &der::tlv(der::context(2), &[&der::tlv(INTEGER, &[&[32]])]),
+                    ],
+                );
+                der::tlv(SEQUENCE, &[&oid(RSA_PSS), &parameters])
+            }
+            (Kind::Ecdsa, KeyAlgorithm::P384) => der::tlv(SEQUENCE, &[&oid(ECDSA_SHA384)]),
+            (Kind::Ecdsa, _) => der::tlv(SEQUENCE, &[&oid(ECDSA_SHA256)]),
+            // The same identifier as in the key.
+            (Kind::Pure, _) => own_identifier(&self.key).unwrap_or_default().to_vec(),
+        }
+    }
+
+    /// What the key signs of the attributes, in the encoding of their set.
+    pub(crate) fn tbs(&self, attributes: &[u8]) -> Tbs {
+        match (self.kind, self.key.algorithm()) {
+            (Kind::Pure, _) => Tbs::Message(attributes.to_vec()),
+            (Kind::Ecdsa, KeyAlgorithm::P384) => Tbs::Sha384(array(&Hash::Sha384.of(attributes))),
+            (Kind::Pkcs1, _) => Tbs::Pkcs1(array(&Hash::Sha256.of(attributes))),
+            (Kind::Pss | Kind::Ecdsa, _) => Tbs::Sha256(array(&Hash::Sha256.of(attributes))),
+        }
+    }
+
+    /// The signature as CMS holds it.
+    pub(crate) fn encode(&self, signature: &Signature) -> Result<Vec<u8>, FormatError> {
+        let algorithm = self.key.algorithm();
+        let fail = |why| FormatError::SignatureShape { algorithm, why };
+        let need = match algorithm {
+            KeyAlgorithm::P256 | KeyAlgorithm::Ed25519 => 64,
+            KeyAlgorithm::P384 => 96,
+            KeyAlgorithm::Rsa(bits) => usize::from(bits) / 8,
+            KeyAlgorithm::Lms(set) => set.signature_len(),
+            KeyAlgorithm::MlDsa(set) => set.signature_len(),
+        };
+        if signature.0.len() != need {
+            return Err(fail("it has another length"));
+        }
+        match self.kind {
+            Kind::Ecdsa => ecdsa::to_der(&signature.0).ok_or_else(|| fail("r or s is zero")),
+            _ => Ok(signature.0.clone()),
+        }
+    }
+
+    /// The other way round.
+    pub(crate) fn decode(&self, bytes: &[u8]) -> Option<Signature> {
+        match (self.kind, self.key.algorithm()) {
+            (Kind::Ecdsa, KeyAlgorithm::P384) => ecdsa::from_der(bytes, 48).map(Signature),
+            (Kind::Ecdsa, _) => ecdsa::from_der(bytes, 32).map(Signature),
+            _ => Some(Signature(bytes.to_vec())),
+        }
+    }
+
+    /// The scheme that a signer names, if it is one that this key has here.
+    pub(crate) fn named(key: &PublicKey, digest: &[u8], signature: &[u8]) -> Result<Option<Scheme>, Bad> {
+        let Some(hash) = hash_named(digest)? else { return Ok(None) };
+        let (oid, parameters) = algorithm(signature)?;
+        let empty = match parameters {
+            None => true,
+            Some(parameters) => parameters.tag == NULL && parameters.value.is_empty(),
+        };
+        let kind = match (key.algorithm(), oid) {
+            (KeyAlgorithm::Rsa(_), RSA | RSA_SHA256) if empty => Kind::Pkcs1,
+            (KeyAlgorithm::Rsa(_), RSA_PSS) if is_our_pss(parameters)? => Kind::Pss,
+            (KeyAlgorithm::P256, ECDSA_SHA256) | (KeyAlgorithm::P384, ECDSA_SHA384) if empty => Kind::Ecdsa,
+            (KeyAlgorithm::Ed25519 | KeyAlgorithm::MlDsa(_), _)
+                if own_identifier(key).is_ok_and(|own| own == signature) =>
+            {
+                Kind::Pure
+            }
+            _ => return Ok(None),
+        };
+        let scheme = Scheme { key: key.clone(), kind };
+        // Two different hashes in one signature would leave the weaker one to
+        // whoever chooses.
+        Ok((scheme.hash() == hash).then_some(scheme))
+    }
+}
+
+/// AlgorithmIdentifier of a hash. "Implementations SHOULD generate SHA2
+/// AlgorithmIdentifiers with absent parameters" (RFC 5754 §2); PKCS #1 and
+/// Authenticode have NULL.
+pub(crate) fn hash_identifier(hash: Hash, with_null: bool) -> Vec<u8> {
+    let oid = match hash {
+        Hash::Sha256 => SHA256,
+        Hash::Sha384 => SHA384,
+        Hash::Sha512 => SHA512,
+    };
+    let null: &[u8] = if with_null { &[NULL, 0] } else { &[] };
+    der::tlv(SEQUENCE, &[&der::tlv(OID, &[oid]), null])
+}
+
+/// The hash of an AlgorithmIdentifier; `None` if it is none that counts.
+pub(crate) fn hash_named(identifier: &[u8]) -> Result<Option<Hash>, Bad> {
+    let (oid, parameters) = algorithm(identifier)?;
+    if parameters.is_some_and(|parameters| parameters.tag != NULL || !parameters.value.is_empty()) {
+        return Ok(None);
+    }
+    Ok(match oid {
+        SHA256 => Some(Hash::Sha256),
+        SHA384 => Some(Hash::Sha384),
+        SHA512 => Some(Hash::Sha512),
+        _ => None,
+    })
+}
+
+/// Object identifier and parameters of an AlgorithmIdentifier.
+pub(crate) fn algorithm(identifier: &[u8]) -> Result<(&[u8], Option<Element<'_>>), Bad> {
+    let mut inner = Reader::only(identifier, SEQUENCE)?;
+    let oid = inner.take(OID)?;
+    let parameters = if inner.is_empty() { None } else { Some(inner.next()?) };
+    inner.end()?;
+    Ok((oid, parameters))
+}
+
+/// SHA-256 twice, and a salt of 32 bytes (RFC 4055 §3.1).
+fn is_our_pss(parameters: Option<Element<'_>>) -> Result<bool, Bad> {
+    let Some(parameters) = parameters else { return Ok(false) };
+    let mut inner = Reader::only(parameters.whole, SEQUENCE)?;
+    let (Some(hash), Some(mask), Some(salt)) = (
+        inner.optional(der::context(0))?,
+        inner.optional(der::context(1))?,
+        inner.optional(der::context(2))?,
+    ) else {
+        // What is left out is SHA-1.
+        return Ok(false);
+    };
+    inner.end()?;
+    let (mask, under) = algorithm(mask.value)?;
+    let is_sha256 = |identifier: &[u8]| Ok::<_, Bad>(hash_named(identifier)? == Some(Hash::Sha256));
+    let mut salt = Reader::new(salt.value);
+    let is_32 = salt.take(INTEGER)? == [32];
+    salt.end()?;
+    let under = under.ok_or("its mask generation has no hash")?;
+    Ok(is_sha256(hash.value)? && mask == MGF1 && is_sha256(under.whole)? && is_32)
+}
+
+/// The AlgorithmIdentifier in a key.
+fn own_identifier(key: &PublicKey) -> Result<&[u8], Bad> {
+    Ok(Reader::only(key.spki(), SEQUENCE)?.element(SEQUENCE)?.whole)
+}
+
+fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut out = [0; N];
+    out.copy_from_slice(bytes);
+    out
+}

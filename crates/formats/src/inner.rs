@@ -1,0 +1,120 @@
+//! What formats sign inside, and is no file.
+//!
+//! A signature beside a file is over the file's hash, and so is one in CMS over
+//! the hash of its attributes: whoever hands in a file that *is* such a set of
+//! attributes, for a product of format `raw`, holds a CMS signature over
+//! whatever content the attributes name, one that no gate has seen. Nor does
+//! Authenticode keep apart what CMS does: OpenSSL, and with it sbverify and
+//! UEFI firmware, never compares the attribute that names the content's type,
+//! so that a CMS signature over a file that is the content of an Authenticode
+//! signature is one over the image whose digest stands in there.
+//!
+//! One key may serve products of several formats, and what it has signed is
+//! not taken back by a rule for later ones. So the content decides: no
+//! firmware begins so, and nobody loses anything.
+
+use crate::error::FormatError;
+use crate::source::Source;
+
+/// Longest beginning that is looked at.
+const HEAD: u64 = 64;
+/// 1.3.6.1.4.1.311.2.1, without the last number: what the contents of
+/// Authenticode signatures begin with.
+const SPC: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37, 0x02, 0x01];
+
+/// Refuses what formats sign inside, for every format that signs whatever it
+/// is given.
+pub(crate) fn refuse(source: &dyn Source) -> Result<(), FormatError> {
+    let len = source.len()?;
+    let mut head = vec![0; len.min(HEAD) as usize];
+    source.read_at(0, &mut head)?;
+    if is_set(&head, len) {
+        return Err(FormatError::Inner { what: "a set of attributes, as CMS signs them" });
+    }
+    if is_spc(&head) {
+        return Err(FormatError::Inner { what: "the content of an Authenticode signature" });
+    }
+    Ok(())
+}
+
+/// Whether a file is one SET in whole. BER's lengths count too: some verifiers
+/// hash them as they stand.
+fn is_set(head: &[u8], len: u64) -> bool {
+    match header(head) {
+        Some((0x31, size, Some(content))) => size.checked_add(content) == Some(len),
+        Some((0x31, _, None)) => true,
+        _ => false,
+    }
+}
+
+/// Whether a file begins as SpcIndirectDataContent, with its tag or without:
+/// what is hashed of it is without.
+fn is_spc(head: &[u8]) -> bool {
+    let mut rest = head;
+    for _ in 0..2 {
+        let Some((0x30, size, _)) = header(rest) else { return false };
+        rest = rest.get(size as usize..).unwrap_or_default();
+        if let Some((0x06, size, _)) = header(rest) {
+            return rest.get(size as usize..).is_some_and(|oid| oid.starts_with(SPC));
+        }
+    }
+    false
+}
+
+/// Tag, length of tag and length, and length of the content, unless that is
+/// indefinite.
+fn header(bytes: &[u8]) -> Option<(u8, u64, Option<u64>)> {
+    let (&[tag, first], rest) = bytes.split_first_chunk()?;
+    match first {
+        0x80 => Some((tag, 2, None)),
+        0x81..=0xfe => {
+            let digits = rest.get(..usize::from(first & 0x7f))?;
+            let zeros = digits.iter().take_while(|digit| **digit == 0).count();
+            let digits = (digits.len() - zeros <= 8).then_some(digits)?;
+            let content = digits.iter().fold(0, |len, digit| len << 8 | u64::from(*digit));
+            Some((tag, 2 + u64::from(first & 0x7f), Some(content)))
+        }
+        _ => Some((tag, 2, Some(u64::from(first)))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_in_whole_and_authenticode_contents_are_no_files() {
+        let with = |head: &[u8], len: usize| {
+            let mut file = head.to_vec();
+            file.resize(len, 7);
+            file
+        };
+        let long: Vec<u8> = [&[0x31, 0x80 | 40][..], &[0; 39], &[9]].concat();
+        let refused: [(&str, Vec<u8>); 9] = [
+            ("short", with(&[0x31, 3], 5)),
+            ("long form", with(&[0x31, 0x82, 1, 0], 260)),
+            ("long form of a short length", with(&[0x31, 0x84, 0, 0, 0, 3], 9)),
+            ("very long form", with(&long, 51)),
+            ("indefinite", with(&[0x31, 0x80, 0x30], 100)),
+            ("large", with(&[0x31, 0x83, 1, 0, 0], 65_541)),
+            ("content", with(&[&[0x30, 0x17, 0x06, 0x0a], SPC, &[15]].concat(), 90)),
+            ("content with its tag", with(&[&[0x30, 0x4c, 0x30, 0x17, 0x06, 0x0a], SPC, &[15]].concat(), 90)),
+            ("content in BER", with(&[&[0x30, 0x81, 0x17, 0x06, 0x81, 0x0a], SPC, &[15]].concat(), 90)),
+        ];
+        for (name, file) in refused {
+            assert!(refuse(&file).is_err(), "{name}");
+            assert!(crate::detect(&file).is_err(), "{name}");
+        }
+        let taken: [(&str, Vec<u8>); 6] = [
+            ("nothing", Vec::new()),
+            ("one byte", vec![0x31]),
+            ("text", b"1.2.3: what has changed".to_vec()),
+            ("a set and more", with(&[0x31, 3], 6)),
+            ("cut short", with(&[0x31, 4], 5)),
+            ("a certificate", with(&[0x30, 0x82, 1, 0, 0x30, 0x82, 0, 0xf0, 0xa0, 3, 2, 1, 2], 260)),
+        ];
+        for (name, file) in taken {
+            assert!(refuse(&file).is_ok(), "{name}");
+        }
+    }
+}
