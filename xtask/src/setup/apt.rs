@@ -38,6 +38,7 @@ const PACKAGES: &[Package] = &[
     tests("ovmf", "real firmware for the sessions"),
     tests("python3-venv", "the Python environment of other people's implementations"),
     tests("qemu-system-arm", "runs the verifier on a Cortex-M3"),
+    tests("qemu-system-x86", "boots what is signed for UEFI"),
     tests("rauc", "signs through our PKCS#11 module; peer of the agent's install"),
     tests("sbsigntool", "signs through our PKCS#11 module"),
     tests("shim-helpers-amd64-signed", "PE files that Debian signed"),
@@ -57,7 +58,13 @@ const PACKAGES: &[Package] = &[
 ];
 
 /// The oldest QEMU whose instruction counts are right.
-const QEMU: (&str, u32) = ("qemu-system-arm", 8);
+const QEMU: u32 = 8;
+
+/// Whether a package is one of QEMU's, which share another and are of one
+/// version.
+fn is_qemu(name: &str) -> bool {
+    name.starts_with("qemu-system-")
+}
 
 /// Installs the packages that are missing.
 pub(crate) fn ensure(wanted: Wanted, say: &mut dyn FnMut(&str)) -> Result<(), Error> {
@@ -78,7 +85,7 @@ pub(crate) fn ensure(wanted: Wanted, say: &mut dyn FnMut(&str)) -> Result<(), Er
         .map(|package| package.name)
         .filter(|name| match installed(name) {
             None => true,
-            Some(version) => *name == QEMU.0 && major(&version) < QEMU.1,
+            Some(version) => is_qemu(name) && major(&version) < QEMU,
         })
         .collect();
     install(&missing, say)
@@ -91,7 +98,7 @@ pub(crate) fn install(names: &[&str], say: &mut dyn FnMut(&str)) -> Result<(), E
     }
     let suite = backports_suite();
     let (newer, plain): (Vec<&str>, Vec<&str>) =
-        names.iter().partition(|name| **name == QEMU.0 && suite.is_some());
+        names.iter().partition(|name| is_qemu(name) && suite.is_some());
     let Some(root) = Root::find() else {
         return Err(Error::wrong(format!(
             "not root and no usable sudo, so these packages are missing: {}\nhint: {}",
