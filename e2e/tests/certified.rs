@@ -115,6 +115,15 @@ fn keys_that_are_not_blind_sign_efi_images_and_cms_behind_gate_and_policy() {
          -purpose any -out copy.bin");
     assert_eq!(t.read("copy.bin"), t.read("firmware.bin"));
     t.ok("firmseal verify --public boot.pub.pem firmware.bin --format cms --signature firmware.p7s");
+    // What the key signs is the same, what was asked for is not: each has its
+    // own file.
+    let made = t.json(&sign("firmware.bin", "files", &format!("{wish} --param padding=pkcs1")));
+    let pem = "--param padding=pkcs1 --param form=pem -o firmware.pem";
+    let pem = t.json(&sign("firmware.bin", "files", &format!("{wish} {pem}")));
+    assert_eq!(made["signature"]["tbs"], pem["signature"]["tbs"]);
+    assert_ne!(made["signature"]["signed"], pem["signature"]["signed"]);
+    let kept = t.ok("sha256sum firmware.pem").stdout;
+    assert!(kept.starts_with(pem["signature"]["signed"].as_str().unwrap()), "{kept}{pem}");
     t.write("other.bin", vec![8; 20_000]);
     t.run("firmseal verify --public boot.pub.pem other.bin --format cms --signature firmware.p7s")
         .exits(3)
@@ -133,7 +142,7 @@ fn keys_that_are_not_blind_sign_efi_images_and_cms_behind_gate_and_policy() {
 
     // Each use of a key is told of in the log, as for every other file.
     let signed = t.json("firmseal audit --action artifact-signed");
-    assert_eq!(signed.as_array().unwrap().len(), 3, "{signed}");
+    assert_eq!(signed.as_array().unwrap().len(), 4, "{signed}");
 }
 
 #[test]

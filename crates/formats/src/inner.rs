@@ -28,7 +28,11 @@ pub(crate) fn refuse(source: &dyn Source) -> Result<(), FormatError> {
     let len = source.len()?;
     let mut head = vec![0; len.min(HEAD) as usize];
     source.read_at(0, &mut head)?;
-    if is_set(&head, len) {
+    let mut tail = [0; 2];
+    if len >= 4 {
+        source.read_at(len - 2, &mut tail)?;
+    }
+    if is_set(&head, tail, len) {
         return Err(FormatError::Inner { what: "a set of attributes, as CMS signs them" });
     }
     if is_spc(&head) {
@@ -39,10 +43,11 @@ pub(crate) fn refuse(source: &dyn Source) -> Result<(), FormatError> {
 
 /// Whether a file is one SET in whole. BER's lengths count too: some verifiers
 /// hash them as they stand.
-fn is_set(head: &[u8], len: u64) -> bool {
+fn is_set(head: &[u8], tail: [u8; 2], len: u64) -> bool {
     match header(head) {
         Some((0x31, size, Some(content))) => size.checked_add(content) == Some(len),
-        Some((0x31, _, None)) => true,
+        // To the two zeros that end it.
+        Some((0x31, _, None)) => len >= 4 && tail == [0, 0],
         _ => false,
     }
 }
@@ -95,7 +100,7 @@ mod tests {
             ("long form", with(&[0x31, 0x82, 1, 0], 260)),
             ("long form of a short length", with(&[0x31, 0x84, 0, 0, 0, 3], 9)),
             ("very long form", with(&long, 51)),
-            ("indefinite", with(&[0x31, 0x80, 0x30], 100)),
+            ("indefinite", [with(&[0x31, 0x80, 0x30], 100), vec![0, 0]].concat()),
             ("large", with(&[0x31, 0x83, 1, 0, 0], 65_541)),
             ("content", with(&[&[0x30, 0x17, 0x06, 0x0a], SPC, &[15]].concat(), 90)),
             ("content with its tag", with(&[&[0x30, 0x4c, 0x30, 0x17, 0x06, 0x0a], SPC, &[15]].concat(), 90)),
@@ -105,12 +110,13 @@ mod tests {
             assert!(refuse(&file).is_err(), "{name}");
             assert!(crate::detect(&file).is_err(), "{name}");
         }
-        let taken: [(&str, Vec<u8>); 6] = [
+        let taken: [(&str, Vec<u8>); 7] = [
             ("nothing", Vec::new()),
             ("one byte", vec![0x31]),
             ("text", b"1.2.3: what has changed".to_vec()),
             ("a set and more", with(&[0x31, 3], 6)),
             ("cut short", with(&[0x31, 4], 5)),
+            ("words that begin so", with(&[0x31, 0x80, 0x30], 100)),
             ("a certificate", with(&[0x30, 0x82, 1, 0, 0x30, 0x82, 0, 0xf0, 0xa0, 3, 2, 1, 2], 260)),
         ];
         for (name, file) in taken {

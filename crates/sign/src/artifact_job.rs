@@ -107,7 +107,9 @@ impl Pipeline {
             None if fallback => store.signature_over(key.id().0, tbs).await?,
             known => known,
         };
-        if let Some(known) = known {
+        if let Some(known) = known
+            && self.is_same_file(examined, &known).await?
+        {
             let first = known.request;
             course.known = Some(known);
             return Ok(JobOutcome::SameAs(first));

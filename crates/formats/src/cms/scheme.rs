@@ -220,3 +220,28 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     out.copy_from_slice(bytes);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// RFC 9882 §3: the identifier of the key, without parameters, beside
+    /// SHA-512; the attributes themselves are signed.
+    #[test]
+    fn ml_dsa_signs_attributes_as_they_are() {
+        let KeyAlgorithm::MlDsa(set) = "ml-dsa-65".parse().unwrap() else { return };
+        let key = PublicKey::from_ml_dsa(set, &vec![7; 1952]).unwrap();
+        let scheme = Scheme::of("cms", &key, false).unwrap();
+        let oid = [0x30, 0x0b, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, 0x12];
+        assert_eq!(scheme.identifier(), oid);
+        assert_eq!(scheme.hash(), Hash::Sha512);
+        assert_eq!(scheme.tbs(&[0x31, 0]), Tbs::Message(vec![0x31, 0]));
+        let sha512 = hash_identifier(Hash::Sha512, false);
+        assert_eq!(Scheme::named(&key, &sha512, &oid).unwrap(), Some(scheme.clone()));
+        let sha256 = hash_identifier(Hash::Sha256, false);
+        assert_eq!(Scheme::named(&key, &sha256, &oid).unwrap(), None, "a weaker hash");
+        assert!(scheme.encode(&Signature(vec![0; set.signature_len()])).is_ok());
+        assert!(scheme.encode(&Signature(vec![0; 64])).is_err());
+    }
+}
