@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The image, signed with OpenSSL's hands: the owner's key is a file of the
 /// firmware's package.
-fn signed_by_owner(openssl: &OpenSsl, image: &Vec<u8>) -> Vec<u8> {
+fn signed_by_owner(openssl: &OpenSsl, image: &[u8]) -> Vec<u8> {
     openssl.ok(&format!("pkey -in {OWNER}.key -passin pass:snakeoil -out owner.pem"));
     openssl.ok("pkey -in owner.pem -pubout -out owner.pub.pem");
     let certificate = std::fs::read_to_string(format!("{OWNER}.pem")).unwrap();
@@ -30,14 +30,14 @@ fn signed_by_owner(openssl: &OpenSsl, image: &Vec<u8>) -> Vec<u8> {
     let version = semver::Version::new(1, 0, 0);
     let wanted = Wanted { version, epoch: 0, key: &key, parameters: &parameters };
     let format = find("pe").unwrap();
-    let laid_out = lay_out(format, image, &wanted).unwrap();
+    let laid_out = lay_out(format, &image, &wanted).unwrap();
     let Tbs::Pkcs1(digest) = laid_out.tbs else { panic!("{:?}", laid_out.tbs) };
     openssl.write("digest", &digest);
     openssl.ok("pkeyutl -sign -inkey owner.pem -pkeyopt digest:sha256 -in digest -out signature");
     let signature = Signature(openssl.read("signature"));
-    let plan = attach(format, &laid_out.unsigned.unwrap(), image, &signature).unwrap();
+    let plan = attach(format, &laid_out.unsigned.unwrap(), &image, &signature).unwrap();
     let mut out = Vec::new();
-    plan.write_to(image, &mut out).unwrap();
+    plan.write_to(&image, &mut out).unwrap();
     out
 }
 
