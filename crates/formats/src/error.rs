@@ -131,6 +131,12 @@ pub enum FormatError {
         /// What is wrong.
         why: &'static str,
     },
+    /// Not a private key that files are decrypted with.
+    #[error("not a private key of P-256 or X25519: PKCS #8 in PEM, without a passphrase")]
+    DecryptionKey,
+    /// The file is encrypted for another key, or its content key was altered.
+    #[error("the file's content key does not open with this key; it is for another device, or was altered")]
+    NotForThisKey,
     /// The source is not the one a plan was made for.
     #[error("the file changed between planning and writing: it had {planned} bytes, now {now}")]
     SourceChanged {

@@ -2,6 +2,7 @@
 
 use firmseal_manifest::{PublicKey, Signature, Tbs};
 
+use crate::agreement::DecryptionKey;
 use crate::error::FormatError;
 use crate::inspection::Inspection;
 use crate::parameters::{Parameter, Parameters};
@@ -56,6 +57,11 @@ pub trait Format: Send + Sync {
     /// the format's rules.
     fn hashes_whole(&self) -> bool {
         true
+    }
+
+    /// An encrypted file as its device reads it, in formats that encrypt.
+    fn decrypt(&self, _source: &dyn Source, _key: &DecryptionKey) -> Result<Plan, FormatError> {
+        Err(FormatError::unsupported(self.name(), "files of this format are not encrypted"))
     }
 
     /// Whether what is signed is handed in, and derived from nothing: only

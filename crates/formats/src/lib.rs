@@ -7,6 +7,7 @@
 //! signs leaves as a [`Tbs`](firmseal_manifest::Tbs), and each signature
 //! already in a file is handed out with what it takes to verify it.
 
+mod agreement;
 mod cms;
 pub mod compare;
 mod der;
@@ -14,8 +15,11 @@ mod digest;
 pub mod error;
 pub mod format;
 mod hash;
+mod hkdf;
 mod inner;
 pub mod inspection;
+mod intel_hex;
+mod keystream;
 pub mod laid_out;
 mod mcuboot;
 pub mod parameters;
@@ -24,6 +28,7 @@ pub mod plan;
 mod raw;
 pub mod source;
 
+pub use agreement::DecryptionKey;
 pub use compare::{Comparison, compare};
 pub use error::FormatError;
 pub use format::{Beside, Embedding, Format, Likeness, Unsigned, Wanted};
@@ -34,7 +39,8 @@ pub use plan::{Plan, Segment, Spliced};
 pub use source::Source;
 
 /// Every format. Help, detection, documentation and tests read this table.
-pub const FORMATS: &[&dyn Format] = &[&mcuboot::Mcuboot, &pe::Pe, &cms::Cms, &digest::Digest, &raw::Raw];
+pub const FORMATS: &[&dyn Format] =
+    &[&mcuboot::Mcuboot, &pe::Pe, &intel_hex::IntelHex, &cms::Cms, &digest::Digest, &raw::Raw];
 
 /// The format of this name.
 pub fn find(name: &str) -> Result<&'static dyn Format, FormatError> {

@@ -12,6 +12,8 @@
 //! judge them, as imgtool itself cannot verify them.
 
 mod boot_record;
+mod decrypt;
+mod ecies;
 mod endian;
 mod existing;
 mod extras;
@@ -24,10 +26,12 @@ mod sign;
 mod tlv;
 mod wrap;
 
+use crate::agreement::DecryptionKey;
 use crate::error::FormatError;
 use crate::format::{Embedding, Format, Likeness, Unsigned, Wanted};
 use crate::inspection::Inspection;
 use crate::parameters::Parameter;
+use crate::plan::Plan;
 use crate::source::{Source, head};
 
 const NAME: &str = "mcuboot";
@@ -41,7 +45,7 @@ impl Format for Mcuboot {
     }
 
     fn about(&self) -> &'static str {
-        "MCUboot images: P-256, P-384, Ed25519 (pure as well), RSA-2048 and RSA-3072; several signatures"
+        "MCUboot images: P-256, P-384, Ed25519 (pure as well), RSA-2048 and RSA-3072; several signatures, encryption"
     }
 
     fn detect(&self, source: &dyn Source) -> Result<Likeness, FormatError> {
@@ -51,6 +55,10 @@ impl Format for Mcuboot {
 
     fn inspect(&self, source: &dyn Source) -> Result<Inspection, FormatError> {
         inspect::inspect(source)
+    }
+
+    fn decrypt(&self, source: &dyn Source, key: &DecryptionKey) -> Result<Plan, FormatError> {
+        decrypt::decrypt(source, key)
     }
 
     fn embedding(&self) -> Option<&dyn Embedding> {

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::ops::Range;
 
 use crate::error::FormatError;
+use crate::keystream::Keystream;
 use crate::source::{Source, for_each_piece};
 
 /// One piece of an output.
@@ -28,17 +29,19 @@ impl Segment {
     }
 }
 
-/// An output: segments one after the other.
+/// An output: segments one after the other, and what of it is encrypted or
+/// decrypted on its way out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Plan {
     source_len: u64,
     segments: Vec<Segment>,
+    cipher: Option<(Range<u64>, Keystream)>,
 }
 
 impl Plan {
     /// An empty plan over a source of this length.
     pub fn new(source_len: u64) -> Plan {
-        Plan { source_len, segments: Vec::new() }
+        Plan { source_len, segments: Vec::new(), cipher: None }
     }
 
     /// Adds bytes.
@@ -51,6 +54,12 @@ impl Plan {
     pub fn source(mut self, range: Range<u64>) -> Plan {
         let end = range.end.min(self.source_len);
         self.segments.push(Segment::Source(range.start.min(end)..end));
+        self
+    }
+
+    /// Has a range of the output go through a keystream that begins with it.
+    pub(crate) fn under(mut self, range: Range<u64>, stream: Keystream) -> Plan {
+        self.cipher = Some((range, stream));
         self
     }
 
@@ -93,7 +102,7 @@ impl Source for Spliced<'_> {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let (mut skip, mut rest) = (offset, buffer);
+        let (mut skip, mut rest) = (offset, &mut *buffer);
         for segment in &self.plan.segments {
             if rest.is_empty() {
                 break;
@@ -111,7 +120,18 @@ impl Source for Spliced<'_> {
             }
             (skip, rest) = (0, later);
         }
-        if rest.is_empty() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        if !rest.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if let Some((range, stream)) = &self.plan.cipher {
+            let end = offset + buffer.len() as u64;
+            let (from, to) = (range.start.max(offset), range.end.min(end));
+            if from < to {
+                let piece = &mut buffer[(from - offset) as usize..(to - offset) as usize];
+                stream.apply(from - range.start, piece).ok_or(io::ErrorKind::InvalidData)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -137,6 +157,23 @@ mod tests {
         }
         assert!(spliced.read_at(8, &mut [0]).is_err());
         assert!(spliced.read_at(u64::MAX, &mut [0]).is_err());
+    }
+
+    #[test]
+    fn what_is_encrypted_is_so_at_every_offset() {
+        let source = b"0123456789abcdefghijklmnopqrstuvwxyz".to_vec();
+        let stream = Keystream::new(&[7; 16]).unwrap();
+        let plan = Plan::new(36).bytes(*b"head").source(0..36).under(6..36, stream.clone());
+        let mut whole = b"head0123456789abcdefghijklmnopqrstuvwxyz".to_vec();
+        stream.apply(0, &mut whole[6..36]).unwrap();
+        let spliced = plan.over(&source).unwrap();
+        for start in 0..=whole.len() {
+            for end in start..=whole.len() {
+                let mut piece = vec![0; end - start];
+                spliced.read_at(start as u64, &mut piece).unwrap();
+                assert_eq!(piece, whole[start..end]);
+            }
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@ const PACKAGES: &[Package] = &[
     tests("cryptsetup-bin", "veritysetup, the judge of block trees"),
     tests("openssh-client", "ssh-keygen, the judge of SSH signatures"),
     tests("device-tree-compiler", "reads and writes device trees"),
+    tests("firmware-microbit-micropython", "a Cortex-M firmware in Intel HEX"),
     tests("fwupd-amd64-signed", "a PE file that Debian signed"),
     tests("golang-go", "builds the judge of the log"),
     tests("golang-golang-x-mod-dev", "the judge of the log: the reference of notes and tiles"),

@@ -72,10 +72,24 @@ pub(super) fn existing(
         ));
     }
     let refuse = |what: &str| Err(FormatError::unsupported(NAME, what));
-    // Its digest is of a plaintext that cannot be seen: signing it would be
-    // signing blind.
-    if header.has(ENCRYPTED_AES128 | ENCRYPTED_AES256) {
-        return refuse("the image is encrypted; sign it before it is encrypted");
+    match &options.encryption {
+        // Its digest is of a plaintext that cannot be seen: signing it would
+        // be signing blind.
+        _ if header.has(ENCRYPTED_AES128 | ENCRYPTED_AES256) && !inspect::is_clear(source, &image)? => {
+            return refuse("the image is encrypted; sign it before it is encrypted");
+        }
+        None if header.has(ENCRYPTED_AES128 | ENCRYPTED_AES256) => {
+            return refuse("the image is made to be encrypted; say for whom with the parameter `encrypt`");
+        }
+        // The flag is in the header, which is signed as it is.
+        Some(encryption) if !header.has(encryption.flag()) => {
+            return Err(bad(
+                "encrypt",
+                "the image's header does not say so; hand in the raw binary, or an image made with --clear"
+                    .to_owned(),
+            ));
+        }
+        _ => {}
     }
     // The signature over the decompressed image is inside what is signed.
     if header.has(COMPRESSED) {

@@ -87,7 +87,9 @@ impl Image {
         for (index, Tlv { kind, value }) in self.protected.iter().enumerate() {
             let length = match *kind {
                 // Bootloaders look for these behind the signed part only.
-                tlv::KEYHASH..=tlv::PUBKEY | tlv::SHA256..=tlv::SHA512 | tlv::RSA2048..=tlv::ENC_LAST => {
+                tlv::KEYHASH..=tlv::PUBKEY
+                | tlv::SHA256..=tlv::SHA512
+                | tlv::RSA2048..=tlv::ENC_X25519_SHA512 => {
                     return fail(format!("TLV {kind:#06x} must not be protected"));
                 }
                 0 | 0xffff => return fail(format!("TLV {kind:#06x} has no meaning")),
@@ -105,17 +107,20 @@ impl Image {
                 return fail(format!("TLV {kind:#06x} stands twice"));
             }
         }
-        let wrapped_keys = self
-            .unprotected
-            .iter()
-            .filter(|tlv| (tlv::ENC_FIRST..=tlv::ENC_LAST).contains(&tlv.kind))
-            .count();
+        let mut wrapped_keys = self.unprotected.iter().filter(|tlv| tlv::is_content_key(tlv.kind));
+        let (wrapped, second) = (wrapped_keys.next(), wrapped_keys.next());
         let encrypted = self.header.has(ENCRYPTED_AES128 | ENCRYPTED_AES256);
         // The unsigned image of an encrypted one has no TLVs at all yet.
-        if wrapped_keys > 1 || (wrapped_keys == 1) != (encrypted && !self.unprotected.is_empty()) {
+        if second.is_some() || wrapped.is_some() != (encrypted && !self.unprotected.is_empty()) {
             return fail(
                 "the flags for encryption and the wrapped content key do not belong together".to_owned(),
             );
+        }
+        if let Some(Tlv { kind, value }) = wrapped {
+            let length = tlv::wrapping(*kind, self.content_key_len()).map(|(_, length)| length);
+            if length != Some(value.len()) {
+                return fail(format!("TLV {kind:#06x} has {} bytes", value.len()));
+            }
         }
         let decompressed = |tlv: &Tlv| matches!(tlv.kind, tlv::DECOMP_SIZE..=tlv::DECOMP_SIGNATURE);
         if self.header.has(COMPRESSED) != self.protected.iter().any(decompressed) {
@@ -124,6 +129,11 @@ impl Image {
             );
         }
         Ok(())
+    }
+
+    /// Length of the content key that the header asks for.
+    pub(super) fn content_key_len(&self) -> usize {
+        if self.header.has(ENCRYPTED_AES256) { 32 } else { 16 }
     }
 
     pub(super) fn security_counter(&self) -> Option<u32> {

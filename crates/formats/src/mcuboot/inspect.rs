@@ -41,6 +41,11 @@ pub(super) fn inspect(source: &dyn Source) -> Result<Inspection, FormatError> {
     if matches && capable {
         out.note("encryption", "the payload is in the clear");
     }
+    for tlv in &image.unprotected {
+        if let Some((how, _)) = tlv::wrapping(tlv.kind, image.content_key_len()) {
+            out.note("content key", how);
+        }
+    }
     for (claim, tlv) in signatures {
         let covered = if !matches {
             Covered::Unknown("the payload is encrypted and the signature covers the plaintext")
@@ -57,6 +62,13 @@ pub(super) fn inspect(source: &dyn Source) -> Result<Inspection, FormatError> {
         out.signatures.push(ExistingSignature { algorithm, claim, covered, signature });
     }
     Ok(out)
+}
+
+/// Whether an image that may be encrypted is not: its digest, which is of
+/// the plaintext, is that of what there is.
+pub(super) fn is_clear(source: &dyn Source, image: &Image) -> Result<bool, FormatError> {
+    let Some(Attestation { hash, digest, .. }) = Attestation::read(image)? else { return Ok(false) };
+    Ok(hash.of_range(source, 0..image.header.signed_end())? == digest)
 }
 
 /// What the signed part says.
@@ -171,7 +183,7 @@ impl Attestation<'_> {
                         return fail(format!("more than {SIGNATURES_MAX} signatures"));
                     }
                 }
-                tlv::ENC_FIRST..=tlv::ENC_LAST => {}
+                kind if tlv::is_content_key(kind) => {}
                 kind => return fail(format!("TLV {kind:#06x} stands outside the signature")),
             }
         }

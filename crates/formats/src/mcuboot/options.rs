@@ -3,12 +3,15 @@
 use uuid::Uuid;
 
 use super::boot_record::{self, ROLE_MAX};
+use super::ecies::Encryption;
 use super::extras;
 use super::header::{HEADER_LEN, Version};
 use super::scheme::Scheme;
 use super::tlv::{self, Tlv};
+use crate::agreement::Recipient;
 use crate::error::FormatError;
 use crate::hash::Hash;
+use crate::hkdf::MacHash;
 use crate::parameters::{Parameter, Parameters, bad};
 
 pub(super) const PARAMETERS: &[Parameter] = &[
@@ -58,6 +61,23 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         name: "pad-sig",
         about: "true gives ECDSA signatures one length, for MCUboot before 1.5; default false",
     },
+    Parameter {
+        name: "encrypt",
+        about: "the device's public key, P-256 or X25519 in PEM: the image is encrypted for it after it is signed",
+    },
+    Parameter { name: "encrypt-keylen", about: "128 (default) or 256: length of the AES key" },
+    Parameter {
+        name: "hmac-sha",
+        about: "256 (default) or, with X25519, 512: how the content key is authenticated",
+    },
+    Parameter {
+        name: "clear",
+        about: "true leaves the image unencrypted, with the key to encrypt it when it is swapped out",
+    },
+    Parameter {
+        name: "save-enctlv",
+        about: "true if the bootloader saves encrypted keys: for the size of the trailer",
+    },
     Parameter { name: "align", about: "write alignment of the flash: 1 (default), 2, 4, 8, 16 or 32" },
     Parameter {
         name: "max-align",
@@ -89,6 +109,7 @@ pub(super) struct Options {
     pub(super) full_key: bool,
     pub(super) append: bool,
     pub(super) pad_signature: bool,
+    pub(super) encryption: Option<Encryption>,
     vendor_id: Option<Uuid>,
     class_id: Option<Uuid>,
     dependencies: Vec<Tlv>,
@@ -117,6 +138,12 @@ impl Options {
         {
             return Err(bad("boot-record", "use up to 12 characters of ASCII".to_owned()));
         }
+        let encryption = encryption(given)?;
+        let enc_tlv = match &encryption {
+            None => None,
+            Some(encryption) if given.flag("save-enctlv")? => Some(encryption.wrapped_len() as u64),
+            Some(_) => Some(16),
+        };
         let header_size = given.number("header-size", u16::MAX.into())?.map(|size| size as u16);
         if header_size.is_some_and(|size| usize::from(size) < HEADER_LEN) {
             return Err(bad("header-size", "use at least 32".to_owned()));
@@ -137,6 +164,7 @@ impl Options {
             },
             append: given.flag("append")?,
             pad_signature: given.flag("pad-sig")?,
+            encryption,
             vendor_id,
             class_id,
             dependencies: list_of("dependencies", extras::dependencies)?,
@@ -148,6 +176,7 @@ impl Options {
                 one_of("max-align", &[8, 16, 32])?,
                 given.number("max-sectors", 1 << 20)?.unwrap_or(128),
                 given.flag("overwrite-only")?,
+                enc_tlv,
             ),
         };
         if options.load_address.is_some() && options.rom_fixed.is_some() {
@@ -204,8 +233,45 @@ impl Options {
 
 /// What the bootloader keeps at the end of a slot (imgtool `_trailer_size`):
 /// the status of each sector's swap, four flags, and a magic of 16 bytes.
-fn trailer_size(align: u64, max_align: Option<u64>, sectors: u64, overwrite_only: bool) -> u64 {
+///
+/// Of encrypted images it keeps the content keys of both slots, or what holds
+/// them, each in `key` bytes.
+fn trailer_size(
+    align: u64,
+    max_align: Option<u64>,
+    sectors: u64,
+    overwrite_only: bool,
+    key: Option<u64>,
+) -> u64 {
     let max_align = max_align.unwrap_or(align.max(8));
     let magic = 16u64.next_multiple_of(max_align);
-    if overwrite_only { max_align * 2 + magic } else { sectors * 3 * align + max_align * 4 + magic }
+    let keys = key.map_or(0, |key| 2 * key.next_multiple_of(max_align));
+    if overwrite_only { max_align * 2 + magic } else { sectors * 3 * align + keys + max_align * 4 + magic }
+}
+
+/// How the image is to be encrypted, if it is.
+fn encryption(given: &Parameters) -> Result<Option<Encryption>, FormatError> {
+    let Some(text) = given.get("encrypt") else {
+        // Asked for without a key, a file would stay readable unnoticed.
+        let lost = ["encrypt-keylen", "hmac-sha", "clear", "save-enctlv"];
+        return match lost.into_iter().find(|name| given.get(name).is_some()) {
+            Some(name) => Err(bad(name, "needs encrypt, the public key of the device".to_owned())),
+            None => Ok(None),
+        };
+    };
+    let recipient = Recipient::parse(text).ok_or_else(|| {
+        bad("encrypt", "not a public key of P-256 or X25519: PEM, or the base64 between its lines".to_owned())
+    })?;
+    let key_len = match given.get("encrypt-keylen") {
+        None | Some("128") => 16,
+        Some("256") => 32,
+        Some(_) => return Err(bad("encrypt-keylen", "use 128 or 256".to_owned())),
+    };
+    let mac = match (given.get("hmac-sha"), &recipient) {
+        (None | Some("256"), _) => MacHash::Sha256,
+        (Some("512"), Recipient::X25519(_)) => MacHash::Sha512,
+        (Some("512"), _) => return Err(bad("hmac-sha", "512 goes with X25519 keys alone".to_owned())),
+        (Some(_), _) => return Err(bad("hmac-sha", "use 256 or 512".to_owned())),
+    };
+    Ok(Some(Encryption { recipient, key_len, mac, clear: given.flag("clear")? }))
 }

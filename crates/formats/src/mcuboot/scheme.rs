@@ -6,6 +6,7 @@ use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs, ecdsa};
 use super::NAME;
 use super::options::Options;
 use super::tlv::{self, Tlv};
+use crate::agreement::Recipient;
 use crate::error::FormatError;
 use crate::hash::Hash;
 use crate::inspection::KeyClaim;
@@ -62,6 +63,17 @@ impl Scheme {
         let padded = options.pad_signature;
         if padded && signature_tlv != tlv::ECDSA {
             return Err(bad("pad-sig", format!("signatures of {algorithm} keys have one length")));
+        }
+        // imgtool has bootloaders take both from one family of keys.
+        let recipient = options.encryption.as_ref().map(|encryption| &encryption.recipient);
+        match (algorithm, recipient) {
+            (_, None) | (KeyAlgorithm::Ed25519, _) | (KeyAlgorithm::P256, Some(Recipient::P256(_))) => {}
+            _ => {
+                let why = format!(
+                    "images that {algorithm} keys sign are not encrypted so; use P-256 for both, or Ed25519 and X25519"
+                );
+                return Err(bad("encrypt", why));
+            }
         }
         let key_hash = KeyClaim::hash_of(key, hash);
         let claim = match (options.full_key, algorithm) {

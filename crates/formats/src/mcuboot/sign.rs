@@ -4,6 +4,7 @@
 use firmseal_manifest::Signature;
 
 use super::NAME;
+use super::ecies::Seed;
 use super::existing::existing;
 use super::header::{Magic, Version};
 use super::inspect::describe;
@@ -13,6 +14,7 @@ use super::tlv;
 use super::wrap::wrap;
 use crate::error::FormatError;
 use crate::format::{Unsigned, Wanted};
+use crate::keystream::Keystream;
 use crate::source::{Source, head};
 
 pub(super) fn prepare(source: &dyn Source, wanted: &Wanted<'_>) -> Result<Unsigned, FormatError> {
@@ -32,18 +34,36 @@ pub(super) fn prepare(source: &dyn Source, wanted: &Wanted<'_>) -> Result<Unsign
         Some(_) => existing(source, wanted.key, &scheme, &options, version, epoch)?,
         None => wrap(source, &scheme, &options, version, epoch)?,
     };
-    // What others have signed stays before what is added.
-    let kept = if options.append { image.unprotected.clone() } else { Vec::new() };
+    // What others have signed stays before what is added; whom it was
+    // encrypted for does not.
+    let mut kept = if options.append { image.unprotected.clone() } else { Vec::new() };
+    kept.retain(|tlv| !tlv::is_content_key(tlv.kind));
+    let encryption = options.encryption.clone();
+    let wrapped_len = encryption.as_ref().map_or(0, |own| tlv::HEAD_LEN + own.wrapped_len());
     // Before hashing: the largest file this can become must fit.
-    options.fits(signed.output_len() + scheme.area_max(&kept) as u64)?;
+    options.fits(signed.output_len() + (scheme.area_max(&kept) + wrapped_len) as u64)?;
     let digest = scheme.hash.of_range(&signed.over(source)?, 0..signed.output_len())?;
     let tbs = scheme.tbs(&signed, source, &digest)?;
+    let wrapped = match &encryption {
+        Some(encryption) => Some(encryption.wrap(&Seed::of(&signed.over(source)?)?)?),
+        None => None,
+    };
+    let payload = u64::from(image.header.header_size)..image.header.image_end();
+    let inspection = describe(&image);
     let attach = move |signature: &Signature| {
         let mut area = if kept.is_empty() { scheme.digest(&digest) } else { kept.clone() };
         area.extend(scheme.signature(signature)?);
+        area.extend(wrapped.iter().map(|wrapped| wrapped.tlv.clone()));
         let area = tlv::encode(tlv::INFO_MAGIC, &area)
             .ok_or_else(|| FormatError::malformed(NAME, "the TLVs are longer than 65535 bytes"))?;
-        Ok(signed.clone().bytes(area))
+        let plan = signed.clone().bytes(area);
+        let stream = match (&wrapped, &encryption) {
+            (Some(wrapped), Some(encryption)) if !encryption.clear => Keystream::new(&wrapped.content_key),
+            _ => return Ok(plan),
+        };
+        // A length of key that no stream has would leave the payload readable.
+        let stream = stream.ok_or_else(|| FormatError::unsupported(NAME, "a content key of this length"))?;
+        Ok(plan.under(payload.clone(), stream))
     };
-    Ok(Unsigned::new(tbs, describe(&image), Box::new(attach)))
+    Ok(Unsigned::new(tbs, inspection, Box::new(attach)))
 }

@@ -20,9 +20,12 @@ pub(super) const ECDSA: u16 = 0x22;
 pub(super) const RSA3072: u16 = 0x23;
 pub(super) const ED25519: u16 = 0x24;
 pub(super) const SIG_PURE: u16 = 0x25;
-/// First and last of the content keys, each wrapped in its own way.
-pub(super) const ENC_FIRST: u16 = 0x30;
-pub(super) const ENC_LAST: u16 = 0x34;
+/// Content keys, each wrapped in its own way: RSA-OAEP, AES key wrap, ECIES.
+pub(super) const ENC_RSA2048: u16 = 0x30;
+pub(super) const ENC_KW: u16 = 0x31;
+pub(super) const ENC_P256: u16 = 0x32;
+pub(super) const ENC_X25519: u16 = 0x33;
+pub(super) const ENC_X25519_SHA512: u16 = 0x34;
 pub(super) const DEPENDENCY: u16 = 0x40;
 pub(super) const SECURITY_COUNTER: u16 = 0x50;
 pub(super) const BOOT_RECORD: u16 = 0x60;
@@ -34,6 +37,23 @@ pub(super) const CLASS_ID: u16 = 0x75;
 /// First and last of the types that anybody may give a meaning.
 pub(super) const CUSTOM_FIRST: u16 = 0xa0;
 pub(super) const CUSTOM_LAST: u16 = 0xfffe;
+
+/// Whether an entry of this type holds a content key.
+pub(super) fn is_content_key(kind: u16) -> bool {
+    (ENC_RSA2048..=ENC_X25519_SHA512).contains(&kind)
+}
+
+/// How a content key of `key_len` bytes is wrapped, and in how many.
+pub(super) fn wrapping(kind: u16, key_len: usize) -> Option<(&'static str, usize)> {
+    Some(match kind {
+        ENC_RSA2048 => ("rsa2048-oaep", 256),
+        ENC_KW => ("aes key wrap", key_len + 8),
+        ENC_P256 => ("ecies p256", 65 + 32 + key_len),
+        ENC_X25519 => ("ecies x25519", 32 + 32 + key_len),
+        ENC_X25519_SHA512 => ("ecies x25519 with sha512", 32 + 64 + key_len),
+        _ => return None,
+    })
+}
 
 /// One entry.
 #[derive(Clone, PartialEq, Eq, Debug)]

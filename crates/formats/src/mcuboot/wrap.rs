@@ -1,6 +1,7 @@
 //! Wrapping: a raw binary becomes an image, as `imgtool sign` makes one.
 
 use super::NAME;
+use super::ecies::Encryption;
 use super::endian::Endian;
 use super::header::{HEADER_LEN, Header, NON_BOOTABLE, RAM_LOAD, ROM_FIXED, Version};
 use super::image::{Image, Trailer};
@@ -32,10 +33,18 @@ pub(super) fn wrap(
     if have <= payload_at {
         return Err(FormatError::Truncated { format: NAME, what: "the image", need: payload_at + 1, have });
     }
-    let image_size = u32::try_from(have - payload_at).map_err(|_| FormatError::DoesNotFit {
+    // AES works on blocks: imgtool fills up the last one, counted from the
+    // header's start, and the zeros are part of the image.
+    let start = u64::from(header_size);
+    let filled = match options.encryption {
+        Some(_) => (start + have - payload_at).next_multiple_of(16) - start,
+        None => have - payload_at,
+    };
+    let zeros = vec![0; (filled - (have - payload_at)) as usize];
+    let image_size = u32::try_from(filled).map_err(|_| FormatError::DoesNotFit {
         format: NAME,
         field: "image size",
-        value: (have - payload_at).to_string(),
+        value: filled.to_string(),
         why: "the header has 32 bits for it",
     })?;
     // What the header would overwrite must be room that was left for it:
@@ -65,13 +74,14 @@ pub(super) fn wrap(
         image_size,
         flags: flag(options.load_address.is_some(), RAM_LOAD)
             | flag(options.rom_fixed.is_some(), ROM_FIXED)
-            | flag(options.non_bootable, NON_BOOTABLE),
+            | flag(options.non_bootable, NON_BOOTABLE)
+            | options.encryption.as_ref().map_or(0, Encryption::flag),
         version,
         pad: 0,
     };
     let mut head = vec![if options.pad_header { options.erased } else { 0 }; usize::from(header_size)];
     head[..HEADER_LEN].copy_from_slice(&header.encode());
-    let signed = Plan::new(have).bytes(head).source(payload_at..have).bytes(area);
+    let signed = Plan::new(have).bytes(head).source(payload_at..have).bytes(zeros).bytes(area);
     Ok((Image { header, protected, unprotected: Vec::new(), trailer: Trailer::None }, signed))
 }
 

@@ -11,7 +11,9 @@ use aws_lc_rs::signature::{
     RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RSA_PSS_2048_8192_SHA256, RSA_PSS_SHA256, RsaEncoding,
     RsaKeyPair,
 };
-use firmseal_formats::{Covered, ExistingSignature, FormatError, Parameters, Plan, Source, Wanted};
+use firmseal_formats::{
+    Covered, DecryptionKey, ExistingSignature, FormatError, Parameters, Plan, Source, Wanted,
+};
 use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs};
 
 /// Every algorithm that MCUboot images are signed with.
@@ -126,6 +128,18 @@ pub fn sign(
     epoch: u64,
     parameters: &[(&str, &str)],
 ) -> Result<Vec<u8>, FormatError> {
+    attach(source, key, version, epoch, parameters, |tbs| key.sign(tbs))
+}
+
+/// The same with a signature from elsewhere.
+pub fn attach(
+    source: &dyn Source,
+    key: &TestKey,
+    version: &str,
+    epoch: u64,
+    parameters: &[(&str, &str)],
+    signature: impl FnOnce(&Tbs) -> Signature,
+) -> Result<Vec<u8>, FormatError> {
     let parameters: Parameters = parameters.iter().copied().collect();
     let wanted = Wanted {
         version: semver::Version::parse(version).unwrap(),
@@ -135,12 +149,22 @@ pub fn sign(
     };
     let format = firmseal_formats::find("mcuboot")?;
     let unsigned = format.embedding().unwrap().prepare(source, &wanted)?;
-    let plan: Plan = unsigned.attach(&key.sign(unsigned.tbs()))?;
+    let plan: Plan = unsigned.attach(&signature(unsigned.tbs()))?;
     let signed = firmseal_formats::inspect(&plan.over(source)?)?;
     assert_eq!(signed.digest(), unsigned.inspection().digest(), "what was approved is what was signed");
     let mut out = Vec::new();
     plan.write_to(source, &mut out)?;
     Ok(out)
+}
+
+/// An encrypted image as the device of this private key (PEM) reads it.
+pub fn decrypted(source: &[u8], pem: &str) -> Option<Vec<u8>> {
+    let key = DecryptionKey::from_pem(pem).unwrap();
+    let source = source.to_vec();
+    let plan = firmseal_formats::find("mcuboot").unwrap().decrypt(&source, &key).ok()?;
+    let mut out = Vec::new();
+    plan.write_to(&source, &mut out).unwrap();
+    Some(out)
 }
 
 /// A seeded generator (SplitMix64): the same numbers on every machine.

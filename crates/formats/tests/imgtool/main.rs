@@ -7,6 +7,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod encryption;
 mod mutations;
 mod peer;
 mod same;

@@ -19,7 +19,8 @@ impl Imgtool {
         let bin = venv.join("bin");
         assert!(bin.join("imgtool").exists(), "imgtool is not in {}: run `cargo xtask setup`", bin.display());
         let this = Imgtool { bin, dir: tempfile::tempdir().unwrap() };
-        for name in common::ALGORITHMS.iter().flat_map(|name| [(*name).to_owned(), format!("other-{name}")]) {
+        let names = common::ALGORITHMS.into_iter().chain(["x25519"]);
+        for name in names.flat_map(|name| [name.to_owned(), format!("other-{name}")]) {
             for (public, suffix) in [(false, "pem"), (true, "pub.pem")] {
                 let mut openssl = Command::new("openssl");
                 openssl.args(["pkey", "-inform", "DER", "-in"]).arg(fixture_path(&format!("keys/{name}.p8")));
@@ -33,6 +34,16 @@ impl Imgtool {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// A public key in PEM.
+    pub(crate) fn public(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(&format!("{name}.pub.pem"))).unwrap()
+    }
+
+    /// A private key in PEM.
+    pub(crate) fn private(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(&format!("{name}.pem"))).unwrap()
     }
 
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
