@@ -40,6 +40,8 @@ mod key_table;
 #[cfg(feature = "full")]
 mod keys;
 #[cfg(feature = "full")]
+mod opened;
+#[cfg(feature = "full")]
 mod operator;
 #[cfg(feature = "full")]
 mod own_key;

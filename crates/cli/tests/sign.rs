@@ -93,6 +93,46 @@ fn a_signature_goes_into_the_file_on_this_machine() {
 }
 
 #[test]
+fn an_image_is_encrypted_alike_by_service_and_client_and_opens_for_its_device() {
+    let place = Place::start();
+    place.json("product create cam --vendor example.com --class c --format mcuboot --component app=512KiB");
+    place.write("app.bin", &bytes(60_000, 9));
+    let directory = place.path(".");
+    for name in ["device", "other"] {
+        let make = format!("ecparam -name prime256v1 -genkey -noout -out {name}.ec");
+        assert!(openssl(&directory, &make));
+        assert!(openssl(&directory, &format!("pkcs8 -topk8 -nocrypt -in {name}.ec -out {name}.key")));
+        assert!(openssl(&directory, &format!("pkey -in {name}.key -pubout -out {name}.pub")));
+    }
+    let how = "app.bin --version 1.4.0 --epoch 1 --param header-size=512 --param slot-size=0x80000 \
+               --param pad-header=true --param encrypt=@device.pub --param encrypt-keylen=256";
+    let signed = place.json(&format!("sign {how} --product cam -o app.enc.bin --signature app.sig"));
+    let told = Command::new("sha256sum").arg(place.path("app.enc.bin")).output().unwrap();
+    let kept = text(&signed["signature"], "signed");
+    assert!(String::from_utf8(told.stdout).unwrap().starts_with(kept), "the client's file is the service's");
+    let keys = place.json("keys list");
+    let key = keys.as_array().unwrap().iter().find(|key| key["purpose"] == "artifact").unwrap();
+    place.write("key.pem", text(key, "public").as_bytes());
+    place.stdout(&format!("attach {how} --format mcuboot --public key.pem --signature app.sig -o same.bin"));
+    assert_eq!(place.read("same.bin"), place.read("app.enc.bin"));
+
+    assert!(place.stdout("inspect app.enc.bin").contains("encrypted-aes256"));
+    let opened = place.stdout("inspect app.enc.bin --decrypt-key device.key");
+    assert!(opened.contains("the payload is in the clear"), "{opened}");
+    place.stdout("verify --public key.pem app.enc.bin --decrypt-key device.key");
+    let told = place.fails("verify --public key.pem app.enc.bin", 3);
+    assert!(told.contains("is encrypted"), "{told}");
+    let told = place.fails("verify --public key.pem app.enc.bin --decrypt-key other.key", 3);
+    assert!(told.contains("does not open with this key"), "{told}");
+    let told = place.fails("verify --public key.pem app.enc.bin --decrypt-key device.pub", 2);
+    assert!(told.contains("not a private key"), "{told}");
+    let mut spoilt = place.read("app.enc.bin");
+    spoilt[1000] ^= 1;
+    place.write("spoilt.bin", &spoilt);
+    place.fails("verify --public key.pem spoilt.bin --decrypt-key device.key", 3);
+}
+
+#[test]
 fn a_key_that_openssl_holds_signs_what_was_derived_and_nothing_else_is_attached() {
     let directory = tempfile::tempdir().unwrap();
     let run = |line: &str| {

@@ -100,6 +100,14 @@ fn what_is_no_binary_or_does_not_fit_is_not_wrapped() {
     let cases: &[Case<'_>] = &[
         ("elf", &elf, "1.0.0", 0, SLOT, "an ELF file"),
         ("hex", b":10010000214601360121470136007EFE09D2190140\n", "1.0.0", 0, SLOT, "an Intel HEX file"),
+        (
+            "hex larger than the slot",
+            &[b":10010000", &[b'0'; 5000][..]].concat(),
+            "1.0.0",
+            0,
+            SLOT,
+            "an Intel HEX file",
+        ),
         ("srec", b"S00F000068656C6C6F202020202000003C\n", "1.0.0", 0, SLOT, "S-record"),
         ("code where the header goes", &code, "1.0.0", 0, SLOT, "does not begin with zeros"),
         ("nothing behind the header", &zeros[..64], "1.0.0", 0, SLOT, "needs 65 bytes"),

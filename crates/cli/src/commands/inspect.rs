@@ -13,6 +13,7 @@ use firmseal_manifest::{DelegationChain, bundle, print};
 use serde_json::json;
 
 use crate::error::{CliError, Kind, Result, file};
+use crate::opened::opened;
 use crate::output::Output;
 use crate::record::Record;
 
@@ -23,12 +24,17 @@ use crate::record::Record;
 #[derive(Args)]
 #[command(after_help = "Examples:
   firmseal inspect firmware.bin
+  firmseal inspect app.encrypted.bin --decrypt-key device.key
   firmseal inspect release.suit
   firmseal inspect ci.delegation
   firmseal inspect release.bundle --json")]
 pub struct Inspect {
     /// The file
     file: PathBuf,
+    /// The device's private key, PEM, for a firmware file that is encrypted for
+    /// it: shows what the device reads
+    #[arg(long, value_name = "FILE")]
+    decrypt_key: Option<PathBuf>,
 }
 
 impl Inspect {
@@ -73,7 +79,11 @@ impl Inspect {
             }
             input.rewind().map_err(file(&self.file))?;
         }
-        let inspection = firmseal_formats::inspect(&input).map_err(|error| about(error.into()))?;
+        let format = firmseal_formats::detect(&input).map_err(|error| about(error.into()))?;
+        let inspection = match &self.decrypt_key {
+            Some(key) => opened(format, &input, key).map_err(about)?,
+            None => format.inspect(&input).map_err(|error| about(error.into()))?,
+        };
         output.value(&inspection, || firmware(&inspection))
     }
 }

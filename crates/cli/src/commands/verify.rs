@@ -35,6 +35,7 @@ use crate::output::Output;
   firmseal verify --root root.cbor release.suit --sequence 41 --epoch 3   as a device that runs 41
   firmseal verify --root root.cbor release.suit --device device.toml      as exactly this device
   firmseal verify --public key.pem app.signed.bin
+  firmseal verify --public key.pem app.encrypted.bin --decrypt-key device.key
   firmseal verify --public key.pem firmware.bin --format cms --signature firmware.p7s
 
 A device file:

@@ -14,6 +14,7 @@ use super::attach::signature;
 use super::sign::public_key;
 use crate::attached::{Readable, from_tools, held};
 use crate::error::{CliError, Kind, Result, file};
+use crate::opened::opened;
 use crate::output::Output;
 use crate::record::Record;
 
@@ -32,6 +33,10 @@ pub struct FileCheck {
     /// A parameter that changes what is signed of a file: padding
     #[arg(long = "param", value_name = "NAME=VALUE|NAME=@FILE", requires = "public")]
     parameters: Vec<Given>,
+    /// The device's private key, PEM, for a file that is encrypted for it: what
+    /// is signed is the plaintext
+    #[arg(long, value_name = "FILE", requires = "public", conflicts_with = "signature")]
+    decrypt_key: Option<PathBuf>,
 }
 
 impl FileCheck {
@@ -87,7 +92,10 @@ impl FileCheck {
     }
 
     fn inside(&self, format: &dyn Format, source: &File, key: &PublicKey) -> Result<Inspection> {
-        let inspection = format.inspect(source)?;
+        let inspection = match &self.decrypt_key {
+            Some(device) => opened(format, source, device)?,
+            None => format.inspect(source)?,
+        };
         held(&inspection, key)?;
         Ok(inspection)
     }

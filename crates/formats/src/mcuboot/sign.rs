@@ -11,7 +11,7 @@ use super::inspect::describe;
 use super::options::Options;
 use super::scheme::Scheme;
 use super::tlv;
-use super::wrap::wrap;
+use super::wrap::{refuse_containers, wrap};
 use crate::error::FormatError;
 use crate::format::{Unsigned, Wanted};
 use crate::keystream::Keystream;
@@ -27,10 +27,15 @@ pub(super) fn prepare(source: &dyn Source, wanted: &Wanted<'_>) -> Result<Unsign
         value: wanted.epoch.to_string(),
         why: "the security counter goes up to 4294967295",
     })?;
+    let magic = head::<4>(source)?.and_then(Magic::of);
+    // As text a binary is larger than its slot: the text is what to tell of.
+    if magic.is_none() {
+        refuse_containers(source)?;
+    }
     // Nothing is read through, let alone hashed, that could not be installed
     // (THREATS 9); the exact bound follows when the layout is known.
     options.fits_bare(source.len()?)?;
-    let (image, signed) = match head::<4>(source)?.and_then(Magic::of) {
+    let (image, signed) = match magic {
         Some(_) => existing(source, wanted.key, &scheme, &options, version, epoch)?,
         None => wrap(source, &scheme, &options, version, epoch)?,
     };

@@ -22,7 +22,6 @@ pub(super) fn wrap(
     epoch: u32,
 ) -> Result<(Image, Plan), FormatError> {
     let have = source.len()?;
-    refuse_containers(source)?;
     if options.append {
         return Err(bad("append", "the file has no signature yet that another one could follow".to_owned()));
     }
@@ -87,18 +86,20 @@ pub(super) fn wrap(
 
 /// Refuses files that are no binary yet: wrapped, they would be signed and
 /// never run.
-fn refuse_containers(source: &dyn Source) -> Result<(), FormatError> {
-    let refuse = |what: &str| {
+pub(super) fn refuse_containers(source: &dyn Source) -> Result<(), FormatError> {
+    let refuse = |what: &str, objcopy: &str| {
         Err(FormatError::unsupported(
             NAME,
-            format!("{what}, not a raw binary; use `objcopy -O binary` first"),
+            format!("{what}, not a raw binary; use `objcopy {objcopy}` first"),
         ))
     };
     match head::<9>(source)? {
-        Some([0x7f, b'E', b'L', b'F', ..]) => refuse("an ELF file"),
-        Some([b':', digits @ ..]) if digits.iter().all(u8::is_ascii_hexdigit) => refuse("an Intel HEX file"),
+        Some([0x7f, b'E', b'L', b'F', ..]) => refuse("an ELF file", "-O binary"),
+        Some([b':', digits @ ..]) if digits.iter().all(u8::is_ascii_hexdigit) => {
+            refuse("an Intel HEX file", "-I ihex -O binary")
+        }
         Some([b'S', b'0', digits @ ..]) if digits.iter().all(u8::is_ascii_hexdigit) => {
-            refuse("a Motorola S-record file")
+            refuse("a Motorola S-record file", "-I srec -O binary")
         }
         _ => Ok(()),
     }
