@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use firmseal_api::Base64;
 use firmseal_fleet::Environment;
-use firmseal_keys::{Logged, SignError};
+use firmseal_keys::{Covered, SignError};
 use firmseal_keys_remote::{Kept, Options, RemoteKey, Service, wait_for};
-use firmseal_manifest::{Intent, KeyError, KeyName, PublicKey, Signature, Tbs};
+use firmseal_manifest::{KeyError, KeyName, PublicKey, Signature};
 use firmseal_outbound::{Endpoint, Fetched, OutboundError};
 use firmseal_store::StoreError;
 use firmseal_store_local::IntentLog;
@@ -97,8 +97,8 @@ pub fn open(host: &Connection, key: &KeyName, environment: Environment) -> Resul
 }
 
 impl Service for Named {
-    async fn sign(&self, intent: &Logged<Intent>, tbs: &Tbs) -> Result<Signature, SignError> {
-        let host = &*self.host.inner;
+    async fn sign(&self, covered: &Covered) -> Result<Signature, SignError> {
+        let (host, intent) = (&*self.host.inner, covered.intent());
         let (leaf, index) = (intent.value().encode(), intent.index());
         for _ in 0..TURNS {
             let size = host.cover(index).await?;
@@ -110,7 +110,7 @@ impl Service for Named {
                 index,
                 size,
                 path: path.iter().map(|hash| Base64(hash.as_bytes().to_vec())).collect(),
-                tbs: WireTbs::new(tbs),
+                tbs: WireTbs::new(covered.tbs()),
             };
             let body = serde_json::to_vec(&request).map_err(|error| SignError::Refused(error.to_string()))?;
             let fetched = host.endpoint.post("sign", body.into(), BODY_MAX).await.map_err(unreachable)?;

@@ -5,9 +5,9 @@ use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::{
     KeyMetadata, KeyState, KeyUsageType, MessageType, OriginType, SigningAlgorithmSpec,
 };
-use firmseal_keys::{AwsKmsUri, Logged, SignError};
+use firmseal_keys::{AwsKmsUri, Covered, SignError};
 use firmseal_keys_remote::{Kept, Options, RemoteKey, Service, fixed, hashed, wait_for};
-use firmseal_manifest::{Intent, KeyAlgorithm, KeyError, PublicKey, Signature, Tbs};
+use firmseal_manifest::{KeyAlgorithm, KeyError, PublicKey, Signature, Tbs};
 
 use crate::client::client;
 use crate::error::AwsError;
@@ -92,7 +92,8 @@ fn scheme(algorithm: KeyAlgorithm) -> Option<SigningAlgorithmSpec> {
 }
 
 impl Service for Pinned {
-    async fn sign(&self, _: &Logged<Intent>, tbs: &Tbs) -> Result<Signature, SignError> {
+    async fn sign(&self, covered: &Covered) -> Result<Signature, SignError> {
+        let tbs = covered.tbs();
         let answer = self
             .client
             .sign()

@@ -12,9 +12,8 @@ use cryptoki::slot::Limit;
 use firmseal_keys::pkcs11_uri::ObjectType;
 use firmseal_keys::pool::{Pool, PoolOptions};
 use firmseal_keys::scheme::SHA256_DIGEST_INFO;
-use firmseal_keys::signer::check;
-use firmseal_keys::{Logged, Pkcs11Uri, Secret, SignError, Signer, Verifier};
-use firmseal_manifest::{Intent, KeyAlgorithm, PublicKey, Signature, Tbs};
+use firmseal_keys::{Backend, Covered, Pkcs11Uri, Secret, SignError, Verifier};
+use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs};
 
 use crate::error::Pkcs11Error;
 use crate::module::lock;
@@ -185,29 +184,25 @@ impl fmt::Debug for Pkcs11Key {
     }
 }
 
-impl Signer for Pkcs11Key {
-    fn public_key(&self) -> &PublicKey {
+impl Backend for Pkcs11Key {
+    fn public_half(&self) -> &PublicKey {
         &self.shared.public_key
     }
 
-    async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
-        check(&self.shared.public_key, &intent, &tbs)?;
+    fn verifier(&self) -> Option<&Verifier> {
+        Some(&self.verifier)
+    }
+
+    async fn sign_unverified(&self, covered: Covered) -> Result<Signature, SignError> {
         if self.shared.latched.load(Ordering::Acquire) {
             return Err(SignError::WrongPin);
         }
-        let signature = self.ask(Ask::Sign(tbs.clone())).await?.ok_or(SignError::BadSignature)?;
-        // A token with a fault can give its key away through one bad
-        // signature, and two sessions under one number could mix theirs up:
-        // nothing leaves unchecked. Not tried again: a person should look.
-        // Here and not on the session's thread, which has the next request
-        // to send meanwhile.
-        self.verifier.verify(&tbs, &signature).map_err(|_| SignError::BadSignature)?;
-        Ok(signature)
+        self.ask(Ask::Sign(covered.into_tbs())).await?.ok_or(SignError::BadSignature)
     }
 
     /// A session with the token, and the key in it. The token itself is
     /// asked: a session that was opened an hour ago says nothing.
-    async fn ready(&self) -> Result<(), SignError> {
+    async fn probe(&self) -> Result<(), SignError> {
         if self.shared.latched.load(Ordering::Acquire) {
             return Err(SignError::WrongPin);
         }

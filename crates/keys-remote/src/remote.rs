@@ -5,9 +5,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firmseal_keys::signer::check;
-use firmseal_keys::{Logged, SignError, Signer, Verifier, VerifyError};
-use firmseal_manifest::{Intent, PublicKey, Signature, Tbs};
+use firmseal_keys::{Backend, Covered, SignError, Verifier, VerifyError};
+use firmseal_manifest::{PublicKey, Signature};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::executor::executor;
@@ -18,14 +17,10 @@ use crate::executor::executor;
 /// request that provably never left. An error says what may be done about
 /// it, and repeats no secret.
 pub trait Service: Send + Sync + 'static {
-    /// Has the key sign. What comes back is verified by the caller, who has
-    /// also seen that the intent covers it; a service that wants to see for
-    /// itself is shown where that stands in the log.
-    fn sign(
-        &self,
-        intent: &Logged<Intent>,
-        tbs: &Tbs,
-    ) -> impl Future<Output = Result<Signature, SignError>> + Send;
+    /// Has the key sign. What comes back is verified by the caller; a service
+    /// that wants to see the intent for itself is shown where that stands in
+    /// the log.
+    fn sign(&self, covered: &Covered) -> impl Future<Output = Result<Signature, SignError>> + Send;
 
     /// Whether the key could sign now; uses no key.
     fn ready(&self) -> impl Future<Output = Result<(), SignError>> + Send;
@@ -64,6 +59,7 @@ pub struct Kept {
 /// A signer with its key behind a service.
 pub struct RemoteKey<S> {
     shared: Arc<Shared<S>>,
+    verifier: Verifier,
     kept: Kept,
     /// A place for everyone who is served or waits.
     places: Arc<Semaphore>,
@@ -73,7 +69,6 @@ pub struct RemoteKey<S> {
 struct Shared<S> {
     service: S,
     public_key: PublicKey,
-    verifier: Verifier,
     /// A turn for each request in flight.
     turns: Semaphore,
 }
@@ -91,8 +86,8 @@ impl<S: Service> RemoteKey<S> {
         let bounded = |count: usize| count.clamp(1, 1 << 16);
         let turns = Semaphore::new(bounded(options.in_flight));
         let places = Semaphore::new(bounded(options.in_flight) + bounded(options.queue));
-        let shared = Arc::new(Shared { service, public_key, verifier, turns });
-        Ok(RemoteKey { shared, kept, places: Arc::new(places), deadline: options.deadline })
+        let shared = Arc::new(Shared { service, public_key, turns });
+        Ok(RemoteKey { shared, verifier, kept, places: Arc::new(places), deadline: options.deadline })
     }
 
     /// What lets the key out of its service or takes it away, if anything
@@ -138,26 +133,22 @@ impl<S: Service> RemoteKey<S> {
     }
 }
 
-impl<S: Service> Signer for RemoteKey<S> {
-    fn public_key(&self) -> &PublicKey {
+impl<S: Service> Backend for RemoteKey<S> {
+    fn public_half(&self) -> &PublicKey {
         &self.shared.public_key
     }
 
-    async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
-        check(&self.shared.public_key, &intent, &tbs)?;
-        self.ask(move |shared| async move {
-            let signature = shared.service.sign(&intent, &tbs).await?;
-            // A service that answers for another key or another request, or
-            // through somebody in between, is found out here.
-            shared.verifier.verify(&tbs, &signature).map_err(|_| SignError::BadSignature)?;
-            Ok(signature)
-        })
-        .await
+    fn verifier(&self) -> Option<&Verifier> {
+        Some(&self.verifier)
+    }
+
+    async fn sign_unverified(&self, covered: Covered) -> Result<Signature, SignError> {
+        self.ask(move |shared| async move { shared.service.sign(&covered).await }).await
     }
 
     /// Asks the service for the key, which uses none: this needs the service,
     /// a credential in force and the key in its place.
-    async fn ready(&self) -> Result<(), SignError> {
+    async fn probe(&self) -> Result<(), SignError> {
         self.ask(|shared| async move { shared.service.ready().await }).await
     }
 }

@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_lc_rs::digest::{self, SHA256, SHA384};
 use firmseal_keys::pool::wait;
-use firmseal_keys::signer::check;
-use firmseal_keys::{Logged, Secret, SignError, Signer, TpmUri, Verifier};
-use firmseal_manifest::{Intent, KeyAlgorithm, KeyError, PublicKey, Signature, Tbs};
+use firmseal_keys::{Backend, Covered, Secret, SignError, TpmUri, Verifier};
+use firmseal_manifest::{KeyAlgorithm, KeyError, PublicKey, Signature, Tbs};
 use tss_esapi::structures::Signature as Signed;
 
 use crate::error::TpmError;
@@ -102,22 +101,23 @@ impl TpmKey {
     }
 }
 
-impl Signer for TpmKey {
-    fn public_key(&self) -> &PublicKey {
+impl Backend for TpmKey {
+    fn public_half(&self) -> &PublicKey {
         &self.public_key
     }
 
-    async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
-        check(&self.public_key, &intent, &tbs)?;
-        let signature = self.ask(Some(tbs.clone())).await?.ok_or(SignError::BadSignature)?;
-        // A TPM salts PSS with what its maker liked: 32 bytes (FIPS 186) or
-        // as many as fit. The latter no device takes.
-        self.verifier.verify(&tbs, &signature).map_err(|_| SignError::BadSignature)?;
-        Ok(signature)
+    /// It finds out, too, a TPM that salts PSS with as many bytes as fit
+    /// and not with 32 (FIPS 186): the former no device takes.
+    fn verifier(&self) -> Option<&Verifier> {
+        Some(&self.verifier)
+    }
+
+    async fn sign_unverified(&self, covered: Covered) -> Result<Signature, SignError> {
+        self.ask(Some(covered.into_tbs())).await?.ok_or(SignError::BadSignature)
     }
 
     /// Loads the key, which uses nothing.
-    async fn ready(&self) -> Result<(), SignError> {
+    async fn probe(&self) -> Result<(), SignError> {
         self.ask(None).await.map(drop)
     }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64ct::{Base64, Encoding};
-use firmseal_keys::{Logged, SecretSource, SignError, VaultUri};
+use firmseal_keys::{Covered, SecretSource, SignError, VaultUri};
 use firmseal_keys_remote::{Kept, Options, RemoteKey, Service, fixed, hashed, wait_for};
-use firmseal_manifest::{Intent, KeyAlgorithm, PublicKey, Signature, Tbs};
+use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs};
 
 use crate::error::VaultError;
 use crate::token::Token;
@@ -48,8 +48,8 @@ pub(crate) fn transit(
 }
 
 impl Service for Pinned {
-    async fn sign(&self, _: &Logged<Intent>, tbs: &Tbs) -> Result<Signature, SignError> {
-        let algorithm = self.public_key.algorithm();
+    async fn sign(&self, covered: &Covered) -> Result<Signature, SignError> {
+        let (tbs, algorithm) = (covered.tbs(), self.public_key.algorithm());
         let input = Base64::encode_string(&input(algorithm, tbs));
         let (is_ecdsa, is_rsa) = match algorithm {
             KeyAlgorithm::P256 | KeyAlgorithm::P384 => (true, false),

@@ -277,18 +277,7 @@ async fn survives_callers_that_go_away(log: &impl Log, signer: &impl Signer) {
 }
 
 async fn is_the_same_behind_a_pointer(log: &impl Log, signer: &impl Signer) {
-    // A reference to a signer, as the object that a server holds.
-    struct Borrowed<'a, S>(&'a S);
-    impl<S: Signer> Signer for Borrowed<'_, S> {
-        fn public_key(&self) -> &PublicKey {
-            self.0.public_key()
-        }
-        async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
-            self.0.sign(intent, tbs).await
-        }
-    }
-    let borrowed = Borrowed(signer);
-    let object: &dyn DynSigner = &borrowed;
+    let object: &dyn DynSigner = signer;
     assert_eq!(Signer::public_key(object), signer.public_key());
     let tbs = Tbs::Message(b"object".to_vec());
     let intent = covering(log, object.dyn_public_key(), &tbs).await;

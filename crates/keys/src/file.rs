@@ -12,18 +12,18 @@ use std::sync::Arc;
 use std::{fmt, fs, thread};
 
 use firmseal_core::lms::Parameters;
-use firmseal_manifest::{Intent, KeyAlgorithm, KeyError, LmsEntry, PublicKey, Signature, Tbs};
+use firmseal_manifest::{KeyAlgorithm, KeyError, LmsEntry, PublicKey, Signature};
 use zeroize::Zeroizing;
 
 use crate::create::create;
 use crate::error::KeysError;
 use crate::lms::LmsKey;
-use crate::logged::{Log, Logged};
+use crate::logged::Log;
 use crate::pair::{Job, Pair};
 use crate::pool::{Pool, PoolOptions};
 use crate::sealed;
 use crate::secret::Secret;
-use crate::signer::{SignError, Signer, check};
+use crate::signer::{Backend, Covered, SignError};
 use crate::verify::Verifier;
 
 /// What a person is told when a key file is used.
@@ -37,6 +37,7 @@ const FILE_MAX: u64 = 64 * 1024;
 pub struct FileKey {
     path: PathBuf,
     public_key: PublicKey,
+    verifier: Verifier,
     worker: Worker,
     /// The log that counts the leaves of an LMS key.
     log: Option<String>,
@@ -45,7 +46,6 @@ pub struct FileKey {
 struct Held {
     algorithm: KeyAlgorithm,
     pair: Pair,
-    verifier: Verifier,
 }
 
 /// Where the signature is computed.
@@ -61,12 +61,7 @@ enum Worker {
 
 impl Held {
     fn sign(&self, job: &Job) -> Result<Signature, SignError> {
-        let signature = self.pair.sign(self.algorithm, job)?;
-        // A fault in the computation can leak the key through the bad
-        // signature (RSA with the Chinese remainder theorem most of all):
-        // it must not leave. An LMS leaf is spent by it all the same.
-        self.verifier.verify(&job.tbs, &signature).map_err(|_| SignError::BadSignature)?;
-        Ok(signature)
+        self.pair.sign(self.algorithm, job)
     }
 }
 
@@ -146,7 +141,7 @@ impl FileKey {
             Pair::Lms(key) => Some(key.log().to_owned()),
             _ => None,
         };
-        let held = Held { algorithm, pair, verifier };
+        let held = Held { algorithm, pair };
         let worker = match algorithm {
             KeyAlgorithm::P256 | KeyAlgorithm::Ed25519 => Worker::Here(Box::new(held)),
             KeyAlgorithm::P384 | KeyAlgorithm::Rsa(_) | KeyAlgorithm::MlDsa(_) | KeyAlgorithm::Lms(_) => {
@@ -161,7 +156,7 @@ impl FileKey {
                 Worker::Threads(pool.map_err(KeysError::io(path))?)
             }
         };
-        Ok(FileKey { path: path.to_owned(), public_key, worker, log })
+        Ok(FileKey { path: path.to_owned(), public_key, verifier, worker, log })
     }
 
     /// Destroys a key file: overwrites it, and takes it away. Whether there
@@ -207,21 +202,24 @@ impl fmt::Debug for FileKey {
     }
 }
 
-impl Signer for FileKey {
-    fn public_key(&self) -> &PublicKey {
+impl Backend for FileKey {
+    fn public_half(&self) -> &PublicKey {
         &self.public_key
     }
 
-    async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
-        check(&self.public_key, &intent, &tbs)?;
+    fn verifier(&self) -> Option<&Verifier> {
+        Some(&self.verifier)
+    }
+
+    async fn sign_unverified(&self, covered: Covered) -> Result<Signature, SignError> {
         let leaf = match &self.log {
             None => None,
             Some(log) => {
-                let reserved = intent.leaf().and_then(|leaf| leaf.of(&self.public_key.id(), log));
+                let reserved = covered.intent().leaf().and_then(|leaf| leaf.of(&self.public_key.id(), log));
                 Some(reserved.ok_or_else(|| SignError::NoLeaf(log.clone()))?)
             }
         };
-        let job = Job { tbs, leaf };
+        let job = Job { tbs: covered.into_tbs(), leaf };
         match &self.worker {
             Worker::Here(held) => held.sign(&job),
             Worker::Threads(pool) => {

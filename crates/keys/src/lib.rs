@@ -40,7 +40,7 @@ pub use keyhost_uri::KeyHostUri;
 pub use logged::{DynLog, LeafError, Log, LogError, Logged, Reserved};
 pub use pkcs11_uri::Pkcs11Uri;
 pub use secret::{Secret, SecretSource};
-pub use signer::{DynSigner, SignError, Signer};
+pub use signer::{Backend, Covered, DynSigner, SignError, Signer};
 pub use tpm_uri::TpmUri;
 pub use uri::KeyUri;
 pub use vault_uri::VaultUri;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use firmseal_manifest::{Intent, PublicKey, Signature, Tbs};
 
 use crate::logged::Logged;
-use crate::verify::check_input;
+use crate::verify::{Verifier, check_input, verify};
 
 /// Why there is no signature.
 #[derive(Debug, thiserror::Error)]
@@ -45,19 +45,89 @@ pub enum SignError {
     Refused(String),
 }
 
-/// A private key, wherever it is kept.
+/// What a key is to sign, and the logged intent that covers exactly this key
+/// and this input. Made where that was checked; one entry opens one key once.
+pub struct Covered {
+    intent: Logged<Intent>,
+    tbs: Tbs,
+}
+
+impl Covered {
+    /// What every use of a key begins with: is the input of a length and kind
+    /// that the algorithm signs, and does the intent cover it?
+    ///
+    /// The length comes first, so that nobody can have megabytes hashed.
+    pub fn new(key: &PublicKey, intent: Logged<Intent>, tbs: Tbs) -> Result<Covered, SignError> {
+        let algorithm = key.algorithm();
+        check_input(algorithm, &tbs).map_err(|input| SignError::Unsupported { algorithm, input })?;
+        match intent.value().covers(key, &tbs) {
+            true => Ok(Covered { intent, tbs }),
+            false => Err(SignError::NotCovered),
+        }
+    }
+
+    /// The intent, as it stands in the log.
+    pub fn intent(&self) -> &Logged<Intent> {
+        &self.intent
+    }
+
+    /// What is to be signed.
+    pub fn tbs(&self) -> &Tbs {
+        &self.tbs
+    }
+
+    /// What is to be signed, for a backend that wants no more.
+    pub fn into_tbs(self) -> Tbs {
+        self.tbs
+    }
+}
+
+/// Where a private key is kept, and how it is asked to sign. Every backend
+/// is a [`Signer`], and none can be one without what [`Signer::sign`] does
+/// before and after.
 ///
-/// Contract of `sign`:
-/// - it asks [`Intent::covers`] first and touches no key otherwise;
-/// - the signature it returns was verified against `public_key`;
+/// Contract:
 /// - it is safe to call from many tasks at once; a backend that blocks owns
 ///   its threads, the executor never waits for a token;
 /// - dropping the future abandons the result, not the operation: an outcome
-///   that nobody saw stays in the log as an intent without a signature;
+///   that nobody saw stays in the log as an intent without a signature.
+pub trait Backend: Send + Sync {
+    /// The public half.
+    fn public_half(&self) -> &PublicKey;
+
+    /// The public half made ready to verify with, where the backend keeps it
+    /// so. Without one it is read for each signature.
+    fn verifier(&self) -> Option<&Verifier> {
+        None
+    }
+
+    /// Has the key sign. Nobody has looked at what comes back.
+    fn sign_unverified(&self, covered: Covered) -> impl Future<Output = Result<Signature, SignError>> + Send;
+
+    /// As [`Signer::ready`].
+    fn probe(&self) -> impl Future<Output = Result<(), SignError>> + Send {
+        std::future::ready(Ok(()))
+    }
+}
+
+mod sealed {
+    /// Only what is in this file: a signature that nobody verified leaves no
+    /// signer, whoever wrote the backend.
+    pub trait Sealed {}
+    impl<B: super::Backend> Sealed for B {}
+    impl Sealed for dyn super::DynSigner + '_ {}
+    impl<S: super::Signer + ?Sized> Sealed for std::sync::Arc<S> {}
+}
+
+/// A private key, wherever it is kept. Implement [`Backend`].
+///
+/// Contract of `sign`, beside that of the backend:
+/// - it asks [`Intent::covers`] first and touches no key otherwise;
+/// - the signature it returns was verified against `public_key`;
 /// - [`SignError::Unavailable`] and [`SignError::BadSignature`] may be tried
 ///   again, each time under a new log entry and after a wait, by somebody
 ///   who stops where they go on; everything else may not.
-pub trait Signer: Send + Sync {
+pub trait Signer: Send + Sync + sealed::Sealed {
     /// The public half.
     fn public_key(&self) -> &PublicKey;
 
@@ -71,23 +141,35 @@ pub trait Signer: Send + Sync {
     /// Whether the key can be reached right now, asked without using it: a
     /// use needs a logged intent. A key in memory always can; a backend with
     /// a token behind it asks the token.
-    fn ready(&self) -> impl Future<Output = Result<(), SignError>> + Send {
-        std::future::ready(Ok(()))
-    }
+    fn ready(&self) -> impl Future<Output = Result<(), SignError>> + Send;
 }
 
-/// What every backend asks before it touches its key: is the input of a
-/// length and kind that the algorithm signs, and does the logged intent
-/// cover exactly this key and this input?
-///
-/// The length comes first, so that nobody can have megabytes hashed.
-pub fn check(key: &PublicKey, intent: &Logged<Intent>, tbs: &Tbs) -> Result<(), SignError> {
-    let algorithm = key.algorithm();
-    check_input(algorithm, tbs).map_err(|input| SignError::Unsupported { algorithm, input })?;
-    if !intent.value().covers(key, tbs) {
-        return Err(SignError::NotCovered);
+impl<B: Backend> Signer for B {
+    fn public_key(&self) -> &PublicKey {
+        self.public_half()
     }
-    Ok(())
+
+    async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
+        let key = self.public_half();
+        let covered = Covered::new(key, intent, tbs.clone())?;
+        let signature = self.sign_unverified(covered).await?;
+        // A fault in the computation can leak the key through one bad
+        // signature (RSA with the Chinese remainder theorem most of all), two
+        // sessions of a token under one number could mix theirs up, and a
+        // service may answer for another key or another request, or through
+        // somebody in between. Nothing leaves unchecked, and nothing is tried
+        // again here: a person should look.
+        let verified = match self.verifier() {
+            Some(verifier) => verifier.verify(&tbs, &signature),
+            None => verify(key, &tbs, &signature),
+        };
+        verified.map_err(|_| SignError::BadSignature)?;
+        Ok(signature)
+    }
+
+    async fn ready(&self) -> Result<(), SignError> {
+        self.probe().await
+    }
 }
 
 /// A signature on its way, from a signer behind a pointer.

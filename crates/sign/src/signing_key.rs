@@ -11,7 +11,7 @@ use firmseal_core::crypto::RustCrypto;
 use firmseal_core::evidence::holder_id;
 use firmseal_fleet::product::Environment;
 use firmseal_fleet::{KeyPhase, KeyRecord, KeyState, Product, Time};
-use firmseal_keys::{DynSigner, Logged, SignError, Verifier};
+use firmseal_keys::{DynSigner, Logged, SignError};
 use firmseal_manifest::{Intent, KeyId, KeyName, ProductId, PublicKey, Signature, Tbs};
 use firmseal_store::{Store, StoreError};
 
@@ -25,9 +25,6 @@ use crate::quota::{Quota, Whose};
 pub struct SigningKey {
     rules: KeyRules,
     signer: Arc<dyn DynSigner>,
-    /// Its public half made ready once: it is asked about every signature.
-    /// `None` of one that nothing verifies under.
-    verifier: Option<Verifier>,
     /// Its name in the list of published keys, if it is one.
     published: Option<&'static str>,
     /// Whether nobody wrote rules for it down.
@@ -86,9 +83,8 @@ impl SigningKey {
 
     fn held(rules: KeyRules, signer: Arc<dyn DynSigner>, implicit: bool) -> SigningKey {
         let published = firmseal_keys::known::development_key(signer.dyn_public_key());
-        let verifier = Verifier::new(signer.dyn_public_key()).ok();
         let (state, quota) = (RwLock::default(), Quota::default());
-        SigningKey { rules, signer, verifier, published, implicit, state, quota, destroyer: None }
+        SigningKey { rules, signer, published, implicit, state, quota, destroyer: None }
     }
 
     /// What holds for it.
@@ -129,7 +125,7 @@ impl SigningKey {
     pub fn facts(&self, now: Time, fallback: bool) -> KeyFacts {
         KeyFacts {
             name: self.name().to_string(),
-            purpose: self.rules.purpose.name().to_owned(),
+            purpose: self.rules.purpose,
             environment: self.rules.environment,
             algorithm: self.public_key().algorithm().to_string(),
             owner: self.rules.owner.clone(),
@@ -289,16 +285,14 @@ impl KeyUse {
         &self.key
     }
 
-    /// Signs, and checks the answer here as well: what leaves the service
-    /// does not depend on every backend keeping its contract.
+    /// Signs. No [`Signer`] hands out what does not verify, whatever backend
+    /// is behind it.
+    ///
+    /// [`Signer`]: firmseal_keys::Signer
     pub async fn sign(mut self, logged: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
         // From here on the key may have signed, whatever is seen of it.
         self.used = true;
         self.key.quota.saw(self.hour, self.product.clone(), self.caller.clone(), self.now);
-        let signature = self.key.signer.dyn_sign(logged, tbs.clone()).await?;
-        match self.key.verifier.as_ref().map(|verifier| verifier.verify(&tbs, &signature)) {
-            Some(Ok(())) => Ok(signature),
-            Some(Err(_)) | None => Err(SignError::BadSignature),
-        }
+        self.key.signer.dyn_sign(logged, tbs).await
     }
 }

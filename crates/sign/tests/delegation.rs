@@ -8,10 +8,10 @@ use firmseal_core::mldsa::Set;
 use firmseal_core::{Demands, Environment as CoreEnvironment};
 use firmseal_fleet::product::{BlockSize, ComponentSpec, Environment};
 use firmseal_fleet::{Artifact, Caller, Product, Release, Time};
-use firmseal_keys::{DynSigner, FileKey, Logged, Secret, SignError, Signer};
+use firmseal_keys::{Backend, Covered, DynSigner, FileKey, Secret, SignError, Signer};
 use firmseal_manifest::{
-    ArtifactId, BirthProof, Checkpoint, Cosignature, DelegationChain, Digest, Intent, KeyAlgorithm, KeyId,
-    LinkSpec, PublicKey, Signature, Tbs,
+    ArtifactId, BirthProof, Checkpoint, Cosignature, DelegationChain, Digest, KeyAlgorithm, KeyId, LinkSpec,
+    PublicKey, Signature,
 };
 use firmseal_sign::{
     KeyPurpose, Keys, Order, Ordered, OrderedComponent, Pipeline, PipelineError, Proofs, Proving, Requester,
@@ -281,7 +281,7 @@ async fn keys_of_one_kind_sign_nothing_where_both_are_demanded() {
     };
     let alone: [Arc<dyn DynSigner>; 2] = [bench.ci.clone(), lattice.clone()];
     for key in alone {
-        match sign(vec![Arc::new(Untouched(key))], "1.2.0").await {
+        match sign(vec![Arc::new(Untouched(key.dyn_public_key().clone()))], "1.2.0").await {
             Err(PipelineError::BothKinds { have: 0, need: 1, .. }) => {}
             other => panic!("{other:?}"),
         }
@@ -320,14 +320,14 @@ impl Proofs for Late {
 }
 
 /// A key that must not be used.
-struct Untouched(Arc<dyn DynSigner>);
+struct Untouched(PublicKey);
 
-impl Signer for Untouched {
-    fn public_key(&self) -> &PublicKey {
-        self.0.dyn_public_key()
+impl Backend for Untouched {
+    fn public_half(&self) -> &PublicKey {
+        &self.0
     }
 
-    async fn sign(&self, _: Logged<Intent>, _: Tbs) -> Result<Signature, SignError> {
+    async fn sign_unverified(&self, _: Covered) -> Result<Signature, SignError> {
         panic!("the key was used")
     }
 }
@@ -336,7 +336,7 @@ impl Signer for Untouched {
 async fn witnesses_who_say_that_it_is_over_are_believed_before_the_key_is_used() {
     let bench = Bench::new("raw").await;
     let keys = bench.keys(&bench.link());
-    let keys = Keys { release: vec![releases(Arc::new(Untouched(bench.ci.clone())))], ..keys };
+    let keys = Keys { release: vec![releases(Arc::new(Untouched(bench.ci.public_key().clone())))], ..keys };
     let shared: Arc<dyn Store> = Arc::new(bench.store.clone());
     let log = Arc::new(bench.store.intents().clone());
     let pipeline = Pipeline::new(shared, log, root(true), keys).with_proofs(Arc::new(Late(NOW + 3601)));

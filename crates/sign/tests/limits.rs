@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use firmseal_fleet::signing_key::hour_of;
 use firmseal_fleet::{BlockSize, Caller, ComponentSpec, Environment, KeyPhase, Product, Time};
-use firmseal_keys::{FileKey, Logged, Secret, SignError, Signer};
+use firmseal_keys::{Backend, Covered, FileKey, Logged, Secret, SignError, Signer};
 use firmseal_manifest::{Digest, Intent, KeyAlgorithm, KeyName, PublicKey, Purpose, Signature, Tbs};
 use firmseal_sign::{
     Ask, KeyLimits, KeyOrder, KeyPurpose, KeyRefusal, KeyRules, KeyStateError, Keyring, Keys, Pipeline,
@@ -255,11 +255,11 @@ async fn a_key_is_destroyed_when_its_day_comes_and_not_before() {
 #[tokio::test]
 async fn a_key_that_signs_for_products_is_not_destroyed() {
     struct Shown(PublicKey);
-    impl Signer for Shown {
-        fn public_key(&self) -> &PublicKey {
+    impl Backend for Shown {
+        fn public_half(&self) -> &PublicKey {
             &self.0
         }
-        async fn sign(&self, _: Logged<Intent>, _: Tbs) -> Result<Signature, SignError> {
+        async fn sign_unverified(&self, _: Covered) -> Result<Signature, SignError> {
             Err(SignError::Refused("never".to_owned()))
         }
     }

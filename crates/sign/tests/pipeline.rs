@@ -9,8 +9,8 @@ use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_evidence::{Builder, Builders, dsse, statement};
 use firmseal_fleet::product::{BlockSize, ComponentSpec, Environment};
 use firmseal_fleet::{Caller, Product, Time};
-use firmseal_keys::{FileKey, Logged, Secret, SignError, Signer};
-use firmseal_manifest::{ArtifactId, Intent, KeyAlgorithm, PublicKey, Signature, Tbs};
+use firmseal_keys::{Backend, Covered, FileKey, Secret, SignError, Signer};
+use firmseal_manifest::{ArtifactId, KeyAlgorithm, PublicKey, Signature, Tbs};
 use firmseal_sign::{
     GateRefusal, KeyPurpose, Keys, Order, Ordered, OrderedComponent, Pipeline, PipelineError, Requester,
     Signed, SigningKey, verify_release,
@@ -319,15 +319,15 @@ struct Slow {
     leave: tokio::sync::Semaphore,
 }
 
-impl Signer for Slow {
-    fn public_key(&self) -> &PublicKey {
-        self.key.public_key()
+impl Backend for Slow {
+    fn public_half(&self) -> &PublicKey {
+        self.key.public_half()
     }
 
-    async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
+    async fn sign_unverified(&self, covered: Covered) -> Result<Signature, SignError> {
         self.begun.add_permits(1);
         self.leave.acquire().await.unwrap().forget();
-        self.key.sign(intent, tbs).await
+        self.key.sign_unverified(covered).await
     }
 }
 

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use firmseal_keys::{DynSigner, FileKey, Log, LogError, Logged, Pkcs11Uri, Secret, SignError, Signer};
+use firmseal_keys::{
+    Backend, Covered, DynSigner, FileKey, Log, LogError, Logged, Pkcs11Uri, Secret, SignError, Verifier,
+};
 use firmseal_keys_pkcs11::{Options, Pkcs11Key, generate};
 use firmseal_manifest::{Digest, Intent, KeyAlgorithm, PublicKey, Purpose, Signature, Tbs};
 use tempfile::TempDir;
@@ -33,12 +35,16 @@ impl NetworkHsm {
     }
 }
 
-impl Signer for NetworkHsm {
-    fn public_key(&self) -> &PublicKey {
-        self.key.public_key()
+impl Backend for NetworkHsm {
+    fn public_half(&self) -> &PublicKey {
+        self.key.public_half()
     }
 
-    async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
+    fn verifier(&self) -> Option<&Verifier> {
+        self.key.verifier()
+    }
+
+    async fn sign_unverified(&self, covered: Covered) -> Result<Signature, SignError> {
         if let Some(pace) = self.pace {
             let turn = {
                 let mut next = self.next.lock().unwrap();
@@ -48,7 +54,7 @@ impl Signer for NetworkHsm {
             };
             tokio::time::sleep_until((turn + pace + WAY).into()).await;
         }
-        self.key.sign(intent, tbs).await
+        self.key.sign_unverified(covered).await
     }
 }
 

@@ -16,8 +16,8 @@ use firmseal_api::registry::{Component, CreateUpload, Environment, Product};
 use firmseal_api::signing::{CreateRelease, Release, ReleaseComponent};
 use firmseal_api::updates::{Bootloader, DeviceState, Poll, Running as Runs};
 use firmseal_fleet::{Credential, CredentialId, CredentialKind, Role, Scope, Time};
-use firmseal_keys::{FileKey, Logged, Secret, SignError, Signer, signer};
-use firmseal_manifest::{ArtifactId, DeviceId, Digest, Intent, KeyAlgorithm, PublicKey, Signature, Tbs};
+use firmseal_keys::{Backend, Covered, FileKey, Secret, SignError, Signer};
+use firmseal_manifest::{ArtifactId, DeviceId, Digest, KeyAlgorithm, PublicKey, Signature};
 use firmseal_server::NamedOperator;
 use firmseal_server::{
     Clock, Config, Deps, DeviceCaFiles, Limits, Listener, Running, Server, Serves, create_device_ca,
@@ -431,14 +431,13 @@ pub(crate) fn successor(spec: &RootSpec, previous: &[u8], keys: &[TestKey]) -> V
 /// A key for files: the same in every run, and deterministic.
 pub(crate) struct FilesKey(TestKey);
 
-impl Signer for FilesKey {
-    fn public_key(&self) -> &PublicKey {
+impl Backend for FilesKey {
+    fn public_half(&self) -> &PublicKey {
         self.0.public()
     }
 
-    async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
-        signer::check(self.0.public(), &intent, &tbs)?;
-        Ok(self.0.sign(&tbs))
+    async fn sign_unverified(&self, covered: Covered) -> Result<Signature, SignError> {
+        Ok(self.0.sign(covered.tbs()))
     }
 }
 

@@ -10,8 +10,8 @@ use firmseal_api::fleet::{Cohort, CreateRollout};
 use firmseal_api::registry::{CreateUpload, Environment, Product};
 use firmseal_api::signing::ReleaseState;
 use firmseal_api::updates::{Phase, Poll, Report, Reports};
-use firmseal_keys::{FileKey, Logged, SignError, Signer};
-use firmseal_manifest::{ArtifactId, Intent, PublicKey, Signature, Tbs};
+use firmseal_keys::{Backend, Covered, FileKey, SignError};
+use firmseal_manifest::{ArtifactId, PublicKey, Signature};
 use firmseal_server::{Server, Serves};
 use firmseal_sign::{Keys, Pipeline};
 use firmseal_store::Uploads;
@@ -349,16 +349,16 @@ struct Unplugged {
     out: AtomicBool,
 }
 
-impl Signer for Unplugged {
-    fn public_key(&self) -> &PublicKey {
-        self.key.public_key()
+impl Backend for Unplugged {
+    fn public_half(&self) -> &PublicKey {
+        self.key.public_half()
     }
 
-    async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
-        self.key.sign(intent, tbs).await
+    async fn sign_unverified(&self, covered: Covered) -> Result<Signature, SignError> {
+        self.key.sign_unverified(covered).await
     }
 
-    async fn ready(&self) -> Result<(), SignError> {
+    async fn probe(&self) -> Result<(), SignError> {
         if self.out.load(Ordering::Relaxed) {
             return Err(SignError::Unavailable("/usr/lib/hsm.so says no".to_owned()));
         }

@@ -9,8 +9,8 @@ use firmseal_fleet::product::{BlockSize, ComponentSpec, Environment};
 use firmseal_fleet::{
     Artifact, Caller, CallerKind, Job, JobState, Priority, Product, Role as Operator, Scope, Time,
 };
-use firmseal_keys::{Logged, SignError, Signer, signer};
-use firmseal_manifest::{ArtifactId, Event, Intent, Leaf, PublicKey, RequestId, Signature, Tbs};
+use firmseal_keys::{Backend, Covered, SignError};
+use firmseal_manifest::{ArtifactId, Event, Leaf, PublicKey, RequestId, Signature};
 use firmseal_sign::{
     ArtifactWish, Carried, Dispatcher, KeyPurpose, KeyRules, Keyring, Keys, Pipeline, Policy, SigningKey,
     Timestamps,
@@ -78,17 +78,16 @@ impl Hsm {
     }
 }
 
-impl Signer for Hsm {
-    fn public_key(&self) -> &PublicKey {
+impl Backend for Hsm {
+    fn public_half(&self) -> &PublicKey {
         self.key.public()
     }
 
-    async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
-        signer::check(self.key.public(), &intent, &tbs)?;
-        self.asked.lock().unwrap().push(intent.index());
+    async fn sign_unverified(&self, covered: Covered) -> Result<Signature, SignError> {
+        self.asked.lock().unwrap().push(covered.intent().index());
         let away = || Err(SignError::Unavailable("the network is gone".to_owned()));
         match self.next() {
-            None => Ok(self.key.sign(&tbs)),
+            None => Ok(self.key.sign(covered.tbs())),
             Some(Fault::Away | Fault::Lost) => away(),
             Some(Fault::Wrong) => Ok(Signature(vec![7; 64])),
             Some(Fault::Hang) => std::future::pending().await,
