@@ -12,7 +12,7 @@ use std::sync::Arc;
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_evidence::Facts;
 pub use firmseal_fleet::Reason;
-use firmseal_fleet::{Caller, Environment, Time};
+use firmseal_fleet::{Caller, Environment, KeyPurpose, Time};
 use firmseal_manifest::{ArtifactId, ChannelName, Digest, PolicyDocument, ProductId, RequestId};
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -83,8 +83,8 @@ pub struct Question {
 pub struct KeyFacts {
     /// Its name.
     pub name: String,
-    /// What it signs: `release` or `artifact`.
-    pub purpose: String,
+    /// What it signs.
+    pub purpose: KeyPurpose,
     /// Test or production.
     pub environment: Environment,
     /// Its algorithm, as key listings have it: `p256`, `ed25519`.

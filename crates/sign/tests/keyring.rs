@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firmseal_fleet::{BlockSize, ComponentSpec, Environment, Product, Time};
-use firmseal_keys::{Logged, SignError, Signer};
-use firmseal_manifest::{Intent, KeyAlgorithm, KeyName, PublicKey, Signature, Tbs};
+use firmseal_keys::{Backend, Covered, SignError};
+use firmseal_manifest::{KeyAlgorithm, KeyName, PublicKey, Signature};
 use firmseal_sign::{
     Age, Ask, KeyPurpose, KeyRefusal, KeyRules, Keyring, KeyringError, Keys, Rotation, SigningKey,
 };
@@ -16,12 +16,12 @@ use uuid::Uuid;
 /// A public half alone.
 struct Shown(PublicKey);
 
-impl Signer for Shown {
-    fn public_key(&self) -> &PublicKey {
+impl Backend for Shown {
+    fn public_half(&self) -> &PublicKey {
         &self.0
     }
 
-    async fn sign(&self, _: Logged<Intent>, _: Tbs) -> Result<Signature, SignError> {
+    async fn sign_unverified(&self, _: Covered) -> Result<Signature, SignError> {
         Err(SignError::Refused("nobody is to sign here".to_owned()))
     }
 }
@@ -196,5 +196,5 @@ fn a_key_refuses_what_it_is_not_for() {
     assert!(matches!(key.permit(Ask { now: late, ..ask }), Err(KeyRefusal::Expired { .. })));
     let facts = key.facts(by, true);
     assert_eq!((facts.name.as_str(), facts.owner.as_str(), facts.fallback), ("a", "boot team", true));
-    assert_eq!((facts.purpose.as_str(), facts.algorithm.as_str()), ("artifact", "ed25519"));
+    assert_eq!((facts.purpose.name(), facts.algorithm.as_str()), ("artifact", "ed25519"));
 }
