@@ -15,12 +15,10 @@ use crate::trust::Chain;
 impl Chain {
     /// The revocation that names a key, if one does.
     pub fn revokes_key(&self, key: &KeyId) -> Option<u64> {
-        let named = self.ask(|trust| {
-            Ok(trust.revocation.is_some_and(|revocation| revocation.keys().any(|entry| entry.id() == *key)))
-        });
-        // A chain is verified when it is made, so this is no error; if it
-        // were one, a key whose standing is unknown must not sign.
-        if named.unwrap_or(true) { Some(self.revocation_version()) } else { None }
+        let named = self.revoked_keys().is_some_and(|keys| keys.contains(key));
+        // Under a root document that cannot be read no key's standing is
+        // known, and none signs.
+        (named || self.root_version() == 0).then(|| self.revocation_version())
     }
 
     /// Whether a device of this product that holds the newest root document
@@ -40,8 +38,7 @@ impl Chain {
 
     /// Whether the newest revocation names any key.
     pub fn revokes_keys(&self) -> bool {
-        let named = self.ask(|trust| Ok(trust.revocation.is_some_and(|r| r.keys().next().is_some())));
-        named.unwrap_or(true)
+        self.revoked_keys().is_some_and(|keys| !keys.is_empty())
     }
 
     /// Whether the newest revocation takes a release away, by name or with

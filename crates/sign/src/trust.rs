@@ -5,12 +5,14 @@
 //! the next order is checked against, without a restart. Core verifies each
 //! document under the one before it; the store keeps them.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{Refusal, Revocation, Root, Trust};
 use firmseal_fleet::Time;
+use firmseal_manifest::KeyId;
 use firmseal_store::{Store, StoreError, TrustDocument, TrustKind};
 
 use crate::pipeline::Pipeline;
@@ -87,6 +89,8 @@ struct Revoked {
     version: u64,
     bytes: Bytes,
     root: usize,
+    /// The keys it names: every use of a key asks.
+    keys: BTreeSet<KeyId>,
 }
 
 impl Chain {
@@ -122,6 +126,11 @@ impl Chain {
     /// The newest revocation, as it was signed.
     pub fn revocation(&self) -> Option<&Bytes> {
         self.revocation.as_ref().map(|revoked| &revoked.bytes)
+    }
+
+    /// The keys that the newest revocation names.
+    pub(crate) fn revoked_keys(&self) -> Option<&BTreeSet<KeyId>> {
+        self.revocation.as_ref().map(|revoked| &revoked.keys)
     }
 
     /// The newest revocation's number; 0 where there is none.
@@ -211,9 +220,12 @@ impl Chain {
     fn revoke(mut self, bytes: Bytes) -> Result<Chain, TrustError> {
         let mut refused = None;
         for (root, document) in self.roots.iter().enumerate().rev() {
-            match verify(document, &bytes, |revocation| revocation.version()) {
-                Ok(version) => {
-                    self.revocation = Some(Revoked { version, bytes, root });
+            let read = |revocation: &Revocation<'_>| {
+                (revocation.version(), revocation.keys().map(|entry| entry.id()).collect())
+            };
+            match verify(document, &bytes, read) {
+                Ok((version, keys)) => {
+                    self.revocation = Some(Revoked { version, bytes, root, keys });
                     return Ok(self);
                 }
                 // The newest root's word is the one to tell.

@@ -28,6 +28,8 @@ use crate::{LocalStore, no_blob};
 /// Bytes that go to or come from a thread at a time: enough that the hop
 /// costs nothing, little enough that a thousand streams fit into memory.
 const HOP: usize = 4 * CHUNK;
+/// What sums that are kept in memory weigh besides their list.
+const ENTRY: usize = 256;
 
 /// Makes a blob visible, or mends the record of one.
 pub(crate) fn insert(connection: &Connection, sums: &Sums) -> Result<(), Failure> {
@@ -147,7 +149,7 @@ impl LocalStore {
             })
             .await?;
         let sums = Arc::new(sums);
-        self.inner.sums.put(&sums);
+        self.inner.sums.put(*id, Arc::clone(&sums), ENTRY + sums.chunks.len());
         Ok(sums)
     }
 }

@@ -1,48 +1,46 @@
-//! Recorded sums that were read recently: a payload is served in many
-//! ranges, and each needs the same list.
+//! What was read recently and never changes: sums of blobs, which a payload
+//! that is served in many ranges needs for each; products and artifacts,
+//! which every signature asks for several times.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use firmseal_manifest::Digest;
-
-use crate::sums::Sums;
-
-/// Most bytes of lists that are kept: the sums of 32 GiB of blobs.
-const MAX: usize = 16 * 1024 * 1024;
-/// What an entry costs besides its list.
-const ENTRY: usize = 256;
-
-/// Keeps the newest entries, whatever is read. Sums of a digest never
-/// change, so an entry cannot be stale.
-#[derive(Default)]
-pub(crate) struct Cache {
-    state: Mutex<State>,
+/// Keeps the newest entries, whatever is read. What changes has no place
+/// here: an entry cannot be stale.
+pub(crate) struct Cache<K, V> {
+    /// The most that all entries weigh together.
+    most: usize,
+    state: Mutex<State<K, V>>,
 }
 
-#[derive(Default)]
-struct State {
-    entries: HashMap<Digest, Arc<Sums>>,
-    order: VecDeque<Digest>,
-    bytes: usize,
+struct State<K, V> {
+    entries: HashMap<K, Arc<V>>,
+    order: VecDeque<(K, usize)>,
+    weight: usize,
 }
 
-impl Cache {
-    pub(crate) fn get(&self, id: &Digest) -> Option<Arc<Sums>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).entries.get(id).cloned()
+impl<K: Clone + Eq + Hash, V> Cache<K, V> {
+    /// An empty one. What a weight is, whoever puts entries in says.
+    pub(crate) fn new(most: usize) -> Cache<K, V> {
+        let state = State { entries: HashMap::new(), order: VecDeque::new(), weight: 0 };
+        Cache { most, state: Mutex::new(state) }
     }
 
-    pub(crate) fn put(&self, sums: &Arc<Sums>) {
+    pub(crate) fn get(&self, key: &K) -> Option<Arc<V>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).entries.get(key).cloned()
+    }
+
+    pub(crate) fn put(&self, key: K, value: Arc<V>, weight: usize) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.entries.insert(sums.digest, Arc::clone(sums)).is_none() {
-            state.order.push_back(sums.digest);
-            state.bytes += ENTRY + sums.chunks.len();
+        if state.entries.insert(key.clone(), value).is_none() {
+            state.order.push_back((key, weight));
+            state.weight += weight;
         }
-        while state.bytes > MAX {
-            let Some(oldest) = state.order.pop_front() else { break };
-            if let Some(gone) = state.entries.remove(&oldest) {
-                state.bytes -= ENTRY + gone.chunks.len();
-            }
+        while state.weight > self.most {
+            let Some((oldest, weight)) = state.order.pop_front() else { break };
+            state.entries.remove(&oldest);
+            state.weight -= weight;
         }
     }
 }
@@ -53,13 +51,12 @@ mod tests {
 
     #[test]
     fn the_cache_is_bounded() {
-        let cache = Cache::default();
-        let entry = |n: u8| Arc::new(Sums { digest: Digest([n; 32]), size: 0, chunks: vec![0; MAX / 4] });
+        let cache = Cache::new(1000);
         for n in 0..8 {
-            cache.put(&entry(n));
-            cache.put(&entry(n));
+            cache.put(n, Arc::new(()), 300);
+            cache.put(n, Arc::new(()), 300);
         }
-        let kept: Vec<u8> = (0..8).filter(|n| cache.get(&Digest([*n; 32])).is_some()).collect();
+        let kept: Vec<u8> = (0..8).filter(|n| cache.get(n).is_some()).collect();
         assert_eq!(kept, [5, 6, 7]);
     }
 }

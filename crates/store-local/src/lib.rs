@@ -51,17 +51,20 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use firmseal_manifest::{Digest, KeyId, UploadId};
+use firmseal_fleet::{Artifact, Product};
+use firmseal_manifest::{ArtifactId, Digest, KeyId, ProductId, UploadId};
 use firmseal_store::StoreError;
 use firmseal_tlog::VerifierKey;
 use rusqlite::Connection;
 
+use crate::cache::Cache;
 use crate::checkpoints::Checkpoints;
 use crate::column::{Hash, Text};
 use crate::directory::Directory;
 use crate::error::Failure;
 use crate::pool::Pool;
 use crate::reader::Reader;
+use crate::sums::Sums;
 use crate::writer::Writer;
 
 pub use crate::intents::{IntentLog, Proven};
@@ -71,6 +74,10 @@ pub use crate::lms_leaves::LmsLeaves;
 /// Threads that read the database, and threads that work on files.
 const READERS: usize = 2;
 const FILERS: usize = 4;
+/// Most bytes of sums that are kept in memory: those of 32 GiB of blobs.
+const SUMS_MAX: usize = 16 * 1024 * 1024;
+/// Most products, and most artifacts, that are.
+const RECORDS_MAX: usize = 1024;
 
 /// The store of one machine. Clones are the same store; it closes with the
 /// last of them.
@@ -88,7 +95,9 @@ struct Inner {
     readers: Pool<Reader>,
     files: Pool<()>,
     intents: IntentLog,
-    sums: cache::Cache,
+    sums: Cache<Digest, Sums>,
+    products: Cache<ProductId, Product>,
+    artifacts: Cache<ArtifactId, Artifact>,
     uploading: Arc<Mutex<HashSet<UploadId>>>,
     directory: Arc<Directory>,
 }
@@ -118,7 +127,9 @@ impl LocalStore {
                 readers: Pool::start("store-reader", readers)?,
                 files: Pool::start("store-files", vec![(); FILERS])?,
                 intents,
-                sums: cache::Cache::default(),
+                sums: Cache::new(SUMS_MAX),
+                products: Cache::new(RECORDS_MAX),
+                artifacts: Cache::new(RECORDS_MAX),
                 uploading: Arc::default(),
                 directory: Arc::new(directory),
             }),

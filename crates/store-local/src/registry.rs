@@ -1,5 +1,7 @@
 //! Products and artifacts, and the registry's way to releases.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use firmseal_fleet::{Artifact, Product, Release, ReleaseState};
 use firmseal_manifest::{ArtifactId, ChannelName, Digest, ProductId, ReleaseId, RequestId};
@@ -114,11 +116,18 @@ impl Registry for LocalStore {
     }
 
     async fn product(&self, id: &ProductId) -> Result<Product, StoreError> {
-        let id = id.clone();
-        self.query("look a product up", move |connection| {
-            find_product(connection, &id)?.ok_or_else(|| no_product(&id).into())
-        })
-        .await
+        if let Some(product) = self.inner.products.get(id) {
+            return Ok(Product::clone(&product));
+        }
+        let asked = id.clone();
+        let product = self
+            .query("look a product up", move |connection| {
+                find_product(connection, &asked)?.ok_or_else(|| no_product(&asked).into())
+            })
+            .await?;
+        // Products and artifacts are added, and never changed.
+        self.inner.products.put(id.clone(), Arc::new(product.clone()), 1);
+        Ok(product)
     }
 
     async fn products(&self, page: Page<ProductId>) -> Result<Vec<Product>, StoreError> {
@@ -158,11 +167,17 @@ impl Registry for LocalStore {
     }
 
     async fn artifact(&self, id: &ArtifactId) -> Result<Artifact, StoreError> {
-        let id = *id;
-        self.query("look an artifact up", move |connection| {
-            find_artifact(connection, &id)?.ok_or_else(|| no_artifact(&id).into())
-        })
-        .await
+        if let Some(artifact) = self.inner.artifacts.get(id) {
+            return Ok(Artifact::clone(&artifact));
+        }
+        let asked = *id;
+        let artifact = self
+            .query("look an artifact up", move |connection| {
+                find_artifact(connection, &asked)?.ok_or_else(|| no_artifact(&asked).into())
+            })
+            .await?;
+        self.inner.artifacts.put(*id, Arc::new(artifact.clone()), 1);
+        Ok(artifact)
     }
 
     async fn artifacts(&self, page: Page<ArtifactId>) -> Result<Vec<Artifact>, StoreError> {
