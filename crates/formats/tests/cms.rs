@@ -202,14 +202,21 @@ fn what_we_accept_openssl_accepts() {
     let kind = [0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01];
     let start = good.windows(kind.len()).position(|window| window == kind).unwrap() + kind.len();
     let end = start + 4 + usize::from(u16::from_be_bytes([good[start + 2], good[start + 3]]));
+    let outside = |bytes: &[u8]| [&bytes[..start], &bytes[bytes.len() + end - good.len()..]].concat();
+    let judge = |bytes: &[u8], what: &str| {
+        if we_take(bytes, FIRMWARE, &key) && !openssl_takes(&openssl, bytes, FIRMWARE, "p256", "DER") {
+            assert_eq!(outside(bytes), outside(&good), "{what}");
+        }
+    };
+    for (at, bit) in (0..start).chain(end..good.len()).flat_map(|at| [(at, 1), (at, 0x80)]) {
+        let mut bytes = good.clone();
+        bytes[at] ^= bit;
+        judge(&bytes, &format!("byte {at}"));
+    }
     for seed in 0..count {
         let mut random = Random(seed);
         let mut bytes = good.clone();
         mutate(&mut bytes, &mut random);
-        if we_take(&bytes, FIRMWARE, &key) && !openssl_takes(&openssl, &bytes, FIRMWARE, "p256", "DER") {
-            let outside =
-                |bytes: &[u8]| [&bytes[..start], &bytes[bytes.len() - (good.len() - end)..]].concat();
-            assert_eq!(outside(&bytes), outside(&good), "seed {seed}");
-        }
+        judge(&bytes, &format!("seed {seed}"));
     }
 }

@@ -258,6 +258,16 @@ fn what_we_accept_sbverify_accepts() {
     let start = good.windows(der.len()).position(|window| window == der).unwrap();
     let outside =
         |bytes: &[u8]| [&bytes[..start], &bytes[bytes.len() + start + der.len() - good.len()..]].concat();
+    let judge = |bytes: &[u8], what: &str| {
+        if accepted(&bytes, &key.public) && !sbverify(&openssl, bytes, "p256") {
+            assert_eq!(outside(bytes), outside(&good), "{what}");
+        }
+    };
+    for (at, bit) in (0..start).chain(start + der.len()..good.len()).flat_map(|at| [(at, 1), (at, 0x80)]) {
+        let mut bytes = good.clone();
+        bytes[at] ^= bit;
+        judge(&bytes, &format!("byte {at}"));
+    }
     for seed in 0..count {
         let mut random = Random(seed);
         let mut bytes = good.clone();
@@ -266,8 +276,6 @@ fn what_we_accept_sbverify_accepts() {
         let mut piece = bytes.split_off(at);
         mutate(&mut piece, &mut random);
         bytes.extend(piece);
-        if accepted(&bytes, &key.public) && !sbverify(&openssl, &bytes, "p256") {
-            assert_eq!(outside(&bytes), outside(&good), "seed {seed}");
-        }
+        judge(&bytes, &format!("seed {seed}"));
     }
 }
