@@ -154,3 +154,35 @@ async fn what_is_refused_says_which_rule_and_what_is_wrong_is_refused_at_once() 
     let text = metrics.send(Method::GET, "/metrics", HeaderMap::new(), Bytes::new()).await;
     assert!(text.is_err(), "metrics are for operators");
 }
+
+/// Parameters hold certificates: lines of text, and not without end.
+#[tokio::test(flavor = "multi_thread")]
+async fn parameters_are_lines_of_text_with_an_end() {
+    let bench = Bench::start().await;
+    let admin = bench.everything().await;
+    admin.operator().create_product(&product("gateway")).await.unwrap();
+    let file = bench.upload(&admin, b"some firmware").await;
+    let with = |all: &[(&str, String)]| CreateSignature {
+        parameters: all.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+        ..wish(file)
+    };
+    let many: Vec<_> = (0..33).map(|number| (format!("p{number}"), String::new())).collect();
+    let many: Vec<_> = many.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+    let bad = [
+        ("many", with(&many)),
+        ("long", with(&[("certificate", "A".repeat(16 * 1024 + 1))])),
+        ("long together", with(&[("one", "A".repeat(9 * 1024)), ("two", "A".repeat(9 * 1024))])),
+        ("a zero", with(&[("certificate", "A\0".to_owned())])),
+        ("a name of two lines", with(&[("certi\nficate", "A".to_owned())])),
+        ("no name", with(&[("", "A".to_owned())])),
+    ];
+    for (name, wish) in bad {
+        let refused = admin.operator().create_signature(name, &wish, Duration::ZERO).await;
+        assert_eq!(status(refused), StatusCode::BAD_REQUEST, "{name}");
+    }
+    // What is within bounds is for the format to look at.
+    let lines = with(&[("certificate", "-----BEGIN\r\n".repeat(1000))]);
+    let read = admin.operator().create_signature("lines", &lines, WAIT).await.unwrap();
+    assert_eq!(read.state, SignatureState::Refused, "{read:?}");
+    assert!(read.reasons[0].why.contains("parameter `certificate`: not known here"), "{read:?}");
+}
