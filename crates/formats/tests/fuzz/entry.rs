@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use firmseal_formats::{FORMATS, Parameters, Source, Wanted};
+use firmseal_formats::{Covered, DecryptionKey, FORMATS, Parameters, Source, Wanted};
 use firmseal_manifest::PublicKey;
 
 /// A source that panics when it is read outside, and counts.
@@ -43,6 +43,12 @@ pub fn run(bytes: &[u8]) {
     let certificate = [("certificate", include_str!("../../fixtures/keys/p256.crt"))];
     let named: Parameters = certificate.into_iter().collect();
     let signer = Wanted { key: &certified, parameters: &named, ..plain.clone() };
+    let recipient = ("encrypt", include_str!("../../fixtures/keys/x25519.pub.pem"));
+    let sealed: Parameters =
+        [("header-size", "64"), ("slot-size", "0x100000"), recipient].into_iter().collect();
+    let sealed = Wanted { parameters: &sealed, ..plain.clone() };
+    let device = DecryptionKey::from_pem(include_str!("../../fixtures/keys/x25519.pem"));
+    let device = device.unwrap_or_else(|error| panic!("{error}"));
     let detected = firmseal_formats::inspect(&source);
     if let (Ok(first), Ok(second)) = (&detected, firmseal_formats::inspect(&source)) {
         assert_eq!(*first, second, "inspection is a function of the bytes");
@@ -66,6 +72,27 @@ pub fn run(bytes: &[u8]) {
             if let Ok(inspected) = inspected {
                 assert_eq!(inspected.digest(), signed.digest(), "re-signing changes nothing inside");
             }
+        }
+    }
+    for format in FORMATS {
+        // What an encrypted file opens to is read like any other.
+        if let Ok(plan) = format.decrypt(&source, &device) {
+            let spliced = plan.over(&source).unwrap_or_else(|error| panic!("{}: {error}", format.name()));
+            let _ = format.inspect(&spliced);
+        }
+        // Agreeing on keys costs more than all the rest: for some of the files.
+        let embedding = format.embedding().filter(|_| bytes.len().is_multiple_of(4));
+        let sealed = embedding.map(|embedding| embedding.prepare(&source, &sealed));
+        if let Some(Ok(unsigned)) = sealed {
+            let opened = unsigned.attach(&firmseal_manifest::Signature(vec![0x55; 64])).and_then(|plan| {
+                let spliced = plan.over(&source)?;
+                let opened = format.decrypt(&spliced, &device)?;
+                format.inspect(&opened.over(&spliced)?)
+            });
+            // The device finds what was signed, and nothing else.
+            let opened = opened.unwrap_or_else(|error| panic!("{}: {error}", format.name()));
+            assert_eq!(opened.digest(), unsigned.inspection().digest());
+            assert!(opened.signatures.iter().all(|own| matches!(own.covered, Covered::Tbs(_))));
         }
     }
     for beside in FORMATS.iter().filter_map(|format| format.beside()) {
