@@ -197,7 +197,9 @@ impl Inner {
 /// What a refusal means to whoever wanted a signature.
 fn told(problem: Problem) -> SignError {
     match problem.problem {
-        ProblemKind::WrongPin => SignError::WrongPin,
+        // Its PIN is the host's to guard, and it does not try it again: from
+        // here it is asked whether it is there until somebody has seen to it.
+        ProblemKind::WrongPin => SignError::Denied(problem.why),
         ProblemKind::BadSignature => SignError::BadSignature,
         ProblemKind::Unseen | ProblemKind::Unavailable => SignError::Unavailable(problem.why),
         ProblemKind::Refused | ProblemKind::Unsupported => SignError::Refused(problem.why),

@@ -68,7 +68,7 @@ impl HostError {
             HostError::Sign(error) => match error {
                 SignError::Unsupported { .. } => ProblemKind::Unsupported,
                 SignError::WrongPin => ProblemKind::WrongPin,
-                SignError::Unavailable(_) => ProblemKind::Unavailable,
+                SignError::Unavailable(_) | SignError::Denied(_) => ProblemKind::Unavailable,
                 SignError::BadSignature => ProblemKind::BadSignature,
                 SignError::NotCovered | SignError::NoLeaf(_) | SignError::Refused(_) => ProblemKind::Refused,
             },

@@ -132,7 +132,7 @@ impl From<NoAnswer> for AwsError {
 impl From<AwsError> for SignError {
     fn from(error: AwsError) -> SignError {
         match error {
-            AwsError::Denied(_) => SignError::WrongPin,
+            AwsError::Denied(_) => SignError::Denied(error.to_string()),
             AwsError::Unreachable(_) | AwsError::TimedOut | AwsError::Thread(_) | AwsError::Answer(_) => {
                 SignError::Unavailable(error.to_string())
             }

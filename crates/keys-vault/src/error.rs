@@ -114,7 +114,9 @@ impl From<NoAnswer> for VaultError {
 impl From<VaultError> for SignError {
     fn from(error: VaultError) -> SignError {
         match error {
-            VaultError::Denied(_) | VaultError::Token | VaultError::Secret(_) => SignError::WrongPin,
+            VaultError::Denied(_) | VaultError::Token | VaultError::Secret(_) => {
+                SignError::Denied(error.to_string())
+            }
             VaultError::BadSignature => SignError::BadSignature,
             // A page of a proxy in between is not Vault's last word.
             VaultError::Unreachable { .. }

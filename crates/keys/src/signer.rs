@@ -27,10 +27,15 @@ pub enum SignError {
         /// What it was asked to sign.
         input: &'static str,
     },
-    /// What opens the key was refused: the PIN of a token, the credential
-    /// for a key service. A PIN is not tried again: tokens lock.
-    #[error("the PIN or token that opens the key was refused; it was tried once and will not be retried")]
+    /// The PIN that opens the key was refused. It is not tried again: tokens
+    /// lock.
+    #[error("the PIN that opens the key was refused; it was tried once and will not be retried")]
     WrongPin,
+    /// The key service refused our credential, which signed nothing.
+    /// Credentials are renewed and permissions given back while we run: the
+    /// same request may be tried later.
+    #[error("the key service refused our credential: {0}")]
+    Denied(String),
     /// The backend is out of reach; the same request may be tried later.
     #[error("the key is out of reach: {0}")]
     Unavailable(String),
@@ -124,8 +129,8 @@ mod sealed {
 /// Contract of `sign`, beside that of the backend:
 /// - it asks [`Intent::covers`] first and touches no key otherwise;
 /// - the signature it returns was verified against `public_key`;
-/// - [`SignError::Unavailable`] and [`SignError::BadSignature`] may be tried
-///   again, each time under a new log entry and after a wait, by somebody
+/// - [`SignError::Unavailable`], [`SignError::Denied`] and
+///   [`SignError::BadSignature`] may be tried again, each time under a new log entry and after a wait, by somebody
 ///   who stops where they go on; everything else may not.
 pub trait Signer: Send + Sync + sealed::Sealed {
     /// The public half.

@@ -120,7 +120,9 @@ impl Attempts {
             Ok(_) => (Known::Signed, Health::Signed),
             // Whether it has signed is not known: the answer was lost, not made.
             Err(SignError::Unavailable(_)) => (Known::Not(Outcome::Unknown), Health::Trouble),
-            Err(SignError::BadSignature) => (Known::Not(Outcome::Failed), Health::Trouble),
+            Err(SignError::BadSignature | SignError::Denied(_)) => {
+                (Known::Not(Outcome::Failed), Health::Trouble)
+            }
             Err(SignError::WrongPin) => (Known::Not(Outcome::Failed), Health::WrongPin),
             Err(_) => (Known::Not(Outcome::Failed), Health::Untouched),
         };

@@ -331,6 +331,9 @@ fn key_failed(course: &mut Course, error: &SignError, now: Time) -> JobOutcome {
     match error {
         SignError::Unavailable(_) => course.backs_off(now, "key", "the key is out of reach"),
         SignError::BadSignature => course.backs_off(now, "key", "what the key answered does not verify"),
+        SignError::Denied(_) => {
+            course.backs_off(now, "key", "the key service refuses the credential of this one")
+        }
         SignError::WrongPin => {
             let why = "the key refused its PIN; somebody has to see to it";
             course.again(now, Duration::ZERO, "key", why)

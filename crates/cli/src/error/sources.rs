@@ -32,7 +32,7 @@ impl From<SignError> for CliError {
     fn from(error: SignError) -> CliError {
         let kind = match &error {
             SignError::Unavailable(_) => Kind::Unavailable,
-            SignError::WrongPin => Kind::NotAllowed,
+            SignError::WrongPin | SignError::Denied(_) => Kind::NotAllowed,
             SignError::BadSignature => Kind::Unexpected,
             _ => Kind::Refused,
         };

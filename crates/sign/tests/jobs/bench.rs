@@ -37,6 +37,8 @@ pub(crate) enum Fault {
     Wrong,
     /// It never answers.
     Hang,
+    /// It refuses our credential.
+    Denied,
     /// It refuses its PIN.
     Pin,
     /// It refuses this request.
@@ -91,6 +93,7 @@ impl Backend for Hsm {
             Some(Fault::Away | Fault::Lost) => away(),
             Some(Fault::Wrong) => Ok(Signature(vec![7; 64])),
             Some(Fault::Hang) => std::future::pending().await,
+            Some(Fault::Denied) => Err(SignError::Denied("it has expired".to_owned())),
             Some(Fault::Pin) => Err(SignError::WrongPin),
             Some(Fault::Refuse) => Err(SignError::Refused("not this one".to_owned())),
             Some(Fault::Panic) => panic!("a fault of our own, which the test wants"),

@@ -59,6 +59,7 @@ fn mood(seed: u64, rarer: u64) -> Mood {
         3..6 => Some(Fault::Lost),
         6..9 => Some(Fault::Wrong),
         9 => Some(Fault::Hang),
+        10 => Some(Fault::Denied),
         _ => None,
     })
 }

@@ -93,18 +93,19 @@ async fn trouble_with_the_key_keeps_jobs_and_every_attempt_is_told() {
     let service = bench.start().await;
     service.product("gateway", "raw").await;
     let file = service.upload(b"some firmware").await;
-    bench.hsm.plan(&[Fault::Away, Fault::Wrong, Fault::Hang, Fault::Lost]);
+    bench.hsm.plan(&[Fault::Away, Fault::Wrong, Fault::Hang, Fault::Denied, Fault::Lost]);
     let id = service.submit(service.wish("a", file)).await;
     let record = signature(&service, id).await;
     let asked = bench.hsm.asked.lock().unwrap().clone();
-    assert_eq!((record.attempts, asked.len()), (5, 5));
-    assert_eq!(record.log_index, asked[4]);
+    assert_eq!((record.attempts, asked.len()), (6, 6));
+    assert_eq!(record.log_index, asked[5]);
     let attempt = |index: usize, outcome| Event::Attempt { request: id, intent: asked[index], outcome };
     let expected = [
         attempt(0, Outcome::Unknown),
         attempt(1, Outcome::Failed),
         attempt(2, Outcome::Unknown),
-        attempt(3, Outcome::Unknown),
+        attempt(3, Outcome::Failed),
+        attempt(4, Outcome::Unknown),
     ];
     assert_eq!(service.events().await, expected);
     let states = service.dispatcher.states();
