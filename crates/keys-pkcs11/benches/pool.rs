@@ -91,7 +91,7 @@ fn measure() -> ExitCode {
         }
         let [alone, pooled, verified] = [alone, pooled, verified].map(|sum| sum / f64::from(ROUNDS));
         let ratio = pooled / alone;
-        let counts = sessions <= processors;
+        let counts = sessions < processors;
         within &= !counts || ratio >= LIMIT;
         let mark = if counts { format!("* {LIMIT}") } else { String::new() };
         let shown = verified / alone;
