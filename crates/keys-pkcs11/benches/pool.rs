@@ -3,7 +3,7 @@
 //!
 //! `cargo xtask bench pool`. Both sides take turns of a second, so that
 //! whatever else the machine does falls on both. The pool checks each logged
-//! intent, queues, and signs; the module alone signs. More sessions than
+//! intent, queues, and signs; the module alone signs. As many sessions as
 //! processors make SoftHSM2 share with whoever asks, and so does verifying,
 //! which is a signer's and not the pool's: both are shown, and have no limit.
 #![allow(clippy::unwrap_used, clippy::panic)]
