@@ -120,6 +120,10 @@ fn an_image_is_encrypted_alike_by_service_and_client_and_opens_for_its_device() 
     let opened = place.stdout("inspect app.enc.bin --decrypt-key device.key");
     assert!(opened.contains("the payload is in the clear"), "{opened}");
     place.stdout("verify --public key.pem app.enc.bin --decrypt-key device.key");
+    // Nothing that is asked for is left aside.
+    for more in ["--param padding=pkcs1", "--revocation key.pem", "--sequence 7", "--owner key.pem"] {
+        place.fails(&format!("verify --public key.pem app.enc.bin --decrypt-key device.key {more}"), 2);
+    }
     let told = place.fails("verify --public key.pem app.enc.bin", 3);
     assert!(told.contains("is encrypted"), "{told}");
     let told = place.fails("verify --public key.pem app.enc.bin --decrypt-key other.key", 3);

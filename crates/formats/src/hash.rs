@@ -96,3 +96,10 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         out
     })
 }
+
+/// A value as an array of its function's length.
+pub(crate) fn array<const N: usize>(value: &[u8]) -> [u8; N] {
+    let mut out = [0; N];
+    out.copy_from_slice(value);
+    out
+}

@@ -10,7 +10,7 @@ use crate::detect;
 use crate::digest;
 use crate::error::FormatError;
 use crate::format::{Format, Unsigned, Wanted};
-use crate::hash::Hash;
+use crate::hash::{Hash, array};
 use crate::inner;
 use crate::inspection::Inspection;
 use crate::parameters::{Parameter, bad};
@@ -170,10 +170,4 @@ pub(crate) fn handed_in(algorithm: KeyAlgorithm, digest: Vec<u8>) -> Result<Tbs,
             Err(FormatError::unsupported(digest::NAME, what))
         }
     }
-}
-
-fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    let mut out = [0; N];
-    out.copy_from_slice(bytes);
-    out
 }

@@ -26,6 +26,7 @@ pub mod parameters;
 mod pe;
 pub mod plan;
 mod raw;
+mod signature;
 pub mod source;
 
 pub use agreement::DecryptionKey;

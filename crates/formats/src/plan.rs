@@ -140,6 +140,16 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn reads_the_same(spliced: &Spliced<'_>, whole: &[u8]) {
+        for start in 0..=whole.len() {
+            for end in start..=whole.len() {
+                let mut piece = vec![0; end - start];
+                spliced.read_at(start as u64, &mut piece).unwrap();
+                assert_eq!(piece, whole[start..end]);
+            }
+        }
+    }
+
     #[test]
     fn a_plan_reads_the_same_at_every_offset_and_length() {
         let source = b"0123456789".to_vec();
@@ -148,13 +158,7 @@ mod tests {
         plan.write_to(&source, &mut whole).unwrap();
         assert_eq!(whole, b"ab34569c");
         let spliced = plan.over(&source).unwrap();
-        for start in 0..=whole.len() {
-            for end in start..=whole.len() {
-                let mut piece = vec![0; end - start];
-                spliced.read_at(start as u64, &mut piece).unwrap();
-                assert_eq!(piece, whole[start..end]);
-            }
-        }
+        reads_the_same(&spliced, &whole);
         assert!(spliced.read_at(8, &mut [0]).is_err());
         assert!(spliced.read_at(u64::MAX, &mut [0]).is_err());
     }
@@ -166,14 +170,7 @@ mod tests {
         let plan = Plan::new(36).bytes(*b"head").source(0..36).under(6..36, stream.clone());
         let mut whole = b"head0123456789abcdefghijklmnopqrstuvwxyz".to_vec();
         stream.apply(0, &mut whole[6..36]).unwrap();
-        let spliced = plan.over(&source).unwrap();
-        for start in 0..=whole.len() {
-            for end in start..=whole.len() {
-                let mut piece = vec![0; end - start];
-                spliced.read_at(start as u64, &mut piece).unwrap();
-                assert_eq!(piece, whole[start..end]);
-            }
-        }
+        reads_the_same(&plan.over(&source).unwrap(), &whole);
     }
 
     #[test]

@@ -50,10 +50,10 @@ struct Held {
 
 /// Where the signature is computed.
 ///
-/// P-256 and Ed25519 take about 10 microseconds and their check about 30:
-/// hardly more than waking a thread and coming back costs, and within the
-/// 100 microseconds that an executor forgives between two awaits. P-384 and
-/// RSA take up to 2 milliseconds and go to threads of their own.
+/// P-256 and Ed25519 take about 10 microseconds, less than waking a thread
+/// and coming back costs, and with their check stay within the 100 that an
+/// executor forgives between two awaits. P-384 and RSA take up to 2
+/// milliseconds and go to threads of their own.
 enum Worker {
     Here(Box<Held>),
     Threads(Pool<Job, Result<Signature, SignError>>),

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 use cedar_policy::{
     Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression as Value,
+    Schema,
 };
 use firmseal_evidence::{Facts, TestRun};
 use firmseal_fleet::{Environment, Time};
@@ -43,15 +44,18 @@ pub(crate) fn translate(question: &Question) -> Result<Asked, PolicyError> {
         return Err(failed("the question names more artifacts and keys than may be asked about at once"));
     }
     check(question)?;
-    // Below, every field gets its type from the code, whatever it holds, and
-    // only which fields are there varies: what does not fit the schema is a
-    // fault of ours, and tests, which are built so that they ask, have every
-    // one of those shapes. Asked for each signature it costs more than the
-    // rules of a large policy.
-    let schema = match cfg!(debug_assertions) {
-        true => Some(schema().map_err(PolicyError)?),
-        false => None,
-    };
+    // Every field gets its type from the code, whatever it holds, and only
+    // which fields are there varies: what does not fit the schema is a fault
+    // of ours, and tests, which are built so that they ask, have every one of
+    // those shapes. Asked for each signature it costs more than the rules of
+    // a large policy.
+    if cfg!(debug_assertions) {
+        build(question, Some(schema().map_err(PolicyError)?))?;
+    }
+    build(question, None)
+}
+
+fn build(question: &Question, schema: Option<&Schema>) -> Result<Asked, PolicyError> {
     let caller = uid("Caller", &question.caller.name)?;
     let product = uid("Product", question.product.as_str())?;
     let entities = [caller_entity(question, caller.clone())?, product_entity(question, product.clone())?];
@@ -59,7 +63,7 @@ pub(crate) fn translate(question: &Question) -> Result<Asked, PolicyError> {
     let entities = actions.add_entities(entities, schema).map_err(failed)?;
     let action = uid("Action", action(question.action))?;
     let common = common(question)?;
-    let mut requests = Vec::with_capacity(pairs);
+    let mut requests = Vec::with_capacity(question.artifacts.len() * question.keys.len());
     for artifact in &question.artifacts {
         let evidence = evidence(&question.evidence, &artifact.digest)?;
         let artifact = record(artifact_fields(artifact)?)?;

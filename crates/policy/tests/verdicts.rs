@@ -149,8 +149,7 @@ fn what_stands_in_the_way_is_named() {
     assert_eq!(refused["reasons"], serde_json::json!([{ "rule": "never", "why": "of never" }]));
 }
 
-/// Built as tests are, a question is held against the schema; built for use
-/// it is not.
+/// Built as tests are, a question is held against the schema as well.
 #[test]
 fn every_question_fits_the_schema() {
     const KINDS: [CallerKind; 5] = [

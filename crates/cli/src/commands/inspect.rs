@@ -51,6 +51,11 @@ impl Inspect {
         if count == 0 {
             return Err(about(CliError::new(Kind::Refused, "the file is empty")));
         }
+        if let Some(key) = &self.decrypt_key {
+            let format = firmseal_formats::detect(&input).map_err(|error| about(error.into()))?;
+            let inspection = opened(format, &input, key).map_err(about)?;
+            return output.value(&inspection, || firmware(&inspection));
+        }
         let head = &head[..count];
         // Tag 107 in its shortest form; a text of the bundle's length.
         if head.starts_with(&[0xd8, 0x6b]) {
@@ -79,11 +84,7 @@ impl Inspect {
             }
             input.rewind().map_err(file(&self.file))?;
         }
-        let format = firmseal_formats::detect(&input).map_err(|error| about(error.into()))?;
-        let inspection = match &self.decrypt_key {
-            Some(key) => opened(format, &input, key).map_err(about)?,
-            None => format.inspect(&input).map_err(|error| about(error.into()))?,
-        };
+        let inspection = firmseal_formats::inspect(&input).map_err(|error| about(error.into()))?;
         output.value(&inspection, || firmware(&inspection))
     }
 }

@@ -22,7 +22,9 @@ use crate::record::Record;
 #[derive(Args)]
 pub struct FileCheck {
     /// The public key that has to have signed the file, PEM
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["root", "product", "device", "payload"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "root", "product", "sequence", "epoch", "device", "owner", "revocation", "freshness", "payload",
+    ])]
     public: Option<PathBuf>,
     /// The signature, where it stands beside the file
     #[arg(long, value_name = "FILE", requires = "public")]
@@ -30,7 +32,8 @@ pub struct FileCheck {
     /// The firmware format; told from the file unless said
     #[arg(long, value_name = "NAME", requires = "public")]
     format: Option<String>,
-    /// A parameter that changes what is signed of a file: padding
+    /// A parameter that changes what is signed of a file, where the signature
+    /// does not say it itself: padding
     #[arg(long = "param", value_name = "NAME=VALUE|NAME=@FILE", requires = "public")]
     parameters: Vec<Given>,
     /// The device's private key, PEM, for a file that is encrypted for it: what
@@ -52,6 +55,9 @@ impl FileCheck {
                 .map_err(|error| CliError::from(error).about(path.display()))?,
         };
         let about = |error: CliError| error.about(path.display());
+        if !self.parameters.is_empty() && (format.embedding().is_some() || format.beside().is_some()) {
+            return Err(usage("signatures of this format say how they were made; leave --param out"));
+        }
         let inspection = match (format.embedding(), format.beside(), &self.signature) {
             (Some(_), _, None) => self.inside(format, &source, &key).map_err(about)?,
             (Some(_), _, Some(_)) => {

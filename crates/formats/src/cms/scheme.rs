@@ -5,7 +5,8 @@ use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs, ecdsa};
 
 use crate::der::{self, Bad, Element, INTEGER, NULL, OID, Reader, SEQUENCE};
 use crate::error::FormatError;
-use crate::hash::Hash;
+use crate::hash::{Hash, array};
+use crate::signature::encoded;
 
 // Contents of object identifiers.
 const SHA256: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01];
@@ -99,22 +100,7 @@ impl Scheme {
 
     /// The signature as CMS holds it.
     pub(crate) fn encode(&self, signature: &Signature) -> Result<Vec<u8>, FormatError> {
-        let algorithm = self.key.algorithm();
-        let fail = |why| FormatError::SignatureShape { algorithm, why };
-        let need = match algorithm {
-            KeyAlgorithm::P256 | KeyAlgorithm::Ed25519 => 64,
-            KeyAlgorithm::P384 => 96,
-            KeyAlgorithm::Rsa(bits) => usize::from(bits) / 8,
-            KeyAlgorithm::Lms(set) => set.signature_len(),
-            KeyAlgorithm::MlDsa(set) => set.signature_len(),
-        };
-        if signature.0.len() != need {
-            return Err(fail("it has another length"));
-        }
-        match self.kind {
-            Kind::Ecdsa => ecdsa::to_der(&signature.0).ok_or_else(|| fail("r or s is zero")),
-            _ => Ok(signature.0.clone()),
-        }
+        encoded(self.key.algorithm(), signature)
     }
 
     /// The other way round.
@@ -213,12 +199,6 @@ fn is_our_pss(parameters: Option<Element<'_>>) -> Result<bool, Bad> {
 /// The AlgorithmIdentifier in a key.
 fn own_identifier(key: &PublicKey) -> Result<&[u8], Bad> {
     Ok(Reader::only(key.spki(), SEQUENCE)?.element(SEQUENCE)?.whole)
-}
-
-fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    let mut out = [0; N];
-    out.copy_from_slice(bytes);
-    out
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Schemes: how a key signs an image, and what stands behind the image.
 
 use firmseal_manifest::tbs::MESSAGE_MAX;
-use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs, ecdsa};
+use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs};
 
 use super::NAME;
 use super::options::Options;
@@ -12,6 +12,7 @@ use crate::hash::Hash;
 use crate::inspection::KeyClaim;
 use crate::parameters::bad;
 use crate::plan::Plan;
+use crate::signature::encoded;
 use crate::source::Source;
 
 /// How a key signs (imgtool `ALLOWED_KEY_SHA`, the first of each unless
@@ -148,26 +149,10 @@ impl Scheme {
 
     /// The signature as its TLV holds it.
     fn encode(&self, signature: &Signature) -> Result<Vec<u8>, FormatError> {
-        let fail = |why| FormatError::SignatureShape { algorithm: self.algorithm, why };
-        let need = match self.algorithm {
-            KeyAlgorithm::P256 | KeyAlgorithm::Ed25519 => 64,
-            KeyAlgorithm::P384 => 96,
-            KeyAlgorithm::Rsa(bits) => usize::from(bits) / 8,
-            KeyAlgorithm::Lms(set) => set.signature_len(),
-            KeyAlgorithm::MlDsa(set) => set.signature_len(),
-        };
-        if signature.0.len() != need {
-            return Err(fail("it has another length"));
+        let mut value = encoded(self.algorithm, signature)?;
+        if self.padded && matches!(self.algorithm, KeyAlgorithm::P256 | KeyAlgorithm::P384) {
+            value.resize(self.longest.max(value.len()), 0);
         }
-        match self.algorithm {
-            KeyAlgorithm::P256 | KeyAlgorithm::P384 => {
-                let mut der = ecdsa::to_der(&signature.0).ok_or_else(|| fail("r or s is zero"))?;
-                if self.padded {
-                    der.resize(self.longest.max(der.len()), 0);
-                }
-                Ok(der)
-            }
-            _ => Ok(signature.0.clone()),
-        }
+        Ok(value)
     }
 }

@@ -1,6 +1,7 @@
 //! What the tests share: fixtures, test keys that sign, and a judge.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code, unreachable_pub)]
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use aws_lc_rs::digest::{self, Digest};
@@ -181,6 +182,17 @@ impl Random {
 
     pub fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound.max(1) as u64) as usize
+    }
+}
+
+/// Has a file judged with the lowest and the highest bit of each byte flipped,
+/// but for those of a range.
+pub fn flip_each(good: &[u8], spared: Range<usize>, judge: impl Fn(&[u8], &str)) {
+    let places = (0..spared.start).chain(spared.end..good.len());
+    for (at, bit) in places.flat_map(|at| [(at, 1), (at, 0x80)]) {
+        let mut bytes = good.to_vec();
+        bytes[at] ^= bit;
+        judge(&bytes, &format!("byte {at}"));
     }
 }
 
