@@ -20,7 +20,7 @@ use crate::error::FormatError;
 use crate::format::{Beside, Embedding, Format, Likeness, Unsigned, Wanted};
 use crate::hash::Hash;
 use crate::inspection::Inspection;
-use crate::laid_out::{PADDING, is_pkcs1};
+use crate::laid_out::{PADDING, Padding};
 use crate::parameters::{Parameter, bad};
 use crate::plan::Plan;
 use crate::source::Source;
@@ -92,7 +92,7 @@ impl Beside for Cms {
             Some(_) => return Err(bad("form", "use der or pem".to_owned())),
         };
         let chain = Chain::given(wanted.parameters, wanted.key)?;
-        let scheme = Scheme::of(NAME, wanted.key, is_pkcs1(wanted)?)?;
+        let scheme = Scheme::of(NAME, wanted.key, Padding::wanted(wanted)?)?;
         let inspection = self.inspect(source)?;
         let len = source.len()?;
         let digest = scheme.hash().of_range(source, 0..len)?;

@@ -32,29 +32,45 @@ pub struct LaidOut {
 /// How RSA keys sign.
 pub(crate) const PADDING: Parameter = Parameter {
     name: "padding",
-    about: "of RSA keys: pss (salt of 32 bytes), or pkcs1 (PKCS #1 v1.5, with SHA-256); pss if not given",
+    about: "of RSA keys: pss (salt of 32 bytes), pss-max (the longest salt that fits, by keys in HSMs), or \
+            pkcs1 (PKCS #1 v1.5), all with SHA-256; pss if not given",
 };
 
 /// Parameters of signatures that are nothing but themselves.
 pub const DETACHED: &[Parameter] = &[PADDING];
 
-/// Whether PKCS #1 v1.5 is asked for.
-pub(crate) fn is_pkcs1(wanted: &Wanted<'_>) -> Result<bool, FormatError> {
-    let is_rsa = matches!(wanted.key.algorithm(), KeyAlgorithm::Rsa(_));
-    match wanted.parameters.get("padding") {
-        None => Ok(false),
-        Some(_) if !is_rsa => Err(bad("padding", "RSA keys alone have one".to_owned())),
-        Some("pss") => Ok(false),
-        Some("pkcs1") => Ok(true),
-        Some(_) => Err(bad("padding", "use pss or pkcs1".to_owned())),
-    }
+/// How an RSA key signs; for others it says nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Padding {
+    /// PSS with a salt as long as the hash.
+    Pss,
+    /// PSS with the longest salt.
+    PssMax,
+    /// PKCS #1 v1.5.
+    Pkcs1,
 }
 
-/// The same input, in the padding that is asked for.
-fn padded(tbs: Tbs, is_pkcs1: bool) -> Tbs {
-    match tbs {
-        Tbs::Sha256(digest) if is_pkcs1 => Tbs::Pkcs1(digest),
-        tbs => tbs,
+impl Padding {
+    /// The one that is asked for.
+    pub(crate) fn wanted(wanted: &Wanted<'_>) -> Result<Padding, FormatError> {
+        let is_rsa = matches!(wanted.key.algorithm(), KeyAlgorithm::Rsa(_));
+        match wanted.parameters.get("padding") {
+            None => Ok(Padding::Pss),
+            Some(_) if !is_rsa => Err(bad("padding", "RSA keys alone have one".to_owned())),
+            Some("pss") => Ok(Padding::Pss),
+            Some("pss-max") => Ok(Padding::PssMax),
+            Some("pkcs1") => Ok(Padding::Pkcs1),
+            Some(_) => Err(bad("padding", "use pss, pss-max or pkcs1".to_owned())),
+        }
+    }
+
+    /// The same input, with this padding.
+    fn of(self, tbs: Tbs) -> Tbs {
+        match (tbs, self) {
+            (Tbs::Sha256(digest), Padding::Pkcs1) => Tbs::Pkcs1(digest),
+            (Tbs::Sha256(digest), Padding::PssMax) => Tbs::PssMax(digest),
+            (tbs, _) => tbs,
+        }
     }
 }
 
@@ -75,12 +91,12 @@ pub fn lay_out(
     }
     // A misspelt bound would bound nothing.
     wanted.parameters.check(DETACHED)?;
-    let is_pkcs1 = is_pkcs1(wanted)?;
+    let padding = Padding::wanted(wanted)?;
     let len = source.len()?;
     let inspection = format.inspect(source)?;
     if format.is_blind() {
         let tbs = handed_in(wanted.key.algorithm(), digest::read(source)?)?;
-        return Ok(LaidOut { tbs: padded(tbs, is_pkcs1), inspection, unsigned: None });
+        return Ok(LaidOut { tbs: padding.of(tbs), inspection, unsigned: None });
     }
     inner::refuse(source)?;
     let sha256 = Digest(array(&Hash::Sha256.of_range(source, 0..len)?));
@@ -88,7 +104,7 @@ pub fn lay_out(
         Some(tbs) => tbs,
         None => Tbs::Sha384(array(&Hash::Sha384.of_range(source, 0..len)?)),
     };
-    Ok(LaidOut { tbs: padded(tbs, is_pkcs1), inspection, unsigned: None })
+    Ok(LaidOut { tbs: padding.of(tbs), inspection, unsigned: None })
 }
 
 /// A file that was read before, and is kept under its SHA-256.
@@ -114,7 +130,7 @@ pub fn lay_out_kept(
     let tbs = over(wanted.key.algorithm(), kept.sha256).filter(|_| is_raw);
     let Some(tbs) = tbs else { return Ok(None) };
     wanted.parameters.check(DETACHED)?;
-    let tbs = padded(tbs, is_pkcs1(wanted)?);
+    let tbs = Padding::wanted(wanted)?.of(tbs);
     Ok(Some(LaidOut { tbs, inspection: raw::described(kept.sha256, kept.len)?, unsigned: None }))
 }
 

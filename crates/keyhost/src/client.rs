@@ -97,6 +97,9 @@ pub fn open(host: &Connection, key: &KeyName, environment: Environment) -> Resul
 }
 
 impl Service for Named {
+    // The host's key knows.
+    const SALTS_LONGEST: bool = true;
+
     async fn sign(&self, covered: &Covered) -> Result<Signature, SignError> {
         let (host, intent) = (&*self.host.inner, covered.intent());
         let (leaf, index) = (intent.value().encode(), intent.index());

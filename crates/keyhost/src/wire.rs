@@ -39,6 +39,7 @@ pub(crate) enum WireTbs {
     Sha256(Base64),
     Sha384(Base64),
     Pkcs1(Base64),
+    PssMax(Base64),
 }
 
 impl SignRequest {
@@ -58,6 +59,7 @@ impl WireTbs {
             Tbs::Sha256(digest) => WireTbs::Sha256(Base64(digest.to_vec())),
             Tbs::Sha384(digest) => WireTbs::Sha384(Base64(digest.to_vec())),
             Tbs::Pkcs1(digest) => WireTbs::Pkcs1(Base64(digest.to_vec())),
+            Tbs::PssMax(digest) => WireTbs::PssMax(Base64(digest.to_vec())),
         }
     }
 
@@ -68,6 +70,7 @@ impl WireTbs {
             WireTbs::Sha256(digest) => digest.0.try_into().ok().map(Tbs::Sha256),
             WireTbs::Sha384(digest) => digest.0.try_into().ok().map(Tbs::Sha384),
             WireTbs::Pkcs1(digest) => digest.0.try_into().ok().map(Tbs::Pkcs1),
+            WireTbs::PssMax(digest) => digest.0.try_into().ok().map(Tbs::PssMax),
         }
     }
 }

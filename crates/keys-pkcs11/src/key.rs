@@ -193,6 +193,10 @@ impl Backend for Pkcs11Key {
         Some(&self.verifier)
     }
 
+    fn salts_longest(&self) -> bool {
+        true
+    }
+
     async fn sign_unverified(&self, covered: Covered) -> Result<Signature, SignError> {
         if self.shared.latched.load(Ordering::Acquire) {
             return Err(SignError::WrongPin);
@@ -324,7 +328,7 @@ fn input(algorithm: KeyAlgorithm, tbs: &Tbs) -> Vec<u8> {
             digest::digest(&digest::SHA384, message).as_ref().to_vec()
         }
         (Tbs::Message(message), _) => digest::digest(&digest::SHA256, message).as_ref().to_vec(),
-        (Tbs::Sha256(value), _) => value.to_vec(),
+        (Tbs::Sha256(value) | Tbs::PssMax(value), _) => value.to_vec(),
         (Tbs::Sha384(value), _) => value.to_vec(),
         // CKM_RSA_PKCS pads what it is given, and puts no name of a hash to it.
         (Tbs::Pkcs1(value), _) => [&SHA256_DIGEST_INFO[..], value].concat(),

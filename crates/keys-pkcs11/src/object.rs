@@ -312,10 +312,14 @@ pub(crate) fn mechanism(algorithm: KeyAlgorithm, tbs: Option<&Tbs>) -> Option<Me
         KeyAlgorithm::P256 | KeyAlgorithm::P384 => Mechanism::Ecdsa,
         KeyAlgorithm::Ed25519 => Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Ed25519)),
         KeyAlgorithm::Rsa(_) if matches!(tbs, Some(Tbs::Pkcs1(_))) => Mechanism::RsaPkcs,
-        KeyAlgorithm::Rsa(_) => Mechanism::RsaPkcsPss(PkcsPssParams {
+        KeyAlgorithm::Rsa(bits) => Mechanism::RsaPkcsPss(PkcsPssParams {
             hash_alg: MechanismType::SHA256,
             mgf: PkcsMgfType::MGF1_SHA256,
-            s_len: 32.into(),
+            s_len: match tbs {
+                // What is left beside the hash and two bytes (RFC 8017 §9.1.1).
+                Some(Tbs::PssMax(_)) => u64::from(bits / 8).saturating_sub(34).into(),
+                _ => 32.into(),
+            },
         }),
     })
 }

@@ -6,11 +6,11 @@ mod common;
 use std::process::Command;
 
 use common::{Bench, PIN, isolated, run, sign};
-use firmseal_keys::conformance;
+use firmseal_keys::conformance::{self, MemoryLog, covering};
 use firmseal_keys::pool::wait;
 use firmseal_keys::{Pkcs11Uri, Signer};
 use firmseal_keys_pkcs11::{Options, Pkcs11Error, Pkcs11Key, generate, list, read_pin};
-use firmseal_manifest::KeyAlgorithm;
+use firmseal_manifest::{KeyAlgorithm, Tbs};
 
 const ALGORITHMS: [KeyAlgorithm; 6] = [
     KeyAlgorithm::P256,
@@ -35,6 +35,12 @@ fn every_algorithm_conforms() {
             assert!(key.describe().contains("cannot leave the token"), "{}", key.describe());
             wait(conformance::run(&key));
             conformance::run_threads(&key, 8);
+            if let KeyAlgorithm::Rsa(3072 | 4096) = algorithm {
+                // What comes back was verified, as each signature is.
+                let tbs = Tbs::PssMax([7; 32]);
+                let intent = wait(covering(&MemoryLog::default(), key.public_key(), &tbs));
+                assert!(wait(key.sign(intent, tbs)).is_ok(), "the longest salt");
+            }
         }
     });
 }

@@ -8,7 +8,7 @@ pub fn hashed(algorithm: KeyAlgorithm, tbs: &Tbs) -> Vec<u8> {
     match (tbs, algorithm) {
         (Tbs::Message(message), KeyAlgorithm::P384) => digest::digest(&SHA384, message).as_ref().to_vec(),
         (Tbs::Message(message), _) => digest::digest(&SHA256, message).as_ref().to_vec(),
-        (Tbs::Sha256(value) | Tbs::Pkcs1(value), _) => value.to_vec(),
+        (Tbs::Sha256(value) | Tbs::Pkcs1(value) | Tbs::PssMax(value), _) => value.to_vec(),
         (Tbs::Sha384(value), _) => value.to_vec(),
     }
 }

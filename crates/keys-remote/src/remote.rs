@@ -17,6 +17,9 @@ use crate::executor::executor;
 /// request that provably never left. An error says what may be done about
 /// it, and repeats no secret.
 pub trait Service: Send + Sync + 'static {
+    /// As [`Backend::salts_longest`](firmseal_keys::Backend::salts_longest).
+    const SALTS_LONGEST: bool = false;
+
     /// Has the key sign. What comes back is verified by the caller; a service
     /// that wants to see the intent for itself is shown where that stands in
     /// the log.
@@ -140,6 +143,10 @@ impl<S: Service> Backend for RemoteKey<S> {
 
     fn verifier(&self) -> Option<&Verifier> {
         Some(&self.verifier)
+    }
+
+    fn salts_longest(&self) -> bool {
+        S::SALTS_LONGEST
     }
 
     async fn sign_unverified(&self, covered: Covered) -> Result<Signature, SignError> {

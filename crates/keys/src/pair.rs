@@ -185,6 +185,6 @@ fn import(tbs: &Tbs) -> Result<Digest, Unspecified> {
     match tbs {
         Tbs::Sha256(value) => Digest::import_less_safe(value, &digest::SHA256),
         Tbs::Sha384(value) => Digest::import_less_safe(value, &digest::SHA384),
-        Tbs::Message(_) | Tbs::Pkcs1(_) => Err(Unspecified),
+        Tbs::Message(_) | Tbs::Pkcs1(_) | Tbs::PssMax(_) => Err(Unspecified),
     }
 }

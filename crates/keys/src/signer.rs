@@ -106,6 +106,11 @@ pub trait Backend: Send + Sync {
         None
     }
 
+    /// Whether it signs [`Tbs::PssMax`]: few can be told how long a salt is.
+    fn salts_longest(&self) -> bool {
+        false
+    }
+
     /// Has the key sign. Nobody has looked at what comes back.
     fn sign_unverified(&self, covered: Covered) -> impl Future<Output = Result<Signature, SignError>> + Send;
 
@@ -156,6 +161,10 @@ impl<B: Backend> Signer for B {
 
     async fn sign(&self, intent: Logged<Intent>, tbs: Tbs) -> Result<Signature, SignError> {
         let key = self.public_half();
+        if matches!(tbs, Tbs::PssMax(_)) && !self.salts_longest() {
+            let input = "a digest with the longest salt where it is kept; keys in HSMs do";
+            return Err(SignError::Unsupported { algorithm: key.algorithm(), input });
+        }
         let covered = Covered::new(key, intent, tbs.clone())?;
         let signature = self.sign_unverified(covered).await?;
         // A fault in the computation can leak the key through one bad

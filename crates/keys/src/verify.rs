@@ -9,6 +9,7 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ML_DSA_44, ML_DSA_65, ML_DSA_87,
     ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, VerificationAlgorithm,
 };
+use firmseal_core::PublicKey as CoreKey;
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::mldsa::Set;
 use firmseal_manifest::tbs::MESSAGE_MAX;
@@ -56,10 +57,13 @@ pub struct Verifier {
 /// The key, in the hands of who verifies with it.
 enum Ready {
     Library(ParsedPublicKey),
-    /// An RSA key: with PSS, and with PKCS #1 v1.5 where that is asked for.
+    /// An RSA key: with PSS, and with PKCS #1 v1.5 where that is asked for;
+    /// the key itself for salts of another length, which the library does not
+    /// know.
     Rsa {
         pss: ParsedPublicKey,
         pkcs1: ParsedPublicKey,
+        itself: PublicKey,
     },
     /// What the library does not know, core does.
     Core(PublicKey),
@@ -86,7 +90,8 @@ impl Verifier {
         let parsed = |scheme| ParsedPublicKey::new(scheme, &bits).map_err(|_| VerifyError::BadSignature);
         let key = match algorithm {
             KeyAlgorithm::Rsa(_) => {
-                Ready::Rsa { pss: parsed(scheme)?, pkcs1: parsed(&RSA_PKCS1_2048_8192_SHA256)? }
+                let pkcs1 = parsed(&RSA_PKCS1_2048_8192_SHA256)?;
+                Ready::Rsa { pss: parsed(scheme)?, pkcs1, itself: key.clone() }
             }
             _ => Ready::Library(parsed(scheme)?),
         };
@@ -99,6 +104,7 @@ impl Verifier {
             .map_err(|input| VerifyError::Unsupported { algorithm: self.algorithm, input })?;
         let (value, digest) = match tbs {
             Tbs::Message(message) => return self.message(message, signature),
+            Tbs::PssMax(value) => return self.longest_salt(value, signature),
             Tbs::Sha256(value) | Tbs::Pkcs1(value) => (value.as_slice(), &digest::SHA256),
             Tbs::Sha384(value) => (value.as_slice(), &digest::SHA384),
         };
@@ -109,6 +115,13 @@ impl Verifier {
             (Ready::Core(_), _) => return Err(VerifyError::BadSignature),
         };
         key.verify_digest_sig(&import(value, digest)?, &signature.0).map_err(|_| VerifyError::BadSignature)
+    }
+
+    fn longest_salt(&self, digest: &[u8; 32], signature: &Signature) -> Result<(), VerifyError> {
+        let Ready::Rsa { itself, .. } = &self.key else { return Err(VerifyError::BadSignature) };
+        let Some(CoreKey::Rsa(key)) = itself.as_core() else { return Err(VerifyError::BadSignature) };
+        key.verify_longest_salt(&firmseal_core::Digest(*digest), &signature.0, &RustCrypto)
+            .map_err(|_| VerifyError::BadSignature)
     }
 
     /// Checks one signature over a message of any length.
@@ -151,6 +164,8 @@ pub(crate) fn check_input(algorithm: KeyAlgorithm, tbs: &Tbs) -> Result<(), &'st
         (Tbs::Sha384(_), _) => Err("a SHA-384 digest"),
         (Tbs::Pkcs1(_), KeyAlgorithm::Rsa(_)) => Ok(()),
         (Tbs::Pkcs1(_), _) => Err("a digest for RSA PKCS #1 v1.5"),
+        (Tbs::PssMax(_), KeyAlgorithm::Rsa(3072 | 4096)) => Ok(()),
+        (Tbs::PssMax(_), _) => Err("a digest for RSA-PSS with the longest salt"),
     }
 }
 

@@ -137,7 +137,7 @@ impl Intent {
             Purpose::Tuf | Purpose::Timestamp | Purpose::Attestation => match tbs {
                 Tbs::Message(message) => RustCrypto.digest(message) == self.subject,
                 Tbs::Sha256(digest) => *digest == self.subject.0,
-                Tbs::Sha384(_) | Tbs::Pkcs1(_) => false,
+                Tbs::Sha384(_) | Tbs::Pkcs1(_) | Tbs::PssMax(_) => false,
             },
             // The claims travel beside the signature, not their digest.
             Purpose::Delegation => delegation::is_over(key, &self.subject, tbs),

@@ -23,6 +23,10 @@ pub enum Tbs {
     /// bootloaders, UEFI and CMS verified before PSS. Asked for by name, in
     /// files alone; nothing that devices of this system verify is signed so.
     Pkcs1([u8; 32]),
+    /// SHA-256 of the message, for RSASSA-PSS with a salt as long as the key
+    /// has room for: what tools that say "maximal" make and take. For files
+    /// alone, as the one before.
+    PssMax([u8; 32]),
 }
 
 impl Tbs {
@@ -35,6 +39,7 @@ impl Tbs {
             Tbs::Sha256(digest) => (1, digest),
             Tbs::Sha384(digest) => (2, digest),
             Tbs::Pkcs1(digest) => (3, digest),
+            Tbs::PssMax(digest) => (4, digest),
         };
         let mut hasher = RustCrypto.sha256();
         hasher.update(&[kind]);

@@ -115,7 +115,7 @@ impl Service {
 /// `digest`, and goes the way of every file.
 async fn signed_blind(client: &Client, key: &Key, blind: &Blind, tbs: &Tbs) -> Result<SignatureRequest> {
     let bytes: Vec<u8> = match tbs {
-        Tbs::Sha256(digest) | Tbs::Pkcs1(digest) => digest.to_vec(),
+        Tbs::Sha256(digest) | Tbs::Pkcs1(digest) | Tbs::PssMax(digest) => digest.to_vec(),
         Tbs::Sha384(digest) => digest.to_vec(),
         Tbs::Message(_) => return Err(Fault::told(CKR_FUNCTION_REJECTED, "blind keys sign digests alone")),
     };

@@ -106,10 +106,11 @@ impl Digest {
                 Tbs::Message(message) => ("message", message),
                 Tbs::Sha256(digest) => ("sha256", digest),
                 Tbs::Sha384(digest) => ("sha384", digest),
-                Tbs::Pkcs1(digest) => ("sha256", digest),
+                Tbs::Pkcs1(digest) | Tbs::PssMax(digest) => ("sha256", digest),
             };
             let padding = match &laid_out.tbs {
                 Tbs::Pkcs1(_) => Some("pkcs1"),
+                Tbs::PssMax(_) => Some("pss-max"),
                 _ => None,
             };
             let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();

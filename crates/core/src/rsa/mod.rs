@@ -50,6 +50,20 @@ impl<'a> Key<'a> {
         signature: &[u8],
         crypto: &impl crate::crypto::Crypto,
     ) -> Result<(), crate::crypto::BadSignature> {
-        verify::verify(self, message, signature, crypto)
+        verify::verify(self, &crypto.digest(message), verify::HASH, signature, crypto)
+    }
+
+    /// The same of a message's digest, with the longest salt that there is
+    /// room for. No device accepts it: it is for files that others verify.
+    #[cfg(feature = "rsa")]
+    pub fn verify_longest_salt(
+        &self,
+        digest: &crate::Digest,
+        signature: &[u8],
+        crypto: &impl crate::crypto::Crypto,
+    ) -> Result<(), crate::crypto::BadSignature> {
+        // emLen - sLen - hLen - 2 bytes of padding (RFC 8017 §9.1.1): none.
+        let salt = self.modulus.len().saturating_sub(verify::HASH + 2);
+        verify::verify(self, digest, salt, signature, crypto)
     }
 }

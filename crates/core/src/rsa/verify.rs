@@ -2,17 +2,19 @@
 
 use super::Key;
 use crate::crypto::{BadSignature, Crypto, Hasher};
+use crate::digest::Digest;
 
 /// Words of the longest modulus.
 const WORDS: usize = 128;
 /// Bytes of the longest modulus.
 const BYTES: usize = 4 * WORDS;
-/// Length of the hash and of the salt.
-const HASH: usize = 32;
+/// Length of the hash, and of the salt that devices accept.
+pub(super) const HASH: usize = 32;
 
 pub(super) fn verify(
     key: &Key<'_>,
-    message: &[u8],
+    digest: &Digest,
+    salt: usize,
     signature: &[u8],
     crypto: &impl Crypto,
 ) -> Result<(), BadSignature> {
@@ -25,13 +27,18 @@ pub(super) fn verify(
     let mut encoded = [0; BYTES];
     let encoded = encoded.get_mut(..signature.len()).ok_or(BadSignature)?;
     power(key.modulus, signature, encoded);
-    check_encoding(encoded, message, crypto)
+    check_encoding(encoded, digest, salt, crypto)
 }
 
 /// EMSA-PSS-VERIFY (RFC 8017 §9.1.2). The modulus has a multiple of 8 bits,
 /// so emBits is one less than the encoding's, and its first bit is zero.
 #[inline(never)]
-fn check_encoding(encoded: &mut [u8], message: &[u8], crypto: &impl Crypto) -> Result<(), BadSignature> {
+fn check_encoding(
+    encoded: &mut [u8],
+    digest: &Digest,
+    salt: usize,
+    crypto: &impl Crypto,
+) -> Result<(), BadSignature> {
     let (trailer, rest) = encoded.split_last_mut().ok_or(BadSignature)?;
     let at = rest.len().checked_sub(HASH).ok_or(BadSignature)?;
     let (block, hash) = rest.split_at_mut(at);
@@ -50,7 +57,7 @@ fn check_encoding(encoded: &mut [u8], message: &[u8], crypto: &impl Crypto) -> R
     if let Some(first) = block.first_mut() {
         *first &= 0x7f;
     }
-    let at = block.len().checked_sub(HASH + 1).ok_or(BadSignature)?;
+    let at = block.len().checked_sub(salt + 1).ok_or(BadSignature)?;
     let (padding, salted) = block.split_at(at);
     let Some((1, salt)) = salted.split_first() else { return Err(BadSignature) };
     if padding.iter().any(|byte| *byte != 0) {
@@ -58,7 +65,7 @@ fn check_encoding(encoded: &mut [u8], message: &[u8], crypto: &impl Crypto) -> R
     }
     let mut hasher = crypto.sha256();
     hasher.update(&[0; 8]);
-    hasher.update(crypto.digest(message).as_bytes());
+    hasher.update(digest.as_bytes());
     hasher.update(salt);
     match hasher.finish().as_bytes() == hash {
         true => Ok(()),

@@ -6,6 +6,7 @@ use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs, ecdsa};
 use crate::der::{self, Bad, Element, INTEGER, NULL, OID, Reader, SEQUENCE};
 use crate::error::FormatError;
 use crate::hash::{Hash, array};
+use crate::laid_out::Padding;
 use crate::signature::encoded;
 
 // Contents of object identifiers.
@@ -28,19 +29,17 @@ pub(crate) struct Scheme {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
-    Pkcs1,
-    Pss,
+    Rsa(Padding),
     Ecdsa,
     /// Ed25519 and ML-DSA: the attributes themselves are signed.
     Pure,
 }
 
 impl Scheme {
-    /// That of a key; of RSA keys, whether with PKCS #1 v1.5.
-    pub(crate) fn of(format: &'static str, key: &PublicKey, is_pkcs1: bool) -> Result<Scheme, FormatError> {
+    /// That of a key; of RSA keys, with this padding.
+    pub(crate) fn of(format: &'static str, key: &PublicKey, padding: Padding) -> Result<Scheme, FormatError> {
         let kind = match key.algorithm() {
-            KeyAlgorithm::Rsa(_) if is_pkcs1 => Kind::Pkcs1,
-            KeyAlgorithm::Rsa(_) => Kind::Pss,
+            KeyAlgorithm::Rsa(_) => Kind::Rsa(padding),
             KeyAlgorithm::P256 | KeyAlgorithm::P384 => Kind::Ecdsa,
             KeyAlgorithm::Ed25519 | KeyAlgorithm::MlDsa(_) => Kind::Pure,
             algorithm @ KeyAlgorithm::Lms(_) => {
@@ -67,8 +66,9 @@ impl Scheme {
         let oid = |oid: &[u8]| der::tlv(OID, &[oid]);
         match (self.kind, self.key.algorithm()) {
             // "rsaEncryption ... parameters MUST be NULL" (RFC 3370 §3.2).
-            (Kind::Pkcs1, _) => der::tlv(SEQUENCE, &[&oid(RSA), &der::tlv(NULL, &[])]),
-            (Kind::Pss, _) => {
+            (Kind::Rsa(Padding::Pkcs1), _) => der::tlv(SEQUENCE, &[&oid(RSA), &der::tlv(NULL, &[])]),
+            (Kind::Rsa(padding), algorithm) => {
+                let salt = der::tlv(INTEGER, &[&salt(algorithm, padding)]);
                 let sha256 = hash_identifier(Hash::Sha256, true);
                 let mask = der::tlv(SEQUENCE, &[&oid(MGF1), &sha256]);
                 let parameters = der::tlv(
@@ -76,7 +76,7 @@ impl Scheme {
                     &[
                         &der::tlv(der::context(0), &[&sha256]),
                         &der::tlv(der::context(1), &[&mask]),
-                        &der::tlv(der::context(2), &[&der::tlv(INTEGER, &[&[32]])]),
+                        &der::tlv(der::context(2), &[&salt]),
                     ],
                 );
                 der::tlv(SEQUENCE, &[&oid(RSA_PSS), &parameters])
@@ -93,8 +93,9 @@ impl Scheme {
         match (self.kind, self.key.algorithm()) {
             (Kind::Pure, _) => Tbs::Message(attributes.to_vec()),
             (Kind::Ecdsa, KeyAlgorithm::P384) => Tbs::Sha384(array(&Hash::Sha384.of(attributes))),
-            (Kind::Pkcs1, _) => Tbs::Pkcs1(array(&Hash::Sha256.of(attributes))),
-            (Kind::Pss | Kind::Ecdsa, _) => Tbs::Sha256(array(&Hash::Sha256.of(attributes))),
+            (Kind::Rsa(Padding::Pkcs1), _) => Tbs::Pkcs1(array(&Hash::Sha256.of(attributes))),
+            (Kind::Rsa(Padding::PssMax), _) => Tbs::PssMax(array(&Hash::Sha256.of(attributes))),
+            (Kind::Rsa(Padding::Pss) | Kind::Ecdsa, _) => Tbs::Sha256(array(&Hash::Sha256.of(attributes))),
         }
     }
 
@@ -121,8 +122,11 @@ impl Scheme {
             Some(parameters) => parameters.tag == NULL && parameters.value.is_empty(),
         };
         let kind = match (key.algorithm(), oid) {
-            (KeyAlgorithm::Rsa(_), RSA | RSA_SHA256) if empty => Kind::Pkcs1,
-            (KeyAlgorithm::Rsa(_), RSA_PSS) if is_our_pss(parameters)? => Kind::Pss,
+            (KeyAlgorithm::Rsa(_), RSA | RSA_SHA256) if empty => Kind::Rsa(Padding::Pkcs1),
+            (KeyAlgorithm::Rsa(_), RSA_PSS) => match pss(key.algorithm(), parameters)? {
+                Some(padding) => Kind::Rsa(padding),
+                None => return Ok(None),
+            },
             (KeyAlgorithm::P256, ECDSA_SHA256) | (KeyAlgorithm::P384, ECDSA_SHA384) if empty => Kind::Ecdsa,
             (KeyAlgorithm::Ed25519 | KeyAlgorithm::MlDsa(_), _)
                 if own_identifier(key).is_ok_and(|own| own == signature) =>
@@ -174,26 +178,38 @@ pub(crate) fn algorithm(identifier: &[u8]) -> Result<(&[u8], Option<Element<'_>>
     Ok((oid, parameters))
 }
 
-/// SHA-256 twice, and a salt of 32 bytes (RFC 4055 §3.1).
-fn is_our_pss(parameters: Option<Element<'_>>) -> Result<bool, Bad> {
-    let Some(parameters) = parameters else { return Ok(false) };
+/// Length of the salt, as the content of an INTEGER. The longest leaves room
+/// for the hash and two bytes (RFC 8017 §9.1.1).
+fn salt(algorithm: KeyAlgorithm, padding: Padding) -> Vec<u8> {
+    match (algorithm, padding) {
+        (KeyAlgorithm::Rsa(bits), Padding::PssMax) => (bits / 8).saturating_sub(34).to_be_bytes().to_vec(),
+        _ => vec![32],
+    }
+}
+
+/// SHA-256 twice, and a salt of one of two lengths (RFC 4055 §3.1).
+fn pss(key: KeyAlgorithm, parameters: Option<Element<'_>>) -> Result<Option<Padding>, Bad> {
+    let Some(parameters) = parameters else { return Ok(None) };
     let mut inner = Reader::only(parameters.whole, SEQUENCE)?;
-    let (Some(hash), Some(mask), Some(salt)) = (
+    let (Some(hash), Some(mask), Some(said)) = (
         inner.optional(der::context(0))?,
         inner.optional(der::context(1))?,
         inner.optional(der::context(2))?,
     ) else {
         // What is left out is SHA-1.
-        return Ok(false);
+        return Ok(None);
     };
     inner.end()?;
     let (mask, under) = algorithm(mask.value)?;
     let is_sha256 = |identifier: &[u8]| Ok::<_, Bad>(hash_named(identifier)? == Some(Hash::Sha256));
-    let mut salt = Reader::new(salt.value);
-    let is_32 = salt.take(INTEGER)? == [32];
-    salt.end()?;
+    let mut said = Reader::new(said.value);
+    let bytes = said.take(INTEGER)?;
+    said.end()?;
     let under = under.ok_or("its mask generation has no hash")?;
-    Ok(is_sha256(hash.value)? && mask == MGF1 && is_sha256(under.whole)? && is_32)
+    if !is_sha256(hash.value)? || mask != MGF1 || !is_sha256(under.whole)? {
+        return Ok(None);
+    }
+    Ok([Padding::Pss, Padding::PssMax].into_iter().find(|padding| salt(key, *padding) == bytes))
 }
 
 /// The AlgorithmIdentifier in a key.
@@ -212,7 +228,7 @@ mod tests {
     fn ml_dsa_signs_attributes_as_they_are() {
         let KeyAlgorithm::MlDsa(set) = "ml-dsa-65".parse().unwrap() else { return };
         let key = PublicKey::from_ml_dsa(set, &vec![7; 1952]).unwrap();
-        let scheme = Scheme::of("cms", &key, false).unwrap();
+        let scheme = Scheme::of("cms", &key, Padding::Pss).unwrap();
         let oid = [0x30, 0x0b, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, 0x12];
         assert_eq!(scheme.identifier(), oid);
         assert_eq!(scheme.hash(), Hash::Sha512);

@@ -11,6 +11,7 @@ use crate::cms::signed_data::Draft;
 use crate::error::FormatError;
 use crate::format::{Unsigned, Wanted};
 use crate::hash::Hash;
+use crate::laid_out::Padding;
 use crate::parameters::Parameter;
 use crate::plan::Plan;
 use crate::source::Source;
@@ -43,7 +44,7 @@ pub(super) fn prepare(source: &dyn Source, wanted: &Wanted<'_>) -> Result<Unsign
         return Err(FormatError::unsupported(NAME, "it is made for something else than UEFI"));
     }
     let chain = Chain::given(wanted.parameters, wanted.key)?;
-    let scheme = Scheme::of(NAME, wanted.key, true)?;
+    let scheme = Scheme::of(NAME, wanted.key, Padding::Pkcs1)?;
     // Whatever stays in it is read; what is replaced need only be a table.
     let kept = if append {
         inspect(source)?;

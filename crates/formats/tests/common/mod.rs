@@ -12,6 +12,8 @@ use aws_lc_rs::signature::{
     RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RSA_PSS_2048_8192_SHA256, RSA_PSS_SHA256, RsaEncoding,
     RsaKeyPair,
 };
+use firmseal_core::Digest as Digest256;
+use firmseal_core::crypto::RustCrypto;
 use firmseal_formats::{
     Covered, DecryptionKey, ExistingSignature, FormatError, Parameters, Plan, Source, Wanted,
 };
@@ -67,6 +69,9 @@ impl TestKey {
     }
 
     pub fn sign(&self, tbs: &Tbs) -> Signature {
+        if let Tbs::PssMax(digest) = tbs {
+            return self.salted_longest(digest);
+        }
         let digest = imported(tbs);
         Signature(match (&self.private, tbs) {
             (Private::Ed25519(pair), Tbs::Message(message)) => pair.sign(message).as_ref().to_vec(),
@@ -81,12 +86,24 @@ impl TestKey {
             _ => panic!("an Ed25519 key signs messages"),
         })
     }
+
+    /// With the longest salt, which the library does not make.
+    fn salted_longest(&self, digest: &[u8; 32]) -> Signature {
+        let openssl = OpenSsl::new(&[self.name.as_str()]);
+        openssl.write("digest", digest);
+        openssl.ok(&format!(
+            "pkeyutl -sign -inkey {}.pem -in digest -out made -pkeyopt digest:sha256 \
+             -pkeyopt rsa_padding_mode:pss -pkeyopt rsa_pss_saltlen:max",
+            self.name
+        ));
+        Signature(openssl.read("made"))
+    }
 }
 
 fn imported(tbs: &Tbs) -> Option<Digest> {
     let (bytes, algorithm): (&[u8], _) = match tbs {
         Tbs::Message(_) => return None,
-        Tbs::Sha256(digest) | Tbs::Pkcs1(digest) => (digest, &digest::SHA256),
+        Tbs::Sha256(digest) | Tbs::Pkcs1(digest) | Tbs::PssMax(digest) => (digest, &digest::SHA256),
         Tbs::Sha384(digest) => (digest, &digest::SHA384),
     };
     Digest::import_less_safe(bytes, algorithm).ok()
@@ -97,6 +114,10 @@ pub fn verifies(signature: &ExistingSignature, key: &PublicKey) -> bool {
     let Covered::Tbs(tbs) = &signature.covered else { return false };
     if key.algorithm() != signature.algorithm || !signature.claim.admits(key) {
         return false;
+    }
+    if let Tbs::PssMax(digest) = tbs {
+        let Some(firmseal_core::PublicKey::Rsa(core)) = key.as_core() else { return false };
+        return core.verify_longest_salt(&Digest256(*digest), &signature.signature.0, &RustCrypto).is_ok();
     }
     let algorithm: &'static dyn aws_lc_rs::signature::VerificationAlgorithm = match signature.algorithm {
         KeyAlgorithm::P256 => &ECDSA_P256_SHA256_FIXED,
