@@ -3,13 +3,15 @@
 //!
 //! `cargo xtask bench pool`. Both sides take turns of a second, so that
 //! whatever else the machine does falls on both. The pool checks each logged
-//! intent, queues, and signs; the module alone signs. As many sessions as
+//! intent, queues, and signs, for callers that are tasks of an executor, as
+//! those of the service are; the module alone signs. As many sessions as
 //! processors make SoftHSM2 share with whoever asks, and so does verifying,
 //! which is a signer's and not the pool's: both are shown, and have no limit.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -19,10 +21,10 @@ use cryptoki::object::{Attribute, ObjectClass};
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use firmseal_keys::conformance::covering;
-use firmseal_keys::pool::wait;
 use firmseal_keys::{Backend, Covered, Log, LogError, Pkcs11Uri, Secret, Signer};
 use firmseal_keys_pkcs11::{Options, Pkcs11Key, generate};
 use firmseal_manifest::{KeyAlgorithm, Tbs};
+use tokio::runtime::Builder;
 
 /// The pool's rate over the module's, at least.
 const LIMIT: f64 = 0.9;
@@ -30,8 +32,9 @@ const PIN: &str = "123456";
 const CHILD: &str = "FIRMSEAL_BENCH_TOKEN";
 const TURN: Duration = Duration::from_secs(1);
 const ROUNDS: u32 = 6;
-/// Callers for each session: enough that none ever waits for work.
-const CALLERS: usize = 8;
+/// Callers for each session: enough that none ever waits for work, while an
+/// executor that slept is woken.
+const CALLERS: usize = 32;
 
 fn module() -> PathBuf {
     let places = [
@@ -82,7 +85,7 @@ fn measure() -> ExitCode {
     );
     for sessions in [1, 2, 4] {
         let options = Options { threads: sessions, ..Options::default() };
-        let key = Pkcs11Key::open(&uri, pin(), options).unwrap();
+        let key = Arc::new(Pkcs11Key::open(&uri, pin(), options).unwrap());
         let (mut alone, mut pooled, mut verified) = (0.0, 0.0, 0.0);
         for _ in 0..ROUNDS {
             alone += directly(&module, sessions);
@@ -102,26 +105,6 @@ fn measure() -> ExitCode {
     if within { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs one piece of work over and over on some threads, for a turn.
-fn rate<W: FnMut() -> bool>(threads: usize, worker: impl Fn() -> W + Sync) -> f64 {
-    let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
-    let started = Instant::now();
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                let mut work = worker();
-                while !stop.load(Ordering::Relaxed) {
-                    assert!(work(), "a signature failed");
-                    done.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-        std::thread::sleep(TURN);
-        stop.store(true, Ordering::Relaxed);
-    });
-    done.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64()
-}
-
 /// The module's own rate: a session for each thread, and nothing in between
 /// but the same binding that the pool uses.
 fn directly(module: &Path, sessions: usize) -> f64 {
@@ -133,11 +116,23 @@ fn directly(module: &Path, sessions: usize) -> f64 {
     // The pool has logged this process in already.
     let _ = first.login(UserType::User, Some(&AuthPin::new(PIN.into())));
     let digest = [7; 32];
-    rate(sessions, || {
-        let session = open();
-        let key = session.find_objects(&[Attribute::Class(ObjectClass::PRIVATE_KEY)]).unwrap()[0];
-        move || session.sign(&Mechanism::Ecdsa, key, &digest).is_ok()
-    })
+    let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..sessions {
+            scope.spawn(|| {
+                let session = open();
+                let key = session.find_objects(&[Attribute::Class(ObjectClass::PRIVATE_KEY)]).unwrap()[0];
+                while !stop.load(Ordering::Relaxed) {
+                    session.sign(&Mechanism::Ecdsa, key, &digest).unwrap();
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        std::thread::sleep(TURN);
+        stop.store(true, Ordering::Relaxed);
+    });
+    done.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64()
 }
 
 /// A log that forgets.
@@ -151,20 +146,34 @@ impl Log for Forgetful {
 
 /// The pool's rate: each intent is logged and held against key and input, and
 /// the pool signs. A signer verifies what comes back, too.
-fn through(key: &Pkcs11Key, callers: usize, verifies: bool) -> f64 {
+fn through(key: &Arc<Pkcs11Key>, callers: usize, verifies: bool) -> f64 {
+    let executor = Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let started = Instant::now();
+    let tasks: Vec<_> = (0..callers)
+        .map(|_| executor.spawn(sign_until(Arc::clone(&stop), Arc::clone(key), verifies)))
+        .collect();
+    std::thread::sleep(TURN);
+    stop.store(true, Ordering::Relaxed);
+    let done: u64 = tasks.into_iter().map(|task| executor.block_on(task).unwrap()).sum();
+    done as f64 / started.elapsed().as_secs_f64()
+}
+
+async fn sign_until(stop: Arc<AtomicBool>, key: Arc<Pkcs11Key>, verifies: bool) -> u64 {
     let log = Forgetful(AtomicU64::new(0));
-    rate(callers, || {
-        let tbs = Tbs::Sha256([7; 32]);
-        let log = &log;
-        move || {
-            wait(async {
-                let intent = covering(log, key.public_half(), &tbs).await;
-                match verifies {
-                    true => key.sign(intent, tbs.clone()).await,
-                    false => key.sign_unverified(Covered::new(key.public_half(), intent, tbs.clone())?).await,
-                }
-            })
-            .is_ok()
-        }
-    })
+    let tbs = Tbs::Sha256([7; 32]);
+    let mut done = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let intent = covering(&log, key.public_half(), &tbs).await;
+        let signed = match verifies {
+            true => key.sign(intent, tbs.clone()).await,
+            false => {
+                let covered = Covered::new(key.public_half(), intent, tbs.clone()).unwrap();
+                key.sign_unverified(covered).await
+            }
+        };
+        signed.unwrap();
+        done += 1;
+    }
+    done
 }

@@ -59,7 +59,8 @@ struct Shared<J, R> {
     state: Mutex<State<J, R>>,
     /// Signalled when a job arrives or the pool closes.
     work: Condvar,
-    /// Signalled when the first deadline appears or the pool closes.
+    /// Signalled when a deadline appears for a watchdog that sleeps without
+    /// one, or the pool closes.
     alarm: Condvar,
     /// Signalled when a thread ends.
     ended: Condvar,
@@ -73,6 +74,11 @@ struct State<J, R> {
     closed: bool,
     /// Threads that run.
     live: usize,
+    /// Those of them that wait for a job. Nobody else is told of one.
+    idle: usize,
+    /// Whether the watchdog sleeps without a deadline. If it has one, it looks
+    /// soon enough: later jobs have later deadlines.
+    unwatched: bool,
     queue: VecDeque<(u64, J)>,
     /// Who waits for which job. Whoever removes the entry, worker or
     /// watchdog, gives the one answer.
@@ -104,6 +110,8 @@ impl<J: Send + 'static, R: Send + 'static> Pool<J, R> {
             next: 0,
             closed: false,
             live: 0,
+            idle: 0,
+            unwatched: false,
             queue: VecDeque::new(),
             waiting: HashMap::new(),
             deadlines: VecDeque::new(),
@@ -157,11 +165,13 @@ impl<J: Send + 'static, R: Send + 'static> Pool<J, R> {
         // A deadline beyond the clock's end is none.
         if let Some(at) = self.options.deadline.and_then(|span| Instant::now().checked_add(span)) {
             state.deadlines.push_back((at, id));
-            if state.deadlines.len() == 1 {
+            if state.unwatched {
                 self.shared.alarm.notify_one();
             }
         }
-        self.shared.work.notify_one();
+        if state.idle > 0 {
+            self.shared.work.notify_one();
+        }
         Ok(receiver)
     }
 }
@@ -195,37 +205,68 @@ impl<J, R> Drop for Alive<J, R> {
     }
 }
 
+/// How many answers are given together while jobs are quick and more of them
+/// wait. Waking whoever waits costs a tenth of a fast token's signature, on a
+/// virtual machine more, and the worker pays; so it wakes several at once, as
+/// network cards do. Where a job takes longer than the limit, each answer
+/// leaves at once: no answer waits for more than this many quick jobs.
+const TOGETHER: usize = 4;
+const QUICK: Duration = Duration::from_micros(500);
+
+/// Answers that are not given yet.
+type Held<R> = Vec<(oneshot::Sender<Result<R, PoolError>>, Result<R, PoolError>)>;
+
 fn work<J, R, W: FnMut(J) -> R>(shared: &Shared<J, R>, make: &(impl Fn() -> W + ?Sized)) {
     let mut worker = make();
-    loop {
-        let (id, job) = {
-            let mut state = shared.lock();
-            loop {
-                if state.closed {
-                    return;
-                }
-                let Some((id, job)) = state.queue.pop_front() else {
-                    state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
-                    continue;
-                };
-                // Answered by the watchdog, or given up by its caller: a
-                // key is not used for nobody.
-                match state.waiting.get(&id) {
-                    Some(sender) if !sender.is_canceled() => break (id, job),
-                    _ => forget(&mut state, id),
-                };
-            }
-        };
+    let mut held = Held::with_capacity(TOGETHER);
+    while let Some((id, job)) = next(shared, &mut held) {
+        let started = Instant::now();
         let result = catch_unwind(AssertUnwindSafe(|| worker(job)));
         let result = result.map_err(|_| {
             worker = make();
             PoolError::Lost
         });
         let sender = forget(&mut shared.lock(), id);
-        if let Some(sender) = sender {
-            // An error means that the caller went away.
-            let _ = sender.send(result);
+        held.extend(sender.map(|sender| (sender, result)));
+        if held.len() >= TOGETHER || started.elapsed() > QUICK {
+            answer(&mut held);
         }
+    }
+}
+
+/// The next job that somebody waits for; `None` once the pool is closed. Held
+/// answers are given before a wait.
+fn next<J, R>(shared: &Shared<J, R>, held: &mut Held<R>) -> Option<(u64, J)> {
+    let mut state = shared.lock();
+    loop {
+        if !held.is_empty() && (state.closed || state.queue.is_empty()) {
+            drop(state);
+            answer(held);
+            state = shared.lock();
+            continue;
+        }
+        if state.closed {
+            return None;
+        }
+        let Some((id, job)) = state.queue.pop_front() else {
+            state.idle += 1;
+            state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+            continue;
+        };
+        // Answered by the watchdog, or given up by its caller: a key is not
+        // used for nobody.
+        match state.waiting.get(&id) {
+            Some(sender) if !sender.is_canceled() => return Some((id, job)),
+            _ => forget(&mut state, id),
+        };
+    }
+}
+
+fn answer<R>(held: &mut Held<R>) {
+    for (sender, result) in held.drain(..) {
+        // An error means that the caller went away.
+        let _ = sender.send(result);
     }
 }
 
@@ -245,7 +286,11 @@ fn watch<J, R>(shared: &Shared<J, R>) {
     while !state.closed {
         let now = Instant::now();
         match state.deadlines.front().copied() {
-            None => state = shared.alarm.wait(state).unwrap_or_else(PoisonError::into_inner),
+            None => {
+                state.unwatched = true;
+                state = shared.alarm.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.unwatched = false;
+            }
             Some((at, id)) if at <= now => {
                 state.deadlines.pop_front();
                 if let Some(sender) = forget(&mut state, id) {
