@@ -45,6 +45,11 @@ const BENCHES: &[Bench] = &[
         what: "the session pool of PKCS#11 keys against the module's own rate (SoftHSM2, P-256)",
         run: pool,
     },
+    Bench {
+        name: "formats",
+        what: "a file signed in its own format, against the tool that teams sign it with, as whole processes",
+        run: formats,
+    },
     Bench { name: "polls", what: "polls that report nothing new, against nginx", run: || service("polls") },
 ];
 
@@ -115,6 +120,11 @@ fn log() -> Result<(), Error> {
 fn pool() -> Result<(), Error> {
     let mut cargo = workspace::cargo();
     process::run(cargo.args(["bench", "--quiet", "--package", "firmseal-keys-pkcs11", "--bench", "pool"]))
+}
+
+fn formats() -> Result<(), Error> {
+    let mut cargo = workspace::cargo();
+    process::run(cargo.args(["bench", "--quiet", "--package", "firmseal-formats", "--bench", "sign"]))
 }
 
 /// A benchmark of the server as users run it.

@@ -290,12 +290,16 @@ fn tests(run: &mut Run) -> Result<Tally, Error> {
 }
 
 fn doc_tests(run: &mut Run) -> Result<Tally, Error> {
-    run.count(workspace::cargo().args(["test", "--doc", "--workspace", "--no-fail-fast", "--quiet"]))
+    let mut cargo = workspace::cargo();
+    // With the features of the tests, or every library would be built again.
+    cargo.args(["test", "--doc", "--workspace", "--features", FEATURES, "--no-fail-fast", "--quiet"]);
+    run.count(&mut cargo)
 }
 
 fn docs(run: &mut Run) -> Result<Tally, Error> {
     let mut cargo = workspace::cargo();
-    cargo.args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings");
+    cargo.args(["doc", "--workspace", "--features", FEATURES, "--no-deps", "--quiet"]);
+    cargo.env("RUSTDOCFLAGS", "-D warnings");
     run.check(&mut cargo)
 }
 

@@ -1,5 +1,7 @@
 //! The format contract, and what signing takes and gives.
 
+use std::sync::Arc;
+
 use firmseal_manifest::{PublicKey, Signature, Tbs};
 
 use crate::agreement::DecryptionKey;
@@ -7,7 +9,7 @@ use crate::error::FormatError;
 use crate::inspection::Inspection;
 use crate::parameters::{Parameter, Parameters};
 use crate::plan::Plan;
-use crate::source::Source;
+use crate::source::{Remembered, Source};
 
 /// How sure a format is that a file is its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -124,11 +126,13 @@ pub struct Unsigned {
     tbs: Tbs,
     inspection: Inspection,
     attach: Attach,
+    /// What was hashed of the source on the way.
+    pub(crate) remembered: Arc<Remembered>,
 }
 
 impl Unsigned {
     pub(crate) fn new(tbs: Tbs, inspection: Inspection, attach: Attach) -> Unsigned {
-        Unsigned { tbs, inspection, attach }
+        Unsigned { tbs, inspection, attach, remembered: Arc::default() }
     }
 
     /// Exactly what the key must sign.

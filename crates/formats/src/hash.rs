@@ -55,9 +55,18 @@ impl Hash {
         }
     }
 
-    /// The value of a range of a source.
+    /// The value of a range of a source; of the whole, from what is remembered.
     pub(crate) fn of_range(self, source: &dyn Source, range: Range<u64>) -> io::Result<Vec<u8>> {
-        self.of_ranges(source, &[range], 0)
+        let whole = range == (0..source.len()?);
+        let remembered = source.remembered().filter(|_| whole);
+        if let Some(value) = remembered.and_then(|remembered| remembered.get(self.len())) {
+            return Ok(value);
+        }
+        let value = self.of_ranges(source, &[range], 0)?;
+        if let Some(remembered) = remembered {
+            remembered.put(&value);
+        }
+        Ok(value)
     }
 
     /// The value of ranges of a source, one after the other, and of a few

@@ -4,6 +4,8 @@
 //! an approver before agreeing, and whoever signs with a key of their own
 //! before asking it.
 
+use std::sync::Arc;
+
 use firmseal_manifest::{Digest, KeyAlgorithm, Signature, Tbs};
 
 use crate::detect;
@@ -16,7 +18,7 @@ use crate::inspection::Inspection;
 use crate::parameters::{Parameter, bad};
 use crate::plan::Plan;
 use crate::raw;
-use crate::source::Source;
+use crate::source::{Remembering, Source};
 
 /// A file that was read, and what a key would sign of it.
 pub struct LaidOut {
@@ -80,12 +82,15 @@ pub fn lay_out(
     source: &dyn Source,
     wanted: &Wanted<'_>,
 ) -> Result<LaidOut, FormatError> {
+    let remembered = Arc::default();
+    let source = &Remembering { source, remembered: Arc::clone(&remembered) };
     let prepared = match (format.embedding(), format.beside()) {
         (Some(embedding), _) => Some(embedding.prepare(source, wanted)?),
         (None, Some(beside)) => Some(beside.prepare(source, wanted)?),
         (None, None) => None,
     };
-    if let Some(unsigned) = prepared {
+    if let Some(mut unsigned) = prepared {
+        unsigned.remembered = remembered;
         let (tbs, inspection) = (unsigned.tbs().clone(), unsigned.inspection().clone());
         return Ok(LaidOut { tbs, inspection, unsigned: Some(unsigned) });
     }
@@ -147,7 +152,11 @@ pub fn attach(
 ) -> Result<Plan, FormatError> {
     let plan = unsigned.attach(signature)?;
     let (found, written) = match format.beside() {
-        Some(beside) => (format.name(), beside.read(&plan.over(source)?, source)?),
+        Some(beside) => {
+            // Nothing of it is written: it need not be hashed again.
+            let own = Remembering { source, remembered: Arc::clone(&unsigned.remembered) };
+            (format.name(), beside.read(&plan.over(source)?, &own)?)
+        }
         None => {
             let found = detect(&plan.over(source)?)?;
             (found.name(), found.inspect(&plan.over(source)?)?)

@@ -37,7 +37,7 @@ pub use inspection::{Covered, ExistingSignature, Field, Inspection, KeyClaim};
 pub use laid_out::{Kept, LaidOut, attach, lay_out, lay_out_kept};
 pub use parameters::{Parameter, Parameters};
 pub use plan::{Plan, Segment, Spliced};
-pub use source::Source;
+pub use source::{Remembered, Source};
 
 /// Every format. Help, detection, documentation and tests read this table.
 pub const FORMATS: &[&dyn Format] =

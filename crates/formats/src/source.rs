@@ -1,6 +1,8 @@
 //! Sources: files that are read at an offset, never loaded whole.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A file, or anything else with a length and bytes at offsets.
 ///
@@ -17,6 +19,47 @@ pub trait Source: Send + Sync {
     /// Whether there are no bytes at all.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
+    }
+
+    /// What was hashed of the whole, where somebody keeps it.
+    fn remembered(&self) -> Option<&Remembered> {
+        None
+    }
+}
+
+/// SHA-2 values of one whole source, by their length.
+#[derive(Default)]
+pub struct Remembered(Mutex<BTreeMap<usize, Vec<u8>>>);
+
+impl Remembered {
+    pub(crate) fn get(&self, len: usize) -> Option<Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&len).cloned()
+    }
+
+    pub(crate) fn put(&self, value: &[u8]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(value.len(), value.to_vec());
+    }
+}
+
+/// A source whose whole is hashed once however often it is asked for. For as
+/// long as one signature takes, and not for what is written: that is read
+/// anew.
+pub(crate) struct Remembering<'a> {
+    pub(crate) source: &'a dyn Source,
+    pub(crate) remembered: Arc<Remembered>,
+}
+
+impl Source for Remembering<'_> {
+    fn len(&self) -> io::Result<u64> {
+        self.source.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.source.read_at(offset, buffer)
+    }
+
+    fn remembered(&self) -> Option<&Remembered> {
+        Some(&self.remembered)
     }
 }
 
@@ -61,6 +104,10 @@ impl<S: Source + ?Sized> Source for &S {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         (**self).read_at(offset, buffer)
+    }
+
+    fn remembered(&self) -> Option<&Remembered> {
+        (**self).remembered()
     }
 }
 
