@@ -67,7 +67,7 @@ impl Chroot {
         let root = directory.join("root");
         remove(&root)?;
         fs::create_dir_all(&root).map_err(Error::file(&root))?;
-        let suite = codename()?;
+        let suite = apt::release().ok_or_else(|| Error::wrong("/etc/os-release names no release"))?;
         let archive = directory.join(format!("{suite}.tar"));
         if !archive.is_file() {
             debootstrap(&suite, &root, &archive)?;
@@ -178,15 +178,6 @@ impl Chroot {
     fn inside(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
-}
-
-fn codename() -> Result<String, Error> {
-    let release = workspace::read(Path::new("/etc/os-release"))?;
-    release
-        .lines()
-        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
-        .map(str::to_owned)
-        .ok_or_else(|| Error::wrong("/etc/os-release names no release"))
 }
 
 fn debootstrap(suite: &str, root: &Path, archive: &Path) -> Result<(), Error> {

@@ -9,6 +9,9 @@
 //! so that a CMS signature over a file that is the content of an Authenticode
 //! signature is one over the image whose digest stands in there.
 //!
+//! And U-Boot verifies the hash of tokens of a devicetree, one behind the
+//! other, which a file could be as well.
+//!
 //! One key may serve products of several formats, and what it has signed is
 //! not taken back by a rule for later ones. So the content decides: no
 //! firmware begins so, and nobody loses anything.
@@ -38,6 +41,9 @@ pub(crate) fn refuse(source: &dyn Source) -> Result<(), FormatError> {
     if is_spc(&head) {
         return Err(FormatError::Inner { what: "the content of an Authenticode signature" });
     }
+    if is_structure(&head) {
+        return Err(FormatError::Inner { what: "the structure of a devicetree, as U-Boot verifies it" });
+    }
     Ok(())
 }
 
@@ -64,6 +70,13 @@ fn is_spc(head: &[u8]) -> bool {
         }
     }
     false
+}
+
+/// Whether a file begins as what is hashed of a FIT: the token of a root,
+/// which has no name, and that of a property or of a node in it.
+fn is_structure(head: &[u8]) -> bool {
+    let words: Vec<&[u8]> = head.chunks_exact(4).take(3).collect();
+    matches!(words.as_slice(), [[0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 1 | 3]])
 }
 
 /// Tag, length of tag and length, and length of the content, unless that is
@@ -95,7 +108,9 @@ mod tests {
             file
         };
         let long: Vec<u8> = [&[0x31, 0x80 | 40][..], &[0; 39], &[9]].concat();
-        let refused: [(&str, Vec<u8>); 9] = [
+        let tree = [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3];
+        let refused: [(&str, Vec<u8>); 10] = [
+            ("what U-Boot hashes", with(&tree, 90)),
             ("short", with(&[0x31, 3], 5)),
             ("long form", with(&[0x31, 0x82, 1, 0], 260)),
             ("long form of a short length", with(&[0x31, 0x84, 0, 0, 0, 3], 9)),
@@ -110,7 +125,8 @@ mod tests {
             assert!(refuse(&file).is_err(), "{name}");
             assert!(crate::detect(&file).is_err(), "{name}");
         }
-        let taken: [(&str, Vec<u8>); 7] = [
+        let taken: [(&str, Vec<u8>); 8] = [
+            ("words", with(&tree[..8], 90)),
             ("nothing", Vec::new()),
             ("one byte", vec![0x31]),
             ("text", b"1.2.3: what has changed".to_vec()),

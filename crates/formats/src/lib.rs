@@ -13,6 +13,7 @@ pub mod compare;
 mod der;
 mod digest;
 pub mod error;
+mod fit;
 pub mod format;
 mod hash;
 mod hkdf;
@@ -41,7 +42,7 @@ pub use source::{Remembered, Source};
 
 /// Every format. Help, detection, documentation and tests read this table.
 pub const FORMATS: &[&dyn Format] =
-    &[&mcuboot::Mcuboot, &pe::Pe, &intel_hex::IntelHex, &cms::Cms, &digest::Digest, &raw::Raw];
+    &[&mcuboot::Mcuboot, &pe::Pe, &fit::Fit, &intel_hex::IntelHex, &cms::Cms, &digest::Digest, &raw::Raw];
 
 /// The format of this name.
 pub fn find(name: &str) -> Result<&'static dyn Format, FormatError> {

@@ -16,7 +16,8 @@ fn parsers_are_total() {
         Err(_) => 20_000,
     };
     let mut corpus = vec![common::fixture("firmware.bin"), Vec::new()];
-    let all = ["mcuboot", "cms", "pe", "hex"].map(|name| std::fs::read_dir(fixture_path(name)).unwrap());
+    let all =
+        ["mcuboot", "cms", "pe", "hex", "fit"].map(|name| std::fs::read_dir(fixture_path(name)).unwrap());
     for entry in all.into_iter().flatten() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "bin") {

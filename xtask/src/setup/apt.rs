@@ -23,16 +23,21 @@ const fn benches(name: &'static str, why: &'static str) -> Package {
 }
 
 const PACKAGES: &[Package] = &[
+    tests("bison", "builds fit_check_sign"),
     tests("ca-certificates", "trust anchors for downloads"),
     tests("cryptsetup-bin", "veritysetup, the judge of block trees"),
     tests("openssh-client", "ssh-keygen, the judge of SSH signatures"),
+    tests("dpkg-dev", "unpacks the source of fit_check_sign"),
     tests("device-tree-compiler", "reads and writes device trees"),
+    tests("flex", "builds fit_check_sign"),
     tests("firmware-microbit-micropython", "a Cortex-M firmware in Intel HEX"),
     tests("fwupd-amd64-signed", "a PE file that Debian signed"),
     tests("golang-go", "builds the judge of the log"),
     tests("golang-golang-x-mod-dev", "the judge of the log: the reference of notes and tiles"),
     tests("openssl", "the judge of keys, certificates and TLS"),
     tests("libengine-pkcs11-openssl", "takes our PKCS#11 module into OpenSSL"),
+    tests("libgnutls28-dev", "what fit_check_sign links"),
+    tests("libssl-dev", "what fit_check_sign links"),
     tests("libtss2-dev", "what keys-tpm links"),
     tests("opensbi", "real firmware for the sessions"),
     tests("osslsigncode", "signs through our PKCS#11 module"),
@@ -50,8 +55,9 @@ const PACKAGES: &[Package] = &[
     tests("strace", "names the file operations at which tests cut the power"),
     tests("swtpm", "the TPM"),
     tests("systemd-boot-efi", "a PE file to sign"),
-    tests("u-boot-tools", "mkimage signs through our PKCS#11 module"),
-    tests("u-boot-qemu", "real firmware for the sessions"),
+    tests("u-boot-tools", "mkimage makes FIT images, and signs through our PKCS#11 module"),
+    tests("u-boot-qemu", "real firmware for the sessions, and boots signed FIT images"),
+    tests("uuid-dev", "what fit_check_sign links"),
     benches("dbus-daemon", "rauc's service answers on it"),
     benches("nginx-light", "serves a file of the size of a poll's answer"),
     benches("swupdate", "peer of the agent's install"),
@@ -190,6 +196,13 @@ fn main_mirror<'a>(targets: &'a str, suite: &str) -> Option<&'a str> {
             _ => None,
         }
     })
+}
+
+/// The name of this machine's release.
+pub(crate) fn release() -> Option<String> {
+    let release = workspace::read(Path::new("/etc/os-release")).ok()?;
+    let name = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="))?;
+    Some(name.trim_matches('"').to_owned())
 }
 
 /// The mirror of this machine's own release, for a chroot of the same.
