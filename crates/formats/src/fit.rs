@@ -19,6 +19,7 @@
 //! shown and not believed: whoever could choose the default would else bring
 //! a configuration of their own under somebody's good signature.
 
+mod control;
 mod coverage;
 mod cursor;
 mod edit;
@@ -36,6 +37,8 @@ use crate::format::{Embedding, Format, Likeness, Unsigned, Wanted};
 use crate::inspection::Inspection;
 use crate::parameters::Parameter;
 use crate::source::Source;
+
+pub use control::{ControlKey, control_tree};
 
 const NAME: &str = "fit";
 

@@ -33,6 +33,7 @@ pub mod source;
 pub use agreement::DecryptionKey;
 pub use compare::{Comparison, compare};
 pub use error::FormatError;
+pub use fit::{ControlKey, control_tree};
 pub use format::{Beside, Embedding, Format, Likeness, Unsigned, Wanted};
 pub use inspection::{Covered, ExistingSignature, Field, Inspection, KeyClaim};
 pub use laid_out::{Kept, LaidOut, attach, lay_out, lay_out_kept};

@@ -28,18 +28,26 @@ impl Edit {
 
     /// A node of these properties.
     pub(super) fn node(&mut self, name: &str, properties: &[(&str, Vec<u8>)]) -> Vec<u8> {
+        self.parent(name, properties, &[])
+    }
+
+    /// The same with nodes in it.
+    pub(super) fn parent(&mut self, name: &str, properties: &[(&str, Vec<u8>)], nodes: &[u8]) -> Vec<u8> {
         let mut out = BEGIN_NODE.to_be_bytes().to_vec();
         out.extend_from_slice(name.as_bytes());
         out.push(0);
         pad(&mut out);
-        for (name, value) in properties {
-            for word in [PROP, value.len() as u32, self.name(name)] {
-                out.extend(word.to_be_bytes());
-            }
-            out.extend_from_slice(value);
-            pad(&mut out);
-        }
+        out.extend(properties.iter().flat_map(|(name, value)| self.property(name, value)));
+        out.extend_from_slice(nodes);
         out.extend(END_NODE.to_be_bytes());
+        out
+    }
+
+    /// A property.
+    pub(super) fn property(&mut self, name: &str, value: &[u8]) -> Vec<u8> {
+        let mut out = [PROP, value.len() as u32, self.name(name)].map(u32::to_be_bytes).concat();
+        out.extend_from_slice(value);
+        pad(&mut out);
         out
     }
 

@@ -273,6 +273,17 @@ impl Tree {
         self.property_of(node, name).map(|own| self.value_of(own))
     }
 
+    /// Where the property of this name stands in the file, or would.
+    pub(super) fn property_place(&self, node: usize, name: &str) -> Range<u64> {
+        match self.property_of(node, name) {
+            Some(own) => own.place.start - 12..own.place.end.next_multiple_of(4),
+            None => {
+                let start = self.nodes[node].place.start + self.head_of(node).len() as u64;
+                start..start
+            }
+        }
+    }
+
     /// The child of this name.
     pub(super) fn child(&self, node: usize, name: &str) -> Option<usize> {
         self.nodes[node].children.iter().copied().find(|child| self.nodes[*child].name == name)

@@ -8,8 +8,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod configurations;
+mod control;
 mod mutations;
 mod peer;
+mod qemu;
 mod real;
 mod refusals;
 mod regions;
