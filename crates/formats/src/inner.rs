@@ -11,10 +11,14 @@
 //!
 //! And U-Boot verifies the hash of tokens of a devicetree, one behind the
 //! other, which a file could be as well.
+//! SWUpdate signs the bare description of a package: a signature beside a file
+//! that is one, or CMS beside it, goes into a package as it is.
 //!
 //! One key may serve products of several formats, and what it has signed is
 //! not taken back by a rule for later ones. So the content decides: no
 //! firmware begins so, and nobody loses anything.
+
+mod description;
 
 use crate::error::FormatError;
 use crate::source::Source;
@@ -43,6 +47,9 @@ pub(crate) fn refuse(source: &dyn Source) -> Result<(), FormatError> {
     }
     if is_structure(&head) {
         return Err(FormatError::Inner { what: "the structure of a devicetree, as U-Boot verifies it" });
+    }
+    if description::is_one(source)? {
+        return Err(FormatError::Inner { what: "an sw-description, as SWUpdate has it signed" });
     }
     Ok(())
 }

@@ -29,6 +29,7 @@ pub mod plan;
 mod raw;
 mod signature;
 pub mod source;
+mod swupdate;
 
 pub use agreement::DecryptionKey;
 pub use compare::{Comparison, compare};
@@ -42,8 +43,16 @@ pub use plan::{Plan, Segment, Spliced};
 pub use source::{Remembered, Source};
 
 /// Every format. Help, detection, documentation and tests read this table.
-pub const FORMATS: &[&dyn Format] =
-    &[&mcuboot::Mcuboot, &pe::Pe, &fit::Fit, &intel_hex::IntelHex, &cms::Cms, &digest::Digest, &raw::Raw];
+pub const FORMATS: &[&dyn Format] = &[
+    &mcuboot::Mcuboot,
+    &pe::Pe,
+    &fit::Fit,
+    &swupdate::SwUpdate,
+    &intel_hex::IntelHex,
+    &cms::Cms,
+    &digest::Digest,
+    &raw::Raw,
+];
 
 /// The format of this name.
 pub fn find(name: &str) -> Result<&'static dyn Format, FormatError> {

@@ -25,6 +25,7 @@ const fn benches(name: &'static str, why: &'static str) -> Package {
 const PACKAGES: &[Package] = &[
     tests("bison", "builds fit_check_sign"),
     tests("ca-certificates", "trust anchors for downloads"),
+    tests("cpio", "packs and unpacks SWUpdate packages"),
     tests("cryptsetup-bin", "veritysetup, the judge of block trees"),
     tests("openssh-client", "ssh-keygen, the judge of SSH signatures"),
     tests("dpkg-dev", "unpacks the source of fit_check_sign"),
@@ -54,6 +55,7 @@ const PACKAGES: &[Package] = &[
     tests("pkg-config", "finds tpm2-tss"),
     tests("strace", "names the file operations at which tests cut the power"),
     tests("swtpm", "the TPM"),
+    tests("swugenerator", "makes SWUpdate packages"),
     tests("systemd-boot-efi", "a PE file to sign"),
     tests("u-boot-tools", "mkimage makes FIT images, and signs through our PKCS#11 module"),
     tests("u-boot-qemu", "real firmware for the sessions, and boots signed FIT images"),

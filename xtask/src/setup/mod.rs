@@ -1,13 +1,14 @@
 //! Set-up: what the tests need beyond Rust, gcc and git.
 //!
 //! Parts, each of which looks before it acts: Debian packages, a Python
-//! environment with other people's implementations, promtool, U-Boot's verifier, and a
-//! bare-metal target for rustc. What cannot be installed is named with the command that would
+//! environment with other people's implementations, promtool, U-Boot's
+//! verifier, swupdate, and a bare-metal target for rustc. What cannot be installed is named with the command that would
 //! install it; the steps that do not need it run all the same.
 
 pub(crate) mod apt;
 mod promtool;
 pub(crate) mod python;
+mod swupdate;
 mod uboot;
 
 use crate::bare_metal;
@@ -46,8 +47,15 @@ type Part = fn(Wanted, &mut dyn FnMut(&str)) -> Result<(), Error>;
 /// Installs what is missing and returns what is still missing afterwards, as
 /// text for people with the command that helps.
 pub(crate) fn ensure(wanted: Wanted, mut say: impl FnMut(&str)) -> Vec<String> {
-    let parts: [Part; 6] =
-        [apt::ensure, rust_components, python::ensure, promtool::ensure, uboot::ensure, bare_metal::ensure];
+    let parts: [Part; 7] = [
+        apt::ensure,
+        rust_components,
+        python::ensure,
+        promtool::ensure,
+        swupdate::ensure,
+        uboot::ensure,
+        bare_metal::ensure,
+    ];
     parts.iter().filter_map(|part| part(wanted, &mut say).err()).map(|error| error.to_string()).collect()
 }
 
