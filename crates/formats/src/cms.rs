@@ -16,6 +16,7 @@ pub(crate) mod read;
 pub(crate) mod scheme;
 pub(crate) mod signed_data;
 
+use crate::der::{self, Bad, Element, OCTET_STRING};
 use crate::error::FormatError;
 use crate::format::{Beside, Embedding, Format, Likeness, Unsigned, Wanted};
 use crate::hash::Hash;
@@ -40,6 +41,16 @@ const LABEL: &str = "CMS";
 
 /// The CMS format.
 pub(crate) struct Cms;
+
+/// A content of type `data` that stands inside.
+pub(crate) fn around(content: &[u8]) -> Vec<u8> {
+    der::tlv(OCTET_STRING, &[content])
+}
+
+/// The other way round.
+pub(crate) fn octets(content: Element<'_>) -> Result<&[u8], Bad> {
+    if content.tag == OCTET_STRING { Ok(content.value) } else { Err("its content is no string of bytes") }
+}
 
 const PARAMETERS: &[Parameter] = &[
     certificate::PARAMETER,
@@ -86,6 +97,7 @@ impl Beside for Cms {
     fn prepare(&self, source: &dyn Source, wanted: &Wanted<'_>) -> Result<Unsigned, FormatError> {
         wanted.parameters.check(PARAMETERS)?;
         inner::refuse(source)?;
+        inner::refuse_content(source)?;
         let is_pem = match wanted.parameters.get("form") {
             None | Some("der") => false,
             Some("pem") => true,

@@ -9,10 +9,11 @@
 //! so that a CMS signature over a file that is the content of an Authenticode
 //! signature is one over the image whose digest stands in there.
 //!
-//! And U-Boot verifies the hash of tokens of a devicetree, one behind the
-//! other, which a file could be as well.
-//! SWUpdate signs the bare description of a package: a signature beside a file
-//! that is one, or CMS beside it, goes into a package as it is.
+//! U-Boot verifies the hash of tokens of a devicetree, one behind the other,
+//! which a file could be as well. SWUpdate signs the bare description of a
+//! package: a signature beside a file that is one, or CMS beside it, goes into a
+//! package as it is. RAUC's CMS is over a manifest, which stands in it: one
+//! beside a file that is such a manifest would make a bundle.
 //!
 //! One key may serve products of several formats, and what it has signed is
 //! not taken back by a rule for later ones. So the content decides: no
@@ -52,6 +53,24 @@ pub(crate) fn refuse(source: &dyn Source) -> Result<(), FormatError> {
         return Err(FormatError::Inner { what: "an sw-description, as SWUpdate has it signed" });
     }
     Ok(())
+}
+
+/// Refuses what formats sign in CMS as its content: a signature beside such a
+/// file is the one around it, with the content put in.
+pub(crate) fn refuse_content(source: &dyn Source) -> Result<(), FormatError> {
+    // RAUC reads no longer CMS, and no manifest without these two.
+    const MANIFEST_MAX: u64 = 64 * 1024;
+    let len = source.len()?;
+    if len > MANIFEST_MAX {
+        return Ok(());
+    }
+    let mut text = vec![0; len as usize];
+    source.read_at(0, &mut text)?;
+    let holds = |word: &[u8]| text.windows(word.len()).any(|own| own == word);
+    match holds(b"[bundle]") && holds(b"verity-hash") {
+        true => Err(FormatError::Inner { what: "the manifest of a RAUC bundle" }),
+        false => Ok(()),
+    }
 }
 
 /// Whether a file is one SET in whole. BER's lengths count too: some verifiers

@@ -26,10 +26,12 @@ mod mcuboot;
 pub mod parameters;
 mod pe;
 pub mod plan;
+mod rauc;
 mod raw;
 mod signature;
 pub mod source;
 mod swupdate;
+mod verity;
 
 pub use agreement::DecryptionKey;
 pub use compare::{Comparison, compare};
@@ -41,12 +43,14 @@ pub use laid_out::{Kept, LaidOut, attach, lay_out, lay_out_kept};
 pub use parameters::{Parameter, Parameters};
 pub use plan::{Plan, Segment, Spliced};
 pub use source::{Remembered, Source};
+pub use verity::Leaves;
 
 /// Every format. Help, detection, documentation and tests read this table.
 pub const FORMATS: &[&dyn Format] = &[
     &mcuboot::Mcuboot,
     &pe::Pe,
     &fit::Fit,
+    &rauc::Rauc,
     &swupdate::SwUpdate,
     &intel_hex::IntelHex,
     &cms::Cms,

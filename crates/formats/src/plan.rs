@@ -10,6 +10,7 @@ use std::ops::Range;
 use crate::error::FormatError;
 use crate::keystream::Keystream;
 use crate::source::{Source, for_each_piece};
+use crate::verity::Leaves;
 
 /// One piece of an output.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,6 +19,8 @@ pub enum Segment {
     Bytes(Vec<u8>),
     /// These bytes of the source.
     Source(Range<u64>),
+    /// The digests of the source's blocks, computed as they are read.
+    Leaves(Leaves),
 }
 
 impl Segment {
@@ -25,6 +28,7 @@ impl Segment {
         match self {
             Segment::Bytes(bytes) => bytes.len() as u64,
             Segment::Source(range) => range.end.saturating_sub(range.start),
+            Segment::Leaves(leaves) => leaves.len(),
         }
     }
 }
@@ -54,6 +58,12 @@ impl Plan {
     pub fn source(mut self, range: Range<u64>) -> Plan {
         let end = range.end.min(self.source_len);
         self.segments.push(Segment::Source(range.start.min(end)..end));
+        self
+    }
+
+    /// Adds the lowest level of a tree over the source.
+    pub(crate) fn leaves(mut self, leaves: Leaves) -> Plan {
+        self.segments.push(Segment::Leaves(leaves));
         self
     }
 
@@ -117,6 +127,7 @@ impl Source for Spliced<'_> {
             match segment {
                 Segment::Bytes(bytes) => now.copy_from_slice(&bytes[skip as usize..skip as usize + take]),
                 Segment::Source(range) => self.source.read_at(range.start + skip, now)?,
+                Segment::Leaves(leaves) => leaves.read_at(self.source, skip, now)?,
             }
             (skip, rest) = (0, later);
         }

@@ -46,7 +46,7 @@ const PACKAGES: &[Package] = &[
     tests("python3-venv", "the Python environment of other people's implementations"),
     tests("qemu-system-arm", "runs the verifier on a Cortex-M3"),
     tests("qemu-system-x86", "boots what is signed for UEFI"),
-    tests("rauc", "signs through our PKCS#11 module; peer of the agent's install"),
+    tests("rauc", "the judge of bundles; signs through our PKCS#11 module; peer of the agent's install"),
     tests("sbsigntool", "signs through our PKCS#11 module"),
     tests("shim-helpers-amd64-signed", "PE files that Debian signed"),
     tests("shim-unsigned", "holds the certificate that Debian signs with"),

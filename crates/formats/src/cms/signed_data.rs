@@ -40,7 +40,7 @@ impl Draft {
         // content is `data` (RFC 5652 §5.1); Authenticode, which is PKCS #7,
         // has 1 always.
         let one = der::tlv(INTEGER, &[&[1]]);
-        let hash = hash_identifier(self.scheme.hash(), self.content.is_some());
+        let hash = hash_identifier(self.scheme.hash(), self.content_type != super::DATA);
         let content = self.content.as_ref().map(|content| der::tlv(der::context(0), &[content]));
         let encapsulated = der::tlv(
             SEQUENCE,

@@ -60,7 +60,7 @@ pub fn run(bytes: &[u8]) {
     for format in FORMATS {
         let inspected = format.inspect(&source);
         let wanted = match format.name() {
-            "pe" | "swupdate" => &signer,
+            "pe" | "rauc" | "swupdate" => &signer,
             "fit" => &unnamed,
             _ => &plain,
         };
