@@ -119,6 +119,7 @@ pub struct Wanted<'a> {
 }
 
 type Attach = Box<dyn Fn(&Signature) -> Result<Plan, FormatError> + Send + Sync>;
+type Seal = Box<dyn Fn(&Plan, &dyn Source) -> Result<Plan, FormatError> + Send + Sync>;
 
 /// A file that lacks only its signature: the signed one, or the signature's
 /// own.
@@ -126,13 +127,20 @@ pub struct Unsigned {
     tbs: Tbs,
     inspection: Inspection,
     attach: Attach,
+    seal: Option<(&'static str, Seal)>,
     /// What was hashed of the source on the way.
     pub(crate) remembered: Arc<Remembered>,
 }
 
 impl Unsigned {
     pub(crate) fn new(tbs: Tbs, inspection: Inspection, attach: Attach) -> Unsigned {
-        Unsigned { tbs, inspection, attach, remembered: Arc::default() }
+        Unsigned { tbs, inspection, attach, seal: None, remembered: Arc::default() }
+    }
+
+    /// Has the signed file, with its signature, go where its recipients alone
+    /// read it.
+    pub(crate) fn sealed(self, format: &'static str, seal: Seal) -> Unsigned {
+        Unsigned { seal: Some((format, seal)), ..self }
     }
 
     /// Exactly what the key must sign.
@@ -146,9 +154,30 @@ impl Unsigned {
         &self.inspection
     }
 
-    /// What is written. The signature's shape is checked, not its validity:
-    /// verify the result by inspecting it.
+    /// The signed file. The signature's shape is checked, not its validity:
+    /// verify the result by inspecting it. A file that is to be sealed is
+    /// refused, and [`attach`](crate::attach) writes it.
     pub fn attach(&self, signature: &Signature) -> Result<Plan, FormatError> {
+        match self.seal {
+            None => (self.attach)(signature),
+            Some((format, _)) => Err(FormatError::unsupported(
+                format,
+                "encrypted for its recipients, it cannot be read back here: sign the file by itself, with `firmseal \
+                 sign`",
+            )),
+        }
+    }
+
+    /// The signed file as it can be read back, sealed or not.
+    pub(crate) fn readable(&self, signature: &Signature) -> Result<Plan, FormatError> {
         (self.attach)(signature)
+    }
+
+    /// What is written of the signed file.
+    pub(crate) fn written(&self, readable: Plan, source: &dyn Source) -> Result<Plan, FormatError> {
+        match &self.seal {
+            None => Ok(readable),
+            Some((_, seal)) => seal(&readable, source),
+        }
     }
 }

@@ -150,7 +150,7 @@ pub fn attach(
     source: &dyn Source,
     signature: &Signature,
 ) -> Result<Plan, FormatError> {
-    let plan = unsigned.attach(signature)?;
+    let plan = unsigned.readable(signature)?;
     let (found, written) = match format.beside() {
         Some(beside) => {
             // Nothing of it is written: it need not be hashed again.
@@ -166,7 +166,7 @@ pub fn attach(
     // Others may be in it already: this one has to be.
     let there = written.signatures.iter().any(|own| own.signature == *signature);
     match same && there {
-        true => Ok(plan),
+        true => unsigned.written(plan, source),
         false => {
             Err(FormatError::malformed(format.name(), "with the signature it reads otherwise than before"))
         }

@@ -19,10 +19,12 @@ mod payload;
 mod sign;
 mod squashfs;
 
+use crate::agreement::DecryptionKey;
 use crate::error::FormatError;
 use crate::format::{Embedding, Format, Likeness, Unsigned, Wanted};
 use crate::inspection::Inspection;
 use crate::parameters::Parameter;
+use crate::plan::Plan;
 use crate::source::Source;
 
 const NAME: &str = "rauc";
@@ -45,6 +47,10 @@ impl Format for Rauc {
 
     fn inspect(&self, source: &dyn Source) -> Result<Inspection, FormatError> {
         Ok(inspect::examine(source)?.inspection)
+    }
+
+    fn decrypt(&self, source: &dyn Source, key: &DecryptionKey) -> Result<Plan, FormatError> {
+        inspect::opened(source, key)
     }
 
     fn embedding(&self) -> Option<&dyn Embedding> {

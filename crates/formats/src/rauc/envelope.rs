@@ -1,11 +1,29 @@
-//! EnvelopedData (RFC 5652 §6) around the CMS of a crypt bundle, as `rauc
-//! encrypt` writes it: whom it is for.
+//! EnvelopedData (RFC 5652 §6) around the CMS of a crypt bundle: whom it is
+//! for, in what `rauc encrypt` writes and in ours.
 
-use crate::der::{self, Bad, Element, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, SET};
+mod keys;
+mod open;
+mod seal;
+
+pub(super) use keys::cbc;
+pub(super) use seal::{Devices, PARAMETER};
+
+use crate::cms::scheme::algorithm;
+use crate::der::{self, BIT_STRING, Bad, Element, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, SET};
 use crate::hash::hex;
 
 /// `id-envelopedData`.
 const ENVELOPED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x03];
+const AES256_CBC: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x01, 0x2a];
+const AES256_WRAP: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x01, 0x2d];
+/// `dhSinglePass-stdDH-sha1kdf-scheme` and its sibling (RFC 5753 §7.1.4).
+const AGREED_SHA1: &[u8] = &[0x2b, 0x81, 0x05, 0x10, 0x86, 0x48, 0x3f, 0x00, 0x02];
+const AGREED_SHA256: &[u8] = &[0x2b, 0x81, 0x04, 0x01, 0x0b, 0x01];
+const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
+const RSAES_OAEP: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x07];
+const MGF1: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x08];
+/// `[1]`, KeyAgreeRecipientInfo.
+const AGREEMENT: u8 = der::context(1);
 /// Attributes of names, by the last number of 2.5.4 (RFC 4519 §2).
 const NAMED: [(u8, &str); 6] = [(3, "CN"), (6, "C"), (7, "L"), (8, "ST"), (10, "O"), (11, "OU")];
 /// Most recipients that are read: as many as fit.
@@ -15,12 +33,27 @@ const RECIPIENTS_MAX: usize = 512;
 pub(super) struct Envelope<'a> {
     /// Whom it is for, one by one.
     pub(super) recipients: Vec<Recipient<'a>>,
+    /// AlgorithmIdentifier of the content's encryption.
+    algorithm: &'a [u8],
+    /// The content, encrypted.
+    sealed: &'a [u8],
 }
 
 /// One that opens it.
 pub(super) struct Recipient<'a> {
     /// Issuer and serial number of its certificate, or the key's identifier.
     id: Element<'a>,
+    /// How it opens it, if that is by a key that is agreed on anew.
+    agreement: Option<Agreement<'a>>,
+}
+
+/// What one side of an agreement sent to the other.
+struct Agreement<'a> {
+    algorithm: &'a [u8],
+    point: &'a [u8],
+    /// Further keying material, an OCTET STRING.
+    ukm: Option<&'a [u8]>,
+    wrapped: &'a [u8],
 }
 
 impl<'a> Envelope<'a> {
@@ -46,8 +79,7 @@ impl<'a> Envelope<'a> {
             let one = all.next()?;
             match one.tag {
                 SEQUENCE => recipients.push(transported(one.value)?),
-                // [1], KeyAgreeRecipientInfo.
-                0xa1 => recipients.extend(agreed(one.value)?),
+                AGREEMENT => recipients.extend(agreed(one.value)?),
                 _ => return Err("a recipient is named by something else than a certificate"),
             }
             if recipients.len() > RECIPIENTS_MAX {
@@ -61,11 +93,11 @@ impl<'a> Envelope<'a> {
         enveloped.optional(der::context(1))?;
         enveloped.end()?;
         content.take(OID)?;
-        content.take(SEQUENCE)?;
+        let algorithm = content.element(SEQUENCE)?.whole;
         // [0] IMPLICIT OCTET STRING.
-        content.take(0x80)?;
+        let sealed = content.take(0x80)?;
         content.end()?;
-        Ok(Envelope { recipients })
+        Ok(Envelope { recipients, algorithm, sealed })
     }
 }
 
@@ -77,27 +109,39 @@ fn transported(content: &[u8]) -> Result<Recipient<'_>, Bad> {
     info.take(SEQUENCE)?;
     info.take(OCTET_STRING)?;
     info.end()?;
-    Ok(Recipient { id })
+    Ok(Recipient { id, agreement: None })
 }
 
 /// KeyAgreeRecipientInfo (§6.2.2), which may be for several.
 fn agreed(content: &[u8]) -> Result<Vec<Recipient<'_>>, Bad> {
     let mut info = Reader::new(content);
     info.take(INTEGER)?;
-    info.take(der::context(0))?;
-    info.optional(der::context(1))?;
-    info.take(SEQUENCE)?;
+    let origin = info.take(der::context(0))?;
+    let ukm = info.optional(der::context(1))?.map(|ukm| ukm.value);
+    let algorithm = info.element(SEQUENCE)?.whole;
     let mut keys = Reader::new(info.take(SEQUENCE)?);
     info.end()?;
+    let point = point(origin);
     let mut all = Vec::new();
     while !keys.is_empty() && all.len() <= RECIPIENTS_MAX {
         let mut key = Reader::new(keys.take(SEQUENCE)?);
         let id = key.next()?;
-        key.take(OCTET_STRING)?;
+        let wrapped = key.take(OCTET_STRING)?;
         key.end()?;
-        all.push(Recipient { id });
+        let agreement = point.map(|point| Agreement { algorithm, point, ukm, wrapped });
+        all.push(Recipient { id, agreement });
     }
     Ok(all)
+}
+
+/// The point of an originator that is a key of its own (§6.2.2,
+/// OriginatorPublicKey).
+fn point(origin: &[u8]) -> Option<&[u8]> {
+    let mut own = Reader::only(origin, der::context(1)).ok()?;
+    let (oid, _) = algorithm(own.element(SEQUENCE).ok()?.whole).ok()?;
+    let bits = own.take(BIT_STRING).ok()?;
+    own.end().ok()?;
+    bits.strip_prefix(&[0]).filter(|_| oid == EC_PUBLIC_KEY)
 }
 
 impl Recipient<'_> {

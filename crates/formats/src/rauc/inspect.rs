@@ -3,13 +3,16 @@
 use super::bundle::Bundle;
 use super::envelope::Envelope;
 use super::manifest::Manifest;
+use super::sign::with_cms;
 use super::squashfs::{self, SUPERBLOCK};
 use super::{NAME, payload};
+use crate::agreement::DecryptionKey;
 use crate::cms;
 use crate::cms::read::Signed;
 use crate::error::FormatError;
 use crate::hash::{Hash, hex};
 use crate::inspection::Inspection;
+use crate::plan::Plan;
 use crate::source::Source;
 
 /// Longest plain payload: OpenSSL takes lengths of 31 bits, and of what was
@@ -37,24 +40,23 @@ pub(super) enum Shape {
 /// Reads a bundle.
 pub(super) fn examine(source: &dyn Source) -> Result<Examined, FormatError> {
     let Bundle { payload_end, cms } = Bundle::read(source)?;
-    let malformed = |why: &str| FormatError::malformed(NAME, format!("its CMS: {why}"));
     if Envelope::is_one(&cms) {
-        let envelope = Envelope::read(&cms).map_err(malformed)?;
+        let envelope = Envelope::read(&cms).map_err(in_cms)?;
         let inspection = sealed(&envelope, payload_end);
         return Ok(Examined { inspection, payload_end, shape: Shape::Enveloped });
     }
-    let signed = Signed::read(&cms).map_err(malformed)?;
+    let signed = Signed::read(&cms).map_err(in_cms)?;
     if signed.content_type != cms::DATA {
-        return Err(malformed("it is over something else than data"));
+        return Err(in_cms("it is over something else than data"));
     }
     // RAUC takes no other number.
     if signed.signers.len() != 1 {
-        return Err(malformed("it has more than one signer"));
+        return Err(in_cms("it has more than one signer"));
     }
     let (mut inspection, shape) = match signed.content {
         None => (plain(source, payload_end)?, Shape::Plain),
         Some(content) => {
-            let manifest = cms::octets(content).map_err(malformed)?;
+            let manifest = cms::octets(content).map_err(in_cms)?;
             (described(source, manifest, payload_end)?, Shape::Manifest(manifest.to_vec()))
         }
     };
@@ -107,4 +109,19 @@ fn sealed(envelope: &Envelope<'_>, len: u64) -> Inspection {
     inspection
         .note("signature", "in the CMS that is encrypted: a recipient's key shows manifest and signature");
     inspection
+}
+
+/// A sealed bundle with its CMS in the clear, as it was signed.
+pub(super) fn opened(source: &dyn Source, key: &DecryptionKey) -> Result<Plan, FormatError> {
+    let Bundle { payload_end, cms } = Bundle::read(source)?;
+    if !Envelope::is_one(&cms) {
+        return Err(FormatError::unsupported(NAME, "the bundle is not encrypted for recipients"));
+    }
+    let envelope = Envelope::read(&cms).map_err(in_cms)?;
+    let cms = envelope.open(key).ok_or(FormatError::NotForThisKey)?;
+    Ok(with_cms(Plan::new(source.len()?).source(0..payload_end), cms))
+}
+
+fn in_cms(why: &str) -> FormatError {
+    FormatError::malformed(NAME, format!("its CMS: {why}"))
 }

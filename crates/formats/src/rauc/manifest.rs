@@ -189,6 +189,10 @@ impl<'a> Manifest<'a> {
         inspection.target = self.get("update", "compatible").map(str::to_owned);
         inspection.version = self.get("update", "version").map(str::to_owned);
         inspection.encrypted = self.get("bundle", "format") == Some("crypt");
+        if inspection.encrypted {
+            // "Refusing to install unencrypted crypt bundles".
+            inspection.note("recipients", "none: RAUC installs it once its CMS is encrypted for its devices");
+        }
         for entry in &self.entries {
             match (entry.group, entry.key) {
                 ("update", "compatible" | "version") => {}

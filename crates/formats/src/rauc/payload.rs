@@ -1,8 +1,7 @@
 //! The payload of a bundle: what lies before its CMS, and the tree over it.
 
-use ctr::cipher::{BlockCipherDecrypt, KeyInit};
-
 use super::NAME;
+use super::envelope::cbc;
 use super::manifest::Terms;
 use super::squashfs::{self, SUPERBLOCK};
 use crate::error::FormatError;
@@ -42,7 +41,9 @@ pub(super) fn check(source: &dyn Source, terms: &Terms, end: u64) -> Result<u64,
     let mut superblock = [0; SUPERBLOCK];
     source.read_at(0, &mut superblock)?;
     if let Some(key) = &terms.crypt_key {
-        open(key, &mut superblock);
+        // dm-crypt's aes-cbc-plain64: the initial value is the sector's number,
+        // and the first one is zero.
+        cbc(key, [0; 16], &mut superblock);
         if !squashfs::begins(&superblock) {
             return Err(malformed("the key in the manifest opens no squashfs"));
         }
@@ -51,20 +52,5 @@ pub(super) fn check(source: &dyn Source, terms: &Terms, end: u64) -> Result<u64,
     match Tree::stands(source, blocks, terms.salt, &terms.root, len)? {
         true => Ok(len),
         false => Err(FormatError::DigestMismatch { format: NAME }),
-    }
-}
-
-/// Decrypts the beginning of the first sector (dm-crypt's aes-cbc-plain64:
-/// the initial value is the sector's number, and that is zero).
-fn open(key: &[u8; 32], bytes: &mut [u8; SUPERBLOCK]) {
-    let cipher = aes::Aes256::new(key.into());
-    let mut before = [0; 16];
-    for chunk in bytes.chunks_exact_mut(16) {
-        let mut block = [0; 16];
-        block.copy_from_slice(chunk);
-        let sealed = block;
-        cipher.decrypt_block((&mut block).into());
-        chunk.iter_mut().zip(block).zip(before).for_each(|((to, open), before)| *to = open ^ before);
-        before = sealed;
     }
 }

@@ -4,11 +4,12 @@
 use firmseal_manifest::KeyAlgorithm;
 use sha2::{Digest, Sha256};
 
-use super::bundle::{self, CMS_MAX};
+use super::bundle::{self, Bundle, CMS_MAX};
+use super::envelope::Devices;
 use super::inspect::{Shape, examine};
 use super::manifest::Manifest;
 use super::squashfs::{self, SUPERBLOCK};
-use super::{NAME, payload};
+use super::{NAME, envelope, payload};
 use crate::cms::certificate::{self, Chain};
 use crate::cms::scheme::Scheme;
 use crate::cms::signed_data::Draft;
@@ -26,6 +27,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     certificate::PARAMETER,
     PADDING,
     attributes::PARAMETERS[0],
+    envelope::PARAMETER,
     Parameter {
         name: "manifest",
         about: "the manifest of a squashfs that is to become a verity bundle; `@FILE` on the command line",
@@ -69,31 +71,53 @@ pub(super) fn prepare(source: &dyn Source, wanted: &Wanted<'_>) -> Result<Unsign
         let (inside, wanted) = (inside.clone(), wanted.version.to_string());
         return Err(FormatError::Disagrees { field: "version", inside, wanted });
     }
+    let devices = wanted.parameters.get(envelope::PARAMETER.name).map(Devices::given).transpose()?;
+    if devices.is_some() && !inspection.encrypted {
+        // An envelope around a manifest alone would hide nothing.
+        return Err(bad(
+            envelope::PARAMETER.name,
+            "crypt bundles alone are encrypted for devices".to_owned(),
+        ));
+    }
     let digest = match &manifest {
         Some(manifest) => scheme.hash().of(manifest),
         None => scheme.hash().of_range(source, 0..plan.output_len())?,
     };
     let attributes = attributes::write(cms::DATA, &digest, chain.der(), wanted.parameters)?;
     let certificates: usize = chain.all().iter().map(Vec::len).sum();
-    let held = manifest.as_ref().map_or(0, Vec::len) + certificates + attributes.len();
+    let around = devices.as_ref().map_or(0, Devices::len);
+    let held = manifest.as_ref().map_or(0, Vec::len) + certificates + attributes.len() + around;
     if (held + CMS_REST) as u64 > CMS_MAX {
         return Err(FormatError::unsupported(
             NAME,
-            "manifest and certificates beyond 60 KiB, which RAUC refuses",
+            "manifest, certificates and recipients beyond 60 KiB, which RAUC refuses",
         ));
     }
     let content = manifest.as_deref().map(cms::around);
     let draft = Draft { format: NAME, scheme, chain, attributes, content_type: cms::DATA, content };
     let tbs = draft.tbs();
-    Ok(Unsigned::new(
+    let before = plan.clone();
+    let unsigned = Unsigned::new(
         tbs,
         inspection,
-        Box::new(move |signature| {
-            let cms = draft.seal(signature)?;
-            let length = (cms.len() as u64).to_be_bytes();
-            Ok(plan.clone().bytes(cms).bytes(length))
+        Box::new(move |signature| Ok(with_cms(plan.clone(), draft.seal(signature)?))),
+    );
+    let Some(devices) = devices else { return Ok(unsigned) };
+    Ok(unsigned.sealed(
+        NAME,
+        Box::new(move |signed, source| {
+            let signed = Bundle::read(&signed.over(source)?)?;
+            let fail =
+                || FormatError::unsupported(NAME, "a recipient's key that nothing can be encrypted for");
+            Ok(with_cms(before.clone(), devices.seal(&signed.cms).ok_or_else(fail)?))
         }),
     ))
+}
+
+/// A bundle of what lies before its CMS.
+pub(super) fn with_cms(plan: Plan, cms: Vec<u8>) -> Plan {
+    let length = (cms.len() as u64).to_be_bytes();
+    plan.bytes(cms).bytes(length)
 }
 
 /// A bundle that somebody has signed: all but its CMS stays.

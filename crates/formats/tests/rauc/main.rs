@@ -9,6 +9,7 @@
 mod common;
 
 mod build;
+mod encryption;
 mod mutations;
 mod peer;
 mod refusals;
