@@ -15,12 +15,20 @@
 //! package as it is. RAUC's CMS is over a manifest, which stands in it: one
 //! beside a file that is such a manifest would make a bundle.
 //!
+//! Capsules are signed with CMS over a payload and its monotonic count. A CMS
+//! signature over a file that *is* both is one in a capsule of any type, and
+//! firmware takes attribute-less CMS, which a `raw` signature over that file
+//! makes. edk2's payloads begin with a header of their own and are refused. A
+//! payload without one cannot be told from any other file: its key is for
+//! capsules alone (docs/formats.md says so).
+//!
 //! One key may serve products of several formats, and what it has signed is
 //! not taken back by a rule for later ones. So the content decides: no
 //! firmware begins so, and nobody loses anything.
 
 mod description;
 
+use crate::capsule;
 use crate::error::FormatError;
 use crate::source::Source;
 
@@ -29,10 +37,23 @@ const HEAD: u64 = 64;
 /// 1.3.6.1.4.1.311.2.1, without the last number: what the contents of
 /// Authenticode signatures begin with.
 const SPC: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37, 0x02, 0x01];
+/// How far an FMP payload header is looked for behind an expression of
+/// dependencies.
+const EXPRESSION: u64 = 64 * 1024;
 
 /// Refuses what formats sign inside, for every format that signs whatever it
 /// is given.
 pub(crate) fn refuse(source: &dyn Source) -> Result<(), FormatError> {
+    refuse_signed_inside(source)?;
+    if is_fmp(source)? {
+        let what = "the payload of a firmware capsule with its header (hand it in without, for a capsule)";
+        return Err(FormatError::Inner { what });
+    }
+    Ok(())
+}
+
+/// The same for formats that sign payloads of capsules.
+pub(crate) fn refuse_signed_inside(source: &dyn Source) -> Result<(), FormatError> {
     let len = source.len()?;
     let mut head = vec![0; len.min(HEAD) as usize];
     source.read_at(0, &mut head)?;
@@ -70,6 +91,33 @@ pub(crate) fn refuse_content(source: &dyn Source) -> Result<(), FormatError> {
     match holds(b"[bundle]") && holds(b"verity-hash") {
         true => Err(FormatError::Inner { what: "the manifest of a RAUC bundle" }),
         false => Ok(()),
+    }
+}
+
+/// Whether a file begins as edk2's payloads do: with their header, or with an
+/// expression before it (UEFI 2.10 §23.2).
+fn is_fmp(source: &dyn Source) -> Result<bool, FormatError> {
+    let len = source.len()?;
+    let mut head = vec![0; len.min(EXPRESSION) as usize];
+    source.read_at(0, &mut head)?;
+    let behind = expression(&head).unwrap_or_default();
+    Ok(head.get(behind..).is_some_and(|head| capsule::begins_payload(head, len)))
+}
+
+/// Where an expression ends, if bytes begin with one.
+fn expression(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let operand = match *bytes.get(at)? {
+            // A GUID, a version, a name to its zero, operators, a length.
+            0x00 => 16,
+            0x01 | 0x0e => 4,
+            0x02 => bytes.get(at + 1..)?.iter().position(|byte| *byte == 0)? + 1,
+            0x03..=0x0c => 0,
+            0x0d => return Some(at + 1),
+            _ => return None,
+        };
+        at += 1 + operand;
     }
 }
 
@@ -135,7 +183,7 @@ mod tests {
         };
         let long: Vec<u8> = [&[0x31, 0x80 | 40][..], &[0; 39], &[9]].concat();
         let tree = [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3];
-        let refused: [(&str, Vec<u8>); 10] = [
+        let refused: [(&str, Vec<u8>); 12] = [
             ("what U-Boot hashes", with(&tree, 90)),
             ("short", with(&[0x31, 3], 5)),
             ("long form", with(&[0x31, 0x82, 1, 0], 260)),
@@ -145,6 +193,11 @@ mod tests {
             ("large", with(&[0x31, 0x83, 1, 0, 0], 65_541)),
             ("content", with(&[&[0x30, 0x17, 0x06, 0x0a], SPC, &[15]].concat(), 90)),
             ("content with its tag", with(&[&[0x30, 0x4c, 0x30, 0x17, 0x06, 0x0a], SPC, &[15]].concat(), 90)),
+            ("capsule's payload", with(b"MSS1\x14\0\0\0\x03", 40)),
+            (
+                "capsule's payload with dependencies",
+                with(b"\x01\x0d\0\0\0\x02a b\0\x0a\x0dMSS1\x10\0\0\0\x03", 60),
+            ),
             ("content in BER", with(&[&[0x30, 0x81, 0x17, 0x06, 0x81, 0x0a], SPC, &[15]].concat(), 90)),
         ];
         for (name, file) in refused {
@@ -156,6 +209,7 @@ mod tests {
             ("nothing", Vec::new()),
             ("one byte", vec![0x31]),
             ("text", b"1.2.3: what has changed".to_vec()),
+            ("another MSS1", with(b"MSS1 Manual", 40)),
             ("a set and more", with(&[0x31, 3], 6)),
             ("cut short", with(&[0x31, 4], 5)),
             ("words that begin so", with(&[0x31, 0x80, 0x30], 100)),

@@ -8,6 +8,7 @@
 //! already in a file is handed out with what it takes to verify it.
 
 mod agreement;
+mod capsule;
 mod cms;
 pub mod compare;
 mod der;
@@ -49,6 +50,7 @@ pub use verity::Leaves;
 pub const FORMATS: &[&dyn Format] = &[
     &mcuboot::Mcuboot,
     &pe::Pe,
+    &capsule::Capsule,
     &fit::Fit,
     &rauc::Rauc,
     &swupdate::SwUpdate,

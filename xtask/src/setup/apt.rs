@@ -57,7 +57,10 @@ const PACKAGES: &[Package] = &[
     tests("swtpm", "the TPM"),
     tests("swugenerator", "makes SWUpdate packages"),
     tests("systemd-boot-efi", "a PE file to sign"),
-    tests("u-boot-tools", "mkimage makes FIT images, and signs through our PKCS#11 module"),
+    tests(
+        "u-boot-tools",
+        "mkimage makes FIT images, and signs through our PKCS#11 module; mkeficapsule is the peer of capsules",
+    ),
     tests("u-boot-qemu", "real firmware for the sessions, and boots signed FIT images"),
     tests("uuid-dev", "what fit_check_sign links"),
     benches("dbus-daemon", "rauc's service answers on it"),

@@ -45,6 +45,9 @@ pub fn run(bytes: &[u8]) {
     let signer = Wanted { key: &certified, parameters: &named, ..plain.clone() };
     let none = Parameters::default();
     let unnamed = Wanted { parameters: &none, ..signer.clone() };
+    let wrapping = certificate.into_iter().chain([("guid", "09d7cf52-0720-4710-91d1-08469b7fe9c8")]);
+    let wrapping: Parameters = wrapping.collect();
+    let wrapper = Wanted { parameters: &wrapping, ..signer.clone() };
     let recipient = ("encrypt", include_str!("../../fixtures/keys/x25519.pub.pem"));
     let sealed: Parameters =
         [("header-size", "64"), ("slot-size", "0x100000"), recipient].into_iter().collect();
@@ -62,6 +65,7 @@ pub fn run(bytes: &[u8]) {
         let wanted = match format.name() {
             "pe" | "rauc" | "swupdate" => &signer,
             "fit" => &unnamed,
+            "capsule" => &wrapper,
             _ => &plain,
         };
         let prepared = format.embedding().map(|embedding| embedding.prepare(&source, wanted));
@@ -76,7 +80,9 @@ pub fn run(bytes: &[u8]) {
             assert_eq!(signed.digest(), unsigned.inspection().digest());
             // A FIT has one for each configuration.
             assert!(signed.signatures.len() == 1 || format.name() == "fit");
-            if let Ok(inspected) = inspected {
+            if let Ok(mut inspected) = inspected {
+                // What the file did not say is now what was asked for.
+                inspected.epoch = inspected.epoch.or(signed.epoch);
                 assert_eq!(inspected.digest(), signed.digest(), "re-signing changes nothing inside");
             }
         }
