@@ -11,6 +11,7 @@
 //! ```
 
 pub(crate) mod attributes;
+pub(crate) mod beside;
 pub(crate) mod certificate;
 pub(crate) mod read;
 pub(crate) mod scheme;
@@ -19,24 +20,15 @@ pub(crate) mod signed_data;
 use crate::der::{self, Bad, Element, OCTET_STRING};
 use crate::error::FormatError;
 use crate::format::{Beside, Embedding, Format, Likeness, Unsigned, Wanted};
-use crate::hash::Hash;
 use crate::inspection::Inspection;
 use crate::laid_out::{PADDING, Padding};
-use crate::parameters::{Parameter, bad};
-use crate::plan::Plan;
+use crate::parameters::Parameter;
 use crate::source::Source;
 use crate::{inner, raw};
-
-use certificate::Chain;
-use read::Signed;
-use scheme::Scheme;
-use signed_data::Draft;
 
 const NAME: &str = "cms";
 /// `id-data`.
 pub(crate) const DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01];
-/// Longest signature file that is read.
-const FILE_MAX: u64 = 256 * 1024;
 const LABEL: &str = "CMS";
 
 /// The CMS format.
@@ -52,13 +44,8 @@ pub(crate) fn octets(content: Element<'_>) -> Result<&[u8], Bad> {
     if content.tag == OCTET_STRING { Ok(content.value) } else { Err("its content is no string of bytes") }
 }
 
-const PARAMETERS: &[Parameter] = &[
-    certificate::PARAMETER,
-    PADDING,
-    attributes::PARAMETERS[0],
-    attributes::PARAMETERS[1],
-    Parameter { name: "form", about: "how the signature's file is written: der (default) or pem" },
-];
+const PARAMETERS: &[Parameter] =
+    &[certificate::PARAMETER, PADDING, attributes::PARAMETERS[0], attributes::PARAMETERS[1], beside::FORM];
 
 impl Format for Cms {
     fn name(&self) -> &'static str {
@@ -98,58 +85,15 @@ impl Beside for Cms {
         wanted.parameters.check(PARAMETERS)?;
         inner::refuse(source)?;
         inner::refuse_content(source)?;
-        let is_pem = match wanted.parameters.get("form") {
-            None | Some("der") => false,
-            Some("pem") => true,
-            Some(_) => return Err(bad("form", "use der or pem".to_owned())),
-        };
-        let chain = Chain::given(wanted.parameters, wanted.key)?;
-        let scheme = Scheme::of(NAME, wanted.key, Padding::wanted(wanted)?)?;
-        let inspection = self.inspect(source)?;
-        let len = source.len()?;
-        let digest = scheme.hash().of_range(source, 0..len)?;
-        let attributes = attributes::write(DATA, &digest, chain.der(), wanted.parameters)?;
-        let draft = Draft { format: NAME, scheme, chain, attributes, content_type: DATA, content: None };
-        let tbs = draft.tbs();
-        Ok(Unsigned::new(
-            tbs,
-            inspection,
-            Box::new(move |signature| {
-                let der = draft.seal(signature)?;
-                Ok(Plan::new(len).bytes(if is_pem {
-                    certificate::to_pem(LABEL, &der).into_bytes()
-                } else {
-                    der
-                }))
-            }),
-        ))
+        let (padding, len) = (Padding::wanted(wanted)?, source.len()?);
+        let own = beside::Own { format: NAME, padding, len };
+        own.prepare(wanted, self.inspect(source)?, |hash| Ok(hash.of_range(source, 0..len)?))
     }
 
     fn read(&self, signature: &dyn Source, source: &dyn Source) -> Result<Inspection, FormatError> {
-        let malformed = |why: &str| FormatError::malformed(NAME, why);
         let mut inspection = self.inspect(source)?;
-        let len = signature.len()?;
-        if len > FILE_MAX {
-            return Err(malformed("its file is longer than 256 KiB"));
-        }
-        let mut bytes = vec![0; len as usize];
-        signature.read_at(0, &mut bytes)?;
-        if bytes.starts_with(b"-----") {
-            let text = std::str::from_utf8(&bytes).map_err(|_| malformed("it is no PEM"))?;
-            let blocks = certificate::pem(text, LABEL).unwrap_or_default();
-            let [block] =
-                <[Vec<u8>; 1]>::try_from(blocks).map_err(|_| malformed("it is no PEM of one CMS"))?;
-            bytes = block;
-        }
-        let signed = Signed::read(&bytes).map_err(malformed)?;
-        if signed.content_type != DATA || signed.content.is_some() {
-            return Err(FormatError::unsupported(
-                NAME,
-                "it is over a content of its own, and not beside a file",
-            ));
-        }
         let end = source.len()?;
-        inspection.signatures = signed.signatures(|hash: Hash| hash.of_range(source, 0..end))?;
+        inspection.signatures = beside::read(NAME, signature, |hash| Ok(hash.of_range(source, 0..end)?))?;
         Ok(inspection)
     }
 }

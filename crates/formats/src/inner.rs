@@ -15,6 +15,9 @@
 //! package as it is. RAUC's CMS is over a manifest, which stands in it: one
 //! beside a file that is such a manifest would make a bundle.
 //!
+//! The kernel takes CMS over two kinds of digests, which both say what they are:
+//! fs-verity's by its first bytes, dm-verity's by its digits.
+//!
 //! Capsules are signed with CMS over a payload and its monotonic count. A CMS
 //! signature over a file that *is* both is one in a capsule of any type, and
 //! firmware takes attribute-less CMS, which a `raw` signature over that file
@@ -70,6 +73,9 @@ pub(crate) fn refuse_signed_inside(source: &dyn Source) -> Result<(), FormatErro
     if is_structure(&head) {
         return Err(FormatError::Inner { what: "the structure of a devicetree, as U-Boot verifies it" });
     }
+    if head.starts_with(b"FSVerity") {
+        return Err(FormatError::Inner { what: "a digest as fs-verity has it signed" });
+    }
     if description::is_one(source)? {
         return Err(FormatError::Inner { what: "an sw-description, as SWUpdate has it signed" });
     }
@@ -87,6 +93,10 @@ pub(crate) fn refuse_content(source: &dyn Source) -> Result<(), FormatError> {
     }
     let mut text = vec![0; len as usize];
     source.read_at(0, &mut text)?;
+    // The root of a tree, of whatever hash from MD5 to SHA-512.
+    if (32..=128).contains(&text.len()) && text.iter().all(u8::is_ascii_hexdigit) {
+        return Err(FormatError::Inner { what: "a root hash as dm-verity has it signed" });
+    }
     let holds = |word: &[u8]| text.windows(word.len()).any(|own| own == word);
     match holds(b"[bundle]") && holds(b"verity-hash") {
         true => Err(FormatError::Inner { what: "the manifest of a RAUC bundle" }),
@@ -204,7 +214,7 @@ mod tests {
             assert!(refuse(&file).is_err(), "{name}");
             assert!(crate::detect(&file).is_err(), "{name}");
         }
-        let taken: [(&str, Vec<u8>); 8] = [
+        let taken: [(&str, Vec<u8>); 9] = [
             ("words", with(&tree[..8], 90)),
             ("nothing", Vec::new()),
             ("one byte", vec![0x31]),

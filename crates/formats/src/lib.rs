@@ -13,9 +13,11 @@ mod cms;
 pub mod compare;
 mod der;
 mod digest;
+mod dmverity;
 pub mod error;
 mod fit;
 pub mod format;
+mod fsverity;
 mod hash;
 mod hkdf;
 mod inner;
@@ -56,6 +58,8 @@ pub const FORMATS: &[&dyn Format] = &[
     &swupdate::SwUpdate,
     &intel_hex::IntelHex,
     &cms::Cms,
+    &fsverity::FsVerity,
+    &dmverity::DmVerity,
     &digest::Digest,
     &raw::Raw,
 ];

@@ -134,6 +134,17 @@ impl Tree {
         root: &[u8; 32],
         at: u64,
     ) -> io::Result<bool> {
+        Ok(Tree::standing(source, blocks, salt, at)?.is_some_and(|own| own == *root))
+    }
+
+    /// The root of the tree over the source's first blocks, if the source holds
+    /// that tree from `at` on.
+    pub(crate) fn standing(
+        source: &dyn Source,
+        blocks: u64,
+        salt: [u8; 32],
+        at: u64,
+    ) -> io::Result<Option<[u8; 32]>> {
         let leaves_at = at + Tree::len_over(blocks) - Leaves { blocks, salt }.len();
         let (mut same, mut there) = (true, vec![0; BLOCK as usize]);
         let tree = Tree::of(source, blocks, salt, |number, leaves| {
@@ -145,7 +156,7 @@ impl Tree {
             source.read_at(at + number as u64 * BLOCK, &mut there)?;
             same &= there == block;
         }
-        Ok(same && tree.root == *root)
+        Ok(same.then_some(tree.root))
     }
 }
 

@@ -18,6 +18,7 @@ use crate::cms::{self, attributes};
 use crate::error::FormatError;
 use crate::format::{Unsigned, Wanted};
 use crate::inner;
+use crate::laid_out::Padding;
 use crate::plan::Plan;
 use crate::source::{Source, head};
 
@@ -42,7 +43,7 @@ pub(super) fn prepare(source: &dyn Source, wanted: &Wanted<'_>) -> Result<Unsign
         return Err(FormatError::KeyAlgorithm { format: NAME, algorithm, use_instead });
     }
     let chain = Chain::given(wanted.parameters, wanted.key)?;
-    let scheme = Scheme::of(NAME, wanted.key, true)?;
+    let scheme = Scheme::of(NAME, wanted.key, Padding::Pkcs1)?;
     let Draught { header, item, prefix, payload } = match head::<16>(source)? {
         Some(guid) if frame::is_capsule(&guid) => in_capsule(source, &options, wanted.epoch)?,
         _ => wrapped(source, &options)?,

@@ -17,7 +17,7 @@ use crate::cms::{self, attributes};
 use crate::error::FormatError;
 use crate::format::{Unsigned, Wanted};
 use crate::inspection::Inspection;
-use crate::laid_out::{PADDING, is_pkcs1};
+use crate::laid_out::{PADDING, Padding};
 use crate::parameters::{Parameter, bad};
 use crate::plan::Plan;
 use crate::source::{Source, head};
@@ -60,7 +60,7 @@ pub(super) fn prepare(source: &dyn Source, wanted: &Wanted<'_>) -> Result<Unsign
         return Err(FormatError::KeyAlgorithm { format: NAME, algorithm, use_instead });
     }
     let chain = Chain::given(wanted.parameters, wanted.key)?;
-    let scheme = Scheme::of(NAME, wanted.key, is_pkcs1(wanted)?)?;
+    let scheme = Scheme::of(NAME, wanted.key, Padding::wanted(wanted)?)?;
     let Laid { plan, manifest, inspection } = match bundle::tail(source)? {
         Some(_) => again(source, wanted)?,
         None => build(source, wanted)?,

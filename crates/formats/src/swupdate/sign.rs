@@ -12,7 +12,7 @@ use crate::cms::{DATA, attributes};
 use crate::error::FormatError;
 use crate::format::{Unsigned, Wanted};
 use crate::hash::{Hash, array};
-use crate::laid_out::{PADDING, is_pkcs1};
+use crate::laid_out::{PADDING, Padding};
 use crate::parameters::{Parameter, bad};
 use crate::plan::Plan;
 use crate::signature::encoded;
@@ -62,7 +62,7 @@ impl Form {
             return Err(FormatError::KeyAlgorithm { format: NAME, algorithm, use_instead });
         }
         let chain = Chain::given(wanted.parameters, wanted.key)?;
-        let scheme = Scheme::of(NAME, wanted.key, is_pkcs1(wanted)?)?;
+        let scheme = Scheme::of(NAME, wanted.key, Padding::wanted(wanted)?)?;
         let digest = scheme.hash().of(signed);
         let attributes = attributes::write(DATA, &digest, chain.der(), wanted.parameters)?;
         let draft = Draft { format: NAME, scheme, chain, attributes, content_type: DATA, content: None };

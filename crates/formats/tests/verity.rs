@@ -1,0 +1,223 @@
+//! fs-verity and dm-verity: `fsverity` and `veritysetup` say what the kernel
+//! computes, OpenSSL verifies the signatures over it.
+//!
+//! `FIRMSEAL_MUTATIONS` sets how many mutations are given to both (20 if not
+//! set).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::process::Command;
+
+use common::{OpenSsl, Random, TestKey, make, verifies};
+use firmseal_formats::{FormatError, Inspection, find};
+
+const BLOCK: usize = 4096;
+
+fn inspect(format: &str, file: &[u8]) -> Result<Inspection, FormatError> {
+    find(format).unwrap().inspect(&file.to_vec())
+}
+
+fn read(format: &str, signature: &[u8], file: &[u8]) -> Result<Inspection, FormatError> {
+    find(format).unwrap().beside().unwrap().read(&signature.to_vec(), &file.to_vec())
+}
+
+fn we_take(format: &str, signature: &[u8], file: &[u8], key: &TestKey) -> bool {
+    read(format, signature, file)
+        .is_ok_and(|read| read.signatures.iter().any(|own| verifies(own, &key.public)))
+}
+
+fn field(inspection: &Inspection, name: &str) -> String {
+    inspection.fields.iter().find(|field| field.name == name).unwrap().value.clone()
+}
+
+fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut random = Random(seed);
+    (0..len).map(|_| random.next() as u8).collect()
+}
+
+/// Has OpenSSL verify a signature over a content.
+fn openssl_takes(openssl: &OpenSsl, signature: &[u8], content: &[u8], authority: &str) -> bool {
+    openssl.write("verify.p7s", signature);
+    openssl.write("verify.bin", content);
+    let line = format!(
+        "cms -verify -binary -inform DER -in verify.p7s -content verify.bin -CAfile {authority}.crt -purpose any \
+         -out /dev/null"
+    );
+    openssl.run(&line).status.success()
+}
+
+/// A tool's output, if it was content.
+fn run(openssl: &OpenSsl, program: &str, line: &str) -> Option<String> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut command = Command::new(program);
+    command.args(line.split_whitespace()).current_dir(openssl.dir.path());
+    let out = command.env("PATH", format!("{path}:/usr/sbin:/sbin")).output();
+    let out = out.unwrap_or_else(|error| panic!("{program}: {error}: run `cargo xtask setup`"));
+    out.status.success().then(|| String::from_utf8(out.stdout).unwrap())
+}
+
+/// The digest of a file that the kernel would compute.
+fn fsverity(openssl: &OpenSsl, file: &[u8]) -> String {
+    openssl.write("file.bin", file);
+    run(openssl, "fsverity", "digest --compact file.bin").unwrap().trim().to_owned()
+}
+
+/// An image with its tree, and the root that veritysetup tells.
+fn formatted(openssl: &OpenSsl, data: &[u8], more: &str) -> (Vec<u8>, String) {
+    openssl.write("image", data);
+    let line = format!("format {more} --hash-offset={} image image", data.len());
+    let said = run(openssl, "veritysetup", &line).unwrap();
+    let root = said.lines().find_map(|line| line.strip_prefix("Root hash:")).unwrap().trim().to_owned();
+    (openssl.read("image"), root)
+}
+
+#[test]
+fn digests_are_those_of_fsverity() {
+    let openssl = OpenSsl::new(&[]);
+    let full = 128 * BLOCK;
+    for len in [1, BLOCK - 1, BLOCK, BLOCK + 1, full - 1, full, full + 1, 2 * full, 3 * full + 77] {
+        let file = noise(len, len as u64);
+        let digest = field(&inspect("fsverity", &file).unwrap(), "fs-verity digest");
+        assert_eq!(digest, format!("sha256:{}", fsverity(&openssl, &file)), "{len}");
+    }
+    // Three levels, the last of which has one digest in its last block.
+    let file = noise(128 * full + 1, 7);
+    let digest = field(&inspect("fsverity", &file).unwrap(), "fs-verity digest");
+    assert_eq!(digest, format!("sha256:{}", fsverity(&openssl, &file)));
+    assert!(inspect("fsverity", &[]).is_err());
+}
+
+#[test]
+fn a_signature_over_a_file_is_what_the_kernel_is_given() {
+    let openssl = OpenSsl::new(&["rsa3072", "p256", "other-p256"]);
+    let file = noise(70_000, 1);
+    for name in ["rsa3072", "p256"] {
+        let (key, certificate) = (TestKey::load(name), openssl.text(&format!("{name}.crt")));
+        let signature = make("fsverity", &file, &key, &[("certificate", &certificate)]).unwrap();
+        let digest = openssl_digest(&fsverity(&openssl, &file));
+        assert!(we_take("fsverity", &signature, &file, &key));
+        assert!(openssl_takes(&openssl, &signature, &digest, name));
+        assert!(!openssl_takes(&openssl, &signature, &digest, "other-p256"));
+        assert!(!we_take("fsverity", &signature, &file, &TestKey::load("other-p256")));
+        let mut tampered = file.clone();
+        tampered[69_999] ^= 1;
+        assert!(!we_take("fsverity", &signature, &tampered, &key));
+        assert!(!we_take("fsverity", &signature, &file[..69_999], &key));
+        // Of the kernel's limit for a signature, FS_VERITY_MAX_SIGNATURE_SIZE.
+        assert!(signature.len() < 16_128);
+    }
+    // Another format's signature is none over what this one signs.
+    let (key, certificate) = (TestKey::load("p256"), openssl.text("p256.crt"));
+    let other = make("cms", &file, &key, &[("certificate", &certificate)]).unwrap();
+    assert!(!we_take("fsverity", &other, &file, &key));
+}
+
+/// `struct fsverity_formatted_digest`.
+fn openssl_digest(hex: &str) -> Vec<u8> {
+    let digest = (0..64).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
+    b"FSVerity\x01\0\x20\0".iter().copied().chain(digest).collect()
+}
+
+#[test]
+fn what_is_signed_here_is_no_file_for_cms() {
+    let openssl = OpenSsl::new(&["p256"]);
+    let (key, certificate) = (TestKey::load("p256"), openssl.text("p256.crt"));
+    let sha1 = "a".repeat(40);
+    let root = "0123456789abcdefABCDEF0123456789abcdef0123456789abcdef0123456789";
+    let contents = [openssl_digest(root), root.into(), sha1.into(), b"FSVerity\x02\0\x40\0etc".to_vec()];
+    for content in contents {
+        let refused = make("cms", &content, &key, &[("certificate", &certificate)]);
+        assert!(matches!(refused, Err(FormatError::Inner { .. })), "{content:?}");
+    }
+    let sums = format!("{root}  image.bin\n").into_bytes();
+    assert!(make("cms", &sums, &key, &[("certificate", &certificate)]).is_ok(), "a list of sums is a file");
+}
+
+#[test]
+fn a_signature_over_an_image_is_over_its_root() {
+    let openssl = OpenSsl::new(&["rsa3072", "p256", "other-p256"]);
+    for blocks in [2, 128, 129, 700] {
+        let (image, root) = formatted(&openssl, &noise(blocks * BLOCK, blocks as u64), "");
+        assert_eq!(field(&inspect("dmverity", &image).unwrap(), "root hash"), root, "{blocks}");
+        for name in ["rsa3072", "p256"] {
+            let (key, certificate) = (TestKey::load(name), openssl.text(&format!("{name}.crt")));
+            let signature = make("dmverity", &image, &key, &[("certificate", &certificate)]).unwrap();
+            assert!(we_take("dmverity", &signature, &image, &key));
+            assert!(openssl_takes(&openssl, &signature, root.as_bytes(), name));
+            assert!(!openssl_takes(&openssl, &signature, root.as_bytes(), "other-p256"));
+            assert!(!we_take("dmverity", &signature, &image, &TestKey::load("other-p256")));
+            let (other, _) = formatted(&openssl, &noise(blocks * BLOCK, 99), "");
+            assert!(!we_take("dmverity", &signature, &other, &key), "another image");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_image_or_in_two_ways_is_refused() {
+    let openssl = OpenSsl::new(&[]);
+    let data = noise(130 * BLOCK, 3);
+    let (image, _) = formatted(&openssl, &data, "");
+    let at = data.len();
+    let with = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut image = image.clone();
+        change(&mut image);
+        inspect("dmverity", &image).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
+    let cases: [(&str, Change<'_>); 9] = [
+        ("no superblock", &|image| image[at] ^= 1),
+        ("no superblock", &|image| image[at + 72] ^= 1),
+        ("version", &|image| image[at + 8] = 2),
+        ("sha256", &|image| image[at + 37] = b'7'),
+        ("4096", &|image| image[at + 69] = 8),
+        ("salt", &|image| image[at + 80] = 31),
+        ("end", &|image| image.extend([0; BLOCK])),
+        ("end", &|image| image.truncate(at + 2 * BLOCK)),
+        ("two superblocks", &|image| {
+            let mut second = image[at..at + BLOCK].to_vec();
+            second[72] = 5;
+            image[5 * BLOCK..6 * BLOCK].copy_from_slice(&second);
+        }),
+    ];
+    for (word, change) in cases {
+        let told = with(change);
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    for more in ["--hash=sha512", "--data-block-size=1024", "--salt=-", "--format=0"] {
+        let (other, _) = formatted(&openssl, &data, more);
+        assert!(inspect("dmverity", &other).is_err(), "{more}");
+    }
+    // An image within the data says of itself that it stands elsewhere.
+    let (outer, root) = formatted(&openssl, &[&data[..BLOCK], &image].concat(), "");
+    assert_eq!(field(&inspect("dmverity", &outer).unwrap(), "root hash"), root);
+}
+
+/// Mutations of an image: whatever we take, veritysetup does under the root
+/// that we read.
+#[test]
+fn what_veritysetup_refuses_we_do_not_accept() {
+    let openssl = OpenSsl::new(&[]);
+    let data = noise(130 * BLOCK, 4);
+    let (image, root) = formatted(&openssl, &data, "");
+    let mutations = std::env::var("FIRMSEAL_MUTATIONS").map_or(20, |text| text.parse().unwrap());
+    let (mut random, mut taken) = (Random(5), 0);
+    for round in 0..mutations {
+        let mut bytes = image.clone();
+        // The superblock, the zeros behind it and in the tree, and the rest.
+        let at = match round % 3 {
+            0 => data.len() + random.below(512),
+            1 => data.len() + random.below(bytes.len() - data.len()),
+            _ => random.below(bytes.len()),
+        };
+        bytes[at] ^= 1 << random.below(8);
+        let Ok(read) = inspect("dmverity", &bytes) else { continue };
+        taken += 1;
+        openssl.write("mutant", &bytes);
+        let own = field(&read, "root hash");
+        let line = format!("verify --hash-offset={} mutant mutant {own}", data.len());
+        assert!(run(&openssl, "veritysetup", &line).is_some(), "byte {at}");
+        assert_eq!(own, root, "byte {at}: what changes the root changes the tree");
+    }
+    assert!(taken > 0 || mutations < 20, "uuid and padding are not signed");
+}
