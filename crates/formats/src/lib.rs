@@ -24,6 +24,7 @@ mod inner;
 pub mod inspection;
 mod intel_hex;
 mod keystream;
+mod kmod;
 pub mod laid_out;
 mod mcuboot;
 pub mod parameters;
@@ -56,6 +57,7 @@ pub const FORMATS: &[&dyn Format] = &[
     &fit::Fit,
     &rauc::Rauc,
     &swupdate::SwUpdate,
+    &kmod::Kmod,
     &intel_hex::IntelHex,
     &cms::Cms,
     &fsverity::FsVerity,

@@ -1,11 +1,13 @@
 //! Set-up: what the tests need beyond Rust, gcc and git.
 //!
 //! Parts, each of which looks before it acts: Debian packages, a Python
-//! environment with other people's implementations, promtool, U-Boot's
-//! verifier, swupdate, and a bare-metal target for rustc. What cannot be installed is named with the command that would
-//! install it; the steps that do not need it run all the same.
+//! environment with other people's implementations, promtool, swupdate, U-Boot's
+//! verifier, Debian's kernel, and a bare-metal target for rustc. What cannot be
+//! installed is named with the command that would install it; the steps that do
+//! not need it run all the same.
 
 pub(crate) mod apt;
+mod kernel;
 mod promtool;
 pub(crate) mod python;
 mod swupdate;
@@ -47,13 +49,14 @@ type Part = fn(Wanted, &mut dyn FnMut(&str)) -> Result<(), Error>;
 /// Installs what is missing and returns what is still missing afterwards, as
 /// text for people with the command that helps.
 pub(crate) fn ensure(wanted: Wanted, mut say: impl FnMut(&str)) -> Vec<String> {
-    let parts: [Part; 7] = [
+    let parts: [Part; 8] = [
         apt::ensure,
         rust_components,
         python::ensure,
         promtool::ensure,
         swupdate::ensure,
         uboot::ensure,
+        kernel::ensure,
         bare_metal::ensure,
     ];
     parts.iter().filter_map(|part| part(wanted, &mut say).err()).map(|error| error.to_string()).collect()

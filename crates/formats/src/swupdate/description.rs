@@ -41,7 +41,10 @@ impl Description {
         };
         let mut found = Description::default();
         found.group(&software, &mut Vec::new())?;
-        Ok(found)
+        match found.versions.is_empty() {
+            true => Err(malformed("it has no version")),
+            false => Ok(found),
+        }
     }
 
     /// The version, if all devices read the same.
@@ -133,7 +136,13 @@ impl Description {
 
     /// The file that a group names, if it does.
     fn artifact(&mut self, group: &Group) -> Result<(), FormatError> {
-        let Some(filename) = text(group, "filename")? else { return Ok(()) };
+        let Some(filename) = text(group, "filename")? else {
+            // Whoever wrote that meant a file.
+            return match group.contains_key("sha256") {
+                true => Err(malformed("an entry has a sha256 and no filename")),
+                false => Ok(()),
+            };
+        };
         if matches!(filename, DESCRIPTION | SIGNATURE) {
             return Err(malformed("it names itself or its signature as an artifact"));
         }
@@ -266,23 +275,26 @@ mod tests {
 
     #[test]
     fn what_devices_could_take_otherwise_is_refused() {
+        assert!(read("software = { version = \"1\"; };").is_ok());
         for text in [
             "",
+            "software = { };",
             "software = 1;",
             "other = { };",
-            "software = { }; other = { };",
+            "software = { VERSION }; other = { };",
             "software = { version = 1; };",
             "software = { version = \"\"; };",
-            "software = { hardware-compatibility = \"1.0\"; };",
-            "software = { hardware-compatibility = [ 1 ]; };",
-            "software = { images: ( { filename = 1; } ); };",
-            "software = { images: ( { filename = \"a\"; sha256 = \"00\"; } ); };",
-            "software = { images: ( { filename = \"a\"; sha256 = \"DIGITS0\"; } ); };",
-            "software = { images: ( { filename = \"sw-description\"; } ); };",
-            "software = { images: ( { ref = \"#./images/[0]\"; } ); };",
-            "software = { a = { ref = \"./b\"; }; };",
+            "software = { VERSION hardware-compatibility = \"1.0\"; };",
+            "software = { VERSION hardware-compatibility = [ 1 ]; };",
+            "software = { VERSION images: ( { filename = 1; } ); };",
+            "software = { VERSION images: ( { filename = \"a\"; sha256 = \"00\"; } ); };",
+            "software = { VERSION images: ( { filename = \"a\"; sha256 = \"DIGITS0\"; } ); };",
+            "software = { VERSION images: ( { filename = \"sw-description\"; } ); };",
+            "software = { VERSION images: ( { filenama = \"a\"; sha256 = \"DIGITS\"; } ); };",
+            "software = { VERSION images: ( { ref = \"#./images/[0]\"; } ); };",
+            "software = { VERSION a = { ref = \"./b\"; }; };",
         ] {
-            assert!(read(text).is_err(), "{text}");
+            assert!(read(&text.replace("VERSION", "version = \"1\";")).is_err(), "{text}");
         }
     }
 }

@@ -63,7 +63,7 @@ pub fn run(bytes: &[u8]) {
     for format in FORMATS {
         let inspected = format.inspect(&source);
         let wanted = match format.name() {
-            "pe" | "rauc" | "swupdate" => &signer,
+            "pe" | "rauc" | "swupdate" | "kmod" => &signer,
             "fit" => &unnamed,
             "capsule" => &wrapper,
             _ => &plain,

@@ -98,13 +98,15 @@ fn altered(text: &str, random: &mut Random) -> String {
 }
 
 /// Why a device passes over what is well formed and signed: it is another
-/// device, or built without the handler that a package wants.
-const NOT_THIS_DEVICE: [&str; 5] = [
+/// device, built without the handler that a package wants, or with one that
+/// wants a file where the entry names none.
+const NOT_THIS_DEVICE: [&str; 6] = [
     "SW not compatible with hardware",
     "HW compatibility not found",
     "is absent!",
     "bootloader support absent",
     "Found nothing to install",
+    "Hash not set for  Type",
 ];
 
 /// Has swupdate judge what we accept; how many it takes.
