@@ -13,6 +13,7 @@ use crate::der::{self, Bad, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, SET};
 use crate::error::FormatError;
 use crate::hash::{Hash, array, hex};
 use crate::inspection::{Covered, ExistingSignature, KeyClaim};
+use crate::laid_out::Padding;
 
 /// Most signers that are read.
 const SIGNERS_MAX: usize = 8;
@@ -36,7 +37,7 @@ pub(super) fn scheme(key: &PublicKey) -> Result<Scheme, FormatError> {
         let use_instead = "an RSA, P-256 or P-384 key";
         return Err(FormatError::KeyAlgorithm { format: NAME, algorithm, use_instead });
     }
-    Scheme::of(NAME, key, true)
+    Scheme::of(NAME, key, Padding::Pkcs1)
 }
 
 /// The PKCS #7, as sign-file writes it.

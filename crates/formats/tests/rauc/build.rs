@@ -175,7 +175,8 @@ fn plain_bundles_beyond_2_gib_are_refused_unread() {
     for len in [1 << 31, (1 << 31) + 4096, 1 << 32, (1 << 32) + 4096] {
         let source = of(len);
         assert!(inspect(&source).unwrap_err().to_string().contains("2 GiB"), "{len}");
-        assert!(source.0.read.load(Ordering::Relaxed) < 4096);
+        // Other formats look at its first bytes.
+        assert!(source.0.read.load(Ordering::Relaxed) < 256 << 10);
     }
     let read = inspect(&of((1 << 31) - 4096)).unwrap();
     assert_eq!(read.signatures[0].covered, Covered::Unknown("it is over something else"));

@@ -3,7 +3,7 @@
 
 use crate::HERE;
 use crate::common::{OpenSsl, Random, TestKey, accepted, make, mutate};
-use crate::peer::{Device, IMAGE, SCRIPT, archive, json, libconfig, package};
+use crate::peer::{Device, IMAGE, SCRIPT, TAKEN, archive, json, libconfig, package};
 
 fn count() -> usize {
     std::env::var("FIRMSEAL_MUTATIONS").map_or(20, |text| text.parse().expect("a number"))
@@ -114,7 +114,7 @@ fn judge(packages: &[Vec<u8>], openssl: &OpenSsl, key: &TestKey) -> usize {
     let device = Device::new(openssl);
     let taken = packages.iter().filter(|file| {
         let log = device.log(file, &key.name, HERE);
-        let taken = log.contains("SWUPDATE successful ! SWUPDATE successful !");
+        let taken = log.contains(TAKEN);
         let known = NOT_THIS_DEVICE.iter().any(|why| log.contains(why));
         assert!(taken || known, "swupdate refuses {}\n{log}", file.escape_ascii());
         taken
