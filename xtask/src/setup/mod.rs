@@ -2,14 +2,15 @@
 //!
 //! Parts, each of which looks before it acts: Debian packages, a Python
 //! environment with other people's implementations, promtool, swupdate, U-Boot's
-//! verifier, Debian's kernel, and a bare-metal target for rustc. What cannot be
-//! installed is named with the command that would install it; the steps that do
-//! not need it run all the same.
+//! verifier, Debian's kernel, real files to inspect, and a bare-metal target for
+//! rustc. What cannot be installed is named with the command that would install
+//! it; the steps that do not need it run all the same.
 
 pub(crate) mod apt;
 mod kernel;
 mod promtool;
 pub(crate) mod python;
+mod real;
 mod swupdate;
 mod uboot;
 
@@ -49,7 +50,7 @@ type Part = fn(Wanted, &mut dyn FnMut(&str)) -> Result<(), Error>;
 /// Installs what is missing and returns what is still missing afterwards, as
 /// text for people with the command that helps.
 pub(crate) fn ensure(wanted: Wanted, mut say: impl FnMut(&str)) -> Vec<String> {
-    let parts: [Part; 8] = [
+    let parts: [Part; 9] = [
         apt::ensure,
         rust_components,
         python::ensure,
@@ -57,6 +58,7 @@ pub(crate) fn ensure(wanted: Wanted, mut say: impl FnMut(&str)) -> Vec<String> {
         swupdate::ensure,
         uboot::ensure,
         kernel::ensure,
+        real::ensure,
         bare_metal::ensure,
     ];
     parts.iter().filter_map(|part| part(wanted, &mut say).err()).map(|error| error.to_string()).collect()

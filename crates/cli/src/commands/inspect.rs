@@ -20,17 +20,21 @@ use crate::record::Record;
 /// Show what a firmware file, envelope, bundle or delegation says of itself
 ///
 /// Nothing is verified: that is `firmseal verify`. The kind of file is told
-/// from its content.
+/// from its content, unless a format is named.
 #[derive(Args)]
 #[command(after_help = "Examples:
   firmseal inspect firmware.bin
   firmseal inspect app.encrypted.bin --decrypt-key device.key
+  firmseal inspect root.img --format dmverity
   firmseal inspect release.suit
   firmseal inspect ci.delegation
   firmseal inspect release.bundle --json")]
 pub struct Inspect {
     /// The file
     file: PathBuf,
+    /// The firmware format; told from the file unless said
+    #[arg(long, value_name = "NAME")]
+    format: Option<String>,
     /// The device's private key, PEM, for a firmware file that is encrypted for
     /// it: shows what the device reads
     #[arg(long, value_name = "FILE")]
@@ -51,9 +55,17 @@ impl Inspect {
         if count == 0 {
             return Err(about(CliError::new(Kind::Refused, "the file is empty")));
         }
-        if let Some(key) = &self.decrypt_key {
-            let format = firmseal_formats::detect(&input).map_err(|error| about(error.into()))?;
-            let inspection = opened(format, &input, key).map_err(about)?;
+        if self.format.is_some() || self.decrypt_key.is_some() {
+            let format = match &self.format {
+                Some(name) => {
+                    firmseal_formats::find(name).map_err(|error| CliError::new(Kind::Usage, error))?
+                }
+                None => firmseal_formats::detect(&input).map_err(|error| about(error.into()))?,
+            };
+            let inspection = match &self.decrypt_key {
+                Some(key) => opened(format, &input, key).map_err(about)?,
+                None => format.inspect(&input).map_err(|error| about(error.into()))?,
+            };
             return output.value(&inspection, || firmware(&inspection));
         }
         let head = &head[..count];
