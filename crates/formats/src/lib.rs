@@ -16,6 +16,7 @@ mod digest;
 mod dmverity;
 pub mod error;
 mod fit;
+mod esp32;
 pub mod format;
 mod fsverity;
 mod hash;
@@ -58,6 +59,7 @@ pub const FORMATS: &[&dyn Format] = &[
     &rauc::Rauc,
     &swupdate::SwUpdate,
     &kmod::Kmod,
+    &esp32::Esp32,
     &intel_hex::IntelHex,
     &cms::Cms,
     &fsverity::FsVerity,

@@ -64,7 +64,7 @@ pub fn run(bytes: &[u8]) {
         let inspected = format.inspect(&source);
         let wanted = match format.name() {
             "pe" | "rauc" | "swupdate" | "kmod" => &signer,
-            "fit" => &unnamed,
+            "fit" | "esp32" => &unnamed,
             "capsule" => &wrapper,
             _ => &plain,
         };
