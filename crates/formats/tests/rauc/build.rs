@@ -147,7 +147,11 @@ fn the_last_byte_of_4_gib_counts_and_nothing_large_is_held() {
         assert_eq!(plan.output_len() & 0xfff, plan.output_len() - (len + (8192 + 64 + 1) * 4096));
         laid_out.tbs
     };
-    assert_ne!(tbs((1 << 32) - 1), tbs((1 << 32) - 2));
+    let (last, last_but_one) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| tbs((1 << 32) - 2));
+        (tbs((1 << 32) - 1), other.join().unwrap())
+    });
+    assert_ne!(last, last_but_one);
 }
 
 /// Plain bundles end at 2 GiB, for us as for rauc.

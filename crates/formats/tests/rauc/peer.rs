@@ -1,8 +1,8 @@
 //! Both directions, and tampering at each place.
 
 use super::{Rauc, VERSION, cms_at, sign, tree_at};
-use crate::common::{TestKey, accepted, verifies};
-use firmseal_formats::{FormatError, inspect};
+use crate::common::{TestKey, accepted, fixture, verifies};
+use firmseal_formats::{FormatError, detect, inspect};
 
 const KEYS: [&str; 4] = ["p256", "p384", "rsa2048", "rsa3072"];
 
@@ -47,6 +47,19 @@ fn we_read_what_rauc_makes() {
         assert_eq!(key.is_some(), format == "crypt");
         assert!(key.is_none_or(|key| !text.contains(&key)), "{format}");
     }
+}
+
+/// What the mutation test and the fuzz target start from.
+#[test]
+fn every_fixture_reads_as_what_it_is() {
+    let key = TestKey::load("p256");
+    for name in ["verity", "crypt", "plain"] {
+        let bundle = fixture(&format!("rauc/{name}.bin"));
+        assert!(accepted(&bundle, &key.public), "{name}");
+        assert_eq!(detect(&bundle).unwrap().name(), "rauc");
+    }
+    let sealed = inspect(&fixture("rauc/enveloped.bin")).unwrap();
+    assert!(sealed.encrypted && sealed.signatures.is_empty());
 }
 
 #[test]
