@@ -3,6 +3,7 @@
 //! What has a colon is a URI and names a key where it lives; what has none
 //! is the name of a server's signing key.
 
+mod devicetree;
 mod rotate;
 mod service;
 mod signed;
@@ -54,6 +55,10 @@ pub enum Keys {
   firmseal keys show file:dev.pem --secret file:passphrase --json
   firmseal keys show file:root.pem --log custodian")]
     Show(Show),
+    /// Put a key into U-Boot's devicetree: FIT images have to be signed by it
+    #[command(after_help = "Example:
+  firmseal keys devicetree u-boot.dtb --public router.pub.pem --hint router -o u-boot.signed.dtb")]
+    Devicetree(devicetree::Devicetree),
     /// List the signing keys of a server, or those in a token
     #[command(after_help = "Examples:
   firmseal keys list
@@ -326,6 +331,7 @@ impl Keys {
                 let shown = Shown::new(&key, signer.dyn_public_key(), &counts)?;
                 output.value(&shown, || shown.print())
             }
+            Keys::Devicetree(command) => command.run(output),
             Keys::List(List { token: None }) => service::list(profile, output).await,
             Keys::List(List { token: Some(token) }) => in_token(&token, output),
             Keys::Usage(command) => command.run(profile, output).await,

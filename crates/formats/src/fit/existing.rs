@@ -1,6 +1,6 @@
 //! The signatures that a FIT carries.
 
-use firmseal_manifest::{KeyAlgorithm, Signature, Tbs};
+use firmseal_manifest::{Signature, Tbs};
 
 use super::NAME;
 use super::coverage::Coverage;
@@ -28,15 +28,18 @@ pub(super) fn add(fit: &Fit, inspection: &mut Inspection) -> Result<(), FormatEr
                 return Err(FormatError::malformed(NAME, what));
             }
             note(fit, configuration, *node, inspection);
-            if let Some(scheme) = scheme(&fit.tree, *node) {
-                inspection.signatures.push(ExistingSignature {
-                    algorithm: scheme.algorithm(),
-                    // The hint is a name that anybody may write.
-                    claim: KeyClaim::None,
-                    covered: covered(fit, index, *node, scheme).unwrap_or_else(Covered::Unknown),
-                    signature: Signature(value.to_vec()),
-                });
-            }
+            let Some(scheme) = scheme(&fit.tree, *node) else { continue };
+            let covered = match digest(fit, index, *node, scheme) {
+                Ok(digest) => inputs(scheme, &digest).into_iter().map(Covered::Tbs).collect(),
+                Err(why) => vec![Covered::Unknown(why)],
+            };
+            inspection.signatures.extend(covered.into_iter().map(|covered| ExistingSignature {
+                algorithm: scheme.algorithm(),
+                // The hint is a name that anybody may write.
+                claim: KeyClaim::None,
+                covered,
+                signature: Signature(value.to_vec()),
+            }));
         }
     }
     Ok(())
@@ -74,8 +77,8 @@ fn scheme(tree: &Tree, node: usize) -> Option<Scheme> {
     }
 }
 
-/// What a signature is over, or why nobody can say, or believe it.
-fn covered(fit: &Fit, index: usize, node: usize, scheme: Scheme) -> Result<Covered, &'static str> {
+/// The hash that a signature is over, or why nobody can say, or believe it.
+fn digest(fit: &Fit, index: usize, node: usize, scheme: Scheme) -> Result<Vec<u8>, &'static str> {
     let tree = &fit.tree;
     // A good signature over one configuration says nothing of the next, and
     // it is the default that starts: whoever may choose that could put one of
@@ -109,15 +112,23 @@ fn covered(fit: &Fit, index: usize, node: usize, scheme: Scheme) -> Result<Cover
         (*offset == [0; 4]).then(|| cell(len)).flatten()
     });
     let strings = strings.ok_or("it does not cover the names of what it covers")?;
-    let digest =
-        coverage.hash(Hash::Sha256, strings).ok_or("it does not cover the names of what it covers")?;
-    Ok(Covered::Tbs(tbs(scheme, &digest)))
+    coverage.hash(Hash::Sha256, strings).ok_or("it does not cover the names of what it covers")
+}
+
+/// What a key may have signed of a SHA-256. A file does not say how long the
+/// salt of RSA-PSS is, and U-Boot takes any: mkimage has 32 bytes, and up to
+/// 2023 as many as fit. Either is good if it verifies.
+fn inputs(scheme: Scheme, digest: &[u8]) -> Vec<Tbs> {
+    match scheme {
+        Scheme::Pss(_) => vec![tbs(scheme, digest), Tbs::PssMax(array(digest))],
+        _ => vec![tbs(scheme, digest)],
+    }
 }
 
 /// What a key signs of a SHA-256.
 pub(super) fn tbs(scheme: Scheme, digest: &[u8]) -> Tbs {
-    match scheme.algorithm() {
-        KeyAlgorithm::Rsa(_) if matches!(scheme, Scheme::Pkcs1(_)) => Tbs::Pkcs1(array(digest)),
-        _ => Tbs::Sha256(array(digest)),
+    match scheme {
+        Scheme::Pkcs1(_) => Tbs::Pkcs1(array(digest)),
+        Scheme::Pss(_) | Scheme::Ecdsa => Tbs::Sha256(array(digest)),
     }
 }

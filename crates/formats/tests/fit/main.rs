@@ -17,7 +17,7 @@ mod refusals;
 mod regions;
 
 use common::{TestKey, accepted, make, verifies};
-use firmseal_formats::{Covered, find, inspect};
+use firmseal_formats::{find, inspect};
 use peer::Uboot;
 
 /// Ways in which images are kept: in the tree, behind it, behind it on
@@ -138,23 +138,24 @@ fn we_read_what_mkimage_signs() {
     );
 }
 
-/// mkimage 2023.01 salts with as many bytes as fit, and U-Boot takes any
-/// number: OpenSSL says that what we read is what was signed.
+/// mkimage 2023.01 salts with as many bytes as fit, later ones with 32, and
+/// U-Boot takes any number: a signature is read with both.
 #[test]
-fn a_salt_of_another_length_is_read_and_not_believed() {
+fn we_read_what_mkimage_salts() {
     let uboot = Uboot::new();
     let key = TestKey::load("rsa3072");
-    let signed = uboot.signed("rsa3072", "padding = \"pss\";", "");
-    let read = inspect(&signed).unwrap();
-    let [signature] = read.signatures.as_slice() else { panic!() };
-    let Covered::Tbs(firmseal_manifest::Tbs::Sha256(digest)) = &signature.covered else { panic!() };
-    uboot.write("digest", digest);
-    uboot.write("value", &signature.signature.0);
-    uboot.openssl.ok(
-        "pkeyutl -verify -pubin -inkey rsa3072.pub.pem -in digest -sigfile value -pkeyopt digest:sha256 \
-         -pkeyopt rsa_padding_mode:pss -pkeyopt rsa_pss_saltlen:auto",
-    );
-    assert!(!verifies(signature, &key.public));
+    for layout in LAYOUTS {
+        let signed = uboot.signed("rsa3072", "padding = \"pss\";", layout);
+        assert!(uboot.accepts(&signed, "rsa3072.dtb"));
+        let read = inspect(&signed).unwrap();
+        let [short, long] = read.signatures.as_slice() else { panic!("{layout}") };
+        assert!(verifies(short, &key.public) || verifies(long, &key.public), "{layout}");
+        assert!(!accepted(&signed, &TestKey::load("other-rsa3072").public));
+        assert_eq!(short.signature, long.signature);
+        let own = make("fit", &signed, &key, &[("padding", "pss")]).unwrap();
+        assert!(uboot.accepts(&own, "rsa3072.dtb") && accepted(&own, &key.public));
+        assert!(verifies(&inspect(&own).unwrap().signatures[0], &key.public), "ours has 32 bytes");
+    }
 }
 
 #[test]
