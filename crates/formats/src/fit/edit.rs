@@ -53,7 +53,7 @@ impl Edit {
 
     /// Where a name stands in the strings: that which is there, as libfdt
     /// finds it, or a new one behind all others.
-    fn name(&mut self, name: &str) -> u32 {
+    pub(super) fn name(&mut self, name: &str) -> u32 {
         let wanted = [name.as_bytes(), &[0]].concat();
         let found = self.strings.windows(wanted.len()).position(|window| window == wanted);
         found.unwrap_or_else(|| {

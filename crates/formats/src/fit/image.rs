@@ -60,7 +60,7 @@ impl Image {
         };
         let [size, position, offset] = [number(PLACES[1])?, number(PLACES[2])?, number(PLACES[3])?];
         let (kept, data) = match (tree.property_of(node, DATA), position, offset, size) {
-            (Some(own), None, None, None) => (Kept::Inside, own.place.clone()),
+            (Some(own), None, None, None) => (Kept::Inside, own.place()),
             (None, Some(start), None, Some(size)) => (Kept::At, start..start + size),
             (None, None, Some(offset), Some(size)) => {
                 let start = tree.header.total.next_multiple_of(4) + offset;
@@ -68,6 +68,9 @@ impl Image {
             }
             _ => return Err(malformed("it has no data, or its data is in more than one place")),
         };
+        if data.end > i32::MAX as u64 {
+            return Err(malformed("it ends behind 2 GiB, where U-Boot counts no further"));
+        }
         if data.end > len {
             let (need, have) = (data.end, len);
             return Err(FormatError::Truncated { format: NAME, what: "an image", need, have });

@@ -1,7 +1,8 @@
 //! What a FIT says of itself.
 //!
-//! In it is what the default configuration uses, and every one that carries a
-//! signature; beside it, in brackets, what no signature covers.
+//! In it is what the default configuration uses, and, called other, what those
+//! use that carry a signature of their own; beside it, in brackets, what no
+//! signature covers.
 
 use super::cursor::Cursor;
 use super::image::{Image, Kept};
@@ -88,20 +89,23 @@ pub(super) fn describe(fit: &Fit) -> Result<Inspection, FormatError> {
     let mut used: Vec<usize> = inside.iter().flat_map(|(_, own)| own.images()).collect();
     used.sort_unstable();
     used.dedup();
-    for (_, own) in &inside {
+    for (index, own) in &inside {
         let values = tree.nodes[own.node].properties.iter();
         let values = values.map(|own| format!("{} {}", tree.name_of(own), shown(tree.value_of(own))));
-        inspection
-            .field(format!("configuration {}", fit.name(own.node)), values.collect::<Vec<_>>().join("; "));
+        let kind = if fit.main == Some(*index) { "configuration" } else { "other configuration" };
+        let values = values.collect::<Vec<_>>().join("; ");
+        inspection.field(format!("{kind} {}", fit.name(own.node)), values);
     }
+    let main = fit.main.map(|main| fit.configurations[main].images()).unwrap_or_default();
     let mut targets: Vec<String> = Vec::new();
     for index in &used {
         let own = &fit.images[*index];
-        inspection.field(format!("image {}", fit.name(own.node)), image_line(fit, own));
+        let kind = if main.contains(index) { "image" } else { "other image" };
+        let name = format!("{kind} {}", fit.name(own.node));
         for hash in &own.hashes {
-            let name = format!("image {} {}", fit.name(own.node), hash.algorithm);
-            inspection.field(name, hex(&hash.value));
+            inspection.field(format!("{name} {}", hash.algorithm), hex(&hash.value));
         }
+        inspection.field(name, image_line(fit, own));
         if let Some(load) = tree.value(own.node, "load").and_then(address)
             && !inspection.load_addresses.contains(&load)
         {

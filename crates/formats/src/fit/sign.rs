@@ -141,10 +141,11 @@ impl Draft {
         if let Some(time) = self.timestamp {
             properties.push(("timestamp", time.to_be_bytes().to_vec()));
         }
-        // Its names have to be there before it is known how long they are.
-        let names: Vec<(&str, Vec<u8>)> =
-            [properties.clone(), vec![("hashed-strings", Vec::new()), (VALUE, Vec::new())]].concat();
-        edit.node(&self.name, &names);
+        // All names have to be there before it is known how long they are.
+        let names = properties.iter().map(|(name, _)| *name).chain(["hashed-strings", VALUE]);
+        for name in names {
+            edit.name(name);
+        }
         properties.push(("hashed-strings", [[0; 4], edit.strings_len().to_be_bytes()].concat()));
         properties.push((VALUE, value.to_vec()));
         let node = edit.node(&self.name, &properties);

@@ -22,7 +22,7 @@ pub(super) const END: u32 = 9;
 const KEPT_MAX: usize = 512 * 1024;
 /// Most nodes, and most properties.
 const NODES_MAX: usize = 4096;
-const PROPERTIES_MAX: usize = 32 * 1024;
+const PROPERTIES_MAX: usize = 16 * 1024;
 /// U-Boot looks no deeper (boot/fdt_region.c, FDT_MAX_DEPTH).
 const DEPTH_MAX: usize = 31;
 /// Longest name of a node.
@@ -56,13 +56,24 @@ pub(super) struct Node {
     pub(super) children: Vec<usize>,
 }
 
-/// A property.
+/// A property. Trees end below 256 MiB.
 pub(super) struct Property {
-    name: Range<usize>,
+    name: Range<u32>,
     /// Its token, of what is kept; nothing of an image's.
-    token: Range<usize>,
+    token: Range<u32>,
     /// Its value in the file.
-    pub(super) place: Range<u64>,
+    place: Range<u32>,
+}
+
+impl Property {
+    /// Where its value stands in the file.
+    pub(super) fn place(&self) -> Range<u64> {
+        u64::from(self.place.start)..u64::from(self.place.end)
+    }
+}
+
+fn in_memory(range: &Range<u32>) -> Range<usize> {
+    range.start as usize..range.end as usize
 }
 
 impl Node {
@@ -137,7 +148,7 @@ impl Tree {
                 (PROP, Some(own)) => {
                     properties += 1;
                     if properties > PROPERTIES_MAX {
-                        return Err(self.malformed("it has more than 32768 properties"));
+                        return Err(self.malformed("it has more than 16384 properties"));
                     }
                     // Libraries stop at the first node: they never see it.
                     if !self.nodes[own].children.is_empty() {
@@ -191,31 +202,30 @@ impl Tree {
     }
 
     fn property(&mut self, cursor: &mut Cursor<'_>) -> Result<Property, FormatError> {
-        let from = self.kept.len();
+        let from = self.kept.len() as u32;
         let (len, name_at) = (cursor.word()?, cursor.word()?);
         let name = self.string(name_at)?;
-        let place = cursor.at()..cursor.at() + u64::from(len);
+        let start = cursor.at() as u32;
         let padded = u64::from(len).next_multiple_of(4);
-        if self.strings[name.clone()] == *DATA.as_bytes() {
+        if self.strings[in_memory(&name)] == *DATA.as_bytes() {
             cursor.skip(padded)?;
-            return Ok(Property { name, token: from..from, place });
-        }
-        if padded > KEPT_MAX as u64 {
+        } else if padded > KEPT_MAX as u64 {
             return Err(self.malformed("a property is longer than 512 KiB"));
+        } else {
+            self.keep(&[PROP, len, name_at].map(u32::to_be_bytes).concat())?;
+            let value = cursor.take(padded as usize)?;
+            self.keep(&value)?;
         }
-        self.keep(&[PROP, len, name_at].map(u32::to_be_bytes).concat())?;
-        let value = cursor.take(padded as usize)?;
-        self.keep(&value)?;
-        Ok(Property { name, token: from..self.kept.len(), place })
+        // It fits the tree: it was read, or passed over.
+        Ok(Property { name, token: from..self.kept.len() as u32, place: start..start + len })
     }
 
     /// A name in the strings.
-    fn string(&self, at: u32) -> Result<Range<usize>, FormatError> {
-        let start = at as usize;
-        let rest = self.strings.get(start..).unwrap_or_default();
+    fn string(&self, at: u32) -> Result<Range<u32>, FormatError> {
+        let rest = self.strings.get(at as usize..).unwrap_or_default();
         let len = rest.iter().position(|byte| *byte == 0).unwrap_or(0);
         match len > 0 && rest[..len].iter().all(u8::is_ascii_graphic) {
-            true => Ok(start..start + len),
+            true => Ok(at..at + len as u32),
             false => Err(self.malformed("a property has no name")),
         }
     }
@@ -248,12 +258,12 @@ impl Tree {
     /// A property's name.
     pub(super) fn name_of(&self, property: &Property) -> &str {
         // Printable ASCII: `string` has seen to it.
-        std::str::from_utf8(&self.strings[property.name.clone()]).unwrap_or_default()
+        std::str::from_utf8(&self.strings[in_memory(&property.name)]).unwrap_or_default()
     }
 
     /// Where a property's name ends in the strings, its zero included.
     pub(super) fn name_end(&self, property: &Property) -> usize {
-        property.name.end + 1
+        property.name.end as usize + 1
     }
 
     /// The property of this name.
@@ -263,7 +273,7 @@ impl Tree {
 
     /// A property's value; nothing of an image's.
     pub(super) fn value_of(&self, property: &Property) -> &[u8] {
-        let token = &self.kept[property.token.clone()];
+        let token = &self.kept[in_memory(&property.token)];
         let len = (property.place.end - property.place.start) as usize;
         token.get(12..12 + len).unwrap_or_default()
     }
@@ -276,7 +286,7 @@ impl Tree {
     /// Where the property of this name stands in the file, or would.
     pub(super) fn property_place(&self, node: usize, name: &str) -> Range<u64> {
         match self.property_of(node, name) {
-            Some(own) => own.place.start - 12..own.place.end.next_multiple_of(4),
+            Some(own) => own.place().start - 12..own.place().end.next_multiple_of(4),
             None => {
                 let start = self.nodes[node].place.start + self.head_of(node).len() as u64;
                 start..start
@@ -307,7 +317,7 @@ impl Tree {
 
     /// The token of a property; nothing of an image's.
     pub(super) fn token_of(&self, property: &Property) -> &[u8] {
-        &self.kept[property.token.clone()]
+        &self.kept[in_memory(&property.token)]
     }
 }
 

@@ -29,7 +29,7 @@ fn each_configuration_is_signed_by_itself() {
         read.signatures[1].covered,
         Covered::Unknown("it is over another configuration than the default one")
     );
-    assert!(read.fields.iter().any(|field| field.name == "image fdt-2"));
+    assert!(read.fields.iter().any(|field| field.name == "other image fdt-2"));
     // The other way round, both are the same in the end.
     let other = make("fit", &plain, &key, &[("configuration", "conf-2")]).unwrap();
     assert!(!accepted(&other, &key.public) && !uboot.accepts(&other, "rsa3072.dtb"));

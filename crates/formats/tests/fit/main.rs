@@ -15,6 +15,7 @@ mod qemu;
 mod real;
 mod refusals;
 mod regions;
+mod structure;
 
 use common::{TestKey, accepted, make, verifies};
 use firmseal_formats::{find, inspect};
@@ -42,6 +43,8 @@ fn fit_check_sign_accepts_ours_and_refuses_tampered_and_foreign() {
                 let wish = [("padding", padding), ("key-name-hint", "board")];
                 let signed = make("fit", &plain, &key, &wish).unwrap();
                 assert!(uboot.accepts(&signed, &format!("{name}.dtb")), "{case}");
+                let tree = u32::from_be_bytes(signed[4..8].try_into().unwrap());
+                assert!(tree.is_multiple_of(if layout.contains("-B") { 0x200 } else { 4 }), "{case}");
                 assert!(accepted(&signed, &key.public), "{case}");
                 assert!(!uboot.accepts(&signed, "other-rsa3072.dtb"), "{case}");
                 assert!(!accepted(&signed, &other.public), "{case}");
@@ -121,7 +124,7 @@ fn we_read_what_mkimage_signs() {
         "{fields:?}"
     );
     assert!(
-        fields[3].starts_with(
+        fields[4].starts_with(
             "image kernel-1: description kernel; type kernel; arch arm64; os linux; compression none; \
              load 0x40080000; entry 0x40080000; "
         ),

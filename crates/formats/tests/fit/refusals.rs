@@ -133,6 +133,7 @@ fn what_can_be_read_in_two_ways_is_refused() {
         ("no data", edited.put(&outside, &["-d | /images/kernel-1 data-size"]), "no data"),
         ("data behind the file", placed(&outside, 264, 5000), "an image needs"),
         ("data beyond numbers", placed(&outside, 264, 0x8000_0000), "below 2 GiB"),
+        ("data behind 2 GiB", placed(&outside, 264, 0x7fff_ff00), "behind 2 GiB"),
         ("overlapping data", placed(&outside, 264, 4), "overlap"),
         ("data in the tree", placed(&uboot.make("", "", "-E -p 0x2000"), 0x2000, 64), "lies in the tree"),
         (

@@ -6,7 +6,9 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use firmseal_formats::{Covered, DecryptionKey, FORMATS, Parameters, Source, Wanted};
+use firmseal_formats::{
+    ControlKey, Covered, DecryptionKey, FORMATS, Parameters, Source, Wanted, control_tree,
+};
 use firmseal_manifest::PublicKey;
 
 /// A source that panics when it is read outside, and counts.
@@ -122,6 +124,11 @@ pub fn run(bytes: &[u8]) {
             assert_eq!(read.image_size, 8);
             assert!(!read.signatures.is_empty());
         }
+    }
+    let key = ControlKey { key: &certified, hint: "key", any: bytes.len().is_multiple_of(2) };
+    if let Ok(with_key) = control_tree(bytes, &key) {
+        let again = control_tree(&with_key, &key).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(with_key, again, "a key that is there is put there");
     }
     let bound = 32 * bytes.len() as u64 + 4096;
     let read = source.read.load(Ordering::Relaxed);
