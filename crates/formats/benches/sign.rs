@@ -51,7 +51,7 @@ fn main() -> ExitCode {
             std::fs::metadata(place.path(case.file)).unwrap().len() >> 20,
             ours.took.as_secs_f64() * 1e3,
             ours.kib >> 10,
-            case.peer[0],
+            case.peer.last().filter(|_| case.peer[0] == "sh").map_or(case.peer[0], |line| tool(line)),
             theirs.took.as_secs_f64() * 1e3,
             theirs.kib >> 10,
             case.at_least,
@@ -59,6 +59,11 @@ fn main() -> ExitCode {
     }
     println!("* at least");
     if within { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The tool of a line of shell, which is its last command.
+fn tool(line: &str) -> &str {
+    line.rsplit("&& ").next().and_then(|last| last.split(' ').next()).unwrap_or(line)
 }
 
 /// The shortest of some runs, and the most memory of any.
@@ -128,7 +133,7 @@ fn signed(
     version: semver::Version,
     (file, to): (&str, &str),
 ) {
-    let wanted = Wanted { version, epoch: 0, key: &key.public, parameters };
+    let wanted = Wanted { version, epoch: 7, key: &key.public, parameters };
     let source = File::open(file).unwrap();
     let laid_out = lay_out(format, &source, &wanted).unwrap();
     let signature = key.sign(&laid_out.tbs);

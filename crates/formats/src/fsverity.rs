@@ -16,7 +16,7 @@ use crate::cms::beside;
 use crate::cms::{attributes, certificate};
 use crate::error::FormatError;
 use crate::format::{Beside, Embedding, Format, Likeness, Unsigned, Wanted};
-use crate::hash::{Hash, hex};
+use crate::hash::{Hash, array, hex};
 use crate::inspection::Inspection;
 use crate::laid_out::Padding;
 use crate::parameters::Parameter;
@@ -99,6 +99,9 @@ fn digest(source: &dyn Source) -> Result<[u8; 32], FormatError> {
     if len == 0 {
         return Err(FormatError::malformed(NAME, "the file is empty"));
     }
+    if let Some(known) = source.remembered().and_then(|remembered| remembered.get(NAME)) {
+        return Ok(array(&known));
+    }
     let mut tree = Levels::default();
     // Pieces are whole blocks: they are 128 KiB long, but for the last.
     for_each_piece(source, 0..len, |piece| {
@@ -110,14 +113,18 @@ fn digest(source: &dyn Source) -> Result<[u8; 32], FormatError> {
     descriptor[..3].copy_from_slice(&[1, 1, 12]);
     descriptor[8..16].copy_from_slice(&len.to_le_bytes());
     descriptor[16..48].copy_from_slice(&tree.root());
-    Ok(crate::hash::array(&Hash::Sha256.of(&descriptor)))
+    let digest = Hash::Sha256.of(&descriptor);
+    if let Some(remembered) = source.remembered() {
+        remembered.put(NAME, &digest);
+    }
+    Ok(array(&digest))
 }
 
 /// SHA-256 of a block, which is filled up with zeros.
 fn sha256(block: &[u8]) -> [u8; 32] {
     let mut whole = [0; BLOCK];
     whole[..block.len()].copy_from_slice(block);
-    crate::hash::array(&Hash::Sha256.of(&whole))
+    array(&Hash::Sha256.of(&whole))
 }
 
 /// A tree as it grows: of each level the block that is not full, from the

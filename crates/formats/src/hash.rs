@@ -59,12 +59,12 @@ impl Hash {
     pub(crate) fn of_range(self, source: &dyn Source, range: Range<u64>) -> io::Result<Vec<u8>> {
         let whole = range == (0..source.len()?);
         let remembered = source.remembered().filter(|_| whole);
-        if let Some(value) = remembered.and_then(|remembered| remembered.get(self.len())) {
+        if let Some(value) = remembered.and_then(|remembered| remembered.get(self.name())) {
             return Ok(value);
         }
         let value = self.of_ranges(source, &[range], 0)?;
         if let Some(remembered) = remembered {
-            remembered.put(&value);
+            remembered.put(self.name(), &value);
         }
         Ok(value)
     }

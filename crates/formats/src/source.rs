@@ -27,17 +27,17 @@ pub trait Source: Send + Sync {
     }
 }
 
-/// SHA-2 values of one whole source, by their length.
+/// Digests of one whole source, by the names of their functions.
 #[derive(Default)]
-pub struct Remembered(Mutex<BTreeMap<usize, Vec<u8>>>);
+pub struct Remembered(Mutex<BTreeMap<&'static str, Vec<u8>>>);
 
 impl Remembered {
-    pub(crate) fn get(&self, len: usize) -> Option<Vec<u8>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&len).cloned()
+    pub(crate) fn get(&self, function: &'static str) -> Option<Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(function).cloned()
     }
 
-    pub(crate) fn put(&self, value: &[u8]) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(value.len(), value.to_vec());
+    pub(crate) fn put(&self, function: &'static str, value: &[u8]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(function, value.to_vec());
     }
 }
 

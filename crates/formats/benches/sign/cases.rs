@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::common::{OpenSsl, Random};
+use crate::common::{OpenSsl, Random, fixture};
 
 /// An image for UEFI, from Debian's systemd-boot-efi.
 const EFI: &str = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi";
@@ -11,6 +11,30 @@ const EFI: &str = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi";
 const SIZE: usize = 16 << 20;
 /// Size of a large microcontroller's firmware.
 const APP: usize = 1 << 20;
+
+/// A FIT, a description of a SWUpdate package and the manifest of a RAUC bundle,
+/// all around the same firmware.
+const ITS: &str = r#"/dts-v1/;
+/ {
+    description = "a board";
+    #address-cells = <1>;
+    images { kernel { data = /incbin/("firmware.bin"); type = "kernel"; arch = "arm64"; os = "linux";
+        compression = "none"; load = <0x40080000>; entry = <0x40080000>; hash { algo = "sha256"; }; }; };
+    configurations { default = "conf"; conf { kernel = "kernel"; signature-1 {
+        algo = "sha256,rsa3072"; key-name-hint = "rsa3072"; sign-images = "kernel"; }; }; };
+};
+"#;
+const SW_DESCRIPTION: &str = r#"software = { version = "1.2.3"; hardware-compatibility: [ "1.0" ];
+    images: ( { filename = "firmware.bin"; type = "raw"; device = "/dev/null"; sha256 = "@firmware.bin"; } ); };
+"#;
+const MANIFEST: &str = "[update]\ncompatible=Board\nversion=1.2.3\n\n[bundle]\nformat=verity\n\n\
+                        [image.rootfs]\nfilename=root.img\n";
+const MADE: [&str; 4] = [
+    "cp rsa3072.pem rsa3072.key",
+    "mkimage -f app.its app.itb",
+    "swugenerator -s app.swd -a . -o app.swu create",
+    "cp firmware.bin content/root.img && rauc --cert=p256.crt --key=p256.pem bundle content app.raucb",
+];
 
 /// A format, a file in it, and a peer.
 pub(crate) struct Case {
@@ -37,7 +61,18 @@ impl Place {
         openssl.write("firmware.bin", &noise);
         openssl.write("app.bin", &noise[..APP]);
         openssl.write("app.efi", &std::fs::read(EFI).expect("systemd-boot-efi: run `cargo xtask setup`"));
-        Place { openssl }
+        openssl.write("app.esp", &fixture("esp32/esp32.bin"));
+        openssl.write("app.ko", &fixture("kmod/unsigned.bin"));
+        openssl.write("app.its", ITS.as_bytes());
+        openssl.write("app.swd", SW_DESCRIPTION.as_bytes());
+        let place = Place { openssl };
+        std::fs::create_dir(place.path("content")).unwrap();
+        place.openssl.write("content/manifest.raucm", MANIFEST.as_bytes());
+        for line in MADE {
+            let done = place.command(&["sh", "-c", line]).output().unwrap();
+            assert!(done.status.success(), "{line}: {}", String::from_utf8_lossy(&done.stderr));
+        }
+        place
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -46,12 +81,19 @@ impl Place {
 
     /// The peer, which works in the directory.
     pub(crate) fn peer(&self, case: &Case) -> Command {
+        self.command(&case.peer)
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
         let venv = std::env::var_os("FIRMSEAL_VENV")
             .map(PathBuf::from)
             .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/venv"));
-        let program = venv.join("bin").join(case.peer[0]);
-        let mut command = Command::new(if program.exists() { program } else { case.peer[0].into() });
-        command.args(&case.peer[1..]).current_dir(self.openssl.dir.path());
+        let path = std::env::var("PATH").unwrap_or_default();
+        let places = [venv.join("bin"), venv.join("share/kernel")];
+        let path = format!("{}:{}:{path}", places[0].display(), places[1].display());
+        let program = places.map(|place| place.join(words[0])).into_iter().find(|program| program.exists());
+        let mut command = Command::new(program.unwrap_or_else(|| words[0].into()));
+        command.args(&words[1..]).current_dir(self.openssl.dir.path()).env("PATH", path);
         command
     }
 }
@@ -101,6 +143,71 @@ pub(crate) fn all(place: &Place) -> Vec<Case> {
             file: "app.efi",
             parameters: vec![certificate("rsa3072")],
             peer: words("sbsign --key rsa3072.pem --cert rsa3072.crt --output its app.efi"),
+            at_least: 1.0,
+        },
+        Case {
+            format: "capsule",
+            key: "rsa3072",
+            file: "firmware.bin",
+            parameters: vec![certificate("rsa3072"), text("guid", "09d7cf52-0720-4710-91d1-08469b7fe9c8")],
+            peer: words(
+                "mkeficapsule --monotonic-count 7 --private-key rsa3072.pem --certificate rsa3072.crt --index 1 \
+                 --guid 09d7cf52-0720-4710-91d1-08469b7fe9c8 firmware.bin its",
+            ),
+            at_least: 1.0,
+        },
+        Case {
+            format: "fit",
+            key: "rsa3072",
+            file: "app.itb",
+            parameters: vec![],
+            // It signs in place.
+            peer: vec!["sh", "-c", "cp app.itb its && mkimage -F -k . -r its"],
+            at_least: 1.0,
+        },
+        Case {
+            format: "esp32",
+            key: "rsa3072",
+            file: "app.esp",
+            parameters: vec![],
+            peer: words("espsecure sign-data --version 2 --keyfile rsa3072.pem --output its app.esp"),
+            at_least: 5.0,
+        },
+        Case {
+            format: "rauc",
+            key: "rsa3072",
+            file: "app.raucb",
+            parameters: vec![certificate("rsa3072")],
+            peer: vec![
+                "sh",
+                "-c",
+                "rm -f its && rauc --cert=rsa3072.crt --key=rsa3072.pem --keyring=p256.crt \
+                 --signing-keyring=rsa3072.crt resign app.raucb its",
+            ],
+            at_least: 1.0,
+        },
+        Case {
+            format: "swupdate",
+            key: "p256",
+            file: "app.swu",
+            parameters: vec![certificate("p256")],
+            peer: words("swugenerator -s app.swd -a . -o its -k CMS,p256.pem,p256.crt create"),
+            at_least: 5.0,
+        },
+        Case {
+            format: "kmod",
+            key: "p256",
+            file: "app.ko",
+            parameters: vec![certificate("p256")],
+            peer: words("sign-file sha256 p256.pem p256.crt app.ko its"),
+            at_least: 1.0,
+        },
+        Case {
+            format: "fsverity",
+            key: "p256",
+            file: "firmware.bin",
+            parameters: vec![certificate("p256")],
+            peer: words("fsverity sign firmware.bin its --key=p256.pem --cert=p256.crt"),
             at_least: 1.0,
         },
     ]
