@@ -1,6 +1,8 @@
 //! Inspection of a capsule: what its signature covers, and all that it does
 //! not.
 
+use firmseal_manifest::{KeyAlgorithm, Tbs};
+
 use super::NAME;
 use super::authentication::{Authentication, begins};
 use super::frame::{AUTHENTICATION, Capsule, DEPENDENCY, INITIATE_RESET, Item, PERSIST_ACROSS_RESET};
@@ -140,7 +142,19 @@ fn signatures(source: &dyn Source, own: &Authentication) -> Result<Vec<ExistingS
     // of these bytes themselves, which is what keys sign for files of format
     // `raw`: firmware takes it, and here it is read and not believed.
     let ranges = [own.payload.clone(), own.count_at.clone()];
-    signed.signatures(|hash| Ok(hash.of_ranges(source, &ranges, 0)?))
+    let mut found: Vec<ExistingSignature> =
+        signed.signatures(|hash| Ok::<_, FormatError>(hash.of_ranges(source, &ranges, 0)?))?;
+    // edk2 and OpenSSL's smime read PKCS #7, which has no PSS and no Ed25519.
+    for own in &mut found {
+        let is_ecdsa = matches!(own.algorithm, KeyAlgorithm::P256 | KeyAlgorithm::P384);
+        if matches!(own.covered, Covered::Tbs(_))
+            && !is_ecdsa
+            && !matches!(own.covered, Covered::Tbs(Tbs::Pkcs1(_)))
+        {
+            own.covered = Covered::Unknown("firmware verifies PKCS #1 v1.5 and ECDSA, and nothing else");
+        }
+    }
+    Ok(found)
 }
 
 /// What stands outside of every signature.

@@ -39,6 +39,24 @@ fn a_signature_without_attributes_is_not_believed() {
     assert!(!accepted(&capsule, &TestKey::load("p256").public));
 }
 
+/// OpenSSL's CMS makes what its PKCS #7, which firmware has, does not verify.
+#[test]
+fn what_firmware_does_not_verify_is_not_believed() {
+    let openssl = OpenSsl::new(&["rsa2048"]);
+    let signed = [&payload()[..], &7u64.to_le_bytes()].concat();
+    openssl.write("signed", &signed);
+    let pss = "-keyopt rsa_padding_mode:pss -keyopt rsa_pss_saltlen:32 -keyopt rsa_mgf1_md:sha256";
+    for (more, ours) in [("", true), (pss, false)] {
+        openssl.ok(&format!(
+            "cms -sign -binary -in signed -signer rsa2048.crt -inkey rsa2048.pem -outform DER -out made.p7 {more}"
+        ));
+        let made = openssl.read("made.p7");
+        assert_eq!(smime(&openssl, &made, &signed, "rsa2048"), ours, "{more}");
+        let capsule = capsule_around(&made, &payload(), 7);
+        assert_eq!(accepted(&capsule, &TestKey::load("rsa2048").public), ours, "{more}");
+    }
+}
+
 /// What cannot be told apart, so that it is written down: a key of a `cms`
 /// product signs capsules. Where payloads have edk2's header they can be told.
 #[test]
