@@ -119,6 +119,11 @@ pub(super) fn opened(source: &dyn Source, key: &DecryptionKey) -> Result<Plan, F
     }
     let envelope = Envelope::read(&cms).map_err(in_cms)?;
     let cms = envelope.open(key).ok_or(FormatError::NotForThisKey)?;
+    // RAUC takes an envelope around a manifest's signature, and none around a
+    // payload's or another envelope.
+    if Signed::read(&cms).map_err(in_cms)?.content.is_none() {
+        return Err(in_cms("what is encrypted in it is over no manifest"));
+    }
     Ok(with_cms(Plan::new(source.len()?).source(0..payload_end), cms))
 }
 

@@ -40,6 +40,27 @@ fn we_open_what_rauc_encrypts() {
 }
 
 #[test]
+fn envelopes_around_anything_else_are_refused() {
+    let rauc = Rauc::new(&["p256", "other-p256"]);
+    for (format, takes) in [("crypt", true), ("plain", false)] {
+        let bundle = rauc.bundle(format, "p256");
+        let at = cms_at(&bundle);
+        let mut inner = bundle[at..bundle.len() - 8].to_vec();
+        // Once, and in another one.
+        for takes in [takes, false] {
+            rauc.openssl.write("inner.cms", &inner);
+            rauc.openssl.ok(
+                "cms -encrypt -binary -aes-256-cbc -in inner.cms -outform DER -out outer.cms other-p256.crt",
+            );
+            inner = rauc.openssl.read("outer.cms");
+            let sealed = [&bundle[..at], &inner, &(inner.len() as u64).to_be_bytes()].concat();
+            assert_eq!(extracts_with(&rauc, &sealed, "p256", "other-p256"), takes, "{format}");
+            assert_eq!(opened(&sealed, &rauc.openssl.text("other-p256.pem")).is_ok(), takes, "{format}");
+        }
+    }
+}
+
+#[test]
 fn rauc_opens_what_we_encrypt_and_nobody_else_does() {
     let rauc = Rauc::new(&["p256", "other-p256", "rsa2048", "rsa3072", "other-rsa2048"]);
     let (key, certificate) = (TestKey::load("p256"), rauc.certificate("p256"));
