@@ -127,6 +127,47 @@ fn whatever_a_tree_is_made_of_uboot_accepts_what_we_do() {
     assert!(taken > count / 4, "{taken}: what is changed where nothing is covered is still taken");
 }
 
+/// CVE-2026-46728: the images stand in themselves once more, the signature
+/// lists the copies, and what runs are others. U-Boot before 2026 took it.
+#[test]
+fn a_copy_of_the_images_is_not_verified_in_their_place() {
+    let uboot = Uboot::new();
+    uboot.signed("rsa3072", "", "");
+    let key = TestKey::load("rsa3072");
+    let good = make("fit", &uboot.make("", "", ""), &key, &[]).unwrap();
+    let mut tokens = Tokens::read(&good);
+    let named = |tokens: &Tokens, name: &str, from: usize| {
+        let wanted = [name.as_bytes(), &[0]].concat();
+        let at = tokens.strings.windows(wanted.len()).position(|window| window == wanted).unwrap() as u32;
+        let is = |token: &&Vec<u8>| token[3] == 3 && token[8..12] == at.to_be_bytes();
+        from + tokens.all[from..].iter().position(|token| is(&token)).unwrap()
+    };
+    let images =
+        tokens.all.iter().position(|token| token[3] == 1 && token[4..].starts_with(b"images\0")).unwrap();
+    let part = tokens.part(images);
+    let copy = tokens.all[part.clone()].to_vec();
+    tokens.all.splice(part.end - 1..part.end - 1, copy);
+    // What runs, with a hash that fits it.
+    let data = named(&tokens, "data", images);
+    tokens.all[data][40] ^= 1;
+    let len = u32::from_be_bytes(tokens.all[data][4..8].try_into().unwrap()) as usize;
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &tokens.all[data][12..12 + len]);
+    let value = named(&tokens, "value", data);
+    tokens.all[value][12..44].copy_from_slice(digest.as_ref());
+    let list = named(&tokens, "hashed-nodes", 0);
+    let old = String::from_utf8(tokens.all[list][12..].to_vec()).unwrap();
+    let mut new = old.trim_end_matches('\0').replace("/images/", "/images/images/").into_bytes();
+    new.push(0);
+    tokens.all[list][4..8].copy_from_slice(&(new.len() as u32).to_be_bytes());
+    tokens.all[list].truncate(12);
+    new.resize(new.len().next_multiple_of(4), 0);
+    tokens.all[list].extend(new);
+    let file = tokens.write();
+    assert!(!uboot.accepts(&file, "rsa3072.dtb"));
+    let error = inspect(&file).unwrap_err().to_string();
+    assert!(error.contains("image `images`: it has no data"), "{error}");
+}
+
 #[test]
 fn every_number_in_the_header_at_its_bounds() {
     let uboot = Uboot::new();
