@@ -50,17 +50,18 @@ pub fn control_tree(tree: &[u8], wanted: &ControlKey<'_>) -> Result<Vec<u8>, For
     let key = properties(wanted)?;
     match read.child(0, NODE) {
         Some(parent) => {
+            // In an empty node both go to the same place: properties first.
+            if wanted.any {
+                let place = read.property_place(parent, "required-mode");
+                let property = edit.property("required-mode", &string("any"));
+                edit.replace(place, property);
+            }
             let place = match read.child(parent, &name) {
                 Some(own) => read.nodes[own].place.clone(),
                 None => read.nodes[parent].inside()..read.nodes[parent].inside(),
             };
             let node = edit.node(&name, &key);
             edit.replace(place, node);
-            if wanted.any {
-                let place = read.property_place(parent, "required-mode");
-                let property = edit.property("required-mode", &string("any"));
-                edit.replace(place, property);
-            }
         }
         None => {
             let mode = [("required-mode", string("any"))];

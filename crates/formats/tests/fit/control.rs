@@ -63,6 +63,13 @@ fn one_of_two_keys_is_enough_if_it_is_said() {
     // In a tree without keys, and where it was said before.
     let alone = control_tree(&uboot.openssl.read("empty.dtb"), &ControlKey { any: true, ..first }).unwrap();
     assert_eq!(control_tree(&alone, &ControlKey { any: true, ..first }).unwrap(), alone);
+    // And where there is a node for keys, and none in it.
+    uboot.write("node.dts", b"/dts-v1/; / { signature { }; };");
+    uboot.ok("dtc", "-q -I dts -O dtb -o node.dtb node.dts");
+    let node = control_tree(&uboot.openssl.read("node.dtb"), &ControlKey { any: true, ..first }).unwrap();
+    uboot.write("node.dtb", &node);
+    assert!(uboot.accepts(&make("fit", &plain, &old, &[]).unwrap(), "node.dtb"));
+    assert_eq!(control_tree(&node, &ControlKey { any: true, ..first }).unwrap(), node);
     uboot.write("alone.dtb", &alone);
     assert_eq!(uboot.ok("fdtget", "alone.dtb /signature required-mode").trim(), "any");
 }
