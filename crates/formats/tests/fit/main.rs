@@ -164,8 +164,9 @@ fn we_read_what_mkimage_salts() {
 #[test]
 fn what_is_signed_is_what_uboot_hashes() {
     let uboot = Uboot::new();
-    // Its verifier on a host judges no ECDSA in a devicetree, and says yes to
-    // everything: here OpenSSL does, over bytes that U-Boot's walk gives.
+    // Its verifier on a host judges no ECDSA: where such a key is required it
+    // refuses everything, and where none is it takes everything. Here OpenSSL
+    // judges, over bytes that U-Boot's walk gives.
     let key = TestKey::load("p256");
     for layout in LAYOUTS {
         let plain = uboot.make("", "", layout);
