@@ -110,12 +110,13 @@ impl Package {
     /// One of RSA. The file does not say with which padding: the device does.
     fn bare(&self, bytes: &[u8]) -> Vec<ExistingSignature> {
         let digest = array(&Hash::Sha256.of(&self.signed));
-        let each = [Tbs::Sha256(digest), Tbs::Pkcs1(digest)].map(|tbs| ExistingSignature {
-            algorithm: KeyAlgorithm::Rsa(bytes.len() as u16 * 8),
-            claim: KeyClaim::None,
-            covered: Covered::Tbs(tbs),
-            signature: Signature(bytes.to_vec()),
-        });
+        let each =
+            [Tbs::Sha256(digest), Tbs::PssMax(digest), Tbs::Pkcs1(digest)].map(|tbs| ExistingSignature {
+                algorithm: KeyAlgorithm::Rsa(bytes.len() as u16 * 8),
+                claim: KeyClaim::None,
+                covered: Covered::Tbs(tbs),
+                signature: Signature(bytes.to_vec()),
+            });
         each.into()
     }
 }
