@@ -19,7 +19,7 @@ pub(crate) mod signed_data;
 
 use crate::der::{self, Bad, Element, OCTET_STRING};
 use crate::error::FormatError;
-use crate::format::{Beside, Embedding, Format, Likeness, Unsigned, Wanted};
+use crate::format::{Beside, Format, Likeness, Unsigned, Wanted};
 use crate::inspection::Inspection;
 use crate::laid_out::{PADDING, Padding};
 use crate::parameters::Parameter;
@@ -65,10 +65,6 @@ impl Format for Cms {
         let mut inspection = Inspection::new(NAME, source.len()?);
         inspection.fields = raw::Raw.inspect(source)?.fields;
         Ok(inspection)
-    }
-
-    fn embedding(&self) -> Option<&dyn Embedding> {
-        None
     }
 
     fn beside(&self) -> Option<&dyn Beside> {

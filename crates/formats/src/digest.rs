@@ -5,7 +5,7 @@
 //! production: `sign` holds both against the key before it is used.
 
 use crate::error::FormatError;
-use crate::format::{Embedding, Format, Likeness};
+use crate::format::{Format, Likeness};
 use crate::hash::{Hash, hex};
 use crate::inspection::Inspection;
 use crate::source::Source;
@@ -34,10 +34,6 @@ impl Format for Digest {
         let mut inspection = Inspection::new(NAME, bytes.len() as u64);
         inspection.field("digest", hex(&bytes));
         Ok(inspection)
-    }
-
-    fn embedding(&self) -> Option<&dyn Embedding> {
-        None
     }
 
     fn is_blind(&self) -> bool {

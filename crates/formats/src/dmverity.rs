@@ -12,7 +12,7 @@
 use crate::cms::beside;
 use crate::cms::{attributes, certificate};
 use crate::error::FormatError;
-use crate::format::{Beside, Embedding, Format, Likeness, Unsigned, Wanted};
+use crate::format::{Beside, Format, Likeness, Unsigned, Wanted};
 use crate::hash::hex;
 use crate::inspection::Inspection;
 use crate::laid_out::Padding;
@@ -48,10 +48,6 @@ impl Format for DmVerity {
 
     fn inspect(&self, source: &dyn Source) -> Result<Inspection, FormatError> {
         Ok(Image::read(source)?.describe())
-    }
-
-    fn embedding(&self) -> Option<&dyn Embedding> {
-        None
     }
 
     fn beside(&self) -> Option<&dyn Beside> {

@@ -45,7 +45,9 @@ pub trait Format: Send + Sync {
 
     /// How a signature gets into files of this format. `None` where it
     /// stands beside them.
-    fn embedding(&self) -> Option<&dyn Embedding>;
+    fn embedding(&self) -> Option<&dyn Embedding> {
+        None
+    }
 
     /// How a file of its own is made of a signature, which stands beside the
     /// one that it is over. `None` where it stands in that, or is nothing but

@@ -9,7 +9,7 @@
 //! is made of the binary that `objcopy -I ihex -O binary` writes.
 
 use crate::error::FormatError;
-use crate::format::{Embedding, Format, Likeness};
+use crate::format::{Format, Likeness};
 use crate::hash::{Hash, hex};
 use crate::inspection::Inspection;
 use crate::source::{Source, for_each_piece, head};
@@ -56,10 +56,6 @@ impl Format for IntelHex {
         }
         out.field("sha256", hex(&Hash::Sha256.of_range(source, 0..source.len()?)?));
         Ok(out)
-    }
-
-    fn embedding(&self) -> Option<&dyn Embedding> {
-        None
     }
 }
 

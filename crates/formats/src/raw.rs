@@ -3,7 +3,7 @@
 use firmseal_manifest::Digest;
 
 use crate::error::FormatError;
-use crate::format::{Embedding, Format, Likeness};
+use crate::format::{Format, Likeness};
 use crate::hash::{Hash, hex};
 use crate::inspection::Inspection;
 use crate::source::Source;
@@ -30,10 +30,6 @@ impl Format for Raw {
         let len = source.len()?;
         check(len)?;
         Ok(of(&Hash::Sha256.of_range(source, 0..len)?, len))
-    }
-
-    fn embedding(&self) -> Option<&dyn Embedding> {
-        None
     }
 }
 

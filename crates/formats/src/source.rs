@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::error::FormatError;
+
 /// A file, or anything else with a length and bytes at offsets.
 ///
 /// Contract: `read_at` fills the whole buffer or fails, and reading twice
@@ -109,6 +111,23 @@ impl<S: Source + ?Sized> Source for &S {
     fn remembered(&self) -> Option<&Remembered> {
         (**self).remembered()
     }
+}
+
+/// The bytes at an offset, which have to lie before an end: of what, messages
+/// say.
+pub(crate) fn bytes_at<const N: usize>(
+    source: &dyn Source,
+    at: u64,
+    end: u64,
+    (format, what): (&'static str, &'static str),
+) -> Result<[u8; N], FormatError> {
+    let need = at.saturating_add(N as u64);
+    if need > end {
+        return Err(FormatError::Truncated { format, what, need, have: end });
+    }
+    let mut out = [0; N];
+    source.read_at(at, &mut out)?;
+    Ok(out)
 }
 
 /// The first `N` bytes; shorter files are padded with nothing: `None`.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::NAME;
 use crate::error::FormatError;
-use crate::source::Source;
+use crate::source::{Source, bytes_at};
 
 /// EFI_FIRMWARE_MANAGEMENT_CAPSULE_ID_GUID, as it lies in a file.
 const FMP: [u8; 16] = Uuid::from_u128(0x6dcbd5ed_e82d_4c44_bda1_7194199ad92a).to_bytes_le();
@@ -247,11 +247,5 @@ pub(super) fn read<const N: usize>(
     end: u64,
     what: &'static str,
 ) -> Result<[u8; N], FormatError> {
-    let need = at.saturating_add(N as u64);
-    if need > end {
-        return Err(FormatError::Truncated { format: NAME, what, need, have: end });
-    }
-    let mut out = [0; N];
-    source.read_at(at, &mut out)?;
-    Ok(out)
+    bytes_at(source, at, end, (NAME, what))
 }

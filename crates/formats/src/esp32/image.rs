@@ -8,7 +8,7 @@ use super::sector::SECTOR;
 use crate::error::FormatError;
 use crate::hash::Hash;
 use crate::plan::Plan;
-use crate::source::{Source, for_each_piece};
+use crate::source::{Source, bytes_at, for_each_piece};
 
 const MAGIC: u8 = 0xe9;
 /// Both headers.
@@ -185,11 +185,5 @@ pub(super) fn read<const N: usize>(
     end: u64,
     what: &'static str,
 ) -> Result<[u8; N], FormatError> {
-    let need = at + N as u64;
-    if need > end {
-        return Err(FormatError::Truncated { format: NAME, what, need, have: end });
-    }
-    let mut out = [0; N];
-    source.read_at(at, &mut out)?;
-    Ok(out)
+    bytes_at(source, at, end, (NAME, what))
 }

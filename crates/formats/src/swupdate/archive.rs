@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{DESCRIPTION, NAME, SIGNATURE};
 use crate::error::FormatError;
-use crate::source::{Source, for_each_piece, head};
+use crate::source::{Source, bytes_at, for_each_piece, head};
 
 /// Length of a header, without the name.
 const HEADER: u64 = 110;
@@ -102,7 +102,7 @@ impl Archive {
         let len = source.len()?;
         let (mut members, mut at, mut first) = (Vec::<Member>::new(), 0, None);
         loop {
-            let bytes: [u8; HEADER as usize] = piece(source, at, len)?;
+            let bytes: [u8; HEADER as usize] = bytes_at(source, at, len, (NAME, "its archive"))?;
             let header = Header::read(&bytes)?;
             if *first.get_or_insert(header.kind) != header.kind {
                 return Err(malformed("its archive is of two formats"));
@@ -237,16 +237,6 @@ impl Archive {
 
 fn sum_of(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0, |sum, byte| sum.wrapping_add(u32::from(*byte)))
-}
-
-fn piece<const N: usize>(source: &dyn Source, at: u64, len: u64) -> Result<[u8; N], FormatError> {
-    let need = at + N as u64;
-    if need > len {
-        return Err(FormatError::Truncated { format: NAME, what: "its archive", need, have: len });
-    }
-    let mut bytes = [0; N];
-    source.read_at(at, &mut bytes)?;
-    Ok(bytes)
 }
 
 /// The name at an offset, and where it ends.
