@@ -25,6 +25,7 @@ use crate::laid_out::{PADDING, Padding};
 use crate::parameters::Parameter;
 use crate::source::Source;
 use crate::{inner, raw};
+use scheme::Scheme;
 
 const NAME: &str = "cms";
 /// `id-data`.
@@ -81,8 +82,8 @@ impl Beside for Cms {
         wanted.parameters.check(PARAMETERS)?;
         inner::refuse(source)?;
         inner::refuse_content(source)?;
-        let (padding, len) = (Padding::wanted(wanted)?, source.len()?);
-        let own = beside::Own { format: NAME, padding, len };
+        let (scheme, len) = (Scheme::of(NAME, wanted.key, Padding::wanted(wanted)?)?, source.len()?);
+        let own = beside::Own { format: NAME, scheme, len };
         own.prepare(wanted, self.inspect(source)?, |hash| Ok(hash.of_range(source, 0..len)?))
     }
 

@@ -10,6 +10,7 @@
 //! in hexadecimal (`root_hash_sig_key_desc`).
 
 use crate::cms::beside;
+use crate::cms::scheme::Scheme;
 use crate::cms::{attributes, certificate};
 use crate::error::FormatError;
 use crate::format::{Beside, Format, Likeness, Unsigned, Wanted};
@@ -64,7 +65,8 @@ impl Beside for DmVerity {
         wanted.parameters.check(PARAMETERS)?;
         let image = Image::read(source)?;
         // The kernel's PKCS #7 knows RSA with this padding alone.
-        let own = beside::Own { format: NAME, padding: Padding::Pkcs1, len: source.len()? };
+        let scheme = Scheme::of_common(NAME, wanted.key, Padding::Pkcs1)?;
+        let own = beside::Own { format: NAME, scheme, len: source.len()? };
         own.prepare(wanted, image.describe(), |hash| Ok(hash.of(image.root().as_bytes())))
     }
 

@@ -13,6 +13,7 @@
 //! unless it is told.
 
 use crate::cms::beside;
+use crate::cms::scheme::Scheme;
 use crate::cms::{attributes, certificate};
 use crate::error::FormatError;
 use crate::format::{Beside, Format, Likeness, Unsigned, Wanted};
@@ -64,7 +65,8 @@ impl Beside for FsVerity {
         wanted.parameters.check(PARAMETERS)?;
         let (digest, len) = (digest(source)?, source.len()?);
         // The kernel's PKCS #7 knows RSA with this padding alone.
-        let own = beside::Own { format: NAME, padding: Padding::Pkcs1, len };
+        let scheme = Scheme::of_common(NAME, wanted.key, Padding::Pkcs1)?;
+        let own = beside::Own { format: NAME, scheme, len };
         own.prepare(wanted, describe(&digest, len), |hash| Ok(hash.of(&signed(&digest))))
     }
 

@@ -90,7 +90,7 @@ fn digests_are_those_of_fsverity() {
 
 #[test]
 fn a_signature_over_a_file_is_what_the_kernel_is_given() {
-    let openssl = OpenSsl::new(&["rsa3072", "p256", "other-p256"]);
+    let openssl = OpenSsl::new(&["rsa3072", "p256", "ed25519", "other-p256"]);
     let file = noise(70_000, 1);
     for name in ["rsa3072", "p256"] {
         let (key, certificate) = (TestKey::load(name), openssl.text(&format!("{name}.crt")));
@@ -107,6 +107,10 @@ fn a_signature_over_a_file_is_what_the_kernel_is_given() {
         // Of the kernel's limit for a signature, FS_VERITY_MAX_SIGNATURE_SIZE.
         assert!(signature.len() < 16_128);
     }
+    // The kernel knows no others.
+    let (key, certificate) = (TestKey::load("ed25519"), openssl.text("ed25519.crt"));
+    let refused = make("fsverity", &file, &key, &[("certificate", &certificate)]);
+    assert!(matches!(refused, Err(FormatError::KeyAlgorithm { .. })));
     // Another format's signature is none over what this one signs.
     let (key, certificate) = (TestKey::load("p256"), openssl.text("p256.crt"));
     let other = make("cms", &file, &key, &[("certificate", &certificate)]).unwrap();

@@ -206,9 +206,8 @@ impl<J, R> Drop for Alive<J, R> {
 }
 
 /// How many answers are given together while jobs are quick and more of them
-/// wait. Waking whoever waits costs a tenth of a fast token's signature, on a
-/// virtual machine more, and the worker pays; so it wakes several at once, as
-/// network cards do. Where a job takes longer than the limit, each answer
+/// wait. Waking whoever waits costs, and the worker pays; so it wakes several at
+/// once, as network cards do. Where a job takes longer than the limit, each answer
 /// leaves at once: no answer waits for more than this many quick jobs.
 const TOGETHER: usize = 4;
 const QUICK: Duration = Duration::from_micros(500);

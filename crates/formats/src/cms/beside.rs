@@ -11,7 +11,6 @@ use crate::error::FormatError;
 use crate::format::{Unsigned, Wanted};
 use crate::hash::Hash;
 use crate::inspection::{ExistingSignature, Inspection};
-use crate::laid_out::Padding;
 use crate::parameters::{Parameter, bad};
 use crate::plan::Plan;
 use crate::source::Source;
@@ -23,10 +22,10 @@ const FILE_MAX: u64 = 256 * 1024;
 pub(crate) const FORM: Parameter =
     Parameter { name: "form", about: "how the signature's file is written: der (default) or pem" };
 
-/// Whose signature it is, beside a file of which length.
+/// Whose signature it is and how the key signs, beside a file of which length.
 pub(crate) struct Own {
     pub(crate) format: &'static str,
-    pub(crate) padding: Padding,
+    pub(crate) scheme: Scheme,
     pub(crate) len: u64,
 }
 
@@ -45,10 +44,9 @@ impl Own {
             Some(_) => return Err(bad(FORM.name, "use der or pem".to_owned())),
         };
         let chain = Chain::given(wanted.parameters, wanted.key)?;
-        let scheme = Scheme::of(self.format, wanted.key, self.padding)?;
-        let digest = digest(scheme.hash())?;
+        let digest = digest(self.scheme.hash())?;
         let attributes = attributes::write(DATA, &digest, chain.der(), wanted.parameters)?;
-        let (format, len) = (self.format, self.len);
+        let Own { format, scheme, len } = self;
         let draft = Draft { format, scheme, chain, attributes, content_type: DATA, content: None };
         let tbs = draft.tbs();
         Ok(Unsigned::new(

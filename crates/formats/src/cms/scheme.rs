@@ -50,6 +50,22 @@ impl Scheme {
         Ok(Scheme { key: key.clone(), kind })
     }
 
+    /// The same for verifiers that know RSA, P-256 and P-384 and no more: the
+    /// CMS of OpenSSL up to 3.1, which RAUC and SWUpdate have verify, and the
+    /// kernel's PKCS #7. What is refused here would be refused there.
+    pub(crate) fn of_common(
+        format: &'static str,
+        key: &PublicKey,
+        padding: Padding,
+    ) -> Result<Scheme, FormatError> {
+        let algorithm = key.algorithm();
+        if !matches!(algorithm, KeyAlgorithm::Rsa(_) | KeyAlgorithm::P256 | KeyAlgorithm::P384) {
+            let use_instead = "an RSA, P-256 or P-384 key";
+            return Err(FormatError::KeyAlgorithm { format, algorithm, use_instead });
+        }
+        Scheme::of(format, key, padding)
+    }
+
     /// The hash of the content, and of the attributes where these are hashed.
     pub(crate) fn hash(&self) -> Hash {
         match self.key.algorithm() {

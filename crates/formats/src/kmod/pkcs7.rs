@@ -2,9 +2,8 @@
 //! (`crypto/asymmetric_keys/pkcs7_verify.c`), so the signature is over the
 //! module itself.
 
-use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs, ecdsa};
+use firmseal_manifest::{KeyAlgorithm, Signature, Tbs, ecdsa};
 
-use super::NAME;
 use crate::cms::DATA;
 use crate::cms::certificate::Certificate;
 use crate::cms::scheme::{self, Scheme, hash_identifier, hash_named};
@@ -13,7 +12,6 @@ use crate::der::{self, Bad, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, SET};
 use crate::error::FormatError;
 use crate::hash::{Hash, array, hex};
 use crate::inspection::{Covered, ExistingSignature, KeyClaim};
-use crate::laid_out::Padding;
 
 /// Most signers that are read.
 const SIGNERS_MAX: usize = 8;
@@ -27,17 +25,6 @@ pub(super) fn tbs(algorithm: KeyAlgorithm, hash: Hash, digest: &[u8]) -> Option<
         (KeyAlgorithm::P384, Hash::Sha384) => Some(Tbs::Sha384(array(digest))),
         _ => None,
     }
-}
-
-/// Whether the kernel knows keys of this algorithm, with the hash that they
-/// sign.
-pub(super) fn scheme(key: &PublicKey) -> Result<Scheme, FormatError> {
-    let algorithm = key.algorithm();
-    if !matches!(algorithm, KeyAlgorithm::Rsa(_) | KeyAlgorithm::P256 | KeyAlgorithm::P384) {
-        let use_instead = "an RSA, P-256 or P-384 key";
-        return Err(FormatError::KeyAlgorithm { format: NAME, algorithm, use_instead });
-    }
-    Scheme::of(NAME, key, Padding::Pkcs1)
 }
 
 /// The PKCS #7, as sign-file writes it.

@@ -5,8 +5,10 @@ use super::appended::{self, Appended};
 use super::inspect::describe;
 use super::pkcs7;
 use crate::cms::certificate::{self, Chain};
+use crate::cms::scheme::Scheme;
 use crate::error::FormatError;
 use crate::format::{Unsigned, Wanted};
+use crate::laid_out::Padding;
 use crate::parameters::{Parameter, bad};
 use crate::plan::Plan;
 use crate::source::Source;
@@ -20,7 +22,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[Parameter {
 /// Lays out the signed module, all but the signature.
 pub(super) fn prepare(source: &dyn Source, wanted: &Wanted<'_>) -> Result<Unsigned, FormatError> {
     wanted.parameters.check(PARAMETERS)?;
-    let scheme = pkcs7::scheme(wanted.key)?;
+    let scheme = Scheme::of_common(NAME, wanted.key, Padding::Pkcs1)?;
     let chain = Chain::given(wanted.parameters, wanted.key)?;
     if chain.all().len() > 1 {
         let why = "the kernel has to know the signer's own: give that one alone";

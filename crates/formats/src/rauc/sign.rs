@@ -1,7 +1,6 @@
 //! A bundle with another signature, or one that is made of a squashfs and its
 //! manifest.
 
-use firmseal_manifest::KeyAlgorithm;
 use sha2::{Digest, Sha256};
 
 use super::bundle::{self, Bundle, CMS_MAX};
@@ -53,14 +52,8 @@ struct Laid {
 /// Lays out the signed bundle, all but the signature.
 pub(super) fn prepare(source: &dyn Source, wanted: &Wanted<'_>) -> Result<Unsigned, FormatError> {
     wanted.parameters.check(PARAMETERS)?;
-    let algorithm = wanted.key.algorithm();
-    // RAUC has OpenSSL verify, whose CMS knows no more up to 3.0.
-    if !matches!(algorithm, KeyAlgorithm::Rsa(_) | KeyAlgorithm::P256 | KeyAlgorithm::P384) {
-        let use_instead = "an RSA, P-256 or P-384 key";
-        return Err(FormatError::KeyAlgorithm { format: NAME, algorithm, use_instead });
-    }
+    let scheme = Scheme::of_common(NAME, wanted.key, Padding::wanted(wanted)?)?;
     let chain = Chain::given(wanted.parameters, wanted.key)?;
-    let scheme = Scheme::of(NAME, wanted.key, Padding::wanted(wanted)?)?;
     let Laid { plan, manifest, inspection } = match bundle::tail(source)? {
         Some(_) => again(source, wanted)?,
         None => build(source, wanted)?,

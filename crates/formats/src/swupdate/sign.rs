@@ -54,15 +54,8 @@ impl Form {
     }
 
     fn cms(signed: &[u8], wanted: &Wanted<'_>) -> Result<Form, FormatError> {
-        let algorithm = wanted.key.algorithm();
-        // What OpenSSL on devices verifies in CMS: the others came with 3.2
-        // and 3.5.
-        if !matches!(algorithm, KeyAlgorithm::Rsa(_) | KeyAlgorithm::P256 | KeyAlgorithm::P384) {
-            let use_instead = "an RSA, P-256 or P-384 key";
-            return Err(FormatError::KeyAlgorithm { format: NAME, algorithm, use_instead });
-        }
+        let scheme = Scheme::of_common(NAME, wanted.key, Padding::wanted(wanted)?)?;
         let chain = Chain::given(wanted.parameters, wanted.key)?;
-        let scheme = Scheme::of(NAME, wanted.key, Padding::wanted(wanted)?)?;
         let digest = scheme.hash().of(signed);
         let attributes = attributes::write(DATA, &digest, chain.der(), wanted.parameters)?;
         let draft = Draft { format: NAME, scheme, chain, attributes, content_type: DATA, content: None };
