@@ -9,7 +9,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::encoding::Base64;
+use crate::problem::Problem;
 use crate::requests::Approval;
+
+/// Most signatures that are asked for in one [`CreateSignatures`].
+pub const BATCH_MAX: usize = 64;
 
 /// How urgent a request is. A more urgent one comes first, always.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -94,6 +98,34 @@ pub struct CreateSignature {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 31_536_000)]
     pub deadline_seconds: Option<u32>,
+}
+
+/// Asks for signatures of several files, each by itself: one that is refused
+/// keeps no other back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateSignatures {
+    /// What is asked for.
+    #[schema(min_items = 1, max_items = 64)]
+    pub requests: Vec<CreateSignature>,
+}
+
+/// What one of several requests came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SignatureAnswer {
+    /// It was handed in; its state says how far it is.
+    Request(Box<SignatureRequest>),
+    /// It was not handed in, or nobody knows yet what became of it: sending
+    /// all of them again is safe.
+    Problem(Problem),
+}
+
+/// What several requests came to, in the order in which they were asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SignatureAnswers {
+    /// One for each.
+    pub answers: Vec<SignatureAnswer>,
 }
 
 /// Which requests for signatures are wanted. What is absent lets everything

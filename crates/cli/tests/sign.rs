@@ -65,6 +65,50 @@ fn a_file_is_signed_once_and_other_people_verify_it() {
 }
 
 #[test]
+fn many_files_are_asked_for_together_and_each_is_signed_by_itself() {
+    let place = Place::start();
+    place.json("product create gw --vendor example.com --class gw-1 --component main=1MiB");
+    let names: Vec<String> = (0..70).map(|number| format!("m{number}.bin")).collect();
+    for (number, name) in names.iter().enumerate() {
+        place.write(name, &bytes(3_000, number as u64 + 40));
+    }
+    let all = names.join(" ");
+    let how = "--product gw --version 1.0.0 --epoch 0 --build b1 --commit c1";
+    let told = place.json(&format!("sign {all} {how} --into signed"));
+    let told = told.as_array().unwrap();
+    assert_eq!(told.len(), 70, "more than one batch");
+    let keys = place.json("keys list");
+    let key = keys.as_array().unwrap().iter().find(|key| key["purpose"] == "artifact").unwrap();
+    place.write("key.pem", text(key, "public").as_bytes());
+    let directory = place.path(".");
+    for (name, told) in names.iter().zip(told) {
+        assert_eq!((text(told, "file"), text(&told["request"], "state")), (name.as_str(), "signed"));
+        assert_eq!(text(told, "output"), format!("signed/{name}.sig"));
+        let good = format!("dgst -sha256 -verify key.pem -signature signed/{name}.sig {name}");
+        assert!(openssl(&directory, &good));
+    }
+    assert!(!openssl(&directory, "dgst -sha256 -verify key.pem -signature signed/m0.bin.sig m1.bin"));
+    // Again, elsewhere: the same requests.
+    let again = place.json(&format!("sign {all} {how} --into again"));
+    assert_eq!(again[69]["request"]["id"], told[69]["request"]["id"]);
+    assert_eq!(place.read("again/m69.bin.sig"), place.read("signed/m69.bin.sig"));
+
+    // Nothing is asked for where it could not be written, or not told apart.
+    place.fails(&format!("sign {all} {how} --into signed"), 6);
+    let told = place.fails(&format!("sign m0.bin m1.bin {how} --signature one.sig"), 2);
+    assert!(told.contains("--into"), "{told}");
+    let told = place.fails(&format!("sign m0.bin ./m0.bin {how} --into two"), 2);
+    assert!(told.contains("would both become two/m0.bin.sig"), "{told}");
+
+    // What is refused keeps nothing else back. The component has 1 MiB.
+    place.write("large.bin", &bytes((1 << 20) + 1, 3));
+    place.write("small.bin", &bytes(3_000, 4));
+    let told = place.fails(&format!("sign large.bin small.bin {how} --into some"), 3);
+    assert!(told.contains("large.bin: ") && told.contains("is refused"), "{told}");
+    assert!(place.path("some/small.bin.sig").exists() && !place.path("some/large.bin.sig").exists());
+}
+
+#[test]
 fn a_signature_goes_into_the_file_on_this_machine() {
     let place = Place::start();
     place.json("product create cam --vendor example.com --class c --format mcuboot --component app=512KiB");

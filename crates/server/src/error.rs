@@ -187,8 +187,8 @@ impl ApiError {
         }
     }
 
-    /// The whole answer. This is the only place where an error becomes HTTP.
-    pub(crate) fn respond(&self, request_id: &str) -> Response {
+    /// What the caller is told.
+    pub(crate) fn problem(&self, request_id: &str) -> Problem {
         let (status, slug, title, hint) = self.parts();
         let detail = match self {
             // Paths, SQL and addresses of the inside stay inside.
@@ -200,7 +200,7 @@ impl ApiError {
             ApiError::Ruled { reasons, .. } => reasons.clone(),
             _ => Vec::new(),
         };
-        let problem = Problem {
+        Problem {
             reasons,
             kind: format!("urn:firmseal:problem:{slug}"),
             title: title.to_owned(),
@@ -208,7 +208,13 @@ impl ApiError {
             detail,
             hint: hint.map(str::to_owned),
             request_id: request_id.to_owned(),
-        };
+        }
+    }
+
+    /// The whole answer. This is the only place where an error becomes HTTP.
+    pub(crate) fn respond(&self, request_id: &str) -> Response {
+        let problem = self.problem(request_id);
+        let status = self.parts().0;
         let mut response = Response::new(Body::from(serde_json::to_vec(&problem).unwrap_or_default()));
         *response.status_mut() = status;
         let headers = response.headers_mut();

@@ -19,7 +19,7 @@ use firmseal_manifest::{ArtifactId, DeviceId};
 
 use crate::error::ApiError;
 
-pub(crate) use signatures::{priority_in, signature_request_out, signature_state_in};
+pub(crate) use signatures::{priority_in, signature_answer_out, signature_request_out, signature_state_in};
 
 impl From<FleetError> for ApiError {
     fn from(err: FleetError) -> ApiError {

@@ -8,7 +8,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use super::{ClientError, Download, JSON_MAX, OperatorClient, queried};
 use crate::encoding::Page;
 use crate::requests::Approve;
-use crate::signatures::{CreateSignature, SignatureProof, SignatureQuery, SignatureRequest};
+use crate::signatures::{
+    CreateSignature, CreateSignatures, SignatureAnswer, SignatureAnswers, SignatureProof, SignatureQuery,
+    SignatureRequest,
+};
 use crate::{IDEMPOTENCY_KEY, PREFER};
 
 /// Kept back of the time that an answer may take, for the way there and back.
@@ -27,10 +30,7 @@ impl OperatorClient<'_> {
         wish: &CreateSignature,
         wait: Duration,
     ) -> Result<SignatureRequest, ClientError> {
-        let mut headers = HeaderMap::new();
-        let key = HeaderValue::try_from(idempotency_key)
-            .map_err(|_| ClientError::Address("idempotency key".to_owned(), "use printable ASCII"))?;
-        headers.insert(IDEMPOTENCY_KEY, key);
+        let mut headers = idempotent(idempotency_key)?;
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         self.prefer(&mut headers, wait);
         let unread = |err: serde_json::Error| ClientError::Answer(err.to_string());
@@ -42,6 +42,28 @@ impl OperatorClient<'_> {
             return Err(self.0.refusal(answer).await);
         }
         serde_json::from_slice(&self.0.read(answer, JSON_MAX).await?).map_err(unread)
+    }
+
+    /// Asks for signatures of up to [`BATCH_MAX`](crate::signatures::BATCH_MAX)
+    /// files in one request, each as [`create_signature`](Self::create_signature)
+    /// would; the answers come in the same order. The key is that of all of
+    /// them.
+    pub async fn create_signatures(
+        &self,
+        idempotency_key: &str,
+        requests: Vec<CreateSignature>,
+        wait: Duration,
+    ) -> Result<Vec<SignatureAnswer>, ClientError> {
+        let (asked, wishes) = (requests.len(), CreateSignatures { requests });
+        let mut headers = idempotent(idempotency_key)?;
+        self.prefer(&mut headers, wait);
+        let path = "/v1/signatures/batch";
+        let SignatureAnswers { answers } =
+            self.0.call_with(Method::POST, path, headers, Some(&wishes)).await?;
+        match answers.len() == asked {
+            true => Ok(answers),
+            false => Err(ClientError::Answer(format!("{} answers to {asked} requests", answers.len()))),
+        }
     }
 
     fn prefer(&self, headers: &mut HeaderMap, wait: Duration) {
@@ -123,4 +145,10 @@ impl OperatorClient<'_> {
     pub async fn release_signature(&self, id: RequestId) -> Result<SignatureRequest, ClientError> {
         self.0.call(Method::POST, &format!("/v1/signatures/{id}/release"), None::<&()>).await
     }
+}
+
+fn idempotent(key: &str) -> Result<HeaderMap, ClientError> {
+    let key = HeaderValue::try_from(key)
+        .map_err(|_| ClientError::Address("idempotency key".to_owned(), "use printable ASCII"))?;
+    Ok(HeaderMap::from_iter([(http::HeaderName::from_static(IDEMPOTENCY_KEY), key)]))
 }

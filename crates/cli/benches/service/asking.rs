@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use firmseal_api::client::Client;
-use firmseal_api::signatures::{CreateSignature, Priority, SignatureState};
+use firmseal_api::signatures::{CreateSignature, Priority, SignatureAnswer, SignatureState};
 use firmseal_manifest::{ArtifactId, RequestId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -23,6 +23,8 @@ const ASKING: &str = "FIRMSEAL_BENCH_ASKING";
 pub(crate) enum Load {
     /// So many that ask again as soon as they have their signature.
     AtOnce(usize),
+    /// So many, each of which asks for so many files in one request.
+    Batches(usize, usize),
     /// So many requests each second, for the signature and its proof,
     /// whether or not those before have been answered.
     Rate(u32),
@@ -81,6 +83,20 @@ async fn sign(client: &Client, file: ArtifactId) -> RequestId {
     let request = client.operator().create_signature(&file.to_string(), &wish(file), wait).await.unwrap();
     assert_eq!(request.state, SignatureState::Signed, "{:?}", request.reasons);
     request.id
+}
+
+/// Has a batch signed; how many files were in it.
+async fn sign_all(client: &Client, batch: &[ArtifactId]) {
+    let (key, wishes) = (batch[0].to_string(), batch.iter().map(|file| wish(*file)).collect());
+    let answers = client.operator().create_signatures(&key, wishes, Duration::from_secs(30)).await.unwrap();
+    for answer in answers {
+        match answer {
+            SignatureAnswer::Request(request) => {
+                assert_eq!(request.state, SignatureState::Signed, "{:?}", request.reasons)
+            }
+            SignatureAnswer::Problem(problem) => panic!("{problem}"),
+        }
+    }
 }
 
 /// Clients whose connections stand; each is used by one request at a time.
@@ -146,6 +162,25 @@ async fn at_once(clients: &Arc<Clients>, files: &Arc<Files>, count: usize) -> Ve
     asking.join_all().await.into_iter().flatten().collect()
 }
 
+async fn in_batches(clients: &Arc<Clients>, files: &Arc<Files>, count: usize, size: usize) -> Vec<Took> {
+    let end = Instant::now() + Duration::from_secs(SECONDS.into());
+    let mut asking = JoinSet::new();
+    for _ in 0..count {
+        let (client, files) = (clients.take(), files.clone());
+        asking.spawn(async move {
+            let mut took = Vec::new();
+            while Instant::now() < end {
+                let batch: Vec<ArtifactId> = (0..size).map(|_| files.next()).collect();
+                let begun = Instant::now();
+                sign_all(&client, &batch).await;
+                took.extend(batch.iter().map(|_| (begun.elapsed(), begun.elapsed())));
+            }
+            took
+        });
+    }
+    asking.join_all().await.into_iter().flatten().collect()
+}
+
 /// Times count from when a request was due: one that has to wait for a place
 /// is as late as one that is answered late.
 async fn at_a_rate(clients: &Arc<Clients>, files: &Arc<Files>, rate: u32) -> Vec<Took> {
@@ -178,6 +213,7 @@ async fn ask(mut wishes: Wishes) -> Found {
     let (begun, cpu) = (Instant::now(), support::cpu_of("self"));
     let took = match load {
         Load::AtOnce(count) => at_once(&clients, &files, count).await,
+        Load::Batches(count, size) => in_batches(&clients, &files, count, size).await,
         Load::Rate(rate) => at_a_rate(&clients, &files, rate).await,
     };
     let (seconds, cpu) = (begun.elapsed().as_secs_f64(), (support::cpu_of("self") - cpu).as_secs_f64());

@@ -29,6 +29,8 @@ use crate::place::Service;
 const RATES: [u32; 2] = [1_000, 3_000];
 /// Requests at once that keep it busy.
 const CLIENTS: usize = 96;
+/// Files in one request, where many are asked for at once.
+const BATCH: u32 = 16;
 /// Requests in flight when they come at a rate, whatever becomes of them.
 const OUTSTANDING: usize = 256;
 const SECONDS: u32 = 10;
@@ -80,6 +82,13 @@ async fn measure(name: &str, hsm: Arc<dyn DynSigner>, rate: Option<u32>) {
     println!("  service / HSM                       {:>10.3}", through / alone);
     println!("  latency p50 {:.1} ms, p99 {:.1} ms", found.signature.p50, found.signature.p99);
     let each = |cpu: f64, found: &Found| cpu * 1e3 / found.signed as f64;
+    println!("  processor for each: service         {:>10.3} ms", each(own.as_secs_f64(), &found));
+    println!("                      who asks        {:>10.3} ms", each(found.cpu, &found));
+    let files = service.files(rate.unwrap_or(FILES) * SECONDS * 5 / 4 + 4 * BATCH * CLIENTS as u32).await;
+    let (found, own) = service.ask(Load::Batches(CLIENTS / 4, BATCH as usize), files).await;
+    let in_batches = found.signed as f64 / found.seconds;
+    println!("  in batches of {BATCH}, {} at once       {in_batches:>10.0} signatures/s", CLIENTS / 4);
+    println!("  service / HSM                       {:>10.3}", in_batches / alone);
     println!("  processor for each: service         {:>10.3} ms", each(own.as_secs_f64(), &found));
     println!("                      who asks        {:>10.3} ms", each(found.cpu, &found));
     // Of what the service gives: asking for more would measure the queue.

@@ -1,46 +1,50 @@
-//! `firmseal sign`: a file goes to the service, its signature comes back.
+//! `firmseal sign`: files go to the service, their signatures come back.
+
+mod many;
+mod service;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use firmseal_api::client::{Client, ClientError};
+use firmseal_api::client::Client;
 use firmseal_api::signatures::{self as api, CreateSignature, SignatureRequest, SignatureState};
 use firmseal_formats::{Format, Parameters, Wanted};
-use firmseal_manifest::{ChannelName, ProductId, PublicKey, RequestId, Signature};
-use http::StatusCode;
+use firmseal_manifest::{ChannelName, ProductId, PublicKey, Signature};
 use semver::Version;
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::assignment::Given;
 use super::content::{Content, derived_key};
-use super::request_record::{missing, print};
+use super::request_record::print;
 use crate::attached::{Readable, to_tools};
-use crate::backoff::Backoff;
 use crate::error::{CliError, Kind, Result, file};
 use crate::newfile;
 use crate::output::Output;
 use crate::profile::Profile;
-use crate::progress::Progress;
 use crate::units::Span;
 use crate::upload::{Source, upload};
 
-/// What the client answers.
-type Answer<T> = std::result::Result<T, ClientError>;
+pub(super) use service::standing;
+use service::{Service, is_open};
 
 /// Longest that one answer is waited for.
 pub(super) const POLL: Duration = Duration::from_secs(20);
 /// Between two questions about a request that waits for people.
 pub(super) const PAUSE: Duration = Duration::from_secs(3);
 
-/// Have the service sign a file, and wait for it
+/// Have the service sign files, and wait for them
 ///
-/// Uploads the file, asks for its signature, waits while it is queued and
+/// Uploads each file, asks for its signature, waits while it is queued and
 /// while people have to agree, and checks what comes back against the file
 /// before anything is written. The same command again never signs twice: it
-/// goes on with the request of the first time.
+/// goes on with the requests of the first time.
+///
+/// Several files, or --into, are asked for together: each is signed or
+/// refused by itself, and what is signed is written whatever became of the
+/// others.
 ///
 /// In a pipeline no profile is needed: `FIRMSEAL_SERVER`, `FIRMSEAL_AUTHORITY`
 /// and the job's own token say it all.
@@ -53,10 +57,12 @@ pub(super) const PAUSE: Duration = Duration::from_secs(3);
   firmseal sign image.bin --product gateway --version 1.4.0 --epoch 1 --signature image.sig \\
       --build \"$CI_PIPELINE_ID\" --commit \"$CI_COMMIT_SHA\" --evidence provenance.json --wait=2h --json
   firmseal sign image.bin --product gateway --version 1.4.0 --epoch 1 --no-wait \\
-      --server https://firmseal.example.com:8443 --authority ca.pem --audience firmseal.example.com")]
+      --server https://firmseal.example.com:8443 --authority ca.pem --audience firmseal.example.com
+  firmseal sign modules/*.ko --product kernel --version 6.1.56 --epoch 1 --into signed")]
 pub struct Sign {
-    /// The file
-    file: PathBuf,
+    /// The files
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
     #[command(flatten)]
     order: Order,
     /// Its build evidence: bills of materials, provenance, test results; a
@@ -70,6 +76,10 @@ pub struct Sign {
     /// The signature by itself, to write: as OpenSSL takes it, ECDSA in DER
     #[arg(long, value_name = "FILE")]
     signature: Option<PathBuf>,
+    /// A directory for what is signed, each under its file's name; `NAME.sig`
+    /// where the signature stands beside it
+    #[arg(long, value_name = "DIRECTORY", conflicts_with_all = ["output", "signature"])]
+    into: Option<PathBuf>,
     /// The public key that it has to be by, PEM; any key of the service's
     /// unless told
     #[arg(long, value_name = "FILE")]
@@ -190,8 +200,12 @@ impl Sign {
             let what = format!("files of product {} have no place for a signature", product.id);
             return Err(CliError::new(Kind::Usage, what).hint("name a file for it with --signature"));
         }
-        let artifact = upload(&service.client, Source::open(&self.file)?, output).await?.id;
         let evidence = Content::all_there(&self.evidence, &service.client, output).await?;
+        let file = match self.files.as_slice() {
+            [file] if self.into.is_none() => file,
+            _ => return self.sign_all(service, format, public, evidence, output).await,
+        };
+        let artifact = upload(&service.client, Source::open(file)?, output).await?.id;
         let wish = self.order.wish(artifact, evidence);
         let key = match &self.order.idempotency_key {
             Some(key) => key.clone(),
@@ -207,63 +221,68 @@ impl Sign {
             request = service.wait(request, until, output).await?;
         }
         if request.state == SignatureState::Signed {
-            self.receive(&service, format, &request, public, output).await?;
+            let wanted = [(&self.output, Part::Signed), (&self.signature, Part::Signature)];
+            let wanted = wanted.into_iter().filter_map(|(path, part)| Some((path.as_deref()?, part)));
+            receive(&mut service, format, file, &request, public.as_ref(), wanted.collect(), output).await?;
         }
         let told = Told { idempotency_key: &key, request: &request };
         output.value(&told, || print(&request).print())?;
         end(&request, self.no_wait)
     }
+}
 
-    /// Checks the signature against the file, and writes what was asked for.
-    async fn receive(
-        &self,
-        service: &Service,
-        format: &'static dyn Format,
-        request: &SignatureRequest,
-        public: Option<PublicKey>,
-        output: &Output,
-    ) -> Result {
-        let Some(signature) = &request.signature else {
-            return Err(CliError::new(
-                Kind::Unexpected,
-                "the service calls it signed and shows no signature",
-            ));
-        };
-        let key = match public {
-            Some(key) => key,
-            None => {
-                let keys = service.client.operator().keys().await?.items;
-                let known = keys.iter().find(|key| key.id == signature.key_id.to_string());
-                let known = known.ok_or_else(|| {
-                    let what = format!("the service does not show key {}, which signed", signature.key);
-                    CliError::new(Kind::Refused, what).hint("name its public half with --public")
-                })?;
-                PublicKey::from_text(&known.public)?
+/// What is written of a signature.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// What the format makes of it.
+    Signed,
+    /// The signature by itself.
+    Signature,
+}
+
+/// Checks the signature against the file, and writes what was asked for.
+async fn receive(
+    service: &mut Service,
+    format: &'static dyn Format,
+    path: &Path,
+    request: &SignatureRequest,
+    public: Option<&PublicKey>,
+    wanted: Vec<(&Path, Part)>,
+    output: &Output,
+) -> Result {
+    let Some(signature) = &request.signature else {
+        return Err(CliError::new(Kind::Unexpected, "the service calls it signed and shows no signature"));
+    };
+    let key = match public {
+        Some(key) => key.clone(),
+        None => service.key_of(signature).await?,
+    };
+    if key.id().0 != signature.key_id.0 {
+        let what = format!("key {} ({}) signed, which is not this one", signature.key, signature.key_id);
+        return Err(CliError::new(Kind::Refused, what));
+    }
+    let source = File::open(path).map_err(file(path))?;
+    let parameters: Parameters =
+        request.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let (version, epoch) = (request.version.clone(), request.epoch);
+    let readable =
+        Readable::read(format, &source, &Wanted { version, epoch, key: &key, parameters: &parameters })?;
+    let value = Signature(signature.value.0.clone());
+    readable.check(&value)?;
+    for (path, part) in wanted {
+        let what = match part {
+            Part::Signed => {
+                readable.write(&value, path)?;
+                if format.beside().is_some() { "signature's file" } else { "signed file" }
+            }
+            Part::Signature => {
+                newfile::write(path, newfile::PUBLIC, &to_tools(key.algorithm(), &value)?)?;
+                "signature"
             }
         };
-        if key.id().0 != signature.key_id.0 {
-            let what = format!("key {} ({}) signed, which is not this one", signature.key, signature.key_id);
-            return Err(CliError::new(Kind::Refused, what));
-        }
-        let source = File::open(&self.file).map_err(file(&self.file))?;
-        let parameters: Parameters =
-            request.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let (version, epoch) = (request.version.clone(), request.epoch);
-        let wanted = Wanted { version, epoch, key: &key, parameters: &parameters };
-        let readable = Readable::read(format, &source, &wanted)?;
-        let value = Signature(signature.value.0.clone());
-        readable.check(&value)?;
-        if let Some(path) = &self.output {
-            readable.write(&value, path)?;
-            let what = if format.beside().is_some() { "signature's file" } else { "signed file" };
-            output.note(format_args!("{what}: {}", path.display()));
-        }
-        if let Some(path) = &self.signature {
-            newfile::write(path, newfile::PUBLIC, &to_tools(key.algorithm(), &value)?)?;
-            output.note(format_args!("signature: {}", path.display()));
-        }
-        Ok(())
+        output.note(format_args!("{what}: {}", path.display()));
     }
+    Ok(())
 }
 
 impl Order {
@@ -287,82 +306,6 @@ impl Order {
             deadline_seconds: self.deadline.map(|span| u32::try_from(span.0.as_secs()).unwrap_or(u32::MAX)),
         }
     }
-}
-
-/// The service, and the way to come in again when a job's token is over.
-struct Service {
-    profile: Profile,
-    client: Client,
-}
-
-impl Service {
-    fn open(profile: Profile) -> Result<Service> {
-        Ok(Service { client: profile.client()?, profile })
-    }
-
-    /// Asks, and asks again where that may help: everything that is asked
-    /// here can be sent twice.
-    async fn ask<T>(&mut self, call: impl AsyncFn(&Client) -> Answer<T>) -> Result<T> {
-        let (mut backoff, mut renewed) = (Backoff::new(), false);
-        loop {
-            match call(&self.client).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) if error.status() == Some(StatusCode::UNAUTHORIZED) && !renewed => {
-                    if !self.profile.renews() {
-                        return Err(error.into());
-                    }
-                    (self.client, renewed) = (self.profile.client()?, true);
-                }
-                Err(error) => backoff.wait(error).await?,
-            }
-        }
-    }
-
-    /// Waits until a request is at its end, or for long enough.
-    async fn wait(
-        &mut self,
-        mut request: SignatureRequest,
-        until: Instant,
-        output: &Output,
-    ) -> Result<SignatureRequest> {
-        let progress = Progress::waiting(output, String::new());
-        let mut told = String::new();
-        loop {
-            let now = standing(&request);
-            progress.say(now.clone());
-            if now != told && is_open(request.state) {
-                output.note(format_args!("{}: {now}", request.id));
-                told = now;
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if !is_open(request.state) || left.is_zero() {
-                return Ok(request);
-            }
-            let id: RequestId = request.id;
-            let before = Instant::now();
-            request = self.ask(async |client| client.operator().signature(id, left.min(POLL)).await).await?;
-            // The service holds an answer back while a request is queued, and
-            // not while it waits for people.
-            if is_open(request.state) && before.elapsed() < PAUSE {
-                tokio::time::sleep(PAUSE.min(left)).await;
-            }
-        }
-    }
-}
-
-fn is_open(state: SignatureState) -> bool {
-    matches!(state, SignatureState::Queued | SignatureState::Waiting | SignatureState::Held)
-}
-
-/// What a request waits for, in words.
-pub(super) fn standing(request: &SignatureRequest) -> String {
-    let why = request.reasons.iter().map(|reason| format!("; {}: {}", reason.rule, reason.why));
-    let what = match (request.state, missing(request)) {
-        (SignatureState::Waiting, Some(missing)) => format!("{missing} more people have to agree"),
-        (SignatureState::Held, _) => "held: a security officer has to release it".to_owned(),
-        _ => "queued".to_owned(),
-    };
-    crate::record::plain(&(what + &why.collect::<String>()))
 }
 
 /// The exit code of where a request stands.

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json as Answer};
 use firmseal_api::encoding::PageQuery;
 use firmseal_api::requests::Approve;
-use firmseal_api::signatures::{CreateSignature, SignatureProof, SignatureQuery, SignatureRequest};
+use firmseal_api::signatures::{
+    CreateSignature, CreateSignatures, SignatureAnswers, SignatureProof, SignatureQuery, SignatureRequest,
+};
 use firmseal_api::{BYTES_TYPE, PREFER, Page, Problem};
+use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_fleet::Job;
 use firmseal_manifest::{ArtifactId, KeyName, RequestId};
 use firmseal_store::JobFilter;
@@ -23,11 +26,13 @@ use crate::app::{App, detached, scope};
 use crate::error::ApiError;
 use crate::http::auth::{Approver, Officer, Onlooker, Operator, Signer};
 use crate::http::extract::{Id, Ids, Json, Params, page};
+use crate::http::request::Called;
 use crate::wire;
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(create_signature, list_signatures))
+        .routes(routes!(create_signatures))
         .routes(routes!(get_signature))
         .routes(routes!(get_file_to_sign))
         .routes(routes!(get_signed_file))
@@ -84,6 +89,35 @@ async fn create_signature(
         Asked::Refused(request) => (StatusCode::UNPROCESSABLE_ENTITY, request),
     };
     Ok((status, Answer(request)).into_response())
+}
+
+/// Asks for signatures of up to 64 files, each as `POST /v1/signatures` would
+/// alone; the answers come in the same order. Where one lies outside what the
+/// caller may ask for, none is handed in. The idempotency key is that of all
+/// of them: the same key with the same requests is the same batch.
+#[utoipa::path(post, path = "/v1/signatures/batch", tag = "signing", request_body = CreateSignatures,
+    params(("idempotency-key" = String, Header), ("prefer" = Option<String>, Header)),
+    responses((status = 200, body = SignatureAnswers), (status = "default", body = Problem, content_type = "application/problem+json")),
+    security(("operator" = ["signer"])))]
+async fn create_signatures(
+    State(app): State<Arc<App>>,
+    operator: Operator<Signer>,
+    Extension(called): Extension<Called>,
+    headers: HeaderMap,
+    Json(CreateSignatures { requests }): Json<CreateSignatures>,
+) -> Result<Answer<SignatureAnswers>, ApiError> {
+    let key = idempotency_key(&headers)?;
+    for wish in &requests {
+        scope::channel(&operator, &wish.product, &wish.channel)?;
+    }
+    // A token that is good for one batch is good for just this one: under the
+    // same key a longer one would ask for more.
+    let all = serde_json::to_vec(&requests).map_err(|err| ApiError::Internal(err.to_string()))?;
+    app.spend(operator.once.as_ref(), &format!("{key} {}", RustCrypto.digest(&all)))?;
+    let wait = wait(&headers).min(app.limits.request() / 2);
+    let came_to = app.create_signatures(operator.caller, &key, requests, wait).await?;
+    let answers = came_to.into_iter().map(|came_to| wire::signature_answer_out(came_to, &called.0));
+    Ok(Answer(SignatureAnswers { answers: answers.collect() }))
 }
 
 /// Requests for signatures, newest first.

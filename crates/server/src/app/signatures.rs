@@ -9,6 +9,7 @@ use firmseal_fleet::{Caller, CameTo, Job, JobKind, JobState, Signature, Time};
 use firmseal_manifest::{ArtifactId, Digest, Event, KeyId, KeyName, RequestId, Ruling};
 use firmseal_sign::{ArtifactWish, Carried, Health, NewApproval, PipelineError};
 use firmseal_store::{Inserted, JobFilter, Page};
+use futures_util::future::join_all;
 
 use super::catalog::Catalog;
 use super::requests::signature_in;
@@ -19,6 +20,8 @@ use crate::wire;
 
 /// Longest idempotency key, build id, commit, and key name, in bytes.
 const KEY_MAX: usize = 128;
+/// What the number of a request in a batch adds to the key of all of them.
+const NUMBER_MAX: usize = 3;
 const TEXT_MAX: usize = 256;
 const NAME_MAX: usize = 64;
 const EVIDENCE_MAX: usize = 64;
@@ -78,6 +81,26 @@ impl App {
             },
         };
         self.asked(job, signature, false).await
+    }
+
+    /// Asks for several signatures at once, each by itself. What is handed in
+    /// together is written together.
+    pub(crate) async fn create_signatures(
+        &self,
+        caller: Caller,
+        key: &str,
+        wishes: Vec<api::CreateSignature>,
+        wait: Duration,
+    ) -> Result<Vec<Result<Asked, ApiError>>, ApiError> {
+        if !(1..=api::BATCH_MAX).contains(&wishes.len()) {
+            return Err(ApiError::Malformed(format!("requests: 1 to {}", api::BATCH_MAX)));
+        }
+        super::releases::check_text("the idempotency key", key, 1, KEY_MAX - NUMBER_MAX)?;
+        let asking = wishes.into_iter().enumerate().map(|(number, wish)| {
+            let (caller, key) = (caller.clone(), format!("{key}/{number}"));
+            async move { self.create_signature(caller, &key, wish, wait).await }
+        });
+        Ok(join_all(asking).await)
     }
 
     /// A job, once it is not queued any more or the wait is over.

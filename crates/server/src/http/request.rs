@@ -23,6 +23,10 @@ const LONG: [&str; 3] = ["/v1/uploads/{upload}/complete", "/v1/releases", "/v1/r
 /// Longest id that is taken over from a caller.
 const ID_MAX: usize = 64;
 
+/// What the log calls a request, for answers that hold problems of their own.
+#[derive(Clone)]
+pub(crate) struct Called(pub(crate) Arc<str>);
+
 /// A caller's own id, if it can stand in a log line without being mistaken
 /// for anything else.
 fn given(request: &Request) -> Option<&str> {
@@ -50,7 +54,8 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, request: Request, next:
     // stands still; and reading or signing a large artifact takes the time
     // it takes. Everything else is small.
     let patient = method == Method::PATCH || (method == Method::POST && LONG.contains(&route.as_str()));
-    let (request, rest) = share(request);
+    let (mut request, rest) = share(request);
+    request.extensions_mut().insert(Called(id.clone()));
     let answered = async {
         let mut response = if patient {
             next.run(request).await

@@ -6,6 +6,8 @@ use firmseal_manifest::ArtifactId;
 use firmseal_sign::Requester;
 
 use super::approval_out;
+use crate::app::signatures::Asked;
+use crate::error::ApiError;
 
 pub(crate) fn priority_in(priority: signatures::Priority) -> fleet::Priority {
     match priority {
@@ -38,6 +40,19 @@ fn signature_state_out(state: fleet::JobState) -> signatures::SignatureState {
         fleet::JobState::Refused => State::Refused,
         fleet::JobState::Expired => State::Expired,
         fleet::JobState::Cancelled => State::Cancelled,
+    }
+}
+
+/// One of several: whatever it came to, the caller hears of it by itself.
+pub(crate) fn signature_answer_out(
+    came_to: Result<Asked, ApiError>,
+    called: &str,
+) -> signatures::SignatureAnswer {
+    match came_to {
+        Ok(Asked::Made(request) | Asked::Known(request) | Asked::Open(request) | Asked::Refused(request)) => {
+            signatures::SignatureAnswer::Request(Box::new(request))
+        }
+        Err(error) => signatures::SignatureAnswer::Problem(error.problem(called)),
     }
 }
 

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, order, product};
+use crate::signatures::{WAIT, wish};
 
 fn settings(provider: &Provider, authority: &std::path::Path, more: Value) -> IdentitySettings {
     let mut settings = json!({
@@ -187,4 +188,30 @@ async fn a_token_for_one_use_signs_once() {
     nameless.as_object_mut().unwrap().remove("jti");
     let nameless = with(&bench, &provider.token(&nameless));
     assert_eq!(problem(nameless.operator().products(&Default::default()).await), "token-refused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_for_one_use_asks_for_one_batch() {
+    let provider = Provider::start().await;
+    let bench = bench(&provider, json!({ "single_use": true })).await;
+    let admin = bench.everything().await;
+    admin.operator().create_product(&product("gateway")).await.unwrap();
+    let (one, two) = (bench.upload(&admin, b"one").await, bench.upload(&admin, b"two").await);
+    bench.clock.forward(1);
+    let mut claims = provider.job("one", "acme/gw", "refs/heads/main");
+    for name in ["iat", "nbf", "exp"] {
+        claims[name] = json!(claims[name].as_u64().unwrap() + 24 * 3600);
+    }
+    let job = with(&bench, &provider.token(&claims));
+    let job = job.operator();
+    let first = job.create_signatures("a", vec![wish(one)], WAIT).await.unwrap();
+    assert_eq!(job.create_signatures("a", vec![wish(one)], WAIT).await.unwrap(), first, "sent again");
+    // Whoever finds the token gets nothing more with it: no longer batch under
+    // the same key, no other one, and no request by itself.
+    let longer = job.create_signatures("a", vec![wish(one), wish(two)], WAIT).await;
+    assert_eq!(problem(longer), "token-used");
+    assert_eq!(problem(job.create_signatures("b", vec![wish(two)], WAIT).await), "token-used");
+    for key in ["a", "a/0", "a/1"] {
+        assert_eq!(problem(job.create_signature(key, &wish(two), WAIT).await), "token-used", "{key}");
+    }
 }

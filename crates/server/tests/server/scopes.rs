@@ -89,6 +89,13 @@ async fn nobody_reaches_another_teams_product() {
                 "version": "1.0.0", "epoch": 0, "build": "b", "commit": "c",
             })),
         ),
+        (
+            "/v1/signatures/batch",
+            json(json!({ "requests": [{
+                "product": "gateway", "channel": "stable", "artifact": artifact,
+                "version": "1.0.0", "epoch": 0, "build": "b", "commit": "c",
+            }] })),
+        ),
         ("/v1/rollouts", json(json!({ "release": release.id, "cohort": "all" }))),
         ("/v1/enrolment-tokens", json(json!({ "product": "gateway" }))),
         ("/v1/operator-tokens", all),

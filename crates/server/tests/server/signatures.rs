@@ -15,9 +15,9 @@ use http::{HeaderMap, Method, StatusCode};
 
 use crate::bench::{Bench, files, product};
 
-const WAIT: Duration = Duration::from_secs(20);
+pub(crate) const WAIT: Duration = Duration::from_secs(20);
 
-fn wish(artifact: ArtifactId) -> CreateSignature {
+pub(crate) fn wish(artifact: ArtifactId) -> CreateSignature {
     CreateSignature {
         product: "gateway".parse().unwrap(),
         channel: "stable".parse().unwrap(),
@@ -34,7 +34,7 @@ fn wish(artifact: ArtifactId) -> CreateSignature {
     }
 }
 
-fn status<T: std::fmt::Debug>(outcome: Result<T, ClientError>) -> StatusCode {
+pub(crate) fn status<T: std::fmt::Debug>(outcome: Result<T, ClientError>) -> StatusCode {
     outcome.unwrap_err().status().unwrap()
 }
 
