@@ -168,13 +168,8 @@ fn end(connection: &Connection, claim: &Claim, prepared: Prepared) -> Result<(),
         return Err(StoreError::conflict(what).into());
     }
     let before = progress.map_or_else(Progress::default, |Json(progress)| progress);
-    if let (Some(digest), Some(record)) = (decision, &ending.decision) {
-        connection
-            .prepare_cached("INSERT OR IGNORE INTO decisions (digest, record) VALUES (?, ?)")?
-            .execute(params![Hash(digest), record])?;
-    }
-    let progress = ending.applied(&before, decision);
     let mut not_before = Time::EPOCH;
+    // What says no comes first: nothing has been changed by then.
     match &ending.outcome {
         JobOutcome::Signed(signature) if signature.request != request => {
             let what = format!("the signature belongs to signing request {}", signature.request);
@@ -186,6 +181,12 @@ fn end(connection: &Connection, claim: &Claim, prepared: Prepared) -> Result<(),
         }
         JobOutcome::Again(time) => not_before = *time,
         _ => {}
+    }
+    let progress = ending.applied(&before, decision);
+    if let (Some(digest), Some(record)) = (decision, &ending.decision) {
+        connection
+            .prepare_cached("INSERT OR IGNORE INTO decisions (digest, record) VALUES (?, ?)")?
+            .execute(params![Hash(digest), record])?;
     }
     for event in &ending.events {
         happened(connection, event)?;
@@ -315,7 +316,8 @@ fn approvals(connection: &Connection, id: RequestId) -> Result<Vec<Approval>, Fa
 impl Jobs for LocalStore {
     async fn insert_job(&self, job: Job, most: u64) -> Result<Inserted, StoreError> {
         let text = text("hand a signing request in", &job.asked)?;
-        self.write("hand a signing request in", move |connection| insert(connection, &job, &text, most)).await
+        self.write_whole("hand a signing request in", move |connection| insert(connection, &job, &text, most))
+            .await
     }
 
     async fn job(&self, id: RequestId) -> Result<Option<Job>, StoreError> {
@@ -328,7 +330,8 @@ impl Jobs for LocalStore {
     }
 
     async fn claim_jobs(&self, claiming: Claiming) -> Result<Vec<ClaimedJob>, StoreError> {
-        self.write("claim signing requests", move |connection| queue::claim(connection, &claiming)).await
+        self.write_whole("claim signing requests", move |connection| queue::claim(connection, &claiming))
+            .await
     }
 
     async fn end_other_claims(&self, held: Vec<RequestId>) -> Result<(), StoreError> {
@@ -338,7 +341,7 @@ impl Jobs for LocalStore {
 
     async fn end_claim(&self, claim: &Claim, ending: Ending) -> Result<(), StoreError> {
         let (claim, prepared) = (claim.clone(), Prepared::new(ending)?);
-        self.write("end a claim", move |connection| end(connection, &claim, prepared)).await
+        self.write_whole("end a claim", move |connection| end(connection, &claim, prepared)).await
     }
 
     async fn resume_job(

@@ -65,7 +65,7 @@ use crate::error::Failure;
 use crate::pool::Pool;
 use crate::reader::Reader;
 use crate::sums::Sums;
-use crate::writer::Writer;
+use crate::writer::{Refuses, Writer};
 
 pub use crate::intents::{IntentLog, Proven};
 pub use crate::ledger::Entry;
@@ -164,7 +164,16 @@ impl LocalStore {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     {
-        self.inner.writer.write(doing, work).await
+        self.inner.writer.write(doing, Refuses::AtAnyTime, work).await
+    }
+
+    /// The same for work that says no before its first change, if at all.
+    async fn write_whole<T, F>(&self, doing: &'static str, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    {
+        self.inner.writer.write(doing, Refuses::BeforeAnyChange, work).await
     }
 
     async fn query<T, F>(&self, doing: &'static str, work: F) -> Result<T, StoreError>

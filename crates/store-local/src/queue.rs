@@ -21,9 +21,14 @@ const QUEUED: &str = "state = 'queued' AND lease_until IS NULL";
 
 /// Claims what there is room for.
 pub(crate) fn claim(connection: &Connection, claiming: &Claiming) -> Result<Vec<ClaimedJob>, Failure> {
-    connection
-        .prepare_cached("UPDATE jobs SET lease_until = NULL WHERE lease_until <= ?")?
-        .execute([When(claiming.now)])?;
+    // Looked for first: an update of what it looks for makes a table of its own,
+    // even where there is nothing.
+    let over = "SELECT 1 FROM jobs WHERE lease_until <= ?";
+    if connection.prepare_cached(over)?.exists([When(claiming.now)])? {
+        connection
+            .prepare_cached("UPDATE jobs SET lease_until = NULL WHERE lease_until <= ?")?
+            .execute([When(claiming.now)])?;
+    }
     let mut claimed = Vec::new();
     for room in &claiming.rooms {
         let mut left = room.most;

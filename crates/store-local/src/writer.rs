@@ -21,8 +21,20 @@ const QUEUE: usize = 16 * 1024;
 /// Most writes in one commit: bounds how long the first waits for the last.
 const BATCH: usize = 512;
 
+/// When a write may say no.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refuses {
+    /// Even half-way: what it did by then is taken back.
+    AtAnyTime,
+    /// Before it changes anything. It needs no savepoint, which copies every
+    /// page that it touches; where it fails after a change all the same, which
+    /// takes a broken disk or database, its whole batch is taken back.
+    BeforeAnyChange,
+}
+
 /// A write in a batch.
 trait Job: Send {
+    fn refuses(&self) -> Refuses;
     /// Whether anybody still waits for it.
     fn wanted(&self) -> bool;
     /// Does it; says why it may not stay.
@@ -33,6 +45,7 @@ trait Job: Send {
 
 struct Write<T, F> {
     doing: &'static str,
+    refuses: Refuses,
     work: Option<F>,
     outcome: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
@@ -43,6 +56,10 @@ where
     T: Send,
     F: FnOnce(&Connection) -> Result<T, Failure> + Send,
 {
+    fn refuses(&self) -> Refuses {
+        self.refuses
+    }
+
     fn wanted(&self) -> bool {
         !self.reply.is_canceled()
     }
@@ -93,13 +110,18 @@ impl Writer {
 
     /// Does work in a transaction and returns when it is durable, or when
     /// it is certain that nothing of it remains.
-    pub(crate) async fn write<T, F>(&self, doing: &'static str, work: F) -> Result<T, StoreError>
+    pub(crate) async fn write<T, F>(
+        &self,
+        doing: &'static str,
+        refuses: Refuses,
+        work: F,
+    ) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job = Write { doing, work: Some(work), outcome: None, reply };
+        let job = Write { doing, refuses, work: Some(work), outcome: None, reply };
         self.queue.try_send(Message::Run(Box::new(job))).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Busy { what: "the database".to_owned() },
             TrySendError::Disconnected(_) => closed(doing),
@@ -177,8 +199,11 @@ fn transaction(
     };
     step("BEGIN IMMEDIATE")?;
     for mut job in waiting.by_ref() {
-        // A savepoint each: one refused write takes only itself back.
-        step("SAVEPOINT job")?;
+        let (refuses, before) = (job.refuses(), connection.total_changes());
+        // One refused write takes only itself back.
+        if refuses == Refuses::AtAnyTime {
+            step("SAVEPOINT job")?;
+        }
         let fate = job.run(connection);
         done.push(job);
         if connection.is_autocommit() {
@@ -186,10 +211,16 @@ fn transaction(
             // disk is full (lang_transaction.html, "Response To Errors").
             return fate.and(Err(closed("write to the database")));
         }
-        if fate.is_err() {
-            step("ROLLBACK TO job")?;
+        match refuses {
+            Refuses::AtAnyTime => {
+                if fate.is_err() {
+                    step("ROLLBACK TO job")?;
+                }
+                step("RELEASE job")?;
+            }
+            Refuses::BeforeAnyChange if connection.total_changes() != before => fate?,
+            Refuses::BeforeAnyChange => {}
         }
-        step("RELEASE job")?;
     }
     step("COMMIT").map(drop)
 }
