@@ -25,6 +25,10 @@
 //! payload without one cannot be told from any other file: its key is for
 //! capsules alone (docs/formats.md says so).
 //!
+//! COSE has a structure signed that begins with its own name, and SUIT's are over
+//! nothing else, releases of our own included: a signature beside a file that is
+//! one would be one in any envelope.
+//!
 //! One key may serve products of several formats, and what it has signed is
 //! not taken back by a rule for later ones. So the content decides: no
 //! firmware begins so, and nobody loses anything.
@@ -75,6 +79,9 @@ pub(crate) fn refuse_signed_inside(source: &dyn Source) -> Result<(), FormatErro
     }
     if head.starts_with(b"FSVerity") {
         return Err(FormatError::Inner { what: "a digest as fs-verity has it signed" });
+    }
+    if is_sig_structure(&head) {
+        return Err(FormatError::Inner { what: "a Sig_structure, as COSE has it signed" });
     }
     if description::is_one(source)? {
         return Err(FormatError::Inner { what: "an sw-description, as SWUpdate has it signed" });
@@ -163,6 +170,22 @@ fn is_structure(head: &[u8]) -> bool {
     matches!(words.as_slice(), [[0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 1 | 3]])
 }
 
+/// Whether a file begins as what COSE signs or authenticates: an array whose
+/// first item says what the rest is (RFC 9052 §4.4 and §6.3, RFC 9338 §3.3).
+fn is_sig_structure(head: &[u8]) -> bool {
+    let [0x83..=0x86, text, context @ ..] = head else { return false };
+    // Their verifiers build it themselves, deterministically.
+    let context = match text {
+        0x60..=0x77 => context.get(..usize::from(text & 31)),
+        _ => None,
+    };
+    context.is_some_and(|context| {
+        let named =
+            [&b"Signature"[..], b"CounterSignature", b"MAC"].iter().any(|name| context.starts_with(name));
+        named && context.iter().all(u8::is_ascii_alphanumeric)
+    })
+}
+
 /// Tag, length of tag and length, and length of the content, unless that is
 /// indefinite.
 fn header(bytes: &[u8]) -> Option<(u8, u64, Option<u64>)> {
@@ -193,7 +216,10 @@ mod tests {
         };
         let long: Vec<u8> = [&[0x31, 0x80 | 40][..], &[0; 39], &[9]].concat();
         let tree = [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3];
-        let refused: [(&str, Vec<u8>); 12] = [
+        let refused: [(&str, Vec<u8>); 15] = [
+            ("what COSE_Sign1 signs", with(b"\x84\x6aSignature1\x43\xa1\x01\x26\x40\x58\x24", 55)),
+            ("what COSE_Sign signs", with(b"\x85\x69Signature\x40", 60)),
+            ("a countersignature", with(b"\x86\x72CounterSignatureV2\x40", 60)),
             ("what U-Boot hashes", with(&tree, 90)),
             ("short", with(&[0x31, 3], 5)),
             ("long form", with(&[0x31, 0x82, 1, 0], 260)),
@@ -214,7 +240,9 @@ mod tests {
             assert!(refuse(&file).is_err(), "{name}");
             assert!(crate::detect(&file).is_err(), "{name}");
         }
-        let taken: [(&str, Vec<u8>); 9] = [
+        let taken: [(&str, Vec<u8>); 11] = [
+            ("a text that is cut short", b"\x84\x6aSignatu".to_vec()),
+            ("another text", with(b"\x84\x6asignature1", 60)),
             ("words", with(&tree[..8], 90)),
             ("nothing", Vec::new()),
             ("one byte", vec![0x31]),

@@ -35,6 +35,7 @@ mod rauc;
 mod raw;
 mod signature;
 pub mod source;
+mod suit;
 mod swupdate;
 mod verity;
 
@@ -48,6 +49,7 @@ pub use laid_out::{Kept, LaidOut, attach, lay_out, lay_out_kept};
 pub use parameters::{Parameter, Parameters};
 pub use plan::{Plan, Segment, Spliced};
 pub use source::{Remembered, Source};
+pub use suit::is_release;
 pub use verity::Leaves;
 
 /// Every format. Help, detection, documentation and tests read this table.
@@ -58,6 +60,7 @@ pub const FORMATS: &[&dyn Format] = &[
     &fit::Fit,
     &rauc::Rauc,
     &swupdate::SwUpdate,
+    &suit::Suit,
     &kmod::Kmod,
     &esp32::Esp32,
     &intel_hex::IntelHex,

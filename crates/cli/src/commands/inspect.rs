@@ -27,6 +27,7 @@ use crate::record::Record;
   firmseal inspect app.encrypted.bin --decrypt-key device.key
   firmseal inspect root.img --format dmverity
   firmseal inspect release.suit
+  firmseal inspect other-makers.suit
   firmseal inspect ci.delegation
   firmseal inspect release.bundle --json")]
 pub struct Inspect {
@@ -69,8 +70,11 @@ impl Inspect {
             return output.value(&inspection, || firmware(&inspection));
         }
         let head = &head[..count];
-        // Tag 107 in its shortest form; a text of the bundle's length.
-        if head.starts_with(&[0xd8, 0x6b]) {
+        // Tag 107 in its shortest form; a text of the bundle's length. Envelopes of
+        // other makers are a format.
+        if head.starts_with(&[0xd8, 0x6b])
+            && firmseal_formats::is_release(&input).map_err(|error| about(error.into()))?
+        {
             let mut bytes = Vec::new();
             input.take(ENVELOPE_MAX as u64 + 1).read_to_end(&mut bytes).map_err(file(&self.file))?;
             return envelope(&bytes, output).map_err(about);

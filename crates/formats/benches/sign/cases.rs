@@ -29,7 +29,10 @@ const SW_DESCRIPTION: &str = r#"software = { version = "1.2.3"; hardware-compati
 "#;
 const MANIFEST: &str = "[update]\ncompatible=Board\nversion=1.2.3\n\n[bundle]\nformat=verity\n\n\
                         [image.rootfs]\nfilename=root.img\n";
-const MADE: [&str; 4] = [
+/// Makes a SUIT envelope around the firmware, and signs it.
+const COSIGN: &str = include_str!("../../judges/suit_cosign.py");
+const MADE: [&str; 5] = [
+    "python cosign.py make firmware.bin app.suit",
     "cp rsa3072.pem rsa3072.key",
     "mkimage -f app.its app.itb",
     "swugenerator -s app.swd -a . -o app.swu create",
@@ -64,6 +67,7 @@ impl Place {
         openssl.write("app.esp", &fixture("esp32/esp32.bin"));
         openssl.write("app.ko", &fixture("kmod/unsigned.bin"));
         openssl.write("app.its", ITS.as_bytes());
+        openssl.write("cosign.py", COSIGN.as_bytes());
         openssl.write("app.swd", SW_DESCRIPTION.as_bytes());
         let place = Place { openssl };
         std::fs::create_dir(place.path("content")).unwrap();
@@ -193,6 +197,14 @@ pub(crate) fn all(place: &Place) -> Vec<Case> {
             parameters: vec![certificate("p256")],
             peer: words("swugenerator -s app.swd -a . -o its -k CMS,p256.pem,p256.crt create"),
             at_least: 5.0,
+        },
+        Case {
+            format: "suit",
+            key: "p256",
+            file: "app.suit",
+            parameters: vec![text("algorithm-id", "older")],
+            peer: words("python cosign.py p256.pem app.suit its"),
+            at_least: 2.0,
         },
         Case {
             format: "kmod",

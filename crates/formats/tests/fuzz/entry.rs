@@ -50,6 +50,8 @@ pub fn run(bytes: &[u8]) {
     let wrapping = certificate.into_iter().chain([("guid", "09d7cf52-0720-4710-91d1-08469b7fe9c8")]);
     let wrapping: Parameters = wrapping.collect();
     let wrapper = Wanted { parameters: &wrapping, ..signer.clone() };
+    let replacing: Parameters = [("existing", "replace")].into_iter().collect();
+    let anew = Wanted { parameters: &replacing, ..signer.clone() };
     let recipient = ("encrypt", include_str!("../../fixtures/keys/x25519.pub.pem"));
     let sealed: Parameters =
         [("header-size", "64"), ("slot-size", "0x100000"), recipient].into_iter().collect();
@@ -68,6 +70,7 @@ pub fn run(bytes: &[u8]) {
             "pe" | "rauc" | "swupdate" | "kmod" => &signer,
             "fit" | "esp32" => &unnamed,
             "capsule" => &wrapper,
+            "suit" => &anew,
             _ => &plain,
         };
         let prepared = format.embedding().map(|embedding| embedding.prepare(&source, wanted));
