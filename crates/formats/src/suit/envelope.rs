@@ -162,12 +162,13 @@ fn begins(at: &mut Cursor<'_>) -> Result<bool, FormatError> {
     if map.kind != Kind::Map || map.argument < 2 {
         return Ok(false);
     }
-    loop {
-        match at.head()? {
-            Head { kind: Kind::Uint, argument: 1, .. } => drop(at.byte_string()?),
-            Head { kind: Kind::Uint, argument: 2, .. } => break,
-            _ => return Ok(false),
-        }
+    let mut key = at.head()?;
+    if (key.kind, key.argument) == (Kind::Uint, DELEGATION as u64) {
+        at.byte_string()?;
+        key = at.head()?;
+    }
+    if (key.kind, key.argument) != (Kind::Uint, AUTHENTICATION as u64) {
+        return Ok(false);
     }
     // The wrapper, and in it a byte string with a function and a value.
     let expected = [Kind::Bytes, Kind::Array, Kind::Bytes, Kind::Array, Kind::Nint, Kind::Bytes];

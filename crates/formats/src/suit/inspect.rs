@@ -234,7 +234,7 @@ fn check(
         if own.peek().is_none() {
             continue;
         }
-        let value = hash.of_ranges(source, &[range.clone()], 0)?;
+        let value = hash.of_range(source, range.clone())?;
         if own.any(|own| own.digest.value != value) {
             let (function, value) = (hash.name(), hex(&value));
             let what =

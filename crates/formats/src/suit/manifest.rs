@@ -14,6 +14,7 @@ use crate::source::Source;
 const COMPONENTS_MAX: usize = 64;
 /// The private member of our own manifests: without it no device of ours takes one.
 const FACTS: i64 = -257;
+const REFERENCE_URI: i64 = 4;
 /// Members that hold commands, in the order of an update and the start behind it.
 pub(super) const SEQUENCES: [i64; 8] = [15, 16, 18, 20, 7, 8, 9, 24];
 /// Members that may stand in the envelope, with their digest in the manifest.
@@ -158,6 +159,9 @@ impl<'a> Manifest<'a> {
             (false, Some(_)) => return Err(unsigned(label)),
             (false, None) if SEQUENCES.contains(&label) => reader.bytes().map_err(&bad)?,
             (false, None) => {
+                if label == REFERENCE_URI {
+                    reader.text().map_err(&bad)?;
+                }
                 self.others.push((label, item));
                 return Ok(());
             }

@@ -15,10 +15,12 @@ mod peer;
 mod refusals;
 mod separation;
 
+use std::path::Path;
+
 use common::{TestKey, accepted};
 use firmseal_core::mldsa::Set;
 use firmseal_formats::{Covered, FormatError, Inspection, detect, inspect};
-use firmseal_manifest::KeyAlgorithm;
+use firmseal_manifest::{KeyAlgorithm, PublicKey};
 use peer::{Made, sign, sign_as};
 
 fn fields(read: &Inspection) -> Vec<String> {
@@ -79,6 +81,33 @@ fn the_drafts_examples_are_read_as_they_are_meant() {
     assert!(accepted(&left_out, &key));
     let error = sign_as(&left_out, &other, |_| panic!("not signed"), ("1.0.0", 2), &[]).unwrap_err();
     assert!(error.to_string().contains("install commands were severed and left out"), "{error}");
+}
+
+/// The draft's own files: they lie beside the repository and are not ours to copy.
+#[test]
+fn the_drafts_own_signatures_verify() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors/suit");
+    if !folder.is_dir() {
+        println!("left out: the draft's examples are not in {}", folder.display());
+        return;
+    }
+    let text = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let key = PublicKey::from_pem(&text("public_key.pem")).unwrap();
+    let mut signed = 0;
+    for number in 0..3u64 {
+        for block in text(&format!("example{number}.txt")).split("~~~") {
+            let digits: String = block.split_whitespace().collect();
+            if !digits.starts_with("d86b") {
+                continue;
+            }
+            let envelope = firmseal_testkit::vectors::unhex(&digits).unwrap();
+            let read = inspect(&envelope).unwrap();
+            assert_eq!((read.epoch, read.signatures.len() <= 1), (Some(number), true));
+            assert_eq!(accepted(&envelope, &key), !read.signatures.is_empty());
+            signed += read.signatures.len();
+        }
+    }
+    assert_eq!(signed, 4);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Integrated payloads: which of them the manifest's digests decide, and what is
 //! said of the others.
 
+use std::slice::from_ref;
+
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_formats::{FormatError, Inspection, inspect};
 use firmseal_testkit::item::{self, Item};
@@ -85,8 +87,8 @@ fn a_payload_is_held_against_the_digest_that_decides_it() {
         let said = said(craft);
         assert!(said.contains(expected), "{name}: {said}");
     };
-    check("shared digest", &envelope(1, std::slice::from_ref(&right), &install(&fetch), a), MATCHES);
-    check("another digest", &envelope(1, std::slice::from_ref(&wrong), &install(&fetch), a), REFUSED);
+    check("shared digest", &envelope(1, from_ref(&right), &install(&fetch), a), MATCHES);
+    check("another digest", &envelope(1, from_ref(&wrong), &install(&fetch), a), REFUSED);
     let size = set(&[(3, digest(A)), (14, item::uint(10))]);
     check(
         "another size",
@@ -95,9 +97,9 @@ fn a_payload_is_held_against_the_digest_that_decides_it() {
     );
     // The digest that counts is the one when it is matched.
     let late = [set(&[uri("#a")]), command(21), right.clone(), command(3)];
-    check("set after the fetch", &envelope(1, std::slice::from_ref(&wrong), &install(&late), a), MATCHES);
+    check("set after the fetch", &envelope(1, from_ref(&wrong), &install(&late), a), MATCHES);
     let unmatched = [set(&[uri("#a")]), command(21)];
-    check("never matched", &envelope(1, std::slice::from_ref(&wrong), &install(&unmatched), a), OPEN);
+    check("never matched", &envelope(1, from_ref(&wrong), &install(&unmatched), a), OPEN);
     // Fetched into one component, copied to the other and matched there.
     let index = |index: u64| (12, item::uint(index));
     let copied = [
@@ -113,27 +115,23 @@ fn a_payload_is_held_against_the_digest_that_decides_it() {
     check("copied, another digest", &envelope(2, &[index(0), wrong.clone()], &install(&copied), a), REFUSED);
     // Fetched in one section, matched in the next.
     let sections = [(16, section(&unmatched)), (20, section(&[command(3)]))];
-    check("two sections", &envelope(1, std::slice::from_ref(&wrong), &sections, a), REFUSED);
+    check("two sections", &envelope(1, from_ref(&wrong), &sections, a), REFUSED);
     // What the device decides, nobody else does.
-    let either = (15, item::array(&[section(&[wrong.clone()]), section(&[right.clone()])]));
+    let either = (15, item::array(&[section(from_ref(&wrong)), section(from_ref(&right))]));
     check("either digest", &envelope(1, &[either], &install(&fetch), a), OPEN);
-    let perhaps = (32, section(std::slice::from_ref(&wrong)));
+    let perhaps = (32, section(from_ref(&wrong)));
     let shared = [right.clone(), perhaps];
     check("a sequence that may fail softly", &envelope(1, &shared, &install(&fetch), a), OPEN);
     let sealed = [set(&[(19, item::bytes(&[0x80])), uri("#a")]), command(21), command(3)];
-    let craft = envelope(1, std::slice::from_ref(&wrong), &install(&sealed), a);
+    let craft = envelope(1, from_ref(&wrong), &install(&sealed), a);
     check("decrypted on its way", &craft, OPEN);
     assert!(read(&craft).unwrap().encrypted);
     let unknown = [set(&[uri("#a")]), command(21), (-7, item::null()), command(3)];
-    check(
-        "a command of somebody's own",
-        &envelope(1, std::slice::from_ref(&wrong), &install(&unknown), a),
-        OPEN,
-    );
+    check("a command of somebody's own", &envelope(1, from_ref(&wrong), &install(&unknown), a), OPEN);
     // Whether an index outlives the shared sequence the draft leaves open.
     let craft = envelope(2, &[wrong.clone(), index(1), right.clone()], &install(&fetch), a);
     check("an index from before", &craft, OPEN);
-    check("not fetched", &envelope(1, &[right.clone()], &install(&[command(3)]), a), "fetched by no command");
+    check("not fetched", &envelope(1, from_ref(&right), &install(&[command(3)]), a), "fetched by no command");
     let other = read(&envelope(1, &[right], &install(&fetch), &[])).unwrap();
     assert_eq!(
         (other.notes[0].name.as_str(), other.notes[0].value.as_str()),
@@ -154,7 +152,7 @@ fn whom_it_is_for_is_what_is_compared_whatever_the_device_decides() {
     assert_eq!(target(&[command(1), set(&[vendor(1)])]), None, "compared before it is set");
     let either =
         (15, item::array(&[section(&[set(&[vendor(1)]), command(1)]), section(&[set(&[vendor(2)])])]));
-    assert_eq!(target(std::slice::from_ref(&either)), None, "compared in some case");
+    assert_eq!(target(from_ref(&either)), None, "compared in some case");
     assert_eq!(target(&[either, command(1)]), None, "compared with either");
     let pen = set(&[(1, item::tag(112, &item::bytes(&[7]))), (2, item::bytes(&[2; 16]))]);
     let read = target(&[pen, command(1), command(2)]);
