@@ -17,7 +17,6 @@ mod block;
 mod chip;
 mod image;
 mod inspect;
-mod montgomery;
 mod sector;
 mod sign;
 

@@ -28,6 +28,7 @@ mod keystream;
 mod kmod;
 pub mod laid_out;
 mod mcuboot;
+mod montgomery;
 pub mod parameters;
 mod pe;
 pub mod plan;

@@ -10,13 +10,15 @@
 
 use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature};
 
-use super::{NAME, montgomery};
-use crate::der;
+use super::NAME;
 use crate::error::FormatError;
 use crate::hash::Hash;
+use crate::{der, montgomery};
 
 /// Length of a block.
 pub(super) const LEN: usize = 1216;
+/// Length of a modulus.
+const MODULUS: usize = 384;
 /// What the CRC is over.
 const CHECKED: usize = 1196;
 /// Curves, and what they are of here.
@@ -72,7 +74,7 @@ impl Block {
         let need = match algorithm {
             KeyAlgorithm::P256 => 64,
             KeyAlgorithm::P384 => 96,
-            _ => montgomery::LEN,
+            _ => MODULUS,
         };
         if signature.0.len() != need {
             return Err(FormatError::SignatureShape { algorithm, why: "it has another length" });
@@ -103,11 +105,13 @@ pub(super) fn encoded(key: &PublicKey) -> Result<Vec<u8>, FormatError> {
         KeyAlgorithm::P256 => P256,
         KeyAlgorithm::P384 => P384,
         algorithm => {
-            let numbers = key.rsa().and_then(|(n, e)| Some((reversed(n)?, reversed::<4>(e)?)));
-            let (n, e) =
+            let numbers = key.rsa().and_then(|(n, e)| Some((n, reversed::<MODULUS>(n)?, reversed::<4>(e)?)));
+            let (modulus, n, e) =
                 numbers.ok_or(FormatError::KeyAlgorithm { format: NAME, algorithm, use_instead: KEYS })?;
-            let m_prime = montgomery::m_prime(&n).to_le_bytes();
-            return Ok([&n[..], &e, &montgomery::r_squared(&n), &m_prime].concat());
+            let m_prime = montgomery::n0_inverse(modulus).to_le_bytes();
+            let mut r_squared = montgomery::r_squared(modulus);
+            r_squared.reverse();
+            return Ok([&n[..], &e, &r_squared, &m_prime].concat());
         }
     };
     let mut out = vec![curve];
@@ -129,11 +133,11 @@ fn reversed<const N: usize>(number: &[u8]) -> Option<[u8; N]> {
 
 fn rsa(bytes: &[u8]) -> Result<Block, der::Bad> {
     let (digest, rest) = bytes.split_at(32);
-    let (key, rest) = rest.split_at(montgomery::LEN * 2 + 8);
+    let (key, rest) = rest.split_at(MODULUS * 2 + 8);
     let mut signature = rest.to_vec();
     signature.reverse();
     let number = |bytes: &[u8]| bytes.iter().rev().copied().collect::<Vec<_>>();
-    let (n, rest) = key.split_at(montgomery::LEN);
+    let (n, rest) = key.split_at(MODULUS);
     let public = PublicKey::from_rsa(&number(n), &number(&rest[..4]))
         .ok()
         .filter(|key| key.algorithm() == KeyAlgorithm::Rsa(3072))

@@ -13,6 +13,7 @@ use super::options::{Scheme, check_hint};
 use super::sign::string;
 use super::tree::Tree;
 use crate::error::FormatError;
+use crate::montgomery;
 use crate::source::Source;
 
 /// Whom messages speak of.
@@ -93,10 +94,10 @@ fn properties(wanted: &ControlKey<'_>) -> Result<Vec<(&'static str, Vec<u8>)>, F
                 .copy_from_slice(exponent.get(exponent.len().saturating_sub(8)..).unwrap_or_default());
             let bits = modulus.len() as u32 * 8;
             all.push(("rsa,num-bits", bits.to_be_bytes().to_vec()));
-            all.push(("rsa,n0-inverse", n0_inverse(modulus).to_be_bytes().to_vec()));
+            all.push(("rsa,n0-inverse", montgomery::n0_inverse(modulus).to_be_bytes().to_vec()));
             all.push(("rsa,exponent", long.to_vec()));
             all.push(("rsa,modulus", modulus.to_vec()));
-            all.push(("rsa,r-squared", r_squared(modulus)));
+            all.push(("rsa,r-squared", montgomery::r_squared(modulus)));
         }
         None => {
             // 0x04, x, y (SEC 1 §2.3.3).
@@ -108,65 +109,4 @@ fn properties(wanted: &ControlKey<'_>) -> Result<Vec<(&'static str, Vec<u8>)>, F
         }
     }
     Ok(all)
-}
-
-/// -1 / n modulo 2^32, for Montgomery's multiplication. Each step of Newton's
-/// doubles the bits that are right, three to begin with: n is odd.
-fn n0_inverse(modulus: &[u8]) -> u32 {
-    let mut last = [0; 4];
-    last.copy_from_slice(&modulus[modulus.len().saturating_sub(4)..]);
-    let n = u32::from_be_bytes(last);
-    let inverse = (0..4).fold(n, |x, _| x.wrapping_mul(2_u32.wrapping_sub(n.wrapping_mul(x))));
-    inverse.wrapping_neg()
-}
-
-/// 2^(2 * bits) modulo n, by doubling. It is public, so that it may take a
-/// time of its own.
-fn r_squared(modulus: &[u8]) -> Vec<u8> {
-    let mut value = vec![0; modulus.len()];
-    if let Some(last) = value.last_mut() {
-        *last = 1;
-    }
-    for _ in 0..modulus.len() * 16 {
-        let carry = double(&mut value);
-        if carry || value.as_slice() >= modulus {
-            subtract(&mut value, modulus);
-        }
-    }
-    value
-}
-
-fn double(value: &mut [u8]) -> bool {
-    value.iter_mut().rev().fold(false, |carry, byte| {
-        let out = *byte >> 7 == 1;
-        *byte = *byte << 1 | u8::from(carry);
-        out
-    })
-}
-
-fn subtract(value: &mut [u8], other: &[u8]) {
-    let pairs = value.iter_mut().rev().zip(other.iter().rev());
-    pairs.fold(false, |borrow, (byte, other)| {
-        let (once, first) = byte.overflowing_sub(*other);
-        let (twice, second) = once.overflowing_sub(u8::from(borrow));
-        *byte = twice;
-        first || second
-    });
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn numbers_for_montgomery_are_right_for_small_ones() {
-        // 251 * 256 + 1 is odd; 2^32 modulo it is 2^(2 * 16).
-        let n = 251_u32 * 256 + 1;
-        let modulus = (n as u16).to_be_bytes();
-        assert_eq!(r_squared(&modulus), (((1_u64 << 32) % u64::from(n)) as u16).to_be_bytes());
-        for n in [1_u32, 3, 0xffff_ffff, 0x1234_5679] {
-            assert_eq!(n.wrapping_mul(n0_inverse(&n.to_be_bytes())), u32::MAX, "{n}");
-        }
-    }
 }
