@@ -8,6 +8,7 @@
 //! already in a file is handed out with what it takes to verify it.
 
 mod agreement;
+mod avb;
 mod capsule;
 mod cms;
 pub mod compare;
@@ -64,6 +65,7 @@ pub const FORMATS: &[&dyn Format] = &[
     &suit::Suit,
     &kmod::Kmod,
     &esp32::Esp32,
+    &avb::Avb,
     &intel_hex::IntelHex,
     &cms::Cms,
     &fsverity::FsVerity,

@@ -21,6 +21,8 @@ pub enum Segment {
     Source(Range<u64>),
     /// The digests of the source's blocks, computed as they are read.
     Leaves(Leaves),
+    /// As many zeros.
+    Zeros(u64),
 }
 
 impl Segment {
@@ -29,6 +31,7 @@ impl Segment {
             Segment::Bytes(bytes) => bytes.len() as u64,
             Segment::Source(range) => range.end.saturating_sub(range.start),
             Segment::Leaves(leaves) => leaves.len(),
+            Segment::Zeros(len) => *len,
         }
     }
 }
@@ -64,6 +67,12 @@ impl Plan {
     /// Adds the lowest level of a tree over the source.
     pub(crate) fn leaves(mut self, leaves: Leaves) -> Plan {
         self.segments.push(Segment::Leaves(leaves));
+        self
+    }
+
+    /// Adds zeros, as many as a partition may have.
+    pub(crate) fn zeros(mut self, len: u64) -> Plan {
+        self.segments.push(Segment::Zeros(len));
         self
     }
 
@@ -128,6 +137,7 @@ impl Source for Spliced<'_> {
                 Segment::Bytes(bytes) => now.copy_from_slice(&bytes[skip as usize..skip as usize + take]),
                 Segment::Source(range) => self.source.read_at(range.start + skip, now)?,
                 Segment::Leaves(leaves) => leaves.read_at(self.source, skip, now)?,
+                Segment::Zeros(_) => now.fill(0),
             }
             (skip, rest) = (0, later);
         }
@@ -164,13 +174,13 @@ mod tests {
     #[test]
     fn a_plan_reads_the_same_at_every_offset_and_length() {
         let source = b"0123456789".to_vec();
-        let plan = Plan::new(10).bytes(*b"ab").source(3..7).bytes(*b"").source(9..99).bytes(*b"c");
+        let plan = Plan::new(10).bytes(*b"ab").source(3..7).bytes(*b"").source(9..99).zeros(3).bytes(*b"c");
         let mut whole = Vec::new();
         plan.write_to(&source, &mut whole).unwrap();
-        assert_eq!(whole, b"ab34569c");
+        assert_eq!(whole, b"ab34569\0\0\0c");
         let spliced = plan.over(&source).unwrap();
         reads_the_same(&spliced, &whole);
-        assert!(spliced.read_at(8, &mut [0]).is_err());
+        assert!(spliced.read_at(11, &mut [0]).is_err());
         assert!(spliced.read_at(u64::MAX, &mut [0]).is_err());
     }
 

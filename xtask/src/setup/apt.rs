@@ -158,7 +158,7 @@ fn major(version: &str) -> u32 {
 }
 
 /// The suite to take QEMU from: Debian 12 has 7.2, newer releases are fine.
-fn backports_suite() -> Option<String> {
+pub(crate) fn backports_suite() -> Option<String> {
     let release = workspace::read(Path::new("/etc/os-release")).ok()?;
     release
         .lines()

@@ -2,12 +2,14 @@
 //!
 //! Parts, each of which looks before it acts: Debian packages, a Python
 //! environment with other people's implementations, promtool, swupdate, U-Boot's
-//! verifier, Debian's kernel, real files to inspect, and a bare-metal target for
+//! verifier, avbtool and libavb, Debian's kernel, real files to inspect, and a bare-metal target for
 //! rustc. What cannot be installed is named with the command that would install
 //! it; the steps that do not need it run all the same.
 
 pub(crate) mod apt;
+mod avb;
 mod kernel;
+mod lists;
 mod promtool;
 pub(crate) mod python;
 mod real;
@@ -50,13 +52,14 @@ type Part = fn(Wanted, &mut dyn FnMut(&str)) -> Result<(), Error>;
 /// Installs what is missing and returns what is still missing afterwards, as
 /// text for people with the command that helps.
 pub(crate) fn ensure(wanted: Wanted, mut say: impl FnMut(&str)) -> Vec<String> {
-    let parts: [Part; 9] = [
+    let parts: [Part; 10] = [
         apt::ensure,
         rust_components,
         python::ensure,
         promtool::ensure,
         swupdate::ensure,
         uboot::ensure,
+        avb::ensure,
         kernel::ensure,
         real::ensure,
         bare_metal::ensure,

@@ -58,7 +58,7 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Place {
-        let openssl = OpenSsl::new(&["p256", "rsa3072"]);
+        let openssl = OpenSsl::new(&["p256", "rsa2048", "rsa3072"]);
         let mut random = Random(1);
         let noise: Vec<u8> = (0..SIZE / 8).flat_map(|_| random.next().to_le_bytes()).collect();
         openssl.write("firmware.bin", &noise);
@@ -93,8 +93,9 @@ impl Place {
             .map(PathBuf::from)
             .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/venv"));
         let path = std::env::var("PATH").unwrap_or_default();
-        let places = [venv.join("bin"), venv.join("share/kernel")];
-        let path = format!("{}:{}:{path}", places[0].display(), places[1].display());
+        let places = ["bin", "share/kernel", "share/avb"].map(|place| venv.join(place));
+        let all = places.each_ref().map(|place| place.display().to_string()).join(":");
+        let path = format!("{all}:{path}");
         let program = places.map(|place| place.join(words[0])).into_iter().find(|program| program.exists());
         let mut command = Command::new(program.unwrap_or_else(|| words[0].into()));
         command.args(&words[1..]).current_dir(self.openssl.dir.path()).env("PATH", path);
@@ -176,6 +177,20 @@ pub(crate) fn all(place: &Place) -> Vec<Case> {
             parameters: vec![],
             peer: words("espsecure sign-data --version 2 --keyfile rsa3072.pem --output its app.esp"),
             at_least: 5.0,
+        },
+        Case {
+            format: "avb",
+            key: "rsa2048",
+            file: "firmware.bin",
+            parameters: vec![text("partition-name", "boot"), text("partition-size", "0x2000000")],
+            // It signs in place.
+            peer: vec![
+                "sh",
+                "-c",
+                "cp firmware.bin its && avbtool.py add_hash_footer --image its --partition_name boot \
+                 --partition_size 33554432 --algorithm SHA256_RSA2048 --key rsa2048.pem",
+            ],
+            at_least: 1.0,
         },
         Case {
             format: "rauc",

@@ -46,6 +46,12 @@ pub fn run(bytes: &[u8]) {
     let named: Parameters = certificate.into_iter().collect();
     let signer = Wanted { key: &certified, parameters: &named, ..plain.clone() };
     let none = Parameters::default();
+    let Ok(rsa) = PublicKey::from_pem(include_str!("../../fixtures/keys/rsa2048.pub.pem")) else { return };
+    let partition: Parameters =
+        [("partition-name", "boot"), ("partition-size", "12288")].into_iter().collect();
+    // What begins with vbmeta takes no parameters.
+    let parameters_of_avb = if bytes.starts_with(b"AVB0") { &none } else { &partition };
+    let avb = Wanted { key: &rsa, parameters: parameters_of_avb, ..plain.clone() };
     let unnamed = Wanted { parameters: &none, ..signer.clone() };
     let wrapping = certificate.into_iter().chain([("guid", "09d7cf52-0720-4710-91d1-08469b7fe9c8")]);
     let wrapping: Parameters = wrapping.collect();
@@ -71,11 +77,13 @@ pub fn run(bytes: &[u8]) {
             "fit" | "esp32" => &unnamed,
             "capsule" => &wrapper,
             "suit" => &anew,
+            "avb" => &avb,
             _ => &plain,
         };
         let prepared = format.embedding().map(|embedding| embedding.prepare(&source, wanted));
         if let Some(Ok(unsigned)) = prepared {
-            let plan = unsigned.attach(&firmseal_manifest::Signature(vec![0x55; 64]));
+            let len = if wanted.key.rsa().is_some() { 256 } else { 64 };
+            let plan = unsigned.attach(&firmseal_manifest::Signature(vec![0x55; len]));
             let plan = plan.unwrap_or_else(|error| panic!("{}: {error}", format.name()));
             let spliced = plan.over(&source).unwrap_or_else(|error| panic!("{}: {error}", format.name()));
             // What we would write is well formed by our own rules, and says
