@@ -5,7 +5,7 @@
 //! a fixed number of threads, a bounded queue and, where the other side may
 //! hang, a deadline that counts from the moment a job is handed in.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -69,8 +69,27 @@ struct Shared<J, R> {
 /// How long a pool that is dropped waits for its threads.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// Who waits for a job. Whoever takes it, worker or watchdog, gives the one
+/// answer. It has a lock of its own: the pool's is taken once for each job by a
+/// worker, whose time is the key's.
+struct Ticket<R>(Mutex<Option<oneshot::Sender<Result<R, PoolError>>>>);
+
+impl<R> Ticket<R> {
+    fn take(&self) -> Option<oneshot::Sender<Result<R, PoolError>>> {
+        self.lock().take()
+    }
+
+    /// Whether there is still somebody to answer.
+    fn is_open(&self) -> bool {
+        self.lock().as_ref().is_some_and(|sender| !sender.is_canceled())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<oneshot::Sender<Result<R, PoolError>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 struct State<J, R> {
-    next: u64,
     closed: bool,
     /// Threads that run.
     live: usize,
@@ -79,13 +98,20 @@ struct State<J, R> {
     /// Whether the watchdog sleeps without a deadline. If it has one, it looks
     /// soon enough: later jobs have later deadlines.
     unwatched: bool,
-    queue: VecDeque<(u64, J)>,
-    /// Who waits for which job. Whoever removes the entry, worker or
-    /// watchdog, gives the one answer.
-    waiting: HashMap<u64, oneshot::Sender<Result<R, PoolError>>>,
+    queue: VecDeque<(Arc<Ticket<R>>, J)>,
     /// Deadlines in order of arrival, which is their order in time because
     /// all jobs have the same span.
-    deadlines: VecDeque<(Instant, u64)>,
+    deadlines: VecDeque<(Instant, Arc<Ticket<R>>)>,
+}
+
+impl<J, R> State<J, R> {
+    /// Forgets deadlines in front that no longer matter, so that the list is
+    /// no longer than what is outstanding behind the oldest open job.
+    fn prune(&mut self) {
+        while self.deadlines.front().is_some_and(|(_, ticket)| !ticket.is_open()) {
+            self.deadlines.pop_front();
+        }
+    }
 }
 
 impl<J, R> Shared<J, R> {
@@ -107,13 +133,11 @@ impl<J: Send + 'static, R: Send + 'static> Pool<J, R> {
         W: FnMut(J) -> R,
     {
         let state = State {
-            next: 0,
             closed: false,
             live: 0,
             idle: 0,
             unwatched: false,
             queue: VecDeque::new(),
-            waiting: HashMap::new(),
             deadlines: VecDeque::new(),
         };
         let shared = Arc::new(Shared {
@@ -158,17 +182,16 @@ impl<J: Send + 'static, R: Send + 'static> Pool<J, R> {
         if state.queue.len() >= self.options.queue.max(1) {
             return Err(PoolError::Full);
         }
-        let id = state.next;
-        state.next += 1;
-        state.queue.push_back((id, job));
-        state.waiting.insert(id, sender);
+        let ticket = Arc::new(Ticket(Mutex::new(Some(sender))));
         // A deadline beyond the clock's end is none.
         if let Some(at) = self.options.deadline.and_then(|span| Instant::now().checked_add(span)) {
-            state.deadlines.push_back((at, id));
+            state.prune();
+            state.deadlines.push_back((at, Arc::clone(&ticket)));
             if state.unwatched {
                 self.shared.alarm.notify_one();
             }
         }
+        state.queue.push_back((ticket, job));
         if state.idle > 0 {
             self.shared.work.notify_one();
         }
@@ -218,15 +241,14 @@ type Held<R> = Vec<(oneshot::Sender<Result<R, PoolError>>, Result<R, PoolError>)
 fn work<J, R, W: FnMut(J) -> R>(shared: &Shared<J, R>, make: &(impl Fn() -> W + ?Sized)) {
     let mut worker = make();
     let mut held = Held::with_capacity(TOGETHER);
-    while let Some((id, job)) = next(shared, &mut held) {
+    while let Some((ticket, job)) = next(shared, &mut held) {
         let started = Instant::now();
         let result = catch_unwind(AssertUnwindSafe(|| worker(job)));
         let result = result.map_err(|_| {
             worker = make();
             PoolError::Lost
         });
-        let sender = forget(&mut shared.lock(), id);
-        held.extend(sender.map(|sender| (sender, result)));
+        held.extend(ticket.take().map(|sender| (sender, result)));
         if held.len() >= TOGETHER || started.elapsed() > QUICK {
             answer(&mut held);
         }
@@ -235,7 +257,7 @@ fn work<J, R, W: FnMut(J) -> R>(shared: &Shared<J, R>, make: &(impl Fn() -> W + 
 
 /// The next job that somebody waits for; `None` once the pool is closed. Held
 /// answers are given before a wait.
-fn next<J, R>(shared: &Shared<J, R>, held: &mut Held<R>) -> Option<(u64, J)> {
+fn next<J, R>(shared: &Shared<J, R>, held: &mut Held<R>) -> Option<(Arc<Ticket<R>>, J)> {
     let mut state = shared.lock();
     loop {
         if !held.is_empty() && (state.closed || state.queue.is_empty()) {
@@ -247,7 +269,7 @@ fn next<J, R>(shared: &Shared<J, R>, held: &mut Held<R>) -> Option<(u64, J)> {
         if state.closed {
             return None;
         }
-        let Some((id, job)) = state.queue.pop_front() else {
+        let Some((ticket, job)) = state.queue.pop_front() else {
             state.idle += 1;
             state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.idle -= 1;
@@ -255,10 +277,9 @@ fn next<J, R>(shared: &Shared<J, R>, held: &mut Held<R>) -> Option<(u64, J)> {
         };
         // Answered by the watchdog, or given up by its caller: a key is not
         // used for nobody.
-        match state.waiting.get(&id) {
-            Some(sender) if !sender.is_canceled() => return Some((id, job)),
-            _ => forget(&mut state, id),
-        };
+        if ticket.is_open() {
+            return Some((ticket, job));
+        }
     }
 }
 
@@ -269,34 +290,24 @@ fn answer<R>(held: &mut Held<R>) {
     }
 }
 
-/// Takes a job off the books, and with it the deadlines in front that no
-/// longer matter, so that the list is no longer than what is outstanding
-/// behind the oldest open job.
-fn forget<J, R>(state: &mut State<J, R>, id: u64) -> Option<oneshot::Sender<Result<R, PoolError>>> {
-    let sender = state.waiting.remove(&id);
-    while state.deadlines.front().is_some_and(|(_, id)| !state.waiting.contains_key(id)) {
-        state.deadlines.pop_front();
-    }
-    sender
-}
-
 fn watch<J, R>(shared: &Shared<J, R>) {
     let mut state = shared.lock();
     while !state.closed {
         let now = Instant::now();
-        match state.deadlines.front().copied() {
+        state.prune();
+        match state.deadlines.front().map(|(at, _)| *at) {
             None => {
                 state.unwatched = true;
                 state = shared.alarm.wait(state).unwrap_or_else(PoisonError::into_inner);
                 state.unwatched = false;
             }
-            Some((at, id)) if at <= now => {
-                state.deadlines.pop_front();
-                if let Some(sender) = forget(&mut state, id) {
+            Some(at) if at <= now => {
+                let late = state.deadlines.pop_front();
+                if let Some(sender) = late.and_then(|(_, ticket)| ticket.take()) {
                     let _ = sender.send(Err(PoolError::TimedOut));
                 }
             }
-            Some((at, _)) => {
+            Some(at) => {
                 let wait = shared.alarm.wait_timeout(state, at - now);
                 state = wait.unwrap_or_else(PoisonError::into_inner).0;
             }
@@ -366,7 +377,9 @@ mod tests {
         // serves the next; how soon is up to the scheduler.
         let served = (0..1000).any(|_| wait(pool.submit(2)) == Ok(2));
         assert!(served);
-        assert!(pool.shared.lock().waiting.is_empty());
+        let mut state = pool.shared.lock();
+        state.prune();
+        assert!(state.deadlines.is_empty() && state.queue.is_empty());
     }
 
     #[test]
