@@ -25,7 +25,7 @@ enum Stop {
 /// Reads a document whole. An object that names a member twice (RFC 8259 §4:
 /// "the behavior of software that receives such an object is unpredictable")
 /// is refused, and so is anything but white space behind the end.
-pub(crate) fn parse(bytes: &[u8]) -> Result<Value, EvidenceError> {
+pub fn parse(bytes: &[u8]) -> Result<Value, EvidenceError> {
     let (left, stop) = (Cell::new(VALUES_MAX), Cell::new(Stop::Malformed));
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let seed = Seed { depth: DEPTH_MAX, left: &left, stop: &stop };

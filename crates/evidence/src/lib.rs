@@ -11,7 +11,7 @@ pub mod dsse;
 pub mod error;
 pub mod facts;
 pub mod gather;
-mod json;
+pub mod json;
 mod junit;
 pub mod materials;
 mod member;

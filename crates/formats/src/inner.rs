@@ -29,6 +29,10 @@
 //! nothing else, releases of our own included: a signature beside a file that is
 //! one would be one in any envelope.
 //!
+//! An envelope's signature (DSSE) is over a line that names its type and length,
+//! and the statement behind it. A file that is both is refused, or a `raw`
+//! signature over it would be one over whatever the statement says of others.
+//!
 //! One key may serve products of several formats, and what it has signed is
 //! not taken back by a rule for later ones. So the content decides: no
 //! firmware begins so, and nobody loses anything.
@@ -82,6 +86,9 @@ pub(crate) fn refuse_signed_inside(source: &dyn Source) -> Result<(), FormatErro
     }
     if is_sig_structure(&head) {
         return Err(FormatError::Inner { what: "a Sig_structure, as COSE has it signed" });
+    }
+    if head.starts_with(b"DSSEv1 ") {
+        return Err(FormatError::Inner { what: "an envelope's content, as DSSE has it signed" });
     }
     if description::is_one(source)? {
         return Err(FormatError::Inner { what: "an sw-description, as SWUpdate has it signed" });
@@ -216,10 +223,11 @@ mod tests {
         };
         let long: Vec<u8> = [&[0x31, 0x80 | 40][..], &[0; 39], &[9]].concat();
         let tree = [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3];
-        let refused: [(&str, Vec<u8>); 15] = [
+        let refused: [(&str, Vec<u8>); 16] = [
             ("what COSE_Sign1 signs", with(b"\x84\x6aSignature1\x43\xa1\x01\x26\x40\x58\x24", 55)),
             ("what COSE_Sign signs", with(b"\x85\x69Signature\x40", 60)),
             ("a countersignature", with(b"\x86\x72CounterSignatureV2\x40", 60)),
+            ("what DSSE has signed", b"DSSEv1 28 application/vnd.in-toto+json 2 {}".to_vec()),
             ("what U-Boot hashes", with(&tree, 90)),
             ("short", with(&[0x31, 3], 5)),
             ("long form", with(&[0x31, 0x82, 1, 0], 260)),

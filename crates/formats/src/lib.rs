@@ -30,12 +30,14 @@ mod kmod;
 pub mod laid_out;
 mod mcuboot;
 mod montgomery;
+mod oci;
 pub mod parameters;
 mod pe;
 pub mod plan;
 mod rauc;
 mod raw;
 mod signature;
+pub mod sigstore;
 pub mod source;
 mod suit;
 mod swupdate;
@@ -48,6 +50,7 @@ pub use fit::{ControlKey, control_tree};
 pub use format::{Beside, Embedding, Format, Likeness, Unsigned, Wanted};
 pub use inspection::{Covered, ExistingSignature, Field, Inspection, KeyClaim};
 pub use laid_out::{Kept, LaidOut, attach, lay_out, lay_out_kept};
+pub use oci::{Descriptor, Digest as BlobDigest, Manifest, Platform, attested};
 pub use parameters::{Parameter, Parameters};
 pub use plan::{Plan, Segment, Spliced};
 pub use source::{Remembered, Source};
@@ -66,8 +69,10 @@ pub const FORMATS: &[&dyn Format] = &[
     &kmod::Kmod,
     &esp32::Esp32,
     &avb::Avb,
+    &oci::Oci,
     &intel_hex::IntelHex,
     &cms::Cms,
+    &sigstore::Sigstore,
     &fsverity::FsVerity,
     &dmverity::DmVerity,
     &digest::Digest,

@@ -53,6 +53,7 @@ const PACKAGES: &[Package] = &[
     tests("sbsigntool", "signs through our PKCS#11 module"),
     tests("shim-helpers-amd64-signed", "PE files that Debian signed"),
     tests("shim-unsigned", "holds the certificate that Debian signs with"),
+    tests("skopeo", "writes and reads container images"),
     tests("softhsm2", "the PKCS#11 token"),
     tests("squashfs-tools", "RAUC bundles are squashfs images"),
     tests("pkg-config", "finds tpm2-tss"),

@@ -1,20 +1,22 @@
 //! Set-up: what the tests need beyond Rust, gcc and git.
 //!
 //! Parts, each of which looks before it acts: Debian packages, a Python
-//! environment with other people's implementations, promtool, swupdate, U-Boot's
-//! verifier, avbtool and libavb, Debian's kernel, real files to inspect, and a bare-metal target for
-//! rustc. What cannot be installed is named with the command that would install
-//! it; the steps that do not need it run all the same.
+//! environment with other people's implementations, packages for Node, promtool
+//! and a registry, swupdate, U-Boot's verifier, avbtool and libavb, Debian's
+//! kernel, real files to inspect, and a bare-metal target for rustc. What cannot
+//! be installed is named with the command that would install it; the steps that do
+//! not need it run all the same.
 
 pub(crate) mod apt;
 mod avb;
 mod kernel;
 mod lists;
-mod promtool;
+mod npm;
 pub(crate) mod python;
 mod real;
 mod swupdate;
 mod uboot;
+mod unpacked;
 
 use crate::bare_metal;
 use crate::error::Error;
@@ -52,11 +54,12 @@ type Part = fn(Wanted, &mut dyn FnMut(&str)) -> Result<(), Error>;
 /// Installs what is missing and returns what is still missing afterwards, as
 /// text for people with the command that helps.
 pub(crate) fn ensure(wanted: Wanted, mut say: impl FnMut(&str)) -> Vec<String> {
-    let parts: [Part; 10] = [
+    let parts: [Part; 11] = [
         apt::ensure,
         rust_components,
         python::ensure,
-        promtool::ensure,
+        npm::ensure,
+        unpacked::ensure,
         swupdate::ensure,
         uboot::ensure,
         avb::ensure,

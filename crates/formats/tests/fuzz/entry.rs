@@ -121,10 +121,11 @@ pub fn run(bytes: &[u8]) {
             assert!(opened.signatures.iter().all(|own| matches!(own.covered, Covered::Tbs(_))));
         }
     }
-    for beside in FORMATS.iter().filter_map(|format| format.beside()) {
+    for (name, beside) in FORMATS.iter().filter_map(|format| Some((format.name(), format.beside()?))) {
         // Whatever the signature's file is, the other one is not judged by it.
         let file = b"firmware".to_vec();
-        if let Ok(unsigned) = beside.prepare(&source, &signer) {
+        let wanted = if matches!(name, "oci" | "sigstore") { &unnamed } else { &signer };
+        if let Ok(unsigned) = beside.prepare(&source, wanted) {
             let plan = unsigned.attach(&firmseal_manifest::Signature(vec![0x55; 64]));
             let plan = plan.unwrap_or_else(|error| panic!("{error}"));
             let spliced = plan.over(&source).unwrap_or_else(|error| panic!("{error}"));
