@@ -53,6 +53,7 @@ pub use laid_out::{Kept, LaidOut, attach, lay_out, lay_out_kept};
 pub use oci::{Descriptor, Digest as BlobDigest, Manifest, Platform, attested};
 pub use parameters::{Parameter, Parameters};
 pub use plan::{Plan, Segment, Spliced};
+pub use sigstore::Attested;
 pub use source::{Remembered, Source};
 pub use suit::is_release;
 pub use verity::Leaves;

@@ -70,6 +70,16 @@ impl Request {
         Request { method: Method::POST, body: body.into(), ..Request::get(path, max) }
     }
 
+    /// Puts a body.
+    pub fn put(path: impl Into<String>, body: impl Into<Bytes>, max: usize) -> Request {
+        Request { method: Method::PUT, body: body.into(), ..Request::get(path, max) }
+    }
+
+    /// Asks whether something is there.
+    pub fn head(path: impl Into<String>) -> Request {
+        Request { method: Method::HEAD, ..Request::get(path, 0) }
+    }
+
     /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Request {

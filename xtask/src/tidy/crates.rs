@@ -31,6 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "keys-vault",
             "monitor",
             "notify",
+            "oci",
             "server",
             "station",
             "store-cloud",
