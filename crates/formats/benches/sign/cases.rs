@@ -66,6 +66,7 @@ impl Place {
         openssl.write("app.efi", &std::fs::read(EFI).expect("systemd-boot-efi: run `cargo xtask setup`"));
         openssl.write("app.esp", &fixture("esp32/esp32.bin"));
         openssl.write("app.ko", &fixture("kmod/unsigned.bin"));
+        openssl.write("sigstore.js", include_bytes!("sigstore.js"));
         openssl.write("app.its", ITS.as_bytes());
         openssl.write("cosign.py", COSIGN.as_bytes());
         openssl.write("app.swd", SW_DESCRIPTION.as_bytes());
@@ -99,6 +100,7 @@ impl Place {
         let program = places.map(|place| place.join(words[0])).into_iter().find(|program| program.exists());
         let mut command = Command::new(program.unwrap_or_else(|| words[0].into()));
         command.args(&words[1..]).current_dir(self.openssl.dir.path()).env("PATH", path);
+        command.env("NODE_PATH", venv.join("node/node_modules"));
         command
     }
 }
@@ -227,6 +229,14 @@ pub(crate) fn all(place: &Place) -> Vec<Case> {
             file: "app.ko",
             parameters: vec![certificate("p256")],
             peer: words("sign-file sha256 p256.pem p256.crt app.ko its"),
+            at_least: 1.0,
+        },
+        Case {
+            format: "sigstore",
+            key: "p256",
+            file: "firmware.bin",
+            parameters: vec![],
+            peer: words("node sigstore.js p256.pem firmware.bin its"),
             at_least: 1.0,
         },
         Case {
