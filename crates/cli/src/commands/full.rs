@@ -8,8 +8,8 @@ use clap::Subcommand;
 use super::block_on;
 use super::{
     approve, assemble, audit, ceremony, countersign, delegate, demo, device, drill, init, inspect, keyhost,
-    keys, log, login, monitor, policy, product, release, reproduce, request, revoke, rollout, root, serve,
-    sign_offline, timestamp, tls, token, tuf, verify, witness,
+    keys, log, login, monitor, oci, policy, product, release, reproduce, request, revoke, rollout, root,
+    serve, sign_offline, timestamp, tls, token, tuf, verify, witness,
 };
 use crate::error::Result;
 use crate::output::Output;
@@ -99,6 +99,9 @@ pub enum Full {
     Witness(witness::Witnesses),
     /// Watch a public log, and compare it with the registry
     Monitor(monitor::Monitor),
+    /// Bring signatures to container and node images, and verify them there
+    #[command(subcommand)]
+    Oci(oci::Oci),
 }
 
 /// Runs one of them.
@@ -135,6 +138,7 @@ pub fn run(command: Full, profile: Option<&Path>, output: &Output) -> Result {
         Full::Tls(command) => command.run(output),
         Full::Log(command) => command.run(output),
         Full::Witness(command) => block_on(command.run(output)),
+        Full::Oci(command) => command.run(output),
         Full::Monitor(command) => block_on(command.run(profile, output)),
     }
 }

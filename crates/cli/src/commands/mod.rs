@@ -56,6 +56,8 @@ mod login;
 #[cfg(feature = "full")]
 mod monitor;
 #[cfg(feature = "full")]
+mod oci;
+#[cfg(feature = "full")]
 mod order;
 #[cfg(feature = "full")]
 pub mod policy;

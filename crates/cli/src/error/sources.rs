@@ -3,6 +3,8 @@
 use firmseal_core::Refusal;
 use firmseal_keys::{LogError, SignError};
 use firmseal_manifest::AuthorError;
+use firmseal_oci::OciError;
+use firmseal_outbound::OutboundError;
 use firmseal_sign::{GateRefusal, PipelineError, TrustError};
 use firmseal_store::StoreError;
 use firmseal_trust::RootError;
@@ -80,5 +82,22 @@ impl From<AuthorError> for CliError {
 impl From<RootError> for CliError {
     fn from(error: RootError) -> CliError {
         CliError::new(Kind::Refused, error)
+    }
+}
+
+impl From<OciError> for CliError {
+    fn from(error: OciError) -> CliError {
+        let kind = match &error {
+            OciError::Reference { .. }
+            | OciError::Settings(_)
+            | OciError::Outbound { error: OutboundError::Address { .. }, .. } => Kind::Usage,
+            OciError::NotFound { .. } => Kind::NotFound,
+            OciError::NotAllowed { .. } => Kind::NotAllowed,
+            OciError::Outbound { error: OutboundError::Unreachable(_) | OutboundError::Timeout, .. }
+            | OciError::Status { status: 429 | 500.., .. }
+            | OciError::Contended => Kind::Unavailable,
+            _ => Kind::Refused,
+        };
+        CliError::new(kind, error)
     }
 }

@@ -124,8 +124,8 @@ impl Server {
             return (200, vec![], json!({ "token": token }).to_string().into_bytes());
         }
         // Who keeps blobs elsewhere knows nobody by name.
-        let is_known = |path: &str| path.starts_with("/cdn/");
-        if manner.basic && !is_known(path) && authorization.as_deref() != Some(&basic) {
+        let is_elsewhere = path.starts_with("/cdn/");
+        if manner.basic && !is_elsewhere && authorization.as_deref() != Some(&basic) {
             return (401, vec![("www-authenticate", "Basic realm=\"x\"".to_owned())], vec![]);
         }
         if let Some(realm) = &manner.bearer
