@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use firmseal_manifest::{Signature, Tbs};
+
 use super::bundle::{self, Bundle, Content};
 use super::scheme;
 use super::statement::{About as Subject, Statement, Wish};
@@ -11,6 +13,7 @@ use crate::hash::{Hash, array, hex};
 use crate::inspection::{Covered, Inspection};
 use crate::parameters::bad;
 use crate::plan::Plan;
+use crate::signature::encoded;
 use crate::source::Source;
 
 /// What a bundle is about: a range of a source, and what there is to say of
@@ -61,7 +64,7 @@ impl About {
         describe_statement(&mut inspection, &statement, subject.as_ref());
         let pae = bundle::pae(text.as_bytes());
         let tbs = scheme::over_statement(format, wanted.key.algorithm(), &pae)?;
-        finish(format, tbs, inspection, source, wanted, move |wire, key| {
+        finish(tbs, inspection, source, wanted, move |wire, key| {
             bundle::with_statement(text.as_bytes(), wire, key)
         })
     }
@@ -80,7 +83,7 @@ impl About {
         let digest = hash.of_range(source, signed)?;
         inspection.field("content", "message");
         let tbs = scheme::over_message(wanted.key.algorithm(), &digest);
-        finish(format, tbs, inspection, source, wanted, move |wire, key| {
+        finish(tbs, inspection, source, wanted, move |wire, key| {
             bundle::with_message(hash, &digest, wire, key)
         })
     }
@@ -145,8 +148,7 @@ fn describe_statement(inspection: &mut Inspection, statement: &Statement, subjec
 }
 
 fn finish(
-    format: &'static str,
-    tbs: firmseal_manifest::Tbs,
+    tbs: Tbs,
     inspection: Inspection,
     source: &dyn Source,
     wanted: &Wanted<'_>,
@@ -155,11 +157,8 @@ fn finish(
     let (len, algorithm) = (source.len()?, wanted.key.algorithm());
     // What cosign writes as the hint of a key.
     let key: [u8; 32] = array(&Hash::Sha256.of(wanted.key.spki()));
-    if inspection.format != format {
-        return Err(FormatError::malformed(format, "it was read as another format"));
-    }
-    let attach = move |signature: &firmseal_manifest::Signature| {
-        let wire = crate::signature::encoded(algorithm, signature)?;
+    let attach = move |signature: &Signature| {
+        let wire = encoded(algorithm, signature)?;
         Ok(Plan::new(len).bytes(write(&wire, &key)))
     };
     Ok(Unsigned::new(tbs, inspection, Box::new(attach)))
