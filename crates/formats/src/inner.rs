@@ -12,7 +12,7 @@
 //! U-Boot verifies the hash of tokens of a devicetree, one behind the other,
 //! which a file could be as well. SWUpdate signs the bare description of a
 //! package: a signature beside a file that is one, or CMS beside it, goes into a
-//! package as it is. RAUC's CMS is over a manifest, which stands in it: one
+//! package as it is; Mender has the bare manifest of an artifact signed. RAUC's CMS is over a manifest, which stands in it: one
 //! beside a file that is such a manifest would make a bundle.
 //!
 //! The kernel takes CMS over two kinds of digests, which both say what they are:
@@ -41,6 +41,7 @@ mod description;
 
 use crate::capsule;
 use crate::error::FormatError;
+use crate::mender;
 use crate::source::Source;
 
 /// Longest beginning that is looked at.
@@ -92,6 +93,9 @@ pub(crate) fn refuse_signed_inside(source: &dyn Source) -> Result<(), FormatErro
     }
     if description::is_one(source)? {
         return Err(FormatError::Inner { what: "an sw-description, as SWUpdate has it signed" });
+    }
+    if mender::is_manifest(source)? {
+        return Err(FormatError::Inner { what: "the manifest of a Mender artifact" });
     }
     Ok(())
 }

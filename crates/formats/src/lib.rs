@@ -20,15 +20,19 @@ mod esp32;
 mod fit;
 pub mod format;
 mod fsverity;
+mod gzip;
 mod hash;
 mod hkdf;
+mod inflate;
 mod inner;
 pub mod inspection;
 mod intel_hex;
+mod json;
 mod keystream;
 mod kmod;
 pub mod laid_out;
 mod mcuboot;
+mod mender;
 mod montgomery;
 mod oci;
 pub mod parameters;
@@ -41,6 +45,7 @@ pub mod sigstore;
 pub mod source;
 mod suit;
 mod swupdate;
+mod tree;
 mod verity;
 
 pub use agreement::DecryptionKey;
@@ -67,6 +72,7 @@ pub const FORMATS: &[&dyn Format] = &[
     &rauc::Rauc,
     &swupdate::SwUpdate,
     &suit::Suit,
+    &mender::Mender,
     &kmod::Kmod,
     &esp32::Esp32,
     &avb::Avb,

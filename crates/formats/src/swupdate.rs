@@ -12,10 +12,8 @@
 mod archive;
 mod description;
 mod inspect;
-mod json;
 mod libconfig;
 mod sign;
-mod tree;
 
 use crate::error::FormatError;
 use crate::format::{Embedding, Format, Likeness, Unsigned, Wanted};

@@ -43,6 +43,7 @@ const PACKAGES: &[Package] = &[
     tests("libssl-dev", "what fit_check_sign links"),
     tests("libtss2-dev", "what keys-tpm links"),
     tests("lz4", "unpacks Debian's kernel"),
+    tests("mender-artifact", "makes, signs and judges Mender artifacts"),
     tests("opensbi", "real firmware for the sessions"),
     tests("osslsigncode", "signs through our PKCS#11 module"),
     tests("ovmf", "real firmware for the sessions"),

@@ -31,12 +31,14 @@ const MANIFEST: &str = "[update]\ncompatible=Board\nversion=1.2.3\n\n[bundle]\nf
                         [image.rootfs]\nfilename=root.img\n";
 /// Makes a SUIT envelope around the firmware, and signs it.
 const COSIGN: &str = include_str!("../../judges/suit_cosign.py");
-const MADE: [&str; 5] = [
+const MADE: [&str; 6] = [
     "python cosign.py make firmware.bin app.suit",
     "cp rsa3072.pem rsa3072.key",
     "mkimage -f app.its app.itb",
     "swugenerator -s app.swd -a . -o app.swu create",
     "cp firmware.bin content/root.img && rauc --cert=p256.crt --key=p256.pem bundle content app.raucb",
+    "openssl ec -in p256.pem -out p256.sec1 && mender-artifact write rootfs-image --no-progress -n app -t board \
+     -f firmware.bin --software-version 1.2.3 -o app.mender",
 ];
 
 /// A format, a file in it, and a peer.
@@ -222,6 +224,14 @@ pub(crate) fn all(place: &Place) -> Vec<Case> {
             parameters: vec![text("algorithm-id", "older")],
             peer: words("python cosign.py p256.pem app.suit its"),
             at_least: 2.0,
+        },
+        Case {
+            format: "mender",
+            key: "p256",
+            file: "app.mender",
+            parameters: vec![],
+            peer: words("mender-artifact sign app.mender --force -k p256.sec1 -o its"),
+            at_least: 1.0,
         },
         Case {
             format: "kmod",

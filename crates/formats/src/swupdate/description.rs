@@ -2,9 +2,11 @@
 //! under the device's board, software set and mode first, and follows links
 //! (`ref`) to other places. So every group counts as one that a device takes.
 
-use super::tree::{self, Group, Value};
-use super::{DESCRIPTION, NAME, SIGNATURE};
+use super::{DESCRIPTION, NAME, SIGNATURE, libconfig};
+use crate::der::Bad;
 use crate::error::FormatError;
+use crate::json;
+use crate::tree::{self, Group, Value};
 
 /// Most bytes of what is told: names of groups are told again and again.
 const ALL_MAX: usize = 1024 * 1024;
@@ -33,7 +35,7 @@ pub(super) struct Artifact {
 
 impl Description {
     pub(super) fn read(bytes: &[u8]) -> Result<Description, FormatError> {
-        let mut all = tree::read(bytes).map_err(malformed)?;
+        let mut all = parsed(bytes).map_err(malformed)?;
         let software = all.remove("software");
         // A device that was built with another root reads that one.
         let (Some(Value::Group(software)), true) = (software, all.is_empty()) else {
@@ -240,6 +242,16 @@ fn told(value: &Value) -> String {
         out.push_str(&format!("... ({} bytes)", text.len()));
     }
     out
+}
+
+/// The settings, in the one of both languages that they are in.
+fn parsed(bytes: &[u8]) -> Result<Group, Bad> {
+    let text = tree::text(bytes)?;
+    // No libconfig begins so, and SWUpdate reads as JSON what is no libconfig.
+    match text.trim_ascii_start().starts_with('{') {
+        true => json::read(text),
+        false => libconfig::read(text),
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! libconfig's language (its manual, *Configuration Files*), as version 1.5
 //! and all later ones read it: what one of them reads otherwise is refused.
 
-use super::tree::{Cursor, DEPTH_MAX, Group, Value, insert, is_digits};
 use crate::der::Bad;
+use crate::tree::{Cursor, DEPTH_MAX, Group, Value, insert, is_digits};
 
 pub(super) fn read(text: &str) -> Result<Group, Bad> {
     group(&mut Cursor(text), 0, None)

@@ -67,14 +67,16 @@ pub fn run(bytes: &[u8]) {
     let detected = firmseal_formats::inspect(&source);
     if let (Ok(first), Ok(second)) = (&detected, firmseal_formats::inspect(&source)) {
         assert_eq!(*first, second, "inspection is a function of the bytes");
-        assert!(first.image_size <= (bytes.len() as u64).next_multiple_of(8));
+        // What is packed in an artifact grows.
+        let packed = matches!(first.format.as_str(), "mender");
+        assert!(packed || first.image_size <= (bytes.len() as u64).next_multiple_of(8));
         assert_eq!(first.digest(), second.digest());
     }
     for format in FORMATS {
         let inspected = format.inspect(&source);
         let wanted = match format.name() {
             "pe" | "rauc" | "swupdate" | "kmod" => &signer,
-            "fit" | "esp32" => &unnamed,
+            "fit" | "esp32" | "mender" => &unnamed,
             "capsule" => &wrapper,
             "suit" => &anew,
             "avb" => &avb,

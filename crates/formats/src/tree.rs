@@ -1,21 +1,20 @@
-//! What libconfig and JSON both say: groups of settings, lists, and values.
+//! What JSON and libconfig both say: groups of settings, lists, and values.
 
 use std::collections::BTreeMap;
 
-use super::{json, libconfig};
 use crate::der::Bad;
 
 /// Deepest nesting. SWUpdate follows twenty names.
-pub(super) const DEPTH_MAX: usize = 20;
+pub(crate) const DEPTH_MAX: usize = 20;
 /// Longest name of a setting.
 const NAME_MAX: usize = 64;
 
 /// Settings by name.
-pub(super) type Group = BTreeMap<String, Value>;
+pub(crate) type Group = BTreeMap<String, Value>;
 
 /// A setting's value.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Text(String),
     /// As it is written.
     Number(String),
@@ -24,22 +23,18 @@ pub(super) enum Value {
     Group(Group),
 }
 
-/// Reads a description, in the one of both languages that it is in.
-pub(super) fn read(bytes: &[u8]) -> Result<Group, Bad> {
+/// The text that bytes are, if all readers see the same.
+pub(crate) fn text(bytes: &[u8]) -> Result<&str, Bad> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it is no text in UTF-8; it may be encrypted")?;
     // A NUL ends it for who reads JSON, and not for who reads libconfig.
-    if text.contains(|own: char| own.is_control() && !matches!(own, '\t' | '\n' | '\r')) {
-        return Err("it has a control character");
-    }
-    // No libconfig begins so, and SWUpdate reads as JSON what is no libconfig.
-    match text.trim_ascii_start().starts_with('{') {
-        true => json::read(text),
-        false => libconfig::read(text),
+    match text.contains(|own: char| own.is_control() && !matches!(own, '\t' | '\n' | '\r')) {
+        true => Err("it has a control character"),
+        false => Ok(text),
     }
 }
 
 /// Adds a setting.
-pub(super) fn insert(group: &mut Group, name: String, value: Value) -> Result<(), Bad> {
+pub(crate) fn insert(group: &mut Group, name: String, value: Value) -> Result<(), Bad> {
     if name.is_empty() || name.len() > NAME_MAX || name.contains(char::is_control) {
         return Err("the name of a setting is empty, longer than 64 bytes, or no text");
     }
@@ -51,21 +46,21 @@ pub(super) fn insert(group: &mut Group, name: String, value: Value) -> Result<()
 }
 
 /// What is left of a text.
-pub(super) struct Cursor<'a>(pub(super) &'a str);
+pub(crate) struct Cursor<'a>(pub(crate) &'a str);
 
 impl<'a> Cursor<'a> {
-    pub(super) fn peek(&self) -> Option<char> {
+    pub(crate) fn peek(&self) -> Option<char> {
         self.0.chars().next()
     }
 
-    pub(super) fn next(&mut self) -> Option<char> {
+    pub(crate) fn next(&mut self) -> Option<char> {
         let found = self.peek()?;
         self.0 = &self.0[found.len_utf8()..];
         Some(found)
     }
 
     /// Steps over a word, if it is there.
-    pub(super) fn eat(&mut self, word: &str) -> bool {
+    pub(crate) fn eat(&mut self, word: &str) -> bool {
         match self.0.strip_prefix(word) {
             Some(rest) => {
                 self.0 = rest;
@@ -76,7 +71,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// As much as there is of characters of a kind.
-    pub(super) fn span(&mut self, of: impl Fn(char) -> bool) -> &'a str {
+    pub(crate) fn span(&mut self, of: impl Fn(char) -> bool) -> &'a str {
         let end = self.0.find(|own| !of(own)).unwrap_or(self.0.len());
         let (found, rest) = self.0.split_at(end);
         self.0 = rest;
@@ -84,7 +79,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A number of some hexadecimal digits.
-    pub(super) fn hex(&mut self, digits: usize) -> Option<u32> {
+    pub(crate) fn hex(&mut self, digits: usize) -> Option<u32> {
         let (found, rest) = self.0.split_at_checked(digits)?;
         if !found.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return None;
@@ -95,6 +90,6 @@ impl<'a> Cursor<'a> {
 }
 
 /// Whether a text is digits, and at least one.
-pub(super) fn is_digits(text: &str) -> bool {
+pub(crate) fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -1,10 +1,11 @@
 //! JSON (RFC 8259), strictly: json-c, with which SWUpdate reads it, takes
-//! comments, a comma too many, and whatever stands behind.
+//! comments, a comma too many, and whatever stands behind; Go's takes the last
+//! of two settings of one name.
 
-use super::tree::{Cursor, DEPTH_MAX, Group, Value, insert, is_digits};
 use crate::der::Bad;
+use crate::tree::{Cursor, DEPTH_MAX, Group, Value, insert, is_digits};
 
-pub(super) fn read(text: &str) -> Result<Group, Bad> {
+pub(crate) fn read(text: &str) -> Result<Group, Bad> {
     let mut cursor = Cursor(text);
     let found = value(&mut cursor, 0)?;
     blank(&mut cursor);

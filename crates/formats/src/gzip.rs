@@ -1,0 +1,220 @@
+//! gzip (RFC 1952): one member that is all there is, inflated a bounded piece
+//! at a time.
+//!
+//! Readers differ on members that follow, on what stands behind the last one,
+//! and on what the optional fields hide: there is none of that here.
+
+use std::ops::Range;
+
+use crate::error::FormatError;
+use crate::inflate::Inflater;
+use crate::source::{Source, bytes_at};
+
+/// Magic, deflate, and flags: none.
+const MAGIC: [u8; 4] = [0x1f, 0x8b, 8, 0];
+const HEADER: u64 = 10;
+/// Checksum and length.
+const TRAILER: u64 = 8;
+/// How much is read at a time, and at least in the end.
+const PIECE: u64 = 64 * 1024;
+const LAST: u64 = 16;
+/// How much may come of any file, and of each of its bytes beyond that: zeros
+/// are packed a thousand to one, file systems with some in them are not.
+const SMALL: u64 = 64 * 1024 * 1024;
+const GROWTH: u64 = 256;
+
+/// Bytes that are unpacked as they are read.
+pub(crate) struct Gunzip<'a> {
+    format: &'static str,
+    source: &'a dyn Source,
+    /// What of the deflated bytes was not read yet.
+    left: Range<u64>,
+    packed: u64,
+    piece: Vec<u8>,
+    used: usize,
+    inflater: Inflater,
+    crc: Crc32,
+    /// How much came out.
+    len: u64,
+    ended: bool,
+}
+
+impl<'a> Gunzip<'a> {
+    /// Of a range of a source; `format` is what messages name.
+    pub(crate) fn new(
+        format: &'static str,
+        source: &'a dyn Source,
+        range: Range<u64>,
+    ) -> Result<Gunzip<'a>, FormatError> {
+        let head: [u8; 4] = bytes_at(source, range.start, range.end, (format, "its gzip"))?;
+        let left = range.start + HEADER..range.end.saturating_sub(TRAILER);
+        if head != MAGIC || left.is_empty() {
+            return Err(FormatError::malformed(format, "a part is no gzip, or one with optional fields"));
+        }
+        Ok(Gunzip {
+            format,
+            source,
+            packed: range.end - range.start,
+            left,
+            piece: Vec::new(),
+            used: 0,
+            inflater: Inflater::new(),
+            crc: Crc32::new(),
+            len: 0,
+            ended: false,
+        })
+    }
+
+    /// Fills a buffer as far as there is something; nothing at the end.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, FormatError> {
+        let mut filled = 0;
+        while filled < buffer.len() && !self.ended {
+            filled += self.step(&mut buffer[filled..])?;
+        }
+        self.crc.update(&buffer[..filled]);
+        self.len += filled as u64;
+        if self.len > SMALL.saturating_add(self.packed.saturating_mul(GROWTH)) {
+            return Err(self.malformed("a part grows more than 256 times when it is unpacked"));
+        }
+        if filled < buffer.len() {
+            self.check()?;
+        }
+        Ok(filled)
+    }
+
+    fn step(&mut self, buffer: &mut [u8]) -> Result<usize, FormatError> {
+        if self.used == self.piece.len() && !self.left.is_empty() {
+            let left = self.left.end - self.left.start;
+            let len = if left > PIECE && left < PIECE + LAST { PIECE - LAST } else { PIECE.min(left) };
+            self.piece.resize(len as usize, 0);
+            self.source.read_at(self.left.start, &mut self.piece)?;
+            self.left.start += len;
+            self.used = 0;
+        }
+        let (input, has_more) = (&self.piece[self.used..], !self.left.is_empty());
+        let Some(done) = self.inflater.step(input, has_more, buffer.len()) else {
+            return Err(self.malformed("a part's gzip is damaged, or ends too early"));
+        };
+        let len = done.bytes.len();
+        buffer[..len].copy_from_slice(done.bytes);
+        (self.used, self.ended) = (self.used + done.taken, done.ended);
+        Ok(len)
+    }
+
+    /// Whether it ends where it has to, and is what was packed.
+    fn check(&self) -> Result<(), FormatError> {
+        if !self.left.is_empty() || self.used != self.piece.len() {
+            return Err(self.malformed("something stands behind a part's gzip"));
+        }
+        let mut trailer = [0; TRAILER as usize];
+        self.source.read_at(self.left.end, &mut trailer)?;
+        let found = [self.crc.value().to_le_bytes(), (self.len as u32).to_le_bytes()].concat();
+        match found == trailer {
+            true => Ok(()),
+            false => Err(self.malformed("a part's gzip has another checksum or length; it was damaged")),
+        }
+    }
+
+    fn malformed(&self, what: &str) -> FormatError {
+        FormatError::malformed(self.format, what)
+    }
+}
+
+/// CRC-32 as gzip has it, eight bytes at a time.
+struct Crc32(u32);
+
+const TABLES: [[u32; 256]; 8] = tables();
+
+const fn tables() -> [[u32; 256]; 8] {
+    let mut out = [[0; 256]; 8];
+    let mut byte = 0;
+    while byte < 256 {
+        let (mut value, mut bit) = (byte as u32, 0);
+        while bit < 8 {
+            value = if value & 1 == 1 { value >> 1 ^ 0xedb8_8320 } else { value >> 1 };
+            bit += 1;
+        }
+        out[0][byte] = value;
+        byte += 1;
+    }
+    let mut table = 1;
+    while table < 8 {
+        let mut byte = 0;
+        while byte < 256 {
+            let before = out[table - 1][byte];
+            out[table][byte] = before >> 8 ^ out[0][(before & 0xff) as usize];
+            byte += 1;
+        }
+        table += 1;
+    }
+    out
+}
+
+impl Crc32 {
+    fn new() -> Crc32 {
+        Crc32(u32::MAX)
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        let (eights, rest) = bytes.as_chunks::<8>();
+        for eight in eights {
+            let [a, b, c, d] =
+                (self.0 ^ u32::from_le_bytes([eight[0], eight[1], eight[2], eight[3]])).to_le_bytes();
+            let each = [a, b, c, d, eight[4], eight[5], eight[6], eight[7]];
+            let tables = TABLES.iter().rev().zip(each);
+            self.0 = tables.fold(0, |sum, (table, byte)| sum ^ table[usize::from(byte)]);
+        }
+        for byte in rest {
+            self.0 = self.0 >> 8 ^ TABLES[0][usize::from(self.0 as u8 ^ byte)];
+        }
+    }
+
+    fn value(&self) -> u32 {
+        !self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// `firmware` as gzip packs it, stored.
+    fn stored() -> Vec<u8> {
+        let mut crc = Crc32::new();
+        crc.update(b"firmware");
+        let len = 8u32.to_le_bytes();
+        let deflated = [&[1, 8, 0, 0xf7, 0xff][..], b"firmware"].concat();
+        [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255][..], &deflated, &crc.value().to_le_bytes(), &len].concat()
+    }
+
+    fn unpacked(bytes: &[u8]) -> Result<Vec<u8>, FormatError> {
+        let source = bytes.to_vec();
+        let mut stream = Gunzip::new("test", &source, 0..bytes.len() as u64)?;
+        let (mut out, mut buffer) = (Vec::new(), [0; 3]);
+        loop {
+            match stream.read(&mut buffer)? {
+                0 => return Ok(out),
+                len => out.extend(&buffer[..len]),
+            }
+        }
+    }
+
+    #[test]
+    fn one_member_is_read_and_nothing_else() {
+        let good = stored();
+        // What Python's zlib.crc32 says.
+        assert_eq!(good[23..27], 0xd5ec_d7c4u32.to_le_bytes());
+        assert_eq!(unpacked(&good).unwrap(), b"firmware");
+        for at in (0..4).chain(10..good.len()) {
+            let mut bytes = good.clone();
+            bytes[at] ^= 1;
+            assert!(unpacked(&bytes).is_err(), "{at}");
+        }
+        for cut in 0..good.len() {
+            assert!(unpacked(&good[..cut]).is_err(), "{cut}");
+        }
+        assert!(unpacked(&[&good[..], &[0]].concat()).is_err(), "a byte behind it");
+        assert!(unpacked(&[&good[..], &good].concat()).is_err(), "another member");
+    }
+}
