@@ -1,21 +1,16 @@
-//! Key agreement: whom a file is encrypted for, and who opens it.
+//! Key agreement: whom a file is encrypted for, and who agrees with them.
 
-use std::fmt;
-
-use base64ct::{Base64, Encoding};
 use curve25519_dalek::MontgomeryPoint;
 use p256::elliptic_curve::point::AffineCoordinates;
 use p256::elliptic_curve::sec1::ToSec1Point;
-use pkcs8::der::{Decode, Document};
+use pkcs8::ObjectIdentifier;
+use pkcs8::der::Decode;
 use pkcs8::spki::SubjectPublicKeyInfoRef;
-use pkcs8::{ObjectIdentifier, PrivateKeyInfoRef, SecretDocument};
 use zeroize::Zeroizing;
 
-use crate::error::FormatError;
-
-const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
-const SECP256R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
-const X25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.110");
+pub(crate) const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+pub(crate) const SECP256R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+pub(crate) const X25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.110");
 
 /// A public key that something is encrypted for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,20 +22,9 @@ pub(crate) enum Recipient {
 }
 
 impl Recipient {
-    /// Reads a SubjectPublicKeyInfo in PEM, or the base64 between PEM's
-    /// lines.
-    pub(crate) fn parse(text: &str) -> Option<Recipient> {
-        let text = text.trim();
-        let der = if text.starts_with("-----BEGIN") {
-            match Document::from_pem(text) {
-                Ok(("PUBLIC KEY", info)) => info.as_bytes().to_vec(),
-                _ => return None,
-            }
-        } else {
-            let line: String = text.split_ascii_whitespace().collect();
-            Base64::decode_vec(&line).ok()?
-        };
-        let info = SubjectPublicKeyInfoRef::from_der(&der).ok()?;
+    /// Reads a SubjectPublicKeyInfo.
+    pub(crate) fn from_spki(spki: &[u8]) -> Option<Recipient> {
+        let info = SubjectPublicKeyInfoRef::from_der(spki).ok()?;
         let bits = info.subject_public_key.as_bytes()?;
         match info.algorithm.oid {
             EC_PUBLIC_KEY if info.algorithm.parameters_oid().ok()? == SECP256R1 => Self::from_point(bits),
@@ -108,49 +92,6 @@ impl Secret {
     }
 }
 
-/// A device's private key, with which files for it are opened to be looked
-/// at.
-pub struct DecryptionKey(pub(crate) Secret);
-
-impl DecryptionKey {
-    /// Reads a private key in PEM: PKCS #8 (RFC 5958), P-256 or X25519, not
-    /// encrypted.
-    pub fn from_pem(pem: &str) -> Result<DecryptionKey, FormatError> {
-        let document = match SecretDocument::from_pem(pem) {
-            Ok(("PRIVATE KEY", document)) => document,
-            _ => return Err(FormatError::DecryptionKey),
-        };
-        let info =
-            PrivateKeyInfoRef::from_der(document.as_bytes()).map_err(|_| FormatError::DecryptionKey)?;
-        let bytes = info.private_key.as_bytes();
-        let parameters = info.algorithm.parameters_oid();
-        let secret = match (info.algorithm.oid, bytes) {
-            // An ECPrivateKey (RFC 5915 §3) begins with version 1 and the
-            // key, which has the curve's length.
-            (EC_PUBLIC_KEY, [0x30, _, 0x02, 0x01, 0x01, 0x04, 0x20, rest @ ..])
-                if parameters == Ok(SECP256R1) =>
-            {
-                rest.get(..32).and_then(|key| p256::SecretKey::from_slice(key).ok()).map(Secret::P256)
-            }
-            // An octet string within (RFC 8410 §7).
-            (X25519, [0x04, 0x20, key @ ..]) => {
-                <[u8; 32]>::try_from(key).ok().map(|key| Secret::X25519(Zeroizing::new(key)))
-            }
-            _ => None,
-        };
-        secret.map(DecryptionKey).ok_or(FormatError::DecryptionKey)
-    }
-}
-
-impl fmt::Debug for DecryptionKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            Secret::P256(_) => "DecryptionKey(p256)",
-            Secret::X25519(_) => "DecryptionKey(x25519)",
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -184,8 +125,8 @@ mod tests {
         for point in [[0; 32], one, last] {
             assert!(x25519([9; 32]).agree(&Recipient::X25519(point)).is_none());
         }
-        for text in ["", "-----BEGIN PUBLIC KEY-----", "AAAA", "p256"] {
-            assert!(Recipient::parse(text).is_none(), "{text}");
+        for spki in [&[][..], &[0x30, 0], b"p256"] {
+            assert!(Recipient::from_spki(spki).is_none(), "{spki:x?}");
         }
     }
 }

@@ -131,8 +131,11 @@ pub enum FormatError {
         /// What is wrong.
         why: &'static str,
     },
-    /// Not a private key that files are decrypted with.
-    #[error("not a private key of P-256 or X25519: PKCS #8 in PEM, without a passphrase")]
+    /// Not a key that files are decrypted with.
+    #[error(
+        "not a private key of P-256, X25519 or RSA (PKCS #8 in PEM, without a passphrase), nor a shared AES key \
+         (a line of base64)"
+    )]
     DecryptionKey,
     /// The file is encrypted for another key, or its content key was altered.
     #[error("the file's content key does not open with this key; it is for another device, or was altered")]

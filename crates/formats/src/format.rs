@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use firmseal_manifest::{PublicKey, Signature, Tbs};
 
-use crate::agreement::DecryptionKey;
+use crate::decryption_key::DecryptionKey;
 use crate::error::FormatError;
 use crate::inspection::Inspection;
 use crate::parameters::{Parameter, Parameters};

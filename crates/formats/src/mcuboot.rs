@@ -7,13 +7,11 @@
 //!   | TLVs (digest, key hash, signature)                   ┘ not signed
 //!   | slot trailer, only in images made with `--pad`
 //! ```
-//!
-//! Big-endian images are read and verified, not signed: nothing here can
-//! judge them, as imgtool itself cannot verify them.
 
 mod boot_record;
 mod decrypt;
 mod ecies;
+mod encryption;
 mod endian;
 mod existing;
 mod extras;
@@ -24,9 +22,10 @@ mod options;
 mod scheme;
 mod sign;
 mod tlv;
+mod trailer;
 mod wrap;
 
-use crate::agreement::DecryptionKey;
+use crate::decryption_key::DecryptionKey;
 use crate::error::FormatError;
 use crate::format::{Embedding, Format, Likeness, Unsigned, Wanted};
 use crate::inspection::Inspection;

@@ -17,21 +17,21 @@ use crate::verity::Leaves;
 pub enum Segment {
     /// These bytes.
     Bytes(Vec<u8>),
+    /// This byte, so often.
+    Fill(u8, u64),
     /// These bytes of the source.
     Source(Range<u64>),
     /// The digests of the source's blocks, computed as they are read.
     Leaves(Leaves),
-    /// As many zeros.
-    Zeros(u64),
 }
 
 impl Segment {
     fn len(&self) -> u64 {
         match self {
             Segment::Bytes(bytes) => bytes.len() as u64,
+            Segment::Fill(_, count) => *count,
             Segment::Source(range) => range.end.saturating_sub(range.start),
             Segment::Leaves(leaves) => leaves.len(),
-            Segment::Zeros(len) => *len,
         }
     }
 }
@@ -57,6 +57,12 @@ impl Plan {
         self
     }
 
+    /// Adds one byte so often.
+    pub(crate) fn fill(mut self, byte: u8, count: u64) -> Plan {
+        self.segments.push(Segment::Fill(byte, count));
+        self
+    }
+
     /// Adds a range of the source. What lies beyond its end is left out.
     pub fn source(mut self, range: Range<u64>) -> Plan {
         let end = range.end.min(self.source_len);
@@ -67,12 +73,6 @@ impl Plan {
     /// Adds the lowest level of a tree over the source.
     pub(crate) fn leaves(mut self, leaves: Leaves) -> Plan {
         self.segments.push(Segment::Leaves(leaves));
-        self
-    }
-
-    /// Adds zeros, as many as a partition may have.
-    pub(crate) fn zeros(mut self, len: u64) -> Plan {
-        self.segments.push(Segment::Zeros(len));
         self
     }
 
@@ -135,9 +135,9 @@ impl Source for Spliced<'_> {
             let (now, later) = rest.split_at_mut(take);
             match segment {
                 Segment::Bytes(bytes) => now.copy_from_slice(&bytes[skip as usize..skip as usize + take]),
+                Segment::Fill(byte, _) => now.fill(*byte),
                 Segment::Source(range) => self.source.read_at(range.start + skip, now)?,
                 Segment::Leaves(leaves) => leaves.read_at(self.source, skip, now)?,
-                Segment::Zeros(_) => now.fill(0),
             }
             (skip, rest) = (0, later);
         }
@@ -174,10 +174,11 @@ mod tests {
     #[test]
     fn a_plan_reads_the_same_at_every_offset_and_length() {
         let source = b"0123456789".to_vec();
-        let plan = Plan::new(10).bytes(*b"ab").source(3..7).bytes(*b"").source(9..99).zeros(3).bytes(*b"c");
+        let plan =
+            Plan::new(10).bytes(*b"ab").source(3..7).bytes(*b"").source(9..99).fill(b'-', 3).bytes(*b"c");
         let mut whole = Vec::new();
         plan.write_to(&source, &mut whole).unwrap();
-        assert_eq!(whole, b"ab34569\0\0\0c");
+        assert_eq!(whole, b"ab34569---c");
         let spliced = plan.over(&source).unwrap();
         reads_the_same(&spliced, &whole);
         assert!(spliced.read_at(11, &mut [0]).is_err());

@@ -19,7 +19,7 @@ mod payload;
 mod sign;
 mod squashfs;
 
-use crate::agreement::DecryptionKey;
+use crate::decryption_key::DecryptionKey;
 use crate::error::FormatError;
 use crate::format::{Embedding, Format, Likeness, Unsigned, Wanted};
 use crate::inspection::Inspection;

@@ -38,14 +38,14 @@ fn every_signature_verifies_under_its_key_and_no_other() {
         let bytes = fixture(&format!("mcuboot/{name}.bin"));
         let inspection = firmseal_formats::inspect(&bytes).unwrap();
         let signer = match name.as_str() {
-            "p256" | "key_in_full_p256" | "padded_signature" => "p256",
+            "p256" | "key_in_full_p256" | "padded_signature" | "compressed" | "big_endian_padded" => "p256",
             "rsa2048" | "key_in_full_rsa2048" => "rsa2048",
             "p384" | "rsa3072" => &name,
             "digest_only" => {
                 assert!(inspection.signatures.is_empty());
                 continue;
             }
-            "encrypted" => {
+            "encrypted" | "encrypted_rsa2048" => {
                 assert!(inspection.encrypted);
                 assert!(matches!(inspection.signatures[0].covered, Covered::Unknown(_)));
                 assert!(!accepted(&bytes, &TestKey::load("ed25519").public));

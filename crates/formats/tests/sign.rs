@@ -61,10 +61,12 @@ fn what_the_image_says_and_what_is_asked_must_agree() {
         ("ed25519", "1.2.3+4", 7, &[("dependencies", "(1, 1.0.0)")], "the file says dependencies none"),
         ("ed25519", "1.2.3+4", 7, &[("boot-record", "SPE")], "boot record none"),
         ("ed25519", "1.2.3+4", 7, &[("custom-tlv", "0xa1:0x00")], "custom tlv none"),
-        ("big_endian", "1.2.3+4", 7, &[], "big-endian"),
+        ("big_endian", "1.2.3+4", 7, &[("endian", "little")], "says byte order big endian"),
+        ("p256", "1.2.3+4", 7, &[("endian", "big")], "says byte order little endian"),
         ("encrypted", "1.2.3+4", 7, &[], "encrypted"),
         ("encryptable_in_the_clear", "1.2.3+4", 7, &[], "encrypted"),
-        ("trailer_trial", "1.2.3+4", 7, &[], "--pad"),
+        ("trailer_trial", "1.2.3+4", 7, &[], "padded to its slot"),
+        ("compressed", "1.2.3+4", 7, &[], "is compressed"),
     ];
     let key = TestKey::load("ed25519");
     for (name, version, epoch, parameters, expected) in cases {
@@ -126,6 +128,32 @@ fn what_is_no_binary_or_does_not_fit_is_not_wrapped() {
         ("sha 384 with ed25519", &zeros, "1.0.0", 0, &[("sha", "384")], "256 or 512"),
         ("pure beside sha 256", &zeros, "1.0.0", 0, &[("sha", "256"), ("pure", "true")], "sha512"),
         ("padding of ed25519", &zeros, "1.0.0", 0, &[("pad-sig", "true")], "one length"),
+        ("no slot to pad to", &zeros, "1.0.0", 0, &[("header-size", "64"), ("pad", "true")], "slot-size"),
+        (
+            "a slot of more than 32 bits",
+            &zeros,
+            "1.0.0",
+            0,
+            &[("header-size", "64"), ("slot-size", "0x100000000"), ("pad", "true")],
+            "4294967295",
+        ),
+        (
+            "confirmed where nothing is swapped",
+            &zeros,
+            "1.0.0",
+            0,
+            &[("slot-size", "4096"), ("confirm", "true"), ("overwrite-only", "true")],
+            "no image_ok",
+        ),
+        ("unknown byte order", &zeros, "1.0.0", 0, &[("endian", "middle")], "little or big"),
+        (
+            "a type that reads as another",
+            &zeros,
+            "1.0.0",
+            0,
+            &[("header-size", "64"), ("slot-size", "4096"), ("endian", "big"), ("custom-tlv", "0x0100:text")],
+            "reads as another",
+        ),
         ("two places", &zeros, "1.0.0", 0, &[("load-addr", "1"), ("rom-fixed", "1")], "leave one out"),
     ];
     let key = TestKey::load("ed25519");

@@ -71,7 +71,7 @@ impl Around {
         let end = self.footer.map(|own| Footer { vbmeta_len: len, ..own }.write()).unwrap_or_default();
         let plan = self.before.clone().bytes(vbmeta);
         let zeros = self.len.unwrap_or(0).saturating_sub(plan.output_len() + end.len() as u64);
-        plan.zeros(zeros).bytes(end)
+        plan.fill(0, zeros).bytes(end)
     }
 }
 
@@ -154,7 +154,7 @@ fn build(source: &dyn Source, options: &Options, wanted: &Wanted<'_>) -> Result<
     let descriptors =
         descriptor::read_all(&encoded, facts.minor).map_err(|why| FormatError::malformed(NAME, why))?;
     let content = Content { facts, descriptors, encoded, metadata: Vec::new() };
-    let before = Plan::new(image_size).source(0..image_size).zeros(vbmeta_at - image_size);
+    let before = Plan::new(image_size).source(0..image_size).fill(0, vbmeta_at - image_size);
     let footer = Footer { original_size: image_size, vbmeta_at, vbmeta_len: 0 };
     Ok((content, Around { before, len: Some(size), footer: Some(footer) }, Some(0)))
 }

@@ -1,12 +1,12 @@
 //! Opening an encrypted image, to look at what its device would run.
 
 use super::NAME;
-use super::ecies;
+use super::encryption;
 use super::header::{ENCRYPTED_AES128, ENCRYPTED_AES256};
 use super::image::Image;
 use super::inspect;
 use super::tlv;
-use crate::agreement::DecryptionKey;
+use crate::decryption_key::DecryptionKey;
 use crate::error::FormatError;
 use crate::keystream::Keystream;
 use crate::plan::Plan;
@@ -26,7 +26,7 @@ pub(super) fn decrypt(source: &dyn Source, key: &DecryptionKey) -> Result<Plan, 
     let Some(wrapped) = wrapped else {
         return Err(FormatError::unsupported(NAME, "the image holds no content key; it was never signed"));
     };
-    let content_key = ecies::unwrap(wrapped, key_len, key).ok_or(FormatError::NotForThisKey)?;
+    let content_key = encryption::unwrap(wrapped, key_len, key).ok_or(FormatError::NotForThisKey)?;
     let plan = Plan::new(source.len()?).source(0..source.len()?);
     if inspect::is_clear(source, &image)? {
         return Ok(plan);

@@ -8,11 +8,12 @@ use super::endian::Endian;
 use super::header::{
     COMPRESSED, ENCRYPTED_AES128, ENCRYPTED_AES256, NON_BOOTABLE, RAM_LOAD, ROM_FIXED, Version,
 };
-use super::image::{Image, Trailer};
+use super::image::Image;
 use super::inspect::{self, Attestation, SIGNATURES_MAX};
 use super::options::Options;
 use super::scheme::Scheme;
 use super::tlv;
+use super::trailer::Trailer;
 use crate::error::FormatError;
 use crate::hash::Hash;
 use crate::inspection::KeyClaim;
@@ -41,6 +42,9 @@ pub(super) fn existing(
     disagrees("version", header.version.to_string(), version.to_string())?;
     // No counter is what a bootloader takes for none asked.
     disagrees("security epoch", image.security_counter().unwrap_or(0).to_string(), epoch.to_string())?;
+    if let Some(endian) = options.endian {
+        disagrees("byte order", header.endian.to_string(), endian.to_string())?;
+    }
     if let Some(size) = options.header_size {
         disagrees("header size", header.header_size.to_string(), size.to_string())?;
     }
@@ -58,7 +62,7 @@ pub(super) fn existing(
             let all: Vec<_> = values.map(|value| told(kind, value, header.endian)).collect();
             if all.is_empty() { "none".to_owned() } else { all.join(", ") }
         };
-        let asked = options.protected(&version, scheme);
+        let asked = options.protected(&version, scheme, header.endian);
         let mut asked = asked.iter().filter(|tlv| tlv.kind == kind).map(|tlv| tlv.value.as_slice());
         disagrees(named(kind), told(&mut image.values(kind)), told(&mut asked))?;
     }
@@ -95,11 +99,11 @@ pub(super) fn existing(
     if header.has(COMPRESSED) {
         return refuse("the image is compressed; sign it before it is compressed");
     }
-    if image.trailer != Trailer::None {
-        return refuse("the image is padded to its slot, outside of the signature; make it without --pad");
-    }
-    if header.endian == Endian::Big {
-        return refuse("the image is big-endian, which nothing here could judge; sign it with imgtool");
+    // What stands there is the slot's; the order says what stands there next.
+    if image.trailer != Trailer::None && !options.slot.padded() {
+        return refuse(
+            "the image is padded to its slot, outside of the signature; say `pad` or `confirm`, or make it without",
+        );
     }
     if options.append {
         appendable(&image, key, scheme)?;

@@ -2,14 +2,28 @@
 
 use uuid::Uuid;
 
+use super::endian::Endian;
 use super::header::Version;
 use super::tlv::{self, Tlv};
 use crate::error::FormatError;
 use crate::parameters::bad;
 
-/// `(1, 2.3.4+5), (2, 0.0.1)`: images that must be there, each with the
-/// lowest version that will do.
-pub(super) fn dependencies(name: &str, text: &str) -> Result<Vec<Tlv>, FormatError> {
+/// An image that must be there, with the lowest version that will do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Dependency {
+    image: u8,
+    version: Version,
+}
+
+impl Dependency {
+    /// `struct image_dependency`: the number, three bytes of padding, version.
+    pub(super) fn tlv(&self, endian: Endian) -> Tlv {
+        Tlv::new(tlv::DEPENDENCY, [&[self.image, 0, 0, 0], &self.version.to_bytes(endian)[..]].concat())
+    }
+}
+
+/// `(1, 2.3.4+5), (2, 0.0.1)`: all that must be there.
+pub(super) fn dependencies(name: &str, text: &str) -> Result<Vec<Dependency>, FormatError> {
     // imgtool looks for what it can use and skips the rest; a dependency
     // that was skipped is one that nobody checks.
     let fail = || bad(name, "write (IMAGE, VERSION), (IMAGE, VERSION)...: like (1, 2.3.4+5)".to_owned());
@@ -22,10 +36,7 @@ pub(super) fn dependencies(name: &str, text: &str) -> Result<Vec<Tlv>, FormatErr
         let plain = !image.is_empty() && image.bytes().all(|byte| byte.is_ascii_digit());
         let image = plain.then(|| image.parse::<u8>().ok()).flatten().ok_or_else(fail)?;
         let version = Version::parse(version.trim()).ok_or_else(fail)?;
-        // struct image_dependency: the number, three bytes of padding, version.
-        let mut value = vec![image, 0, 0, 0];
-        value.extend(version.to_bytes());
-        out.push(Tlv::new(tlv::DEPENDENCY, value));
+        out.push(Dependency { image, version });
         rest = match after.trim_start() {
             "" => "",
             more => more
@@ -102,8 +113,9 @@ mod tests {
     #[test]
     fn dependencies_are_read_whole_or_refused() {
         let good = dependencies("d", "(1, 2.3.4+5), (2,0.0.1)").unwrap();
-        assert_eq!(good[0].value, [1, 0, 0, 0, 2, 3, 4, 0, 5, 0, 0, 0]);
-        assert_eq!(good[1].value, [2, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]);
+        let values: Vec<_> = good.iter().map(|own| own.tlv(Endian::Little).value).collect();
+        assert_eq!(values, [[1, 0, 0, 0, 2, 3, 4, 0, 5, 0, 0, 0], [2, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]]);
+        assert_eq!(good[0].tlv(Endian::Big).value, [1, 0, 0, 0, 2, 3, 0, 4, 0, 0, 0, 5]);
         for bad in [
             "",
             " ",

@@ -41,17 +41,21 @@ pub(super) const FLAGS: [(u32, &str); 9] = [
     (NON_BOOTABLE, "non-bootable"),
     (RAM_LOAD, "ram-load"),
     (ROM_FIXED, "rom-fixed"),
-    (0x200, "compressed-lzma1"),
-    (0x400, "compressed-lzma2"),
-    (0x800, "compressed-arm-thumb"),
+    (LZMA1, "compressed-lzma1"),
+    (LZMA2, "compressed-lzma2"),
+    (ARM_THUMB, "compressed-arm-thumb"),
 ];
 pub(super) const ENCRYPTED_AES128: u32 = 0x004;
 pub(super) const ENCRYPTED_AES256: u32 = 0x008;
 pub(super) const NON_BOOTABLE: u32 = 0x010;
 pub(super) const RAM_LOAD: u32 = 0x020;
 pub(super) const ROM_FIXED: u32 = 0x100;
+const LZMA1: u32 = 0x200;
+const LZMA2: u32 = 0x400;
+/// A filter before the compression (XZ's BCJ).
+const ARM_THUMB: u32 = 0x800;
 /// Any of the compressions.
-pub(super) const COMPRESSED: u32 = 0xe00;
+pub(super) const COMPRESSED: u32 = LZMA1 | LZMA2;
 
 /// `struct image_version`: `major.minor.revision+build`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,8 +120,8 @@ impl Version {
         Version { major, minor, revision: endian.u16([r0, r1]), build: endian.u32([b0, b1, b2, b3]) }
     }
 
-    pub(super) fn to_bytes(self) -> [u8; 8] {
-        let ([r0, r1], [b0, b1, b2, b3]) = (self.revision.to_le_bytes(), self.build.to_le_bytes());
+    pub(super) fn to_bytes(self, endian: Endian) -> [u8; 8] {
+        let ([r0, r1], [b0, b1, b2, b3]) = (endian.u16_bytes(self.revision), endian.u32_bytes(self.build));
         [self.major, self.minor, r0, r1, b0, b1, b2, b3]
     }
 }
@@ -173,21 +177,25 @@ impl Header {
             _ if both(RAM_LOAD | ROM_FIXED) => fail("both ram-load and rom-fixed".to_owned()),
             _ if both(ENCRYPTED_AES128 | ENCRYPTED_AES256) => fail("encrypted with two ciphers".to_owned()),
             _ if both(0x600) => fail("compressed with two methods".to_owned()),
+            _ if self.has(ARM_THUMB) && !self.has(LZMA1 | LZMA2) => {
+                fail("filtered for a compression that is none".to_owned())
+            }
             _ => Ok(()),
         }
     }
 
-    /// The header of an image that is made here: little endian.
+    /// The header of an image that is made here.
     pub(super) fn encode(&self) -> [u8; HEADER_LEN] {
+        let endian = self.endian;
         let mut out = [0; HEADER_LEN];
-        out[0..4].copy_from_slice(&MAGIC.to_le_bytes());
-        out[4..8].copy_from_slice(&self.load_address.to_le_bytes());
-        out[8..10].copy_from_slice(&self.header_size.to_le_bytes());
-        out[10..12].copy_from_slice(&self.protected_size.to_le_bytes());
-        out[12..16].copy_from_slice(&self.image_size.to_le_bytes());
-        out[16..20].copy_from_slice(&self.flags.to_le_bytes());
-        out[20..28].copy_from_slice(&self.version.to_bytes());
-        out[28..32].copy_from_slice(&self.pad.to_le_bytes());
+        out[0..4].copy_from_slice(&endian.u32_bytes(MAGIC));
+        out[4..8].copy_from_slice(&endian.u32_bytes(self.load_address));
+        out[8..10].copy_from_slice(&endian.u16_bytes(self.header_size));
+        out[10..12].copy_from_slice(&endian.u16_bytes(self.protected_size));
+        out[12..16].copy_from_slice(&endian.u32_bytes(self.image_size));
+        out[16..20].copy_from_slice(&endian.u32_bytes(self.flags));
+        out[20..28].copy_from_slice(&self.version.to_bytes(endian));
+        out[28..32].copy_from_slice(&endian.u32_bytes(self.pad));
         out
     }
 

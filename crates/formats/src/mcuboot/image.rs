@@ -5,21 +5,10 @@ use super::NAME;
 use super::endian::Endian;
 use super::header::{COMPRESSED, ENCRYPTED_AES128, ENCRYPTED_AES256, HEADER_LEN, Header, Magic};
 use super::tlv::{self, Tlv};
+use super::trailer::Trailer;
 use crate::error::FormatError;
-use crate::source::{Source, for_each_piece, head};
-
-/// What lies behind the TLVs. No signature covers it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Trailer {
-    /// Nothing.
-    None,
-    /// Erased bytes only.
-    Erased,
-    /// A slot trailer that asks for a trial boot (`imgtool --pad`).
-    Test,
-    /// A slot trailer that says the image is confirmed (`--confirm`).
-    Confirmed,
-}
+use crate::hash::Hash;
+use crate::source::{Source, head};
 
 /// A parsed file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,7 +50,7 @@ impl Image {
             let entries = tlv::entries(source, header.signed_end(), total, endian)?;
             (entries, header.signed_end() + u64::from(total))
         };
-        let trailer = trailer(source, end, have, endian)?;
+        let trailer = Trailer::read(source, end, have, endian)?;
         let image = Image { header, protected, unprotected, trailer };
         image.check()?;
         Ok(image)
@@ -93,7 +82,8 @@ impl Image {
                     return fail(format!("TLV {kind:#06x} must not be protected"));
                 }
                 0 | 0xffff => return fail(format!("TLV {kind:#06x} has no meaning")),
-                tlv::SECURITY_COUNTER | tlv::DECOMP_SIZE | tlv::COMP_DEC_SIZE => Some(4),
+                tlv::SECURITY_COUNTER | tlv::DECOMP_SIZE | tlv::COMP_SIZE => Some(4),
+                tlv::DECOMP_HASH if Hash::of_len(value.len()).is_none() => Some(32),
                 tlv::DEPENDENCY => Some(12),
                 tlv::VENDOR_ID | tlv::CLASS_ID => Some(16),
                 _ => None,
@@ -116,14 +106,16 @@ impl Image {
                 "the flags for encryption and the wrapped content key do not belong together".to_owned(),
             );
         }
-        if let Some(Tlv { kind, value }) = wrapped {
-            let length = tlv::wrapping(*kind, self.content_key_len()).map(|(_, length)| length);
-            if length != Some(value.len()) {
-                return fail(format!("TLV {kind:#06x} has {} bytes", value.len()));
-            }
+        if let Some(Tlv { kind, value }) = wrapped
+            && tlv::wrapping(*kind, self.content_key_len(), value.len()).is_none()
+        {
+            return fail(format!("TLV {kind:#06x} has {} bytes", value.len()));
         }
-        let decompressed = |tlv: &Tlv| matches!(tlv.kind, tlv::DECOMP_SIZE..=tlv::DECOMP_SIGNATURE);
-        if self.header.has(COMPRESSED) != self.protected.iter().any(decompressed) {
+        let compressed = self.header.has(COMPRESSED);
+        let described =
+            self.protected.iter().any(|tlv| (tlv::DECOMP_SIZE..=tlv::COMP_SIZE).contains(&tlv.kind));
+        let whole = self.value(tlv::DECOMP_SIZE).is_some() && self.value(tlv::DECOMP_HASH).is_some();
+        if compressed != described || compressed != whole {
             return fail(
                 "the flags for compression and the TLVs that describe it do not belong together".to_owned(),
             );
@@ -150,65 +142,4 @@ impl Image {
     pub(super) fn values(&self, kind: u16) -> impl Iterator<Item = &[u8]> {
         self.protected.iter().filter(move |tlv| tlv.kind == kind).map(|tlv| tlv.value.as_slice())
     }
-}
-
-/// Reads what lies between the TLVs and the end of the file.
-///
-/// The slot trailer holds the bootloader's own state and no signature
-/// covers it: an image may only come with the trailer of a slot in which
-/// nothing has happened yet (imgtool `pad_to`). Any other byte is refused.
-fn trailer(source: &dyn Source, start: u64, have: u64, endian: Endian) -> Result<Trailer, FormatError> {
-    /// `boot_img_magic` for write alignments up to 8.
-    const MAGIC: [u8; 16] =
-        [0x77, 0xc2, 0x95, 0xf3, 0x60, 0xd2, 0xef, 0x7f, 0x35, 0x52, 0x50, 0x0f, 0x2c, 0xb6, 0x79, 0x80];
-    /// The same for larger ones, behind the alignment.
-    const MAGIC_ALIGNED: [u8; 14] =
-        [0x2d, 0xe1, 0x5d, 0x29, 0x41, 0x0b, 0x8d, 0x77, 0x67, 0x9c, 0x11, 0x0f, 0x1f, 0x8a];
-    let fail = || FormatError::malformed(NAME, "bytes behind the TLVs that are not a fresh slot trailer");
-    if start == have {
-        return Ok(Trailer::None);
-    }
-    let mut first = [0];
-    source.read_at(start, &mut first)?;
-    let [erased] = first;
-    if erased != 0 && erased != 0xff {
-        return Err(fail());
-    }
-    let mut last = [erased; 16];
-    let tail = (have - start).min(16) as usize;
-    source.read_at(have - tail as u64, &mut last[16 - tail..])?;
-    let align = match last {
-        MAGIC => 8,
-        [first, second, aligned @ ..] if aligned == MAGIC_ALIGNED => match endian.u16([first, second]) {
-            align @ (16 | 32) => u64::from(align),
-            _ => return Err(fail()),
-        },
-        _ => 0,
-    };
-    // image_ok lies one alignment before the magic, which is itself rounded
-    // up to the alignment.
-    let magic_at = if align == 0 { have } else { have - 16 };
-    let image_ok_at = (align != 0).then(|| have.checked_sub(align.max(16) + align)).flatten();
-    let mut confirmed = false;
-    let mut at = start;
-    for_each_piece(source, start..magic_at.max(start), |piece| {
-        for byte in piece {
-            if *byte == 1 && image_ok_at == Some(at) {
-                confirmed = true;
-            } else if *byte != erased {
-                return Err(std::io::ErrorKind::InvalidData.into());
-            }
-            at += 1;
-        }
-        Ok(())
-    })
-    .map_err(|error| match error.kind() {
-        std::io::ErrorKind::InvalidData => fail(),
-        _ => FormatError::Read(error),
-    })?;
-    Ok(match (align, confirmed) {
-        (0, _) => Trailer::Erased,
-        (_, false) => Trailer::Test,
-        (_, true) => Trailer::Confirmed,
-    })
 }

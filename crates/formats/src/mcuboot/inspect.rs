@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::NAME;
 use super::endian::Endian;
-use super::header::{ENCRYPTED_AES128, ENCRYPTED_AES256, FLAGS, RAM_LOAD, ROM_FIXED, Version};
-use super::image::{Image, Trailer};
+use super::header::{COMPRESSED, ENCRYPTED_AES128, ENCRYPTED_AES256, FLAGS, RAM_LOAD, ROM_FIXED, Version};
+use super::image::Image;
 use super::tlv::{self, Tlv};
 use crate::der;
 use crate::error::FormatError;
@@ -18,11 +18,9 @@ use crate::source::Source;
 pub(super) fn inspect(source: &dyn Source) -> Result<Inspection, FormatError> {
     let image = Image::parse(source)?;
     let mut out = describe(&image);
-    match image.trailer {
-        Trailer::None => {}
-        Trailer::Erased => out.note("trailer", "erased bytes"),
-        Trailer::Test => out.note("trailer", "asks for a trial boot"),
-        Trailer::Confirmed => out.note("trailer", "says the image is confirmed"),
+    image.trailer.tell(&mut out);
+    if image.header.has(COMPRESSED) {
+        out.note("decompressed image", "not made here: digest and signature of it are told, not checked");
     }
     let Some(unsigned) = Attestation::read(&image)? else {
         out.note("digest", "none: not signed");
@@ -42,7 +40,7 @@ pub(super) fn inspect(source: &dyn Source) -> Result<Inspection, FormatError> {
         out.note("encryption", "the payload is in the clear");
     }
     for tlv in &image.unprotected {
-        if let Some((how, _)) = tlv::wrapping(tlv.kind, image.content_key_len()) {
+        if let Some(how) = tlv::wrapping(tlv.kind, image.content_key_len(), tlv.value.len()) {
             out.note("content key", how);
         }
     }
@@ -98,7 +96,7 @@ pub(super) fn describe(image: &Image) -> Inspection {
         flags.push(format!("{unnamed:#x}"));
     }
     if header.endian == Endian::Big {
-        out.field("byte order", "big endian");
+        out.field("byte order", header.endian.to_string());
     }
     out.field("flags", if flags.is_empty() { "none".to_owned() } else { flags.join(", ") });
     if header.pad != 0 {
@@ -109,6 +107,10 @@ pub(super) fn describe(image: &Image) -> Inspection {
             tlv::SECURITY_COUNTER | tlv::VENDOR_ID | tlv::CLASS_ID => {}
             tlv::DEPENDENCY => out.field("needs", dependency(value, header.endian)),
             tlv::BOOT_RECORD => out.field("boot record", shorten(value)),
+            tlv::DECOMP_SIZE => out.field("decompressed size", number(value, header.endian)),
+            tlv::DECOMP_HASH => out.field("decompressed digest", told_hash(value)),
+            tlv::DECOMP_SIGNATURE => out.field("decompressed signature", shorten(value)),
+            tlv::COMP_SIZE => out.field("size before encryption", number(value, header.endian)),
             kind => out.field(format!("tlv {kind:#06x}"), shorten(value)),
         }
     }
@@ -124,6 +126,14 @@ pub(super) fn dependency(value: &[u8], endian: Endian) -> String {
         },
         None => shorten(value),
     }
+}
+
+fn number(value: &[u8], endian: Endian) -> String {
+    value.try_into().map_or_else(|_| shorten(value), |bytes| endian.u32(bytes).to_string())
+}
+
+fn told_hash(value: &[u8]) -> String {
+    Hash::of_len(value.len()).map_or_else(|| shorten(value), |hash| format!("{}:{}", hash.name(), hex(value)))
 }
 
 pub(super) fn shorten(value: &[u8]) -> String {

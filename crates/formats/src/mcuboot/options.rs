@@ -3,15 +3,15 @@
 use uuid::Uuid;
 
 use super::boot_record::{self, ROLE_MAX};
-use super::ecies::Encryption;
-use super::extras;
+use super::encryption::Encryption;
+use super::endian::Endian;
+use super::extras::{self, Dependency};
 use super::header::{HEADER_LEN, Version};
 use super::scheme::Scheme;
 use super::tlv::{self, Tlv};
-use crate::agreement::Recipient;
+use super::trailer::Slot;
 use crate::error::FormatError;
 use crate::hash::Hash;
-use crate::hkdf::MacHash;
 use crate::parameters::{Parameter, Parameters, bad};
 
 pub(super) const PARAMETERS: &[Parameter] = &[
@@ -63,7 +63,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "encrypt",
-        about: "the device's public key, P-256 or X25519 in PEM: the image is encrypted for it after it is signed",
+        about: "the device's public key, P-256, X25519 or RSA in PEM: the image is encrypted for it after it is signed",
     },
     Parameter { name: "encrypt-keylen", about: "128 (default) or 256: length of the AES key" },
     Parameter {
@@ -85,6 +85,15 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     },
     Parameter { name: "max-sectors", about: "sectors of the slot, for the size of the trailer; default 128" },
     Parameter {
+        name: "pad",
+        about: "true pads the image to its slot, with a trailer that asks for a trial boot; default false",
+    },
+    Parameter {
+        name: "confirm",
+        about: "true pads it so, and has the trailer say that the image is confirmed; default false",
+    },
+    Parameter { name: "endian", about: "little (default) or big: byte order of the machine that boots it" },
+    Parameter {
         name: "overwrite-only",
         about: "true if upgrades overwrite instead of swapping; default false",
     },
@@ -96,7 +105,6 @@ pub(super) const PARAMETERS: &[Parameter] = &[
 
 /// Parsed parameters.
 pub(super) struct Options {
-    pub(super) slot_size: Option<u64>,
     pub(super) header_size: Option<u16>,
     pub(super) pad_header: bool,
     pub(super) load_address: Option<u32>,
@@ -112,10 +120,12 @@ pub(super) struct Options {
     pub(super) encryption: Option<Encryption>,
     vendor_id: Option<Uuid>,
     class_id: Option<Uuid>,
-    dependencies: Vec<Tlv>,
+    /// The order of bytes that is asked for.
+    pub(super) endian: Option<Endian>,
+    pub(super) slot: Slot,
+    dependencies: Vec<Dependency>,
     boot_record: Option<String>,
     custom: Vec<Tlv>,
-    trailer: u64,
 }
 
 impl Options {
@@ -127,9 +137,6 @@ impl Options {
             Some(value) if !allowed.contains(&value) => Err(bad(name, format!("use one of {allowed:?}"))),
             value => Ok(value),
         };
-        let list_of = |name, parse: fn(&str, &str) -> Result<Vec<Tlv>, FormatError>| {
-            given.get(name).map_or(Ok(Vec::new()), |text| parse(name, text))
-        };
         let vendor_id =
             given.get("vid").map(|text| extras::id("vid", text, Some(Uuid::NAMESPACE_DNS))).transpose()?;
         let class_id = given.get("cid").map(|text| extras::id("cid", text, vendor_id)).transpose()?;
@@ -138,8 +145,8 @@ impl Options {
         {
             return Err(bad("boot-record", "use up to 12 characters of ASCII".to_owned()));
         }
-        let encryption = encryption(given)?;
-        let enc_tlv = match &encryption {
+        let encryption = Encryption::parse(given)?;
+        let kept_key = match &encryption {
             None => None,
             Some(encryption) if given.flag("save-enctlv")? => Some(encryption.wrapped_len() as u64),
             Some(_) => Some(16),
@@ -148,8 +155,14 @@ impl Options {
         if header_size.is_some_and(|size| usize::from(size) < HEADER_LEN) {
             return Err(bad("header-size", "use at least 32".to_owned()));
         }
+        let erased = one_of("erased-val", &[0, 0xff])?.unwrap_or(0xff) as u8;
+        let endian = match given.get("endian") {
+            None => None,
+            Some("little") => Some(Endian::Little),
+            Some("big") => Some(Endian::Big),
+            Some(_) => return Err(bad("endian", "use little or big".to_owned())),
+        };
         let options = Options {
-            slot_size: given.number("slot-size", u64::MAX)?,
             header_size,
             pad_header: given.flag("pad-header")?,
             load_address: u32_of("load-addr")?.filter(|address| *address != 0),
@@ -167,17 +180,12 @@ impl Options {
             encryption,
             vendor_id,
             class_id,
-            dependencies: list_of("dependencies", extras::dependencies)?,
+            endian,
+            slot: Slot::parse(given, kept_key, erased)?,
+            dependencies: list_of(given, "dependencies", extras::dependencies)?,
             boot_record: role.map(str::to_owned),
-            custom: list_of("custom-tlv", extras::custom)?,
-            erased: one_of("erased-val", &[0, 0xff])?.unwrap_or(0xff) as u8,
-            trailer: trailer_size(
-                one_of("align", &[1, 2, 4, 8, 16, 32])?.unwrap_or(1),
-                one_of("max-align", &[8, 16, 32])?,
-                given.number("max-sectors", 1 << 20)?.unwrap_or(128),
-                given.flag("overwrite-only")?,
-                enc_tlv,
-            ),
+            custom: list_of(given, "custom-tlv", extras::custom)?,
+            erased,
         };
         if options.load_address.is_some() && options.rom_fixed.is_some() {
             return Err(bad("rom-fixed", "an image runs from RAM or from flash; leave one out".to_owned()));
@@ -187,17 +195,31 @@ impl Options {
 
     /// The protected TLVs that are asked for, in imgtool's order; before them
     /// stands the security counter.
-    pub(super) fn protected(&self, version: &Version, scheme: &Scheme) -> Vec<Tlv> {
+    pub(super) fn protected(&self, version: &Version, scheme: &Scheme, endian: Endian) -> Vec<Tlv> {
         let record = |role: &String| {
             Tlv::new(tlv::BOOT_RECORD, boot_record::encode(role, version, scheme.hash, &scheme.key_hash))
         };
         let id = |kind, id: Option<Uuid>| id.map(|id| Tlv::new(kind, *id.as_bytes()));
         let mut out: Vec<Tlv> = self.boot_record.iter().map(record).collect();
-        out.extend(self.dependencies.iter().cloned());
+        out.extend(self.dependencies.iter().map(|own| own.tlv(endian)));
         out.extend(id(tlv::VENDOR_ID, self.vendor_id));
         out.extend(id(tlv::CLASS_ID, self.class_id));
         out.extend(self.custom.iter().cloned());
         out
+    }
+
+    /// Refuses types of one's own that readers would take for MCUboot's.
+    pub(super) fn readable(&self, endian: Endian) -> Result<(), FormatError> {
+        match self.custom.iter().find(|tlv| tlv::misread(tlv.kind, endian)) {
+            None => Ok(()),
+            Some(tlv) => Err(bad(
+                "custom-tlv",
+                format!(
+                    "{:#06x} reads as another type in a big-endian image; use one that ends otherwise",
+                    tlv.kind
+                ),
+            )),
+        }
     }
 
     /// The kinds of protected TLVs that are asked for, each once.
@@ -211,67 +233,13 @@ impl Options {
         let fixed = fixed.into_iter().filter(|(_, asked)| *asked).map(|(kind, _)| kind);
         fixed.chain(self.custom.iter().map(|tlv| tlv.kind)).collect()
     }
-
-    /// Refuses a file that is longer than the slot by itself.
-    pub(super) fn fits_bare(&self, size: u64) -> Result<(), FormatError> {
-        match self.slot_size {
-            Some(slot) if size > slot => Err(FormatError::SlotTooSmall { need: size, slot }),
-            _ => Ok(()),
-        }
-    }
-
-    /// Refuses an image of `size` bytes that leaves no room for the trailer
-    /// (imgtool `check_trailer`).
-    pub(super) fn fits(&self, size: u64) -> Result<(), FormatError> {
-        let need = size.saturating_add(self.trailer);
-        match self.slot_size {
-            Some(slot) if need > slot => Err(FormatError::SlotTooSmall { need, slot }),
-            _ => Ok(()),
-        }
-    }
 }
 
-/// What the bootloader keeps at the end of a slot (imgtool `_trailer_size`):
-/// the status of each sector's swap, four flags, and a magic of 16 bytes.
-///
-/// Of encrypted images it keeps the content keys of both slots, or what holds
-/// them, each in `key` bytes.
-fn trailer_size(
-    align: u64,
-    max_align: Option<u64>,
-    sectors: u64,
-    overwrite_only: bool,
-    key: Option<u64>,
-) -> u64 {
-    let max_align = max_align.unwrap_or(align.max(8));
-    let magic = 16u64.next_multiple_of(max_align);
-    let keys = key.map_or(0, |key| 2 * key.next_multiple_of(max_align));
-    if overwrite_only { max_align * 2 + magic } else { sectors * 3 * align + keys + max_align * 4 + magic }
-}
-
-/// How the image is to be encrypted, if it is.
-fn encryption(given: &Parameters) -> Result<Option<Encryption>, FormatError> {
-    let Some(text) = given.get("encrypt") else {
-        // Asked for without a key, a file would stay readable unnoticed.
-        let lost = ["encrypt-keylen", "hmac-sha", "clear", "save-enctlv"];
-        return match lost.into_iter().find(|name| given.get(name).is_some()) {
-            Some(name) => Err(bad(name, "needs encrypt, the public key of the device".to_owned())),
-            None => Ok(None),
-        };
-    };
-    let recipient = Recipient::parse(text).ok_or_else(|| {
-        bad("encrypt", "not a public key of P-256 or X25519: PEM, or the base64 between its lines".to_owned())
-    })?;
-    let key_len = match given.get("encrypt-keylen") {
-        None | Some("128") => 16,
-        Some("256") => 32,
-        Some(_) => return Err(bad("encrypt-keylen", "use 128 or 256".to_owned())),
-    };
-    let mac = match (given.get("hmac-sha"), &recipient) {
-        (None | Some("256"), _) => MacHash::Sha256,
-        (Some("512"), Recipient::X25519(_)) => MacHash::Sha512,
-        (Some("512"), _) => return Err(bad("hmac-sha", "512 goes with X25519 keys alone".to_owned())),
-        (Some(_), _) => return Err(bad("hmac-sha", "use 256 or 512".to_owned())),
-    };
-    Ok(Some(Encryption { recipient, key_len, mac, clear: given.flag("clear")? }))
+/// A parameter that is a list, if it is given.
+fn list_of<T>(
+    given: &Parameters,
+    name: &str,
+    parse: fn(&str, &str) -> Result<Vec<T>, FormatError>,
+) -> Result<Vec<T>, FormatError> {
+    given.get(name).map_or(Ok(Vec::new()), |text| parse(name, text))
 }

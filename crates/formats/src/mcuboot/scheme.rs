@@ -4,6 +4,7 @@ use firmseal_manifest::tbs::MESSAGE_MAX;
 use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs};
 
 use super::NAME;
+use super::encryption::Device;
 use super::options::Options;
 use super::tlv::{self, Tlv};
 use crate::agreement::Recipient;
@@ -66,12 +67,14 @@ impl Scheme {
             return Err(bad("pad-sig", format!("signatures of {algorithm} keys have one length")));
         }
         // imgtool has bootloaders take both from one family of keys.
-        let recipient = options.encryption.as_ref().map(|encryption| &encryption.recipient);
-        match (algorithm, recipient) {
-            (_, None) | (KeyAlgorithm::Ed25519, _) | (KeyAlgorithm::P256, Some(Recipient::P256(_))) => {}
+        let device = options.encryption.as_ref().map(|encryption| &encryption.device);
+        match (algorithm, device) {
+            (_, None) | (KeyAlgorithm::Ed25519, _) => {}
+            (KeyAlgorithm::P256, Some(Device::Agreed(Recipient::P256(_), _))) => {}
+            (KeyAlgorithm::Rsa(_), Some(Device::Rsa(_))) => {}
             _ => {
                 let why = format!(
-                    "images that {algorithm} keys sign are not encrypted so; use P-256 for both, or Ed25519 and X25519"
+                    "images that {algorithm} keys sign are not encrypted so; use P-256 or RSA for both, or Ed25519"
                 );
                 return Err(bad("encrypt", why));
             }

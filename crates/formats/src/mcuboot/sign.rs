@@ -4,7 +4,7 @@
 use firmseal_manifest::Signature;
 
 use super::NAME;
-use super::ecies::Seed;
+use super::encryption::Seed;
 use super::existing::existing;
 use super::header::{Magic, Version};
 use super::inspect::describe;
@@ -34,7 +34,7 @@ pub(super) fn prepare(source: &dyn Source, wanted: &Wanted<'_>) -> Result<Unsign
     }
     // Nothing is read through, let alone hashed, that could not be installed
     // (THREATS 9); the exact bound follows when the layout is known.
-    options.fits_bare(source.len()?)?;
+    options.slot.fits_bare(source.len()?)?;
     let (image, signed) = match magic {
         Some(_) => existing(source, wanted.key, &scheme, &options, version, epoch)?,
         None => wrap(source, &scheme, &options, version, epoch)?,
@@ -46,7 +46,7 @@ pub(super) fn prepare(source: &dyn Source, wanted: &Wanted<'_>) -> Result<Unsign
     let encryption = options.encryption.clone();
     let wrapped_len = encryption.as_ref().map_or(0, |own| tlv::HEAD_LEN + own.wrapped_len());
     // Before hashing: the largest file this can become must fit.
-    options.fits(signed.output_len() + (scheme.area_max(&kept) + wrapped_len) as u64)?;
+    options.slot.fits(signed.output_len() + (scheme.area_max(&kept) + wrapped_len) as u64)?;
     let digest = scheme.hash.of_range(&signed.over(source)?, 0..signed.output_len())?;
     let tbs = scheme.tbs(&signed, source, &digest)?;
     let wrapped = match &encryption {
@@ -54,14 +54,18 @@ pub(super) fn prepare(source: &dyn Source, wanted: &Wanted<'_>) -> Result<Unsign
         None => None,
     };
     let payload = u64::from(image.header.header_size)..image.header.image_end();
+    let (endian, slot) = (image.header.endian, options.slot);
     let inspection = describe(&image);
     let attach = move |signature: &Signature| {
         let mut area = if kept.is_empty() { scheme.digest(&digest) } else { kept.clone() };
         area.extend(scheme.signature(signature)?);
         area.extend(wrapped.iter().map(|wrapped| wrapped.tlv.clone()));
-        let area = tlv::encode(tlv::INFO_MAGIC, &area)
+        let area = tlv::encode(tlv::INFO_MAGIC, &area, endian)
             .ok_or_else(|| FormatError::malformed(NAME, "the TLVs are longer than 65535 bytes"))?;
-        let plan = signed.clone().bytes(area);
+        let mut plan = signed.clone().bytes(area);
+        if let Some((erased, end)) = slot.padding(plan.output_len(), endian) {
+            plan = plan.fill(slot.erased(), erased).bytes(end);
+        }
         let stream = match (&wrapped, &encryption) {
             (Some(wrapped), Some(encryption)) if !encryption.clear => Keystream::new(&wrapped.content_key),
             _ => return Ok(plan),

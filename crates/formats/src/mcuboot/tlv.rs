@@ -30,8 +30,9 @@ pub(super) const DEPENDENCY: u16 = 0x40;
 pub(super) const SECURITY_COUNTER: u16 = 0x50;
 pub(super) const BOOT_RECORD: u16 = 0x60;
 pub(super) const DECOMP_SIZE: u16 = 0x70;
+pub(super) const DECOMP_HASH: u16 = 0x71;
 pub(super) const DECOMP_SIGNATURE: u16 = 0x72;
-pub(super) const COMP_DEC_SIZE: u16 = 0x73;
+pub(super) const COMP_SIZE: u16 = 0x73;
 pub(super) const VENDOR_ID: u16 = 0x74;
 pub(super) const CLASS_ID: u16 = 0x75;
 /// First and last of the types that anybody may give a meaning.
@@ -43,16 +44,19 @@ pub(super) fn is_content_key(kind: u16) -> bool {
     (ENC_RSA2048..=ENC_X25519_SHA512).contains(&kind)
 }
 
-/// How a content key of `key_len` bytes is wrapped, and in how many.
-pub(super) fn wrapping(kind: u16, key_len: usize) -> Option<(&'static str, usize)> {
-    Some(match kind {
-        ENC_RSA2048 => ("rsa2048-oaep", 256),
-        ENC_KW => ("aes key wrap", key_len + 8),
-        ENC_P256 => ("ecies p256", 65 + 32 + key_len),
-        ENC_X25519 => ("ecies x25519", 32 + 32 + key_len),
-        ENC_X25519_SHA512 => ("ecies x25519 with sha512", 32 + 64 + key_len),
+/// How an entry of `len` bytes holds a content key of `key_len`, if it can.
+pub(super) fn wrapping(kind: u16, key_len: usize, len: usize) -> Option<&'static str> {
+    let (how, need) = match (kind, len) {
+        // imgtool's entry for RSA-3072 has the same name.
+        (ENC_RSA2048, 384) => ("rsa3072-oaep", 384),
+        (ENC_RSA2048, _) => ("rsa2048-oaep", 256),
+        (ENC_KW, _) => ("aes key wrap", key_len + 8),
+        (ENC_P256, _) => ("ecies p256", 65 + 32 + key_len),
+        (ENC_X25519, _) => ("ecies x25519", 32 + 32 + key_len),
+        (ENC_X25519_SHA512, _) => ("ecies x25519 with sha512", 32 + 64 + key_len),
         _ => return None,
-    })
+    };
+    (len == need).then_some(how)
 }
 
 /// One entry.
@@ -137,16 +141,23 @@ fn kind(bytes: [u8; 2], endian: Endian) -> Option<u16> {
     }
 }
 
-/// Encodes an area, little endian. `None` if it would be longer than its
-/// length field can say.
-pub(super) fn encode(magic: u16, entries: &[Tlv]) -> Option<Vec<u8>> {
+/// Whether a type of somebody's own reads as one with a name there.
+pub(super) fn misread(kind: u16, endian: Endian) -> bool {
+    let [high, low] = kind.to_be_bytes();
+    endian == Endian::Big && low == 0 && u16::from(high) < CUSTOM_FIRST
+}
+
+/// Encodes an area. `None` if it would be longer than its length field can
+/// say.
+pub(super) fn encode(magic: u16, entries: &[Tlv], endian: Endian) -> Option<Vec<u8>> {
     let total = HEAD_LEN + entries.iter().map(|tlv| HEAD_LEN + tlv.value.len()).sum::<usize>();
     let mut out = Vec::with_capacity(total);
-    out.extend(magic.to_le_bytes());
-    out.extend(u16::try_from(total).ok()?.to_le_bytes());
+    out.extend(endian.u16_bytes(magic));
+    out.extend(endian.u16_bytes(u16::try_from(total).ok()?));
     for tlv in entries {
-        out.extend(tlv.kind.to_le_bytes());
-        out.extend((tlv.value.len() as u16).to_le_bytes());
+        let named = tlv.kind < CUSTOM_FIRST;
+        out.extend(if named { tlv.kind.to_le_bytes() } else { endian.u16_bytes(tlv.kind) });
+        out.extend(endian.u16_bytes(tlv.value.len() as u16));
         out.extend(&tlv.value);
     }
     Some(out)

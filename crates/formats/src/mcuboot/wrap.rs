@@ -1,13 +1,14 @@
 //! Wrapping: a raw binary becomes an image, as `imgtool sign` makes one.
 
 use super::NAME;
-use super::ecies::Encryption;
+use super::encryption::Encryption;
 use super::endian::Endian;
 use super::header::{HEADER_LEN, Header, NON_BOOTABLE, RAM_LOAD, ROM_FIXED, Version};
-use super::image::{Image, Trailer};
+use super::image::Image;
 use super::options::Options;
 use super::scheme::Scheme;
 use super::tlv::{self, Tlv};
+use super::trailer::Trailer;
 use crate::error::FormatError;
 use crate::parameters::bad;
 use crate::plan::Plan;
@@ -27,7 +28,9 @@ pub(super) fn wrap(
     }
     let needed = |name| bad(name, "needed to wrap a raw binary".to_owned());
     let header_size = options.header_size.ok_or_else(|| needed("header-size"))?;
-    options.slot_size.ok_or_else(|| needed("slot-size"))?;
+    options.slot.size().ok_or_else(|| needed("slot-size"))?;
+    let endian = options.endian.unwrap_or(Endian::Little);
+    options.readable(endian)?;
     let payload_at = if options.pad_header { 0 } else { u64::from(header_size) };
     if have <= payload_at {
         return Err(FormatError::Truncated { format: NAME, what: "the image", need: payload_at + 1, have });
@@ -60,13 +63,13 @@ pub(super) fn wrap(
         ));
     }
 
-    let mut protected = vec![Tlv::new(tlv::SECURITY_COUNTER, epoch.to_le_bytes())];
-    protected.extend(options.protected(&version, scheme));
-    let area = tlv::encode(tlv::PROTECTED_MAGIC, &protected)
+    let mut protected = vec![Tlv::new(tlv::SECURITY_COUNTER, endian.u32_bytes(epoch))];
+    protected.extend(options.protected(&version, scheme, endian));
+    let area = tlv::encode(tlv::PROTECTED_MAGIC, &protected, endian)
         .ok_or_else(|| FormatError::malformed(NAME, "the protected TLVs are longer than 65535 bytes"))?;
     let flag = |set: bool, flag: u32| if set { flag } else { 0 };
     let header = Header {
-        endian: Endian::Little,
+        endian,
         load_address: options.load_address.or(options.rom_fixed).unwrap_or(0),
         header_size,
         protected_size: area.len() as u16,

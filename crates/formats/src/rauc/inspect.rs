@@ -6,9 +6,9 @@ use super::manifest::Manifest;
 use super::sign::with_cms;
 use super::squashfs::{self, SUPERBLOCK};
 use super::{NAME, payload};
-use crate::agreement::DecryptionKey;
 use crate::cms;
 use crate::cms::read::Signed;
+use crate::decryption_key::{DecryptionKey, Held};
 use crate::error::FormatError;
 use crate::hash::{Hash, hex};
 use crate::inspection::Inspection;
@@ -118,6 +118,12 @@ pub(super) fn opened(source: &dyn Source, key: &DecryptionKey) -> Result<Plan, F
         return Err(FormatError::unsupported(NAME, "the bundle is not encrypted for recipients"));
     }
     let envelope = Envelope::read(&cms).map_err(in_cms)?;
+    let Held::Agreement(key) = &key.0 else {
+        return Err(FormatError::unsupported(
+            NAME,
+            "the device's key; bundles are opened with keys of P-256",
+        ));
+    };
     let cms = envelope.open(key).ok_or(FormatError::NotForThisKey)?;
     // RAUC takes an envelope around a manifest's signature, and none around a
     // payload's or another envelope.

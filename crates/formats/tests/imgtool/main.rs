@@ -8,6 +8,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod encryption;
+mod more;
 mod mutations;
 mod peer;
 mod same;

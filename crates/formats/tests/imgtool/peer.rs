@@ -118,12 +118,27 @@ for line in sys.stdin:
     /// `Image.verify` on many files in one process: one verdict for each.
     /// A Python exception is a refusal.
     pub(crate) fn verify_all(&self, key: &str, images: &[Vec<u8>]) -> Vec<bool> {
+        self.verdicts(key, images, "")
+    }
+
+    /// The same on machines of the byte order that each image is built for:
+    /// imgtool reads all images in the order of the machine that it runs on.
+    pub(crate) fn verify_as_built(&self, key: &str, images: &[Vec<u8>]) -> Vec<bool> {
+        self.verdicts(key, images, "big")
+    }
+
+    fn verdicts(&self, key: &str, images: &[Vec<u8>], machines: &str) -> Vec<bool> {
         const SCRIPT: &str = "
-import sys
+import struct, sys
 from imgtool import image, keys
 key = keys.load(sys.argv[1])
+class Big:
+    pack, calcsize = staticmethod(struct.pack), staticmethod(struct.calcsize)
+    unpack = staticmethod(lambda form, data: struct.unpack('>' + form, data))
 for line in sys.stdin:
     try:
+        first = open(line.strip(), 'rb').read(1)
+        image.struct = Big if len(sys.argv) > 2 and first == b'\\x96' else struct
         ok = image.Image.verify(line.strip(), key)[0] == image.VerifyResult.OK
     except Exception:
         ok = False
@@ -134,7 +149,9 @@ for line in sys.stdin:
             .enumerate()
             .map(|(index, image)| format!("{}\n", self.write(&format!("{index}.bin"), image).display()))
             .collect();
-        let out = self.python(SCRIPT, &[&self.path(&format!("{key}.pub.pem"))], &names);
+        let key = self.path(&format!("{key}.pub.pem"));
+        let arguments = [key.as_path(), Path::new(machines)];
+        let out = self.python(SCRIPT, &arguments[..if machines.is_empty() { 1 } else { 2 }], &names);
         out.lines().map(|line| line == "1").collect()
     }
 }

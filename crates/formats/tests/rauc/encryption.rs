@@ -34,6 +34,8 @@ fn we_open_what_rauc_encrypts() {
     assert_eq!(opened(&sealed, &rauc.openssl.text("other-p256.pem")).unwrap(), clear);
     let other = opened(&sealed, &rauc.openssl.text("p256.pem"));
     assert!(matches!(other, Err(FormatError::NotForThisKey)));
+    let transported = opened(&sealed, &rauc.openssl.text("rsa2048.pem")).unwrap_err().to_string();
+    assert!(transported.contains("keys of P-256"), "{transported}");
     assert!(
         opened(&clear, &rauc.openssl.text("p256.pem")).unwrap_err().to_string().contains("not encrypted")
     );

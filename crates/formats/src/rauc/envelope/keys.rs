@@ -1,5 +1,5 @@
-//! The keys of an envelope: agreed on (RFC 5753), wrapped (RFC 3394), or
-//! transported (RFC 8017 §7.1); and its content (RFC 5652 §6.3).
+//! The keys of an envelope: how they are agreed on (RFC 5753); and its
+//! content (RFC 5652 §6.3).
 
 use aes::Aes256;
 use ctr::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
@@ -8,13 +8,10 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::der::{self, OCTET_STRING, SEQUENCE};
-use crate::hash::Hash;
 
 /// Length of every key here: AES-256's.
 pub(super) const KEY: usize = 32;
 const BLOCK: usize = 16;
-/// What a wrapped key begins with (RFC 3394 §2.2.3.1).
-const WRAPPED: [u8; 8] = [0xa6; 8];
 
 /// The hash that a key encryption key is derived with.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,39 +46,6 @@ impl Derivation {
 fn one<D: Digest>(shared: &[u8], counter: u32, info: &[u8]) -> Zeroizing<Vec<u8>> {
     let digest = D::new().chain_update(shared).chain_update(counter.to_be_bytes()).chain_update(info);
     Zeroizing::new(digest.finalize().to_vec())
-}
-
-/// Wraps a key (RFC 3394 §2.2.1).
-pub(super) fn wrap(with: &[u8; KEY], key: &[u8; KEY]) -> Vec<u8> {
-    let cipher = Aes256::new(with.into());
-    let mut out = [&WRAPPED[..], key].concat();
-    for step in 1..=24u64 {
-        let at = 8 + (step as usize - 1) % 4 * 8;
-        let mut block = [0; BLOCK];
-        block[..8].copy_from_slice(&out[..8]);
-        block[8..].copy_from_slice(&out[at..at + 8]);
-        cipher.encrypt_block((&mut block).into());
-        out[at..at + 8].copy_from_slice(&block[8..]);
-        block.iter().zip(step.to_be_bytes()).zip(&mut out[..8]).for_each(|((one, two), to)| *to = one ^ two);
-    }
-    out
-}
-
-/// The other way round. `None` if it is another key's.
-pub(super) fn unwrap(with: &[u8; KEY], wrapped: &[u8]) -> Option<Zeroizing<[u8; KEY]>> {
-    let mut out = Zeroizing::new(<[u8; 8 + KEY]>::try_from(wrapped).ok()?);
-    let cipher = Aes256::new(with.into());
-    for step in (1..=24u64).rev() {
-        let at = 8 + (step as usize - 1) % 4 * 8;
-        let mut block = [0; BLOCK];
-        out[..8].iter().zip(step.to_be_bytes()).zip(&mut block).for_each(|((one, two), to)| *to = one ^ two);
-        block[8..].copy_from_slice(&out[at..at + 8]);
-        cipher.decrypt_block((&mut block).into());
-        out[..8].copy_from_slice(&block[..8]);
-        out[at..at + 8].copy_from_slice(&block[8..]);
-    }
-    let (head, key) = out.split_at(8);
-    (head == WRAPPED).then(|| key.try_into().ok().map(Zeroizing::new)).flatten()
 }
 
 /// Encrypts a content in AES-256-CBC, filled up as RFC 5652 §6.3 says.
@@ -124,53 +88,10 @@ pub(in crate::rauc) fn cbc(key: &[u8; KEY], mut before: [u8; BLOCK], bytes: &mut
     }
 }
 
-/// A key as RSAES-OAEP encodes it with SHA-256 and no label (RFC 8017
-/// §7.1.1), for a modulus of `len` bytes.
-pub(super) fn oaep(key: &[u8; KEY], seed: &[u8; KEY], len: usize) -> Option<Zeroizing<Vec<u8>>> {
-    let mut out = Zeroizing::new(vec![0; len]);
-    let (first, db) = out.split_at_mut_checked(1 + KEY)?;
-    let place = db.len().checked_sub(KEY + 1).filter(|place| *place >= KEY)?;
-    db[..KEY].copy_from_slice(&Hash::Sha256.of(&[]));
-    db[place] = 1;
-    db[place + 1..].copy_from_slice(key);
-    first[1..].copy_from_slice(seed);
-    mask(seed, db);
-    mask(db, &mut first[1..]);
-    Some(out)
-}
-
-/// Covers bytes with MGF1 of a seed (RFC 8017 §B.2.1).
-fn mask(seed: &[u8], bytes: &mut [u8]) {
-    for (counter, chunk) in bytes.chunks_mut(KEY).enumerate() {
-        let mask = Sha256::new().chain_update(seed).chain_update((counter as u32).to_be_bytes()).finalize();
-        chunk.iter_mut().zip(mask).for_each(|(to, mask)| *to ^= mask);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::hash::hex;
-
-    #[test]
-    fn rfc_3394_section_4_6() {
-        let with: [u8; 32] = std::array::from_fn(|at| at as u8);
-        let key: [u8; 32] = std::array::from_fn(|at| match at {
-            0..16 => at as u8 * 0x11,
-            _ => at as u8 - 16,
-        });
-        let wrapped = wrap(&with, &key);
-        assert_eq!(
-            hex(&wrapped),
-            "28c9f404c4b810f4cbccb35cfb87f8263f5786e2d80ed326cbc7f0e71a99f43bfb988b9b7a02dd21"
-        );
-        assert_eq!(unwrap(&with, &wrapped).as_deref(), Some(&key));
-        assert!(unwrap(&key, &wrapped).is_none() && unwrap(&with, &wrapped[1..]).is_none());
-        let mut altered = wrapped;
-        altered[39] ^= 1;
-        assert!(unwrap(&with, &altered).is_none());
-    }
 
     #[test]
     fn contents_of_every_length_come_back_and_nothing_else_does() {

@@ -4,17 +4,18 @@ use zeroize::Zeroizing;
 
 use super::keys::{self, Derivation, KEY};
 use super::{AES256_CBC, AES256_WRAP, AGREED_SHA1, AGREED_SHA256, Agreement, Envelope};
-use crate::agreement::{DecryptionKey, Recipient, Secret};
+use crate::agreement::{Recipient, Secret};
 use crate::cms::scheme::algorithm;
 use crate::der::OCTET_STRING;
+use crate::key_wrap;
 
 impl Envelope<'_> {
     /// What is sealed in it, for this key. `None` if it is sealed for others.
-    pub(in crate::rauc) fn open(&self, key: &DecryptionKey) -> Option<Vec<u8>> {
+    pub(in crate::rauc) fn open(&self, key: &Secret) -> Option<Vec<u8>> {
         let (AES256_CBC, Some(iv)) = algorithm(self.algorithm).ok()? else { return None };
         let iv = (iv.tag == OCTET_STRING).then(|| iv.value.try_into().ok()).flatten()?;
         let agreed = self.recipients.iter().filter_map(|own| own.agreement.as_ref());
-        let content_key = agreed.into_iter().find_map(|agreement| agreement.key(&key.0))?;
+        let content_key = agreed.into_iter().find_map(|agreement| agreement.key(key))?;
         keys::decrypt(&content_key, iv, self.sealed)
     }
 }
@@ -33,6 +34,7 @@ impl Agreement<'_> {
             return None;
         }
         let shared = secret.agree(&Recipient::from_point(self.point)?)?;
-        keys::unwrap(&derivation.key(&shared[..], wrap, self.ukm), self.wrapped)
+        let key = key_wrap::unwrap(&derivation.key(&shared[..], wrap, self.ukm)[..], self.wrapped)?;
+        key.as_slice().try_into().ok().map(Zeroizing::new)
     }
 }

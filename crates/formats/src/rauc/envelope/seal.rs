@@ -4,8 +4,6 @@
 //! the payload's own key and is known to nobody who must not open it
 //! (decision 42).
 
-use crypto_bigint::modular::{BoxedMontyForm, BoxedMontyParams};
-use crypto_bigint::{BoxedUint, Odd};
 use firmseal_manifest::{KeyAlgorithm, PublicKey};
 use zeroize::Zeroizing;
 
@@ -17,11 +15,13 @@ use crate::agreement::{Recipient, Secret};
 use crate::cms;
 use crate::cms::certificate::{Certificate, pem};
 use crate::cms::scheme::hash_identifier;
-use crate::der::{self, BIT_STRING, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, SET};
+use crate::der::{self, BIT_STRING, INTEGER, OCTET_STRING, OID, SEQUENCE, SET};
 use crate::error::FormatError;
 use crate::hash::Hash;
 use crate::hkdf::MacHash;
+use crate::key_wrap;
 use crate::parameters::{Parameter, bad};
+use crate::transport::RsaRecipient;
 
 /// The parameter that names the devices.
 pub(in crate::rauc) const PARAMETER: Parameter = Parameter {
@@ -51,8 +51,7 @@ struct Device {
 #[derive(Clone)]
 enum Key {
     Agreed(Recipient),
-    /// Modulus and exponent, without zeros before them.
-    Transported(Vec<u8>, Vec<u8>),
+    Transported(RsaRecipient),
 }
 
 impl Devices {
@@ -125,7 +124,7 @@ impl Device {
                 let with = Derivation::Sha256.key(&ephemeral.agree(recipient)?[..], &wrap, None);
                 let point = der::tlv(BIT_STRING, &[&[0], &ephemeral.public().bytes()]);
                 let origin = der::tlv(der::context(1), &[&identifier(EC_PUBLIC_KEY, &[]), &point]);
-                let sealed = der::tlv(OCTET_STRING, &[&keys::wrap(&with, key)]);
+                let sealed = der::tlv(OCTET_STRING, &[&key_wrap::wrap(&with[..], key)?]);
                 let parts = [
                     &der::tlv(INTEGER, &[&[3]]),
                     &der::tlv(der::context(0), &[&origin]),
@@ -134,9 +133,8 @@ impl Device {
                 ];
                 Some(der::tlv(AGREEMENT, &parts.map(Vec::as_slice)))
             }
-            Key::Transported(modulus, exponent) => {
-                let padded = keys::oaep(key, &derive("oaep", 0), modulus.len())?;
-                let sealed = der::tlv(OCTET_STRING, &[&raised(&padded, modulus, exponent)?]);
+            Key::Transported(recipient) => {
+                let sealed = der::tlv(OCTET_STRING, &[&recipient.seal(key, &derive("oaep", 0))?]);
                 let sha256 = hash_identifier(Hash::Sha256, true);
                 let mask = identifier(MGF1, &sha256);
                 let parameters =
@@ -154,15 +152,7 @@ impl Key {
         let key = PublicKey::from_spki(spki).ok()?;
         match key.algorithm() {
             KeyAlgorithm::P256 => Recipient::from_point(&key.bits()).map(Key::Agreed),
-            KeyAlgorithm::Rsa(bits) if bits <= 8192 => {
-                let bits = key.bits();
-                let mut pair = Reader::only(&bits, SEQUENCE).ok()?;
-                let mut number = || {
-                    let digits = pair.take(INTEGER).ok()?;
-                    Some(digits.strip_prefix(&[0]).unwrap_or(digits).to_vec())
-                };
-                Some(Key::Transported(number()?, number()?))
-            }
+            KeyAlgorithm::Rsa(_) => RsaRecipient::from_spki(spki).map(Key::Transported),
             _ => None,
         }
     }
@@ -171,15 +161,4 @@ impl Key {
 /// AlgorithmIdentifier.
 fn identifier(oid: &[u8], parameters: &[u8]) -> Vec<u8> {
     der::tlv(SEQUENCE, &[&der::tlv(OID, &[oid]), parameters])
-}
-
-/// A number to the power of the exponent (RFC 8017 §5.1.1), as long as the
-/// modulus.
-fn raised(number: &[u8], modulus: &[u8], exponent: &[u8]) -> Option<Vec<u8>> {
-    let bits = u32::try_from(modulus.len() * 8).ok()?;
-    let read = |bytes| BoxedUint::from_be_slice(bytes, bits).ok();
-    let modulus_odd = Option::<Odd<BoxedUint>>::from(Odd::new(read(modulus)?))?;
-    let base = BoxedMontyForm::new(read(number)?, &BoxedMontyParams::new(modulus_odd));
-    let power = base.pow(&BoxedUint::from_be_slice_vartime(exponent)).retrieve().to_be_bytes();
-    Some(power.get(power.len().checked_sub(modulus.len())?..)?.to_vec())
 }
