@@ -17,6 +17,7 @@ pub mod materials;
 mod member;
 mod provenance;
 pub mod reproduction;
+mod spdx;
 pub mod statement;
 mod test_result;
 

@@ -16,6 +16,7 @@ use crate::facts::Sbom;
 use crate::gather::DOCUMENT_MAX;
 use crate::json;
 use crate::member::Format;
+use crate::spdx::{self, SPDX};
 
 /// Longest document, in bytes.
 pub const SBOM_MAX: usize = DOCUMENT_MAX;
@@ -25,7 +26,6 @@ pub(crate) const PREDICATES: [&str; 2] = ["https://cyclonedx.org/bom", "https://
 const LINES_MAX: usize = 200;
 
 const CYCLONEDX: Format = Format("CycloneDX");
-const SPDX: Format = Format("SPDX");
 const CYCLONEDX_VERSIONS: [&str; 3] = ["1.4", "1.5", "1.6"];
 /// `component.type` of CycloneDX 1.6; earlier versions know fewer.
 const COMPONENT_TYPES: [&str; 13] = [
@@ -70,17 +70,22 @@ impl Materials {
 
     /// Whether a document says that it is one.
     pub(crate) fn claims(document: &Value) -> bool {
-        ["bomFormat", "spdxVersion"].iter().any(|name| document.get(name).is_some()) || is_spdx_3(document)
+        ["bomFormat", "spdxVersion"].iter().any(|name| document.get(name).is_some())
+            || spdx::is_three(document)
     }
 
     /// Reads a document that was parsed from these bytes.
     pub(crate) fn of(document: &Value, bytes: &[u8]) -> Result<Materials, EvidenceError> {
-        let (format, specification) = match (document.get("bomFormat"), document.get("spdxVersion")) {
-            (Some(Value::String(name)), None) if name == "CycloneDX" && !is_spdx_3(document) => {
-                ("cyclonedx", cyclonedx(document)?)
+        let (format, specification, packages) = match (document.get("bomFormat"), document.get("spdxVersion"))
+        {
+            (Some(Value::String(name)), None) if name == "CycloneDX" && !spdx::is_three(document) => {
+                ("cyclonedx", cyclonedx(document)?, Vec::new())
             }
-            (None, Some(_)) if !is_spdx_3(document) => ("spdx", spdx_2(document)?),
-            (None, None) if is_spdx_3(document) => ("spdx", spdx_3(document)?),
+            (None, Some(_)) if !spdx::is_three(document) => {
+                let (version, packages) = spdx::two(document)?;
+                ("spdx", version, packages)
+            }
+            (None, None) if spdx::is_three(document) => ("spdx", "3.0".to_owned(), spdx::three(document)?),
             // One document that two readers take for two.
             _ => return Err(EvidenceError::Unknown),
         };
@@ -91,16 +96,13 @@ impl Materials {
             count: 0,
             parts: BTreeMap::new(),
         };
-        match materials.specification.as_str() {
-            "3.0" => materials.graph(document)?,
-            _ if format == "spdx" => {
-                for package in SPDX.list(document, "packages")? {
-                    SPDX.text(package, "SPDXID")?;
-                    SPDX.text(package, "downloadLocation")?;
-                    materials.part(SPDX, package, "versionInfo")?;
-                }
-            }
-            _ => materials.components(document)?,
+        let version =
+            if materials.specification == "3.0" { "software_packageVersion" } else { "versionInfo" };
+        for package in packages {
+            materials.part(SPDX, package, version)?;
+        }
+        if format == "cyclonedx" {
+            materials.components(document)?;
         }
         Ok(materials)
     }
@@ -135,24 +137,19 @@ impl Materials {
         Ok(())
     }
 
-    /// Packages of SPDX 3.0 in its graph.
-    fn graph(&mut self, document: &Value) -> Result<(), EvidenceError> {
-        for element in SPDX.list(document, "@graph")? {
-            if SPDX.optional(element, "type")? == Some("software_Package") {
-                self.part(SPDX, element, "software_packageVersion")?;
-            }
-        }
-        Ok(())
-    }
-
     fn part(&mut self, format: Format, part: &Value, version: &'static str) -> Result<(), EvidenceError> {
-        let said = |name: &str| part.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-        let name = said("name").ok_or(format.malformed("name of a part"))?;
-        let name = match said("group") {
+        let said = |name: &'static str| match part.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
+            Some(_) => Err(format.malformed(name)),
+        };
+        let name = said("name")?.ok_or(format.malformed("name of a part"))?;
+        // A group is CycloneDX's; in others it is nobody's.
+        let name = match said("group")?.filter(|_| format.0 == CYCLONEDX.0) {
             Some(group) => printed(&format!("{group}/{name}")),
             None => printed(name),
         };
-        self.parts.entry(name).or_default().insert(said(version).map(printed).unwrap_or_default());
+        self.parts.entry(name).or_default().insert(said(version)?.map(printed).unwrap_or_default());
         self.count += 1;
         Ok(())
     }
@@ -181,42 +178,6 @@ fn cyclonedx(document: &Value) -> Result<String, EvidenceError> {
         }
     }
     Ok(version.to_owned())
-}
-
-/// Checks the head of an SPDX 2 document and tells its version (SPDX 2.3 §6).
-fn spdx_2(document: &Value) -> Result<String, EvidenceError> {
-    let version = match SPDX.text(document, "spdxVersion")? {
-        "SPDX-2.2" => "2.2",
-        "SPDX-2.3" => "2.3",
-        _ => return Err(SPDX.malformed("spdxVersion (2.2 or 2.3)")),
-    };
-    if SPDX.text(document, "SPDXID")? != "SPDXRef-DOCUMENT" {
-        return Err(SPDX.malformed("SPDXID"));
-    }
-    for name in ["name", "dataLicense", "documentNamespace"] {
-        SPDX.text(document, name)?;
-    }
-    let creation = SPDX.object(document, "creationInfo")?;
-    SPDX.text(creation, "created")?;
-    if SPDX.list(creation, "creators")?.is_empty() {
-        return Err(SPDX.malformed("creators"));
-    }
-    Ok(version.to_owned())
-}
-
-fn is_spdx_3(document: &Value) -> bool {
-    let context = document.get("@context").and_then(Value::as_str).unwrap_or_default();
-    context.starts_with("https://spdx.org/rdf/3.0")
-}
-
-/// Checks the head of an SPDX 3.0 document: its graph holds exactly one
-/// SpdxDocument.
-fn spdx_3(document: &Value) -> Result<String, EvidenceError> {
-    let is_document = |element: &&Value| element.get("type").and_then(Value::as_str) == Some("SpdxDocument");
-    match SPDX.list(document, "@graph")?.iter().filter(is_document).count() {
-        1 => Ok("3.0".to_owned()),
-        _ => Err(SPDX.malformed("SpdxDocument")),
-    }
 }
 
 /// Text of a stranger's, for a terminal.
@@ -321,8 +282,9 @@ mod tests {
         let three = |version: &str| {
             let text = format!(
                 r#"{{"@context":"https://spdx.org/rdf/3.0.1/spdx-context.jsonld","@graph":[
-                 {{"type":"CreationInfo","@id":"_:c","specVersion":"3.0.1"}},{{"type":"SpdxDocument","name":"d"}},
-                 {{"type":"software_Package","name":"openssl","software_packageVersion":"{version}"}}]}}"#
+                 {{"type":"CreationInfo","@id":"_:c","specVersion":"3.0.1"}},{{"type":"SpdxDocument","spdxId":"urn:d","name":"d"}},
+                 {{"type":"software_Package","spdxId":"urn:p","name":"openssl",
+                   "software_packageVersion":"{version}"}}]}}"#
             );
             Materials::read(text.as_bytes()).unwrap()
         };

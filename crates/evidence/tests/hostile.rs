@@ -20,7 +20,7 @@ fn seeds() -> Vec<Vec<u8>> {
         pair.envelope(&statement(&[1], "https://cyclonedx.org/bom", bom.clone())),
         bom.to_string().into_bytes(),
         b"<testsuites><testsuite name='a' failures='1'><testcase/><testcase><failure/></testcase></testsuite></testsuites>".to_vec(),
-        br#"{"@context":"https://spdx.org/rdf/3.0.1/x","@graph":[{"type":"SpdxDocument"},{"type":"software_Package","name":"a"}]}"#.to_vec(),
+        br#"{"@context":"https://spdx.org/rdf/3.0.1/x","@graph":[{"type":"SpdxDocument","spdxId":"urn:d"},{"type":"software_Package","spdxId":"urn:a","name":"a"}]}"#.to_vec(),
     ]
 }
 

@@ -8,25 +8,9 @@
 
 mod common;
 
-use std::path::PathBuf;
-use std::process::Command;
-
-use common::{GITHUB, Pair, artifact, builder, provenance, verify};
+use common::{GITHUB, Pair, artifact, builder, provenance, python, verify};
 use firmseal_evidence::{Builder, Builders, Facts, Gathering, Materials, Reproduction};
 use firmseal_manifest::PublicKey;
-
-fn python(script: &str, arguments: &[&str]) -> (bool, String) {
-    let venv = std::env::var_os("FIRMSEAL_VENV")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/venv"));
-    let python = venv.join("bin/python");
-    let out = Command::new(&python)
-        .args(["-c", script])
-        .args(arguments)
-        .output()
-        .unwrap_or_else(|error| panic!("{}: {error}: run `cargo xtask setup`", python.display()));
-    (out.status.success(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
-}
 
 const VERIFY: &str = r#"
 import json, sys

@@ -1,5 +1,8 @@
 //! Builders with keys, and what they sign.
-#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
+#![allow(clippy::unwrap_used, clippy::panic, dead_code, unreachable_pub)]
+
+use std::path::PathBuf;
+use std::process::Command;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
@@ -8,6 +11,21 @@ use firmseal_manifest::{ArtifactId, Digest, KeyAlgorithm, PublicKey, Signature};
 use serde_json::{Value, json};
 
 pub const GITHUB: &str = "https://github.com/actions/runner/github-hosted";
+
+/// Whether a Python script ends well, and what it says. Its libraries live in
+/// an environment at `FIRMSEAL_VENV`, or target/venv.
+pub fn python(script: &str, arguments: &[&str]) -> (bool, String) {
+    let venv = std::env::var_os("FIRMSEAL_VENV")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/venv"));
+    let python = venv.join("bin/python");
+    let out = Command::new(&python)
+        .args(["-c", script])
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("{}: {error}: run `cargo xtask setup`", python.display()));
+    (out.status.success(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
+}
 
 /// A builder's key pair.
 pub enum Pair {
