@@ -35,3 +35,16 @@ fn parsers_are_total() {
         }
     }
 }
+
+/// What libFuzzer found (fuzz/README.md): a PE image whose section for SBAT
+/// has no bytes, and begins outside.
+#[test]
+fn a_section_without_bytes_may_begin_anywhere() {
+    let mut image = common::fixture("pe/unsigned.bin");
+    let header = image.windows(8).position(|at| at == b".sbat\0\0\0").unwrap();
+    image[header + 12..header + 20].fill(0);
+    image[header + 20..header + 24].copy_from_slice(&0x3500u32.to_le_bytes());
+    entry::run(&image);
+    let inspection = firmseal_formats::inspect(&image).unwrap();
+    assert!(inspection.fields.iter().all(|field| !field.name.starts_with("sbat")));
+}

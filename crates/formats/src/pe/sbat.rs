@@ -27,6 +27,11 @@ pub(crate) fn read(image: &Image, source: &dyn Source) -> Result<Vec<Entry>, For
     if len > TEXT_MAX {
         return Err(malformed("its SBAT is longer than 64 KiB"));
     }
+    // Where a section without bytes begins says nothing (*PE Format*, "Section
+    // Table"), and may lie outside.
+    if len == 0 {
+        return Ok(Vec::new());
+    }
     let mut bytes = vec![0; len as usize];
     source.read_at(section.start, &mut bytes)?;
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
