@@ -10,6 +10,7 @@ mod board;
 mod chroot;
 mod elf;
 mod error;
+mod fuzz;
 mod process;
 mod setup;
 mod tally;
@@ -48,6 +49,12 @@ const COMMANDS: &[Command] = &[
         arguments: "",
         what: "run the verifier on QEMU's mps2-an385 and print what it costs",
         run: board::main,
+    },
+    Command {
+        name: "fuzz",
+        arguments: "[SECONDS] [TARGET...]",
+        what: "run the fuzz targets, or the named ones, with libFuzzer: 60 seconds each unless told",
+        run: fuzz::main,
     },
     Command {
         name: "bench",

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::setup::{self, Wanted, python};
 use crate::tally::Tally;
-use crate::{board, process, tidy, workspace};
+use crate::{board, fuzz, process, tidy, workspace};
 
 struct Step {
     name: &'static str,
@@ -35,12 +35,16 @@ const STEPS: &[Step] = &[
     Step { name: "doc-tests", what: "examples in the documentation", run: doc_tests },
     Step { name: "docs", what: "documentation builds without warnings", run: docs },
     Step { name: "board", what: "the verifier on QEMU's mps2-an385", run: on_board },
+    Step { name: "fuzz", what: "libFuzzer on every target, with --long", run: fuzzing },
     Step { name: "peers", what: "other people's implementations agree with the vectors", run: peers },
 ];
 
 /// What the command links only where somebody asks for it: all of it is
 /// tested.
 const FEATURES: &str = "firmseal/aws,firmseal/tpm";
+
+/// Seconds of libFuzzer for each target.
+const FUZZ: u32 = 120;
 
 /// One run of one step: where its output goes.
 pub(crate) struct Run {
@@ -307,6 +311,16 @@ fn on_board(run: &mut Run) -> Result<Tally, Error> {
     let report = board::measure()?;
     report.summary().lines().for_each(|line| run.say(line));
     Ok(report.tally())
+}
+
+fn fuzzing(run: &mut Run) -> Result<Tally, Error> {
+    if !run.long {
+        run.say(
+            "with --long, or `cargo xtask fuzz`; `tests` has run the same entry points with mutators of ours",
+        );
+        return Ok(Tally::default());
+    }
+    fuzz::run(&[], FUZZ, &mut |line| run.say(line))
 }
 
 fn peers(run: &mut Run) -> Result<Tally, Error> {

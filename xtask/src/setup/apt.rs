@@ -34,6 +34,7 @@ const PACKAGES: &[Package] = &[
     tests("firmware-microbit-micropython", "a Cortex-M firmware in Intel HEX"),
     tests("fwupd-amd64-signed", "a PE file that Debian signed"),
     tests("fsverity", "computes what the kernel does of a file"),
+    tests("g++", "builds libFuzzer"),
     tests("golang-go", "builds the judge of the log"),
     tests("golang-golang-x-mod-dev", "the judge of the log: the reference of notes and tiles"),
     tests("openssl", "the judge of keys, certificates and TLS"),
