@@ -28,7 +28,8 @@ const FLAGS: &[&str] = &[
 
 /// Longest input, in bytes: formats have headers, and most of a file is not.
 const LENGTH_MAX: u32 = 16 * 1024;
-/// Longest time for one input, in seconds. The slowest known takes 0.1.
+/// Longest time for one input, in seconds. The slowest that was seen takes
+/// less than one.
 const INPUT_MAX: u32 = 10;
 /// Most memory, in MiB.
 const MEMORY_MAX: u32 = 2048;

@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 
 use crate::error::ConnectError;
-use crate::wire::{BODY_MAX, Problem, ProblemKind, Shown, SignRequest, Signed, WireTbs};
+use crate::wire::{ANSWER_MAX, Problem, ProblemKind, Shown, SignRequest, Signed, WireTbs};
 
 /// How often a request is repeated because the host had seen another size:
 /// after a restart it knows the newest tree alone.
@@ -79,7 +79,7 @@ pub struct Named {
 /// environment is refused. Blocks for up to the deadline; call it at start.
 pub fn open(host: &Connection, key: &KeyName, environment: Environment) -> Result<HostedKey, ConnectError> {
     let (asked, path) = (host.clone(), format!("keys/{key}"));
-    let get = async move { asked.inner.endpoint.get(&path, BODY_MAX).await };
+    let get = async move { asked.inner.endpoint.get(&path, ANSWER_MAX).await };
     let fetched = wait_for(host.inner.options.deadline, get)??;
     if fetched.status != 200 {
         return Err(ConnectError::Refused(problem(&fetched).why));
@@ -116,7 +116,7 @@ impl Service for Named {
                 tbs: WireTbs::new(covered.tbs()),
             };
             let body = serde_json::to_vec(&request).map_err(|error| SignError::Refused(error.to_string()))?;
-            let fetched = host.endpoint.post("sign", body.into(), BODY_MAX).await.map_err(unreachable)?;
+            let fetched = host.endpoint.post("sign", body.into(), ANSWER_MAX).await.map_err(unreachable)?;
             if fetched.status == 200 {
                 let signed: Signed = json(&fetched).map_err(SignError::Unavailable)?;
                 return Ok(Signature(signed.signature.0));
@@ -133,7 +133,7 @@ impl Service for Named {
 
     async fn ready(&self) -> Result<(), SignError> {
         let path = format!("keys/{}/ready", self.key);
-        let fetched = self.host.inner.endpoint.get(&path, BODY_MAX).await.map_err(unreachable)?;
+        let fetched = self.host.inner.endpoint.get(&path, ANSWER_MAX).await.map_err(unreachable)?;
         match fetched.status {
             204 => Ok(()),
             _ => Err(told(problem(&fetched))),

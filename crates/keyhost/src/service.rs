@@ -26,9 +26,9 @@ use http_body_util::{BodyExt, Limited};
 
 use crate::error::HostError;
 use crate::host::KeyHost;
-use crate::wire::{BODY_MAX, ProblemKind, Shown, Signed};
+use crate::wire::{ProblemKind, SIGN_MAX, Shown, Signed};
 
-/// How long a body may take: it is small, and sent at once.
+/// How long a body may take: it is a few MiB at most, and sent at once.
 const BODY_WAIT: Duration = Duration::from_secs(10);
 
 /// The routes.
@@ -66,7 +66,7 @@ async fn add_checkpoint(State(host): State<Arc<KeyHost>>, body: Body) -> Respons
 }
 
 async fn sign(State(host): State<Arc<KeyHost>>, body: Body) -> Result<Json<Signed>, HostError> {
-    let body = whole(body, BODY_MAX).await.ok_or(HostError::Malformed("too long, or broken off"))?;
+    let body = whole(body, SIGN_MAX).await.ok_or(HostError::Malformed("too long, or broken off"))?;
     let request =
         serde_json::from_slice(&body).map_err(|_| HostError::Malformed("not what is signed here"))?;
     let Signature(signature) = host.sign(request).await?;

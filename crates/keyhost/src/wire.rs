@@ -3,11 +3,14 @@
 
 use firmseal_api::Base64;
 use firmseal_fleet::Environment;
+use firmseal_manifest::tbs::MESSAGE_MAX;
 use firmseal_manifest::{Digest, KeyName, Tbs};
 use serde::{Deserialize, Serialize};
 
-/// Longest body either way: the longest message in base64, and a proof.
-pub(crate) const BODY_MAX: usize = 128 * 1024;
+/// Longest body of `POST /sign`: the longest message in base64, and a proof.
+pub(crate) const SIGN_MAX: usize = MESSAGE_MAX.div_ceil(3) * 4 + 64 * 1024;
+/// Longest answer.
+pub(crate) const ANSWER_MAX: usize = 128 * 1024;
 /// Most hashes in an inclusion proof: trees have fewer than 2^63 entries.
 const PATH_MAX: usize = 63;
 

@@ -156,7 +156,7 @@ fn import(value: &[u8], algorithm: &'static digest::Algorithm) -> Result<Digest,
 /// otherwise what it is, for the error.
 pub(crate) fn check_input(algorithm: KeyAlgorithm, tbs: &Tbs) -> Result<(), &'static str> {
     match (tbs, algorithm) {
-        (Tbs::Message(message), _) if message.len() > MESSAGE_MAX => Err("a message of more than 64 KiB"),
+        (Tbs::Message(message), _) if message.len() > MESSAGE_MAX => Err("a message of more than 2 MiB"),
         (Tbs::Message(_), _) => Ok(()),
         (Tbs::Sha256(_), KeyAlgorithm::P256 | KeyAlgorithm::Rsa(_)) => Ok(()),
         (Tbs::Sha256(_), _) => Err("a SHA-256 digest"),

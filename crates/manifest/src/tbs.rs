@@ -3,7 +3,12 @@
 use firmseal_core::{Crypto, Digest, Hasher, crypto::RustCrypto};
 
 /// Longest message that is passed to a key whole, in bytes.
-pub const MESSAGE_MAX: usize = 64 * 1024;
+///
+/// What needs it are pure Ed25519 signatures over an image (MCUboot), which
+/// cannot be made of a digest: 2 MiB are the flash of the microcontrollers
+/// that verify them. A request holds the message a few times while it is
+/// signed, so it is not longer than that.
+pub const MESSAGE_MAX: usize = 2 * 1024 * 1024;
 
 /// What a key signs.
 ///

@@ -4,12 +4,16 @@
 //! verify with is RSA-PSS, Ed25519 and ECDSA on P-256.
 
 use firmseal_core::crypto::{Crypto, RustCrypto};
-use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs, tbs::MESSAGE_MAX};
+use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs};
 use serde_json::{Value, json};
 
 use crate::canonical;
 use crate::error::TufError;
 use crate::role::Role;
+
+/// Longest role that an Ed25519 key signs, in bytes: what tokens of every
+/// kind take whole (decision 21).
+const WHOLE_MAX: usize = 64 * 1024;
 
 /// A public key with its TUF id.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,7 +64,7 @@ impl Key {
     /// hashes twice (Ed25519), or else their digest, however many there are.
     pub(crate) fn to_be_signed(&self, canonical: &[u8], role: Role) -> Result<Tbs, TufError> {
         match self.public.algorithm() {
-            KeyAlgorithm::Ed25519 if canonical.len() > MESSAGE_MAX => Err(TufError::TooLong(role)),
+            KeyAlgorithm::Ed25519 if canonical.len() > WHOLE_MAX => Err(TufError::TooLong(role)),
             KeyAlgorithm::Ed25519 => Ok(Tbs::Message(canonical.to_vec())),
             _ => Ok(Tbs::Sha256(RustCrypto.digest(canonical).0)),
         }

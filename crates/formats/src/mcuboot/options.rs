@@ -50,7 +50,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "pure",
-        about: "true has an Ed25519 key sign the image itself (up to 64 KiB), not its digest; default false",
+        about: "true has an Ed25519 key sign the image itself (up to 2 MiB), not its digest; default false",
     },
     Parameter { name: "public-key-format", about: "hash (default) or full: how the image names its signer" },
     Parameter {

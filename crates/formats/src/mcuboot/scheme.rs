@@ -121,7 +121,7 @@ impl Scheme {
                         format: NAME,
                         field: "image of bytes",
                         value: len.to_string(),
-                        why: "a pure signature has the whole image as its message, which goes up to 65536 bytes",
+                        why: "a pure signature has the whole image as its message, which goes up to 2097152 bytes",
                     });
                 }
                 let mut message = vec![0; len as usize];

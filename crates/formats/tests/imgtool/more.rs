@@ -127,6 +127,37 @@ fn compressed_images_say_what_they_are_compressed_from() {
     }
 }
 
+/// The key gets the whole image, up to what is passed to keys whole.
+#[test]
+fn pure_signatures_are_over_images_of_up_to_two_mib() {
+    let imgtool = Imgtool::new();
+    let (key, other) = (TestKey::load("ed25519"), TestKey::load("other-ed25519"));
+    let args = ["-H", "64", "-S", "0x400000", "--pure"];
+    let parameters = [("header-size", "64"), ("slot-size", "0x400000"), ("pure", "true")];
+    // A header, 200 bytes or more, and the protected area of 12.
+    let longest = (2 << 20) - 12;
+    for (len, fits) in [(70_000, true), (1_500_000, true), (longest, true), (longest + 1, false)] {
+        let firmware: Vec<u8> = (0..len).map(|at| if at < 64 { 0 } else { (at % 251) as u8 }).collect();
+        let path = imgtool.write("firmware.bin", &firmware);
+        let theirs = imgtool.sign("ed25519", "1.2.3+4", "7", &args, &path);
+        let ours = sign(&firmware, &key, "1.2.3+4", 7, &parameters);
+        assert_eq!(accepted(&theirs, &key.public), fits, "{len}");
+        if !fits {
+            let error = ours.unwrap_err().to_string();
+            assert!(error.contains("goes up to 2097152 bytes"), "{error}");
+            let told = firmseal_formats::inspect(&theirs).unwrap().signatures.remove(0).covered;
+            assert!(matches!(told, firmseal_formats::Covered::Unknown(why) if why.contains("too long")));
+            continue;
+        }
+        let mut ours = ours.unwrap();
+        assert_eq!(ours, theirs, "{len}");
+        assert!(!accepted(&ours, &other.public));
+        assert_eq!(imgtool.verify_all("ed25519", std::slice::from_ref(&ours)), [true], "{len}");
+        ours[len as usize - 1] ^= 1;
+        assert!(!accepted(&ours, &key.public), "{len}");
+    }
+}
+
 /// A padded image is signed again for its owner's key, with a trailer of the
 /// new order; without one it is refused.
 #[test]
