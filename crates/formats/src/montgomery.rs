@@ -2,52 +2,26 @@
 //! R = 2^bits, and -1/n mod 2^32. Both follow from the public key, so nothing
 //! here has to take the same time for all of them.
 
+use crypto_bigint::{BoxedUint, NonZero};
+
 /// 2^(2 * bits) mod n, highest byte first. The modulus is a multiple of 8 bytes
 /// long and has its highest bit set.
 pub(crate) fn r_squared(modulus: &[u8]) -> Vec<u8> {
-    let n = limbs(modulus);
-    let mut value = vec![0; n.len()];
-    // 2^bits - n, which is below n.
-    subtract(&mut value, &n);
-    for _ in 0..8 * modulus.len() {
-        // What is carried out is 2^bits, of which the subtraction borrows.
-        if double(&mut value) || value.iter().rev().ge(n.iter().rev()) {
-            subtract(&mut value, &n);
-        }
-    }
-    value.iter().rev().flat_map(|limb| limb.to_be_bytes()).collect()
+    let mut power = vec![0; 2 * modulus.len() + 1];
+    power[0] = 1;
+    let n = NonZero::new(BoxedUint::from_be_slice_vartime(modulus)).into_option();
+    // Of zero there is no remainder, and it is no modulus.
+    n.map_or_else(Vec::new, |n| {
+        BoxedUint::from_be_slice_vartime(&power).rem_vartime(&n).to_be_bytes().into_vec()
+    })
 }
 
 /// -1/n mod 2^32 of an odd n, by Newton's iteration: each round doubles the bits
 /// that are right, and an odd number is its own inverse mod 8.
 pub(crate) fn n0_inverse(modulus: &[u8]) -> u32 {
-    let n = limbs(modulus).first().map_or(0, |limb| *limb as u32);
+    let n = modulus.last_chunk().map_or(0, |low| u32::from_be_bytes(*low));
     let inverse = (0..4).fold(n, |x, _| x.wrapping_mul(2_u32.wrapping_sub(n.wrapping_mul(x))));
     inverse.wrapping_neg()
-}
-
-/// A number, lowest limb first.
-fn limbs(bytes: &[u8]) -> Vec<u64> {
-    let limb = |bytes: &[u8]| bytes.iter().fold(0, |limb, byte| limb << 8 | u64::from(*byte));
-    bytes.rchunks(8).map(limb).collect()
-}
-
-/// Doubles, and says whether a bit was carried out.
-fn double(value: &mut [u64]) -> bool {
-    value.iter_mut().fold(false, |carry, limb| {
-        let out = *limb >> 63 == 1;
-        *limb = *limb << 1 | u64::from(carry);
-        out
-    })
-}
-
-fn subtract(value: &mut [u64], other: &[u64]) {
-    value.iter_mut().zip(other).fold(false, |borrow, (limb, other)| {
-        let (once, first) = limb.overflowing_sub(*other);
-        let (twice, second) = once.overflowing_sub(u64::from(borrow));
-        *limb = twice;
-        first || second
-    });
 }
 
 #[cfg(test)]

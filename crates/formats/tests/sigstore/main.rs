@@ -159,8 +159,7 @@ fn a_statement_says_what_was_asked_for() {
     }
     let long = format!("{{\"a\":\"{}\"}}", "x".repeat(65_400));
     let long = [("predicate-type", "https://x"), ("predicate", long.as_str())];
-    assert!(matches!(sign("ed25519", &long), Err(FormatError::Unsupported { .. })));
-    assert!(sign("p256", &long).is_ok());
+    assert!(sign("ed25519", &long).is_ok() && sign("p256", &long).is_ok());
 }
 
 /// What a key signs of a file beside it is a hash, and so is what it signs of
