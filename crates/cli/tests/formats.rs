@@ -23,6 +23,7 @@ const INSIDE: [Case; 8] = [
     ("swupdate", "swupdate/unsigned.bin", b"fixture", "--version 1.0.0 --epoch 0", CERTIFIED),
     ("suit", "suit/unsigned.bin", b"app.bin", "--version 1.2.3 --epoch 7", ""),
     ("mender", "mender/module.bin", b"firmware", "--version 1.2.3 --epoch 0", ""),
+    ("fwupd", "fwupd/unsigned.bin", b"com.example", "--version 1.2.3 --epoch 0", CERTIFIED),
     ("kmod", "kmod/unsigned.bin", b"license", "--version 1.0.0 --epoch 0", CERTIFIED),
 ];
 

@@ -120,6 +120,24 @@ impl<'a> Gunzip<'a> {
     }
 }
 
+/// Bytes as one member in which nothing is packed: the same ones each time,
+/// whatever packs better by then.
+pub(crate) fn stored(bytes: &[u8]) -> Vec<u8> {
+    let mut out = [&MAGIC[..], &[0, 0, 0, 0, 0, 255]].concat();
+    let blocks = bytes.len().div_ceil(usize::from(u16::MAX)).max(1);
+    for (index, block) in (0..blocks).map(|index| (index, index * usize::from(u16::MAX))) {
+        let block = &bytes[block..bytes.len().min(block + usize::from(u16::MAX))];
+        let len = block.len() as u16;
+        out.push(u8::from(index + 1 == blocks));
+        out.extend([len.to_le_bytes(), (!len).to_le_bytes()].concat());
+        out.extend(block);
+    }
+    let mut crc = Crc32::new();
+    crc.update(bytes);
+    out.extend([crc.value().to_le_bytes(), (bytes.len() as u32).to_le_bytes()].concat());
+    out
+}
+
 /// CRC-32 as gzip has it, eight bytes at a time.
 struct Crc32(u32);
 
@@ -179,15 +197,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// `firmware` as gzip packs it, stored.
-    fn stored() -> Vec<u8> {
-        let mut crc = Crc32::new();
-        crc.update(b"firmware");
-        let len = 8u32.to_le_bytes();
-        let deflated = [&[1, 8, 0, 0xf7, 0xff][..], b"firmware"].concat();
-        [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255][..], &deflated, &crc.value().to_le_bytes(), &len].concat()
-    }
-
     fn unpacked(bytes: &[u8]) -> Result<Vec<u8>, FormatError> {
         let source = bytes.to_vec();
         let mut stream = Gunzip::new("test", &source, 0..bytes.len() as u64)?;
@@ -202,7 +211,7 @@ mod tests {
 
     #[test]
     fn one_member_is_read_and_nothing_else() {
-        let good = stored();
+        let good = stored(b"firmware");
         // What Python's zlib.crc32 says.
         assert_eq!(good[23..27], 0xd5ec_d7c4u32.to_le_bytes());
         assert_eq!(unpacked(&good).unwrap(), b"firmware");
@@ -216,5 +225,9 @@ mod tests {
         }
         assert!(unpacked(&[&good[..], &[0]].concat()).is_err(), "a byte behind it");
         assert!(unpacked(&[&good[..], &good].concat()).is_err(), "another member");
+        for len in [0, 1, 65_535, 65_536, 200_000] {
+            let bytes: Vec<u8> = (0..len).map(|at| (at * 7) as u8).collect();
+            assert_eq!(unpacked(&stored(&bytes)).unwrap(), bytes);
+        }
     }
 }

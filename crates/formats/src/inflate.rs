@@ -35,6 +35,11 @@ impl Inflater {
         Inflater { state: Box::default(), window: vec![0; HISTORY + ROOM], end: 0 }
     }
 
+    /// Begins another stream, which may point back into what came before.
+    pub(crate) fn again(&mut self) {
+        self.state.init();
+    }
+
     /// Inflates some of an input, up to `max` bytes; `None` where it is none or
     /// ends too early. A last input should be longer than a few bytes: what was
     /// looked at ahead is given back to the one at hand.

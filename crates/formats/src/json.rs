@@ -15,6 +15,60 @@ pub(crate) fn read(text: &str) -> Result<Group, Bad> {
     }
 }
 
+/// Settings as text, on one line.
+pub(crate) fn write(group: &Group) -> String {
+    let mut out = String::new();
+    written(&mut out, group);
+    out
+}
+
+fn written(out: &mut String, group: &Group) {
+    out.push('{');
+    for (index, (name, value)) in group.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        quoted(out, name);
+        out.push(':');
+        one(out, value);
+    }
+    out.push('}');
+}
+
+fn one(out: &mut String, value: &Value) {
+    match value {
+        Value::Text(text) => quoted(out, text),
+        Value::Number(digits) => out.push_str(digits),
+        Value::Bool(yes) => out.push_str(if *yes { "true" } else { "false" }),
+        Value::Group(group) => written(out, group),
+        Value::List(values) => {
+            out.push('[');
+            for (index, value) in values.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                one(out, value);
+            }
+            out.push(']');
+        }
+    }
+}
+
+fn quoted(out: &mut String, text: &str) {
+    out.push('"');
+    for own in text.chars() {
+        match own {
+            '"' | '\\' => out.extend(['\\', own]),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            own if own.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(own))),
+            own => out.push(own),
+        }
+    }
+    out.push('"');
+}
+
 fn value(cursor: &mut Cursor<'_>, depth: usize) -> Result<Value, Bad> {
     if depth > DEPTH_MAX {
         return Err("it is nested more than twenty deep");
@@ -136,6 +190,7 @@ mod tests {
             read("{ \"a\": [1, -2, 0.5, true], \"b\\u0041\": \"\\ud83d\\ude00\\n\", \"c\": {} }\n").unwrap();
         assert_eq!(found["bA"], Value::Text("😀\n".to_owned()));
         assert_eq!(found.len(), 3);
+        assert_eq!(read(&write(&found)).unwrap(), found);
         let deep = format!("{{\"a\":{}1{}}}", "[".repeat(21), "]".repeat(21));
         let refused = [
             "",

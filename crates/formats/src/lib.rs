@@ -21,6 +21,7 @@ mod esp32;
 mod fit;
 pub mod format;
 mod fsverity;
+mod fwupd;
 mod gzip;
 mod hash;
 mod hkdf;
@@ -77,12 +78,14 @@ pub const FORMATS: &[&dyn Format] = &[
     &suit::Suit,
     &mender::Mender,
     &kmod::Kmod,
+    &fwupd::Fwupd,
     &esp32::Esp32,
     &avb::Avb,
     &oci::Oci,
     &intel_hex::IntelHex,
     &cms::Cms,
     &sigstore::Sigstore,
+    &fwupd::Jcat,
     &fsverity::FsVerity,
     &dmverity::DmVerity,
     &digest::Digest,

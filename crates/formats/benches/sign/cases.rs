@@ -31,7 +31,7 @@ const MANIFEST: &str = "[update]\ncompatible=Board\nversion=1.2.3\n\n[bundle]\nf
                         [image.rootfs]\nfilename=root.img\n";
 /// Makes a SUIT envelope around the firmware, and signs it.
 const COSIGN: &str = include_str!("../../judges/suit_cosign.py");
-const MADE: [&str; 6] = [
+const MADE: [&str; 7] = [
     "python cosign.py make firmware.bin app.suit",
     "cp rsa3072.pem rsa3072.key",
     "mkimage -f app.its app.itb",
@@ -39,6 +39,7 @@ const MADE: [&str; 6] = [
     "cp firmware.bin content/root.img && rauc --cert=p256.crt --key=p256.pem bundle content app.raucb",
     "openssl ec -in p256.pem -out p256.sec1 && mender-artifact write rootfs-image --no-progress -n app -t board \
      -f firmware.bin --software-version 1.2.3 -o app.mender",
+    "openssl req -x509 -new -key p256.pem -subj /CN=p256 -days 30 -addext keyUsage=digitalSignature -out p256.crt.pem",
 ];
 
 /// A format, a file in it, and a peer.
@@ -247,6 +248,18 @@ pub(crate) fn all(place: &Place) -> Vec<Case> {
             file: "firmware.bin",
             parameters: vec![],
             peer: words("node sigstore.js p256.pem firmware.bin its"),
+            at_least: 1.0,
+        },
+        Case {
+            format: "jcat",
+            key: "p256",
+            file: "firmware.bin",
+            parameters: vec![
+                ("certificate", place.openssl.text("p256.crt.pem")),
+                text("name", "firmware.bin"),
+            ],
+            // It adds to what is there.
+            peer: vec!["sh", "-c", "rm -f its && jcat-tool sign its firmware.bin p256.crt.pem p256.pem"],
             at_least: 1.0,
         },
         Case {

@@ -65,13 +65,18 @@ impl<'a> Signed<'a> {
             }
         };
         encapsulated.end()?;
-        let mut certificates = Vec::new();
+        let (mut certificates, mut seen) = (Vec::new(), Vec::new());
         let mut listed = Reader::new(signed.optional(der::context(0))?.map_or(&[], |all| all.value));
         while !listed.is_empty() {
             if certificates.len() == CERTIFICATES_MAX {
                 return Err("it has more than 16 certificates");
             }
-            certificates.push(Certificate::read(listed.element(SEQUENCE)?.whole)?);
+            let whole = listed.element(SEQUENCE)?.whole;
+            // jcat-tool puts the signer's in twice.
+            if !seen.contains(&whole) {
+                certificates.push(Certificate::read(whole)?);
+                seen.push(whole);
+            }
         }
         let mut all = Reader::new(signed.take(SET)?);
         signed.end()?;

@@ -53,6 +53,8 @@ pub fn run(bytes: &[u8]) {
     let parameters_of_avb = if bytes.starts_with(b"AVB0") { &none } else { &partition };
     let avb = Wanted { key: &rsa, parameters: parameters_of_avb, ..plain.clone() };
     let unnamed = Wanted { parameters: &none, ..signer.clone() };
+    let jcat: Parameters = certificate.into_iter().chain([("name", "file")]).collect();
+    let jcat = Wanted { parameters: &jcat, ..signer.clone() };
     let wrapping = certificate.into_iter().chain([("guid", "09d7cf52-0720-4710-91d1-08469b7fe9c8")]);
     let wrapping: Parameters = wrapping.collect();
     let wrapper = Wanted { parameters: &wrapping, ..signer.clone() };
@@ -70,14 +72,14 @@ pub fn run(bytes: &[u8]) {
     if let (Ok(first), Ok(second)) = (&detected, firmseal_formats::inspect(&source)) {
         assert_eq!(*first, second, "inspection is a function of the bytes");
         // What is packed in an artifact grows.
-        let packed = matches!(first.format.as_str(), "mender");
+        let packed = matches!(first.format.as_str(), "mender" | "fwupd");
         assert!(packed || first.image_size <= (bytes.len() as u64).next_multiple_of(8));
         assert_eq!(first.digest(), second.digest());
     }
     for format in FORMATS {
         let inspected = format.inspect(&source);
         let wanted = match format.name() {
-            "pe" | "rauc" | "swupdate" | "kmod" => &signer,
+            "pe" | "rauc" | "swupdate" | "kmod" | "fwupd" => &signer,
             "fit" | "esp32" | "mender" => &unnamed,
             "capsule" => &wrapper,
             "suit" => &anew,
@@ -95,8 +97,8 @@ pub fn run(bytes: &[u8]) {
             let signed =
                 format.inspect(&spliced).unwrap_or_else(|error| panic!("{}: {error}", format.name()));
             assert_eq!(signed.digest(), unsigned.inspection().digest());
-            // A FIT has one for each configuration.
-            assert!(signed.signatures.len() == 1 || format.name() == "fit");
+            // A FIT has one for each configuration, a cabinet others' as well.
+            assert!(signed.signatures.len() == 1 || matches!(format.name(), "fit" | "fwupd"));
             if let Ok(mut inspected) = inspected {
                 // What the file did not say is now what was asked for.
                 inspected.epoch = inspected.epoch.or(signed.epoch);
@@ -128,7 +130,11 @@ pub fn run(bytes: &[u8]) {
     for (name, beside) in FORMATS.iter().filter_map(|format| Some((format.name(), format.beside()?))) {
         // Whatever the signature's file is, the other one is not judged by it.
         let file = b"firmware".to_vec();
-        let wanted = if matches!(name, "oci" | "sigstore") { &unnamed } else { &signer };
+        let wanted = match name {
+            "oci" | "sigstore" => &unnamed,
+            "jcat" => &jcat,
+            _ => &signer,
+        };
         if let Ok(unsigned) = beside.prepare(&source, wanted) {
             let plan = unsigned.attach(&firmseal_manifest::Signature(vec![0x55; 64]));
             let plan = plan.unwrap_or_else(|error| panic!("{error}"));
