@@ -63,6 +63,9 @@ impl JcatFile {
         if !matches!(self.0.get("JcatVersionMajor"), Some(Value::Number(major)) if major == "0") {
             return Err("it is of another version than 0");
         }
+        if !matches!(self.0.get("JcatVersionMinor"), Some(Value::Number(_))) {
+            return Err("it has no minor version, which libjcat asks for");
+        }
         let Some(Value::List(list)) = self.0.get("Items") else { return Err("it has no items") };
         if list.len() > ITEMS_MAX {
             return Err("it has more than 64 items");
