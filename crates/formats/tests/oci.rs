@@ -63,7 +63,7 @@ fn header(name: &str, size: usize, kind: u8) -> [u8; 512] {
     let mut header = [0; 512];
     header[..name.len()].copy_from_slice(name.as_bytes());
     header[100..108].copy_from_slice(b"0000644\0");
-    header[108..124].copy_from_slice(b"0000000\00000000\0");
+    header[108..124].copy_from_slice(b"0000000\x000000000\0");
     header[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
     header[136..148].copy_from_slice(b"00000000000\0");
     header[156] = kind;

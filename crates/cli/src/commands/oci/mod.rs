@@ -58,8 +58,8 @@ impl Access {
             }
         };
         let settings = Settings { authorities: self.authorities()?, credentials, timeout: None };
-        Ok(Registry::new(image, settings)
-            .map_err(|error| CliError::from(error).hint("name its authorities with --authority"))?)
+        let registry = Registry::new(image, settings);
+        registry.map_err(|error| CliError::from(error).hint("name its authorities with --authority"))
     }
 }
 

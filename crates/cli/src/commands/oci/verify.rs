@@ -157,7 +157,7 @@ impl Verify {
         output.value(&value, || {
             let record = Record::new().row("valid", &verified.image).row("signed", &verified.signed);
             let row = |record: Record, own: &firmseal_oci::Signer| {
-                record.row("key", &own.key).maybe("version", own.version.as_ref()).maybe("epoch", own.epoch)
+                record.row("key", own.key).maybe("version", own.version.as_ref()).maybe("epoch", own.epoch)
             };
             verified.signers.iter().fold(record, row).print()
         })
