@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use firmseal_evidence::json;
 use firmseal_formats::{Attested, BlobDigest, Covered, attested};
+use firmseal_outbound::Fetched;
 use http::{HeaderName, HeaderValue, header};
 use serde_json::{Value, json};
 
@@ -27,6 +28,8 @@ const EMPTY_JSON: &[u8] = b"{}";
 /// How often the list is written, and when it is looked at again: others have
 /// written what they had read before by then.
 const TRIES: u32 = 10;
+/// How often the manifest is brought again.
+const PUSHES: u32 = 4;
 const LOOKS: [Duration; 3] =
     [Duration::from_millis(60), Duration::from_millis(250), Duration::from_millis(700)];
 /// What a registry says that knows what refers to what.
@@ -55,14 +58,12 @@ pub async fn attach(
     if !read.inspection.signatures.iter().any(|own| matches!(own.covered, Covered::Tbs(_))) {
         return Err(OciError::OtherImage { digest: image.digest.to_string() });
     }
-    registry.push_blob(Bytes::from_static(EMPTY_JSON)).await?;
-    let size = bundle.len();
-    let blob = registry.push_blob(bundle.into()).await?;
-    let manifest = manifest(&image, &blob, size, &read);
+    let bundle = Bytes::from(bundle);
+    let manifest = manifest(&image, &bundle, &read);
     let bytes = Bytes::from(manifest.to_string());
     let referrer = BlobDigest::sha256(&bytes);
     let len = bytes.len();
-    let answer = registry.push_manifest(referrer.as_str(), MANIFEST, bytes, None).await?;
+    let answer = push(registry, &referrer, bytes, &bundle).await?;
     let is_listed = answer.headers.get(SUBJECT).is_some();
     if !is_listed {
         let entry = json!({
@@ -77,9 +78,35 @@ pub async fn attach(
     Ok(Attached { image: image.digest, referrer, is_listed })
 }
 
+/// Brings a manifest, and its blobs before it. What another brings at the same
+/// time, as everybody does the empty blob, may be said to be there before it
+/// is: then once more.
+async fn push(
+    registry: &Registry,
+    referrer: &BlobDigest,
+    manifest: Bytes,
+    bundle: &Bytes,
+) -> Result<Fetched, OciError> {
+    let mut turn = 0;
+    loop {
+        registry.push_blob(Bytes::from_static(EMPTY_JSON)).await?;
+        registry.push_blob(bundle.clone()).await?;
+        match registry.push_manifest(referrer.as_str(), MANIFEST, manifest.clone(), None).await {
+            Err(OciError::Status { status: 400 | 500.., .. } | OciError::NotFound { .. })
+                if turn < PUSHES =>
+            {
+                rest(turn).await;
+                turn += 1;
+            }
+            other => return other,
+        }
+    }
+}
+
 /// The manifest around a bundle (cosign's BUNDLE_SPEC). It has no time in it:
 /// the same bundle makes the same manifest.
-fn manifest(image: &Image, blob: &BlobDigest, size: usize, read: &Attested) -> Value {
+fn manifest(image: &Image, bundle: &[u8], read: &Attested) -> Value {
+    let blob = BlobDigest::sha256(bundle);
     let mut annotations = json!({ "dev.sigstore.bundle.content": "dsse-envelope" });
     if let Some(own) = &read.predicate_type {
         annotations["dev.sigstore.bundle.predicateType"] = own.as_str().into();
@@ -90,7 +117,7 @@ fn manifest(image: &Image, blob: &BlobDigest, size: usize, read: &Attested) -> V
         "mediaType": MANIFEST,
         "artifactType": BUNDLE,
         "config": { "mediaType": EMPTY, "digest": empty.as_str(), "size": EMPTY_JSON.len() },
-        "layers": [{ "mediaType": BUNDLE, "digest": blob.as_str(), "size": size }],
+        "layers": [{ "mediaType": BUNDLE, "digest": blob.as_str(), "size": bundle.len() }],
         "subject": {
             "mediaType": image.manifest.media_type,
             "digest": image.digest.as_str(),
