@@ -15,7 +15,7 @@ type Case = (&'static str, &'static str, &'static [u8], &'static str, &'static s
 
 const CERTIFIED: &str = "--param certificate=@signer.crt";
 /// Signed inside the file.
-const INSIDE: [Case; 8] = [
+const INSIDE: [Case; 9] = [
     ("fit", "fit/unsigned.bin", b"kernel-1", "--version 1.0.0 --epoch 0", ""),
     ("esp32", "esp32/esp32c6.bin", b"1.2.3", "--version 1.2.3 --epoch 7", ""),
     ("capsule", "capsule/unsigned.bin", b"sr\x7f\x9a", "--version 1.0.0 --epoch 1", CERTIFIED),
