@@ -248,7 +248,7 @@ pub(crate) fn all(place: &Place) -> Vec<Case> {
             file: "firmware.bin",
             parameters: vec![],
             peer: words("node sigstore.js p256.pem firmware.bin its"),
-            at_least: 1.0,
+            at_least: 5.0,
         },
         Case {
             format: "jcat",
