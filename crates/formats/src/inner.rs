@@ -33,6 +33,10 @@
 //! and the statement behind it. A file that is both is refused, or a `raw`
 //! signature over it would be one over whatever the statement says of others.
 //!
+//! A certificate's signature is over what stands in it before the signature
+//! (TBSCertificate), and a boot stage that verifies certificates asks nothing but
+//! that: a `raw` signature over a file that is one would make a certificate.
+//!
 //! One key may serve products of several formats, and what it has signed is
 //! not taken back by a rule for later ones. So the content decides: no
 //! firmware begins so, and nobody loses anything.
@@ -73,8 +77,11 @@ pub(crate) fn refuse_signed_inside(source: &dyn Source) -> Result<(), FormatErro
     if len >= 4 {
         source.read_at(len - 2, &mut tail)?;
     }
-    if is_set(&head, tail, len) {
+    if is_whole(0x31, &head, tail, len).is_some() {
         return Err(FormatError::Inner { what: "a set of attributes, as CMS signs them" });
+    }
+    if is_tbs_certificate(&head, tail, len) {
+        return Err(FormatError::Inner { what: "what is signed of a certificate (a TBSCertificate)" });
     }
     if is_spc(&head) {
         return Err(FormatError::Inner { what: "the content of an Authenticode signature" });
@@ -149,15 +156,23 @@ fn expression(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Whether a file is one SET in whole. BER's lengths count too: some verifiers
-/// hash them as they stand.
-fn is_set(head: &[u8], tail: [u8; 2], len: u64) -> bool {
-    match header(head) {
-        Some((0x31, size, Some(content))) => size.checked_add(content) == Some(len),
+/// What a file that is one element of this tag in whole begins with, behind tag
+/// and length. BER's lengths count too: some verifiers hash them as they stand.
+fn is_whole(wanted: u8, head: &[u8], tail: [u8; 2], len: u64) -> Option<&[u8]> {
+    let (tag, size, content) = header(head)?;
+    let ends = match content {
+        Some(content) => size.checked_add(content) == Some(len),
         // To the two zeros that end it.
-        Some((0x31, _, None)) => len >= 4 && tail == [0, 0],
-        _ => false,
-    }
+        None => len >= 4 && tail == [0, 0],
+    };
+    (tag == wanted && ends).then(|| head.get(size as usize..).unwrap_or_default())
+}
+
+/// Whether a file is one SEQUENCE in whole that begins with `[0]`, as certificates
+/// of version 2 and 3 do (RFC 5280 §4.1), where their version stands. TF-A's
+/// parser does not look at what is in that.
+fn is_tbs_certificate(head: &[u8], tail: [u8; 2], len: u64) -> bool {
+    is_whole(0x30, head, tail, len).is_some_and(|inner| inner.first() == Some(&0xa0))
 }
 
 /// Whether a file begins as SpcIndirectDataContent, with its tag or without:
@@ -227,7 +242,11 @@ mod tests {
         };
         let long: Vec<u8> = [&[0x31, 0x80 | 40][..], &[0; 39], &[9]].concat();
         let tree = [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3];
-        let refused: [(&str, Vec<u8>); 16] = [
+        let refused: [(&str, Vec<u8>); 20] = [
+            ("of a certificate", with(&[0x30, 0x82, 1, 0, 0xa0, 3, 2, 1, 2, 2, 1, 9, 0x30], 260)),
+            ("of a short one", with(&[0x30, 12, 0xa0, 3, 2, 1, 2, 2, 1, 9, 0x30, 2, 6, 0], 14)),
+            ("of one in BER", [with(&[0x30, 0x80, 0xa0, 3, 2, 1, 2], 100), vec![0, 0]].concat()),
+            ("of one whose version is something else", with(&[0x30, 0x81, 0x90, 0xa0, 0x81, 0x80, 4], 147)),
             ("what COSE_Sign1 signs", with(b"\x84\x6aSignature1\x43\xa1\x01\x26\x40\x58\x24", 55)),
             ("what COSE_Sign signs", with(b"\x85\x69Signature\x40", 60)),
             ("a countersignature", with(b"\x86\x72CounterSignatureV2\x40", 60)),
@@ -252,7 +271,9 @@ mod tests {
             assert!(refuse(&file).is_err(), "{name}");
             assert!(crate::detect(&file).is_err(), "{name}");
         }
-        let taken: [(&str, Vec<u8>); 11] = [
+        let taken: [(&str, Vec<u8>); 13] = [
+            ("a sequence and more", with(&[0x30, 0x82, 1, 0, 0xa0, 3, 2, 1, 2], 261)),
+            ("a sequence of something else", with(&[0x30, 0x82, 1, 0, 0xa1, 3, 2, 1, 2], 260)),
             ("a text that is cut short", b"\x84\x6aSignatu".to_vec()),
             ("another text", with(b"\x84\x6asignature1", 60)),
             ("words", with(&tree[..8], 90)),

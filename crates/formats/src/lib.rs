@@ -48,6 +48,7 @@ pub mod sigstore;
 pub mod source;
 mod suit;
 mod swupdate;
+mod tfa;
 mod transport;
 mod tree;
 mod verity;
@@ -81,6 +82,7 @@ pub const FORMATS: &[&dyn Format] = &[
     &fwupd::Fwupd,
     &esp32::Esp32,
     &avb::Avb,
+    &tfa::Tfa,
     &oci::Oci,
     &intel_hex::IntelHex,
     &cms::Cms,

@@ -23,6 +23,7 @@ const fn benches(name: &'static str, why: &'static str) -> Package {
 }
 
 const PACKAGES: &[Package] = &[
+    tests("arm-trusted-firmware-tools", "cert_create, which makes certificates for TF-A"),
     tests("bison", "builds fit_check_sign"),
     tests("ca-certificates", "trust anchors for downloads"),
     tests("cpio", "packs and unpacks SWUpdate packages"),

@@ -80,7 +80,7 @@ pub fn run(bytes: &[u8]) {
         let inspected = format.inspect(&source);
         let wanted = match format.name() {
             "pe" | "rauc" | "swupdate" | "kmod" | "fwupd" => &signer,
-            "fit" | "esp32" | "mender" => &unnamed,
+            "fit" | "esp32" | "mender" | "tfa" => &unnamed,
             "capsule" => &wrapper,
             "suit" => &anew,
             "avb" => &avb,
