@@ -15,7 +15,7 @@ type Case = (&'static str, &'static str, &'static [u8], &'static str, &'static s
 
 const CERTIFIED: &str = "--param certificate=@signer.crt";
 /// Signed inside the file.
-const INSIDE: [Case; 9] = [
+const INSIDE: [Case; 10] = [
     ("fit", "fit/unsigned.bin", b"kernel-1", "--version 1.0.0 --epoch 0", ""),
     ("esp32", "esp32/esp32c6.bin", b"1.2.3", "--version 1.2.3 --epoch 7", ""),
     ("capsule", "capsule/unsigned.bin", b"sr\x7f\x9a", "--version 1.0.0 --epoch 1", CERTIFIED),
@@ -24,6 +24,7 @@ const INSIDE: [Case; 9] = [
     ("suit", "suit/unsigned.bin", b"app.bin", "--version 1.2.3 --epoch 7", ""),
     ("mender", "mender/module.bin", b"firmware", "--version 1.2.3 --epoch 0", ""),
     ("fwupd", "fwupd/unsigned.bin", b"com.example", "--version 1.2.3 --epoch 0", CERTIFIED),
+    ("tfa", "tfa/soc.bin", b"Firmware", "--version 1.0.0 --epoch 7", ""),
     ("kmod", "kmod/unsigned.bin", b"license", "--version 1.0.0 --epoch 0", CERTIFIED),
 ];
 
