@@ -330,8 +330,7 @@ impl Jobs for LocalStore {
     }
 
     async fn claim_jobs(&self, claiming: Claiming) -> Result<Vec<ClaimedJob>, StoreError> {
-        self.write_whole("claim signing requests", move |connection| queue::claim(connection, &claiming))
-            .await
+        self.write("claim signing requests", move |connection| queue::claim(connection, &claiming)).await
     }
 
     async fn end_other_claims(&self, held: Vec<RequestId>) -> Result<(), StoreError> {

@@ -218,9 +218,85 @@ fn transaction(
                 }
                 step("RELEASE job")?;
             }
-            Refuses::BeforeAnyChange if connection.total_changes() != before => fate?,
+            Refuses::BeforeAnyChange if connection.total_changes() != before => fate.map_err(given_up)?,
             Refuses::BeforeAnyChange => {}
         }
     }
     step("COMMIT").map(drop)
+}
+
+/// What everybody in a batch hears that is taken back because of one of them:
+/// not what that one refused, which would be none of their business.
+fn given_up(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Full { .. } => error,
+        other => {
+            StoreError::Unavailable { doing: "write to the database".to_owned(), why: other.to_string() }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    type Answer = oneshot::Receiver<Result<(), StoreError>>;
+
+    fn job(
+        refuses: Refuses,
+        work: impl FnOnce(&Connection) -> Result<(), Failure> + Send + 'static,
+    ) -> (Box<dyn Job>, Answer) {
+        let (reply, answer) = oneshot::channel();
+        (Box::new(Write { doing: "try", refuses, work: Some(work), outcome: None, reply }), answer)
+    }
+
+    fn put(number: i64) -> impl FnOnce(&Connection) -> Result<(), Failure> + Send + 'static {
+        move |connection| {
+            connection.execute("INSERT INTO t VALUES (?)", [number])?;
+            Ok(())
+        }
+    }
+
+    fn no() -> Result<(), Failure> {
+        Err(StoreError::conflict("it".to_owned()).into())
+    }
+
+    /// What each of a batch is told, and what is there afterwards.
+    fn commit_all(batch: Vec<(Box<dyn Job>, Answer)>) -> (Vec<Result<(), StoreError>>, Vec<i64>) {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE t (n INTEGER)").unwrap();
+        let (mut jobs, answers): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        commit(&connection, &mut jobs);
+        let told = answers.into_iter().map(|mut answer| answer.try_recv().unwrap().unwrap()).collect();
+        let mut statement = connection.prepare("SELECT n FROM t ORDER BY n").unwrap();
+        let there = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        (told, there)
+    }
+
+    #[test]
+    fn one_refusal_takes_nothing_else_back() {
+        let half_way = |connection: &Connection| put(9)(connection).and_then(|()| no());
+        let (told, there) = commit_all(vec![
+            job(Refuses::BeforeAnyChange, put(1)),
+            job(Refuses::AtAnyTime, half_way),
+            job(Refuses::BeforeAnyChange, |_| no()),
+            job(Refuses::AtAnyTime, put(2)),
+        ]);
+        let conflict = |told: &Result<(), StoreError>| matches!(told, Err(StoreError::Conflict { .. }));
+        assert_eq!(told.iter().map(conflict).collect::<Vec<_>>(), [false, true, true, false]);
+        assert_eq!(there, [1, 2]);
+    }
+
+    #[test]
+    fn a_change_that_could_not_be_taken_back_alone_goes_with_its_batch() {
+        let half_way = |connection: &Connection| put(9)(connection).and_then(|()| no());
+        let (told, there) = commit_all(vec![
+            job(Refuses::AtAnyTime, put(1)),
+            job(Refuses::BeforeAnyChange, half_way),
+            job(Refuses::BeforeAnyChange, put(2)),
+        ]);
+        assert!(told.iter().all(|told| matches!(told, Err(StoreError::Unavailable { .. }))), "{told:?}");
+        assert_eq!(there, [0_i64; 0]);
+    }
 }

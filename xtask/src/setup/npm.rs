@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::{Wanted, python};
+use super::{Wanted, apt, python};
 use crate::error::Error;
 use crate::{process, workspace};
 
@@ -25,9 +25,14 @@ pub(crate) fn ensure(_: Wanted, say: &mut dyn FnMut(&str)) -> Result<(), Error> 
     say("installing packages for Node");
     let packages: Vec<&str> =
         wanted.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    // By program and not by package: other makers' packages of Node.js have npm
+    // in them, and Debian's would be in their way.
+    if process::find("node").is_none() || process::find("npm").is_none() {
+        apt::install(&["nodejs", "npm"], say)?;
+    }
     install(&packages).map_err(|error| {
         Error::wrong(format!(
-            "the packages for Node are missing: {error}\nhint: install Node.js 20 or later with npm, then: npm install \
+            "the packages for Node are missing: {error}\nhint: install Node.js 18 or later with npm, then: npm install \
              --prefix {} {}",
             directory().display(),
             packages.join(" ")

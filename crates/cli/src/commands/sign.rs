@@ -58,7 +58,7 @@ pub(super) const PAUSE: Duration = Duration::from_secs(3);
       --build \"$CI_PIPELINE_ID\" --commit \"$CI_COMMIT_SHA\" --evidence provenance.json --wait=2h --json
   firmseal sign image.bin --product gateway --version 1.4.0 --epoch 1 --no-wait \\
       --server https://firmseal.example.com:8443 --authority ca.pem --audience firmseal.example.com
-  firmseal sign modules/*.ko --product kernel --version 6.1.56 --epoch 1 --into signed")]
+  firmseal sign modules/*.ko --product kernel --version 6.1.56 --epoch 0 --param certificate=@signer.crt --into signed")]
 pub struct Sign {
     /// The files
     #[arg(value_name = "FILE", required = true)]
