@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use crc32fast::Hasher;
+
 use crate::error::FormatError;
 use crate::inflate::Inflater;
 use crate::source::{Source, bytes_at};
@@ -33,7 +35,7 @@ pub(crate) struct Gunzip<'a> {
     piece: Vec<u8>,
     used: usize,
     inflater: Inflater,
-    crc: Crc32,
+    crc: Hasher,
     /// How much came out.
     len: u64,
     ended: bool,
@@ -59,7 +61,7 @@ impl<'a> Gunzip<'a> {
             piece: Vec::new(),
             used: 0,
             inflater: Inflater::new(),
-            crc: Crc32::new(),
+            crc: Hasher::new(),
             len: 0,
             ended: false,
         })
@@ -108,7 +110,7 @@ impl<'a> Gunzip<'a> {
         }
         let mut trailer = [0; TRAILER as usize];
         self.source.read_at(self.left.end, &mut trailer)?;
-        let found = [self.crc.value().to_le_bytes(), (self.len as u32).to_le_bytes()].concat();
+        let found = [self.crc.clone().finalize().to_le_bytes(), (self.len as u32).to_le_bytes()].concat();
         match found == trailer {
             true => Ok(()),
             false => Err(self.malformed("a part's gzip has another checksum or length; it was damaged")),
@@ -132,64 +134,8 @@ pub(crate) fn stored(bytes: &[u8]) -> Vec<u8> {
         out.extend([len.to_le_bytes(), (!len).to_le_bytes()].concat());
         out.extend(block);
     }
-    let mut crc = Crc32::new();
-    crc.update(bytes);
-    out.extend([crc.value().to_le_bytes(), (bytes.len() as u32).to_le_bytes()].concat());
+    out.extend([crc32fast::hash(bytes).to_le_bytes(), (bytes.len() as u32).to_le_bytes()].concat());
     out
-}
-
-/// CRC-32 as gzip has it, eight bytes at a time.
-struct Crc32(u32);
-
-const TABLES: [[u32; 256]; 8] = tables();
-
-const fn tables() -> [[u32; 256]; 8] {
-    let mut out = [[0; 256]; 8];
-    let mut byte = 0;
-    while byte < 256 {
-        let (mut value, mut bit) = (byte as u32, 0);
-        while bit < 8 {
-            value = if value & 1 == 1 { value >> 1 ^ 0xedb8_8320 } else { value >> 1 };
-            bit += 1;
-        }
-        out[0][byte] = value;
-        byte += 1;
-    }
-    let mut table = 1;
-    while table < 8 {
-        let mut byte = 0;
-        while byte < 256 {
-            let before = out[table - 1][byte];
-            out[table][byte] = before >> 8 ^ out[0][(before & 0xff) as usize];
-            byte += 1;
-        }
-        table += 1;
-    }
-    out
-}
-
-impl Crc32 {
-    fn new() -> Crc32 {
-        Crc32(u32::MAX)
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        let (eights, rest) = bytes.as_chunks::<8>();
-        for eight in eights {
-            let [a, b, c, d] =
-                (self.0 ^ u32::from_le_bytes([eight[0], eight[1], eight[2], eight[3]])).to_le_bytes();
-            let each = [a, b, c, d, eight[4], eight[5], eight[6], eight[7]];
-            let tables = TABLES.iter().rev().zip(each);
-            self.0 = tables.fold(0, |sum, (table, byte)| sum ^ table[usize::from(byte)]);
-        }
-        for byte in rest {
-            self.0 = self.0 >> 8 ^ TABLES[0][usize::from(self.0 as u8 ^ byte)];
-        }
-    }
-
-    fn value(&self) -> u32 {
-        !self.0
-    }
 }
 
 #[cfg(test)]

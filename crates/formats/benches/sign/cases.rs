@@ -29,9 +29,17 @@ const SW_DESCRIPTION: &str = r#"software = { version = "1.2.3"; hardware-compati
 "#;
 const MANIFEST: &str = "[update]\ncompatible=Board\nversion=1.2.3\n\n[bundle]\nformat=verity\n\n\
                         [image.rootfs]\nfilename=root.img\n";
+/// What a cabinet says of the firmware.
+const METAINFO: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+<component type="firmware"><id>com.example.board.firmware</id><name>Board</name><summary>Firmware</summary>
+  <provides><firmware type="flashed">09d7cf52-0720-4710-91d1-08469b7fe9c8</firmware></provides>
+  <releases><release version="1.2.3" date="2026-01-01">
+    <checksum type="sha256" filename="firmware.bin" target="content">SHA256</checksum>
+  </release></releases></component>
+"#;
 /// Makes a SUIT envelope around the firmware, and signs it.
 const COSIGN: &str = include_str!("../../judges/suit_cosign.py");
-const MADE: [&str; 7] = [
+const MADE: [&str; 11] = [
     "python cosign.py make firmware.bin app.suit",
     "cp rsa3072.pem rsa3072.key",
     "mkimage -f app.its app.itb",
@@ -40,6 +48,12 @@ const MADE: [&str; 7] = [
     "openssl ec -in p256.pem -out p256.sec1 && mender-artifact write rootfs-image --no-progress -n app -t board \
      -f firmware.bin --software-version 1.2.3 -o app.mender",
     "openssl req -x509 -new -key p256.pem -subj /CN=p256 -days 30 -addext keyUsage=digitalSignature -out p256.crt.pem",
+    "sed s/SHA256/$(sha256sum firmware.bin | cut -d' ' -f1)/ metainfo >app.metainfo.xml && \
+     gcab -n -c app.cab firmware.bin app.metainfo.xml",
+    "printf firmware >small && \
+     cert_create -n -a rsa --tfw-nvctr 7 --rot-key rsa2048.pem --tb-fw small --tb-fw-cert app.crt",
+    "cp firmware.bin app.verity && /usr/sbin/veritysetup format --hash-offset 16777216 app.verity app.verity",
+    "python layout.py firmware.bin app.oci",
 ];
 
 /// A format, a file in it, and a peer.
@@ -72,6 +86,8 @@ impl Place {
         openssl.write("sigstore.js", include_bytes!("sigstore.js"));
         openssl.write("app.its", ITS.as_bytes());
         openssl.write("cosign.py", COSIGN.as_bytes());
+        openssl.write("layout.py", include_bytes!("layout.py"));
+        openssl.write("metainfo", METAINFO.as_bytes());
         openssl.write("app.swd", SW_DESCRIPTION.as_bytes());
         let place = Place { openssl };
         std::fs::create_dir(place.path("content")).unwrap();
@@ -104,6 +120,10 @@ impl Place {
         let mut command = Command::new(program.unwrap_or_else(|| words[0].into()));
         command.args(&words[1..]).current_dir(self.openssl.dir.path()).env("PATH", path);
         command.env("NODE_PATH", venv.join("node/node_modules"));
+        // fwupdtool keeps a state and reads a configuration: here, not the machine's.
+        for name in ["FWUPD_SYSCONFDIR", "FWUPD_LOCALSTATEDIR"] {
+            command.env(name, self.openssl.dir.path());
+        }
         command
     }
 }
@@ -235,6 +255,16 @@ pub(crate) fn all(place: &Place) -> Vec<Case> {
             at_least: 1.0,
         },
         Case {
+            format: "tfa",
+            key: "rsa2048",
+            file: "app.crt",
+            parameters: vec![],
+            peer: words(
+                "cert_create -n -a rsa --tfw-nvctr 7 --rot-key rsa2048.pem --tb-fw small --tb-fw-cert its",
+            ),
+            at_least: 1.0,
+        },
+        Case {
             format: "kmod",
             key: "p256",
             file: "app.ko",
@@ -249,6 +279,33 @@ pub(crate) fn all(place: &Place) -> Vec<Case> {
             parameters: vec![],
             peer: words("node sigstore.js p256.pem firmware.bin its"),
             at_least: 5.0,
+        },
+        Case {
+            format: "oci",
+            key: "p256",
+            file: "app.oci",
+            parameters: vec![],
+            // skopeo reads the layout, the library signs its manifest.
+            peer: vec![
+                "sh",
+                "-c",
+                "skopeo --insecure-policy copy -q oci-archive:app.oci dir:copy && \
+                 node sigstore.js p256.pem copy/manifest.json its",
+            ],
+            at_least: 5.0,
+        },
+        Case {
+            format: "fwupd",
+            key: "p256",
+            file: "app.cab",
+            parameters: vec![("certificate", place.openssl.text("p256.crt.pem"))],
+            // It signs in place.
+            peer: vec![
+                "sh",
+                "-c",
+                "cp app.cab its.cab && fwupdtool firmware-sign its.cab p256.crt.pem p256.pem",
+            ],
+            at_least: 1.0,
         },
         Case {
             format: "jcat",
@@ -268,6 +325,21 @@ pub(crate) fn all(place: &Place) -> Vec<Case> {
             file: "firmware.bin",
             parameters: vec![certificate("p256")],
             peer: words("fsverity sign firmware.bin its --key=p256.pem --cert=p256.crt"),
+            at_least: 1.0,
+        },
+        Case {
+            format: "dmverity",
+            key: "p256",
+            file: "app.verity",
+            parameters: vec![certificate("p256")],
+            // Whoever signs a root has just made the tree.
+            peer: vec![
+                "sh",
+                "-c",
+                "/usr/sbin/veritysetup format --hash-offset 16777216 app.verity app.verity | \
+                 sed -n 's/^Root hash:[[:space:]]*//p' | tr -d '\\n' >root && \
+                 openssl cms -sign -binary -in root -signer p256.crt -inkey p256.pem -outform DER -out its",
+            ],
             at_least: 1.0,
         },
     ]
