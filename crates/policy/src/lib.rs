@@ -18,6 +18,7 @@ mod load;
 mod policy;
 mod problem;
 mod question;
+mod reads;
 mod rule;
 mod schema;
 

@@ -8,6 +8,7 @@ use miette::Diagnostic;
 
 use crate::example::Examples;
 use crate::problem::{LoadError, Problem, line};
+use crate::reads::Reads;
 use crate::rule::{Demand, Rule};
 use crate::schema::{NUMBER, schema};
 
@@ -25,6 +26,8 @@ pub(crate) struct Loaded {
     pub(crate) rules: BTreeMap<String, Rule>,
     pub(crate) permits: PolicySet,
     pub(crate) forbids: PolicySet,
+    /// What they read of a question.
+    pub(crate) reads: Reads,
 }
 
 /// Reads a policy and validates it strictly against the schema. Everything
@@ -64,10 +67,11 @@ pub(crate) fn load(document: &PolicyDocument) -> Result<Loaded, LoadError> {
         problems.sort();
         return Err(LoadError(problems));
     }
+    let reads = Reads::of(all.iter().map(|(_, file)| file.text.as_str()));
     let (permits, forbids): (Vec<_>, Vec<_>) =
         all.into_iter().map(|(policy, _)| policy).partition(|policy| policy.effect() == Effect::Permit);
     let set = |rules| PolicySet::from_policies(rules).map_err(|error| whole(error.to_string()));
-    Ok(Loaded { rules, permits: set(permits)?, forbids: set(forbids)? })
+    Ok(Loaded { rules, permits: set(permits)?, forbids: set(forbids)?, reads })
 }
 
 fn problem(file: &str, line: Option<usize>, rule: Option<&str>, what: String) -> Problem {
@@ -123,7 +127,7 @@ fn excess(text: &str) -> Option<(usize, String)> {
                 }
             }
             b'/' if bytes.get(at + 1) == Some(&b'/') => {
-                let len = bytes[at..].iter().position(|byte| *byte == b'\n');
+                let len = bytes[at..].iter().position(|byte| matches!(byte, b'\n' | b'\r'));
                 at += len.unwrap_or(bytes.len() - at);
             }
             b'(' | b'[' | b'{' => depth += 1,

@@ -10,6 +10,7 @@ use firmseal_sign::{Policy, PolicyError, PolicyReader, Question, Reason, Tried, 
 use crate::example::{Differs, Examples};
 use crate::load::{Loaded, load};
 use crate::problem::LoadError;
+use crate::reads::Reads;
 use crate::rule::{Demand, NO_PERMIT, Rule};
 
 /// A policy in Cedar.
@@ -56,6 +57,21 @@ impl CedarPolicy {
         Ok(CedarPolicy { digest: document.digest(), loaded: load(document)? })
     }
 
+    /// Whether everything is permitted, and which rules forbid anything, as
+    /// far as a question is handed over.
+    fn ask(&self, question: &Question, reads: &Reads) -> Result<(bool, BTreeSet<String>), PolicyError> {
+        let asked = crate::question::translate(question, reads)?;
+        let mut standing: BTreeSet<String> = BTreeSet::new();
+        let mut permitted = true;
+        for request in &asked.requests {
+            // In sets of their own: beside a forbid Cedar says nothing of
+            // permits, and approvals would be asked for what is never signed.
+            permitted &= !applies(&self.loaded.permits, request, &asked.entities)?.is_empty();
+            standing.extend(applies(&self.loaded.forbids, request, &asked.entities)?);
+        }
+        Ok((permitted, standing))
+    }
+
     /// Its rules, by name.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.loaded.rules.values()
@@ -82,15 +98,12 @@ impl Policy for CedarPolicy {
     }
 
     fn decide(&self, question: &Question) -> Result<Verdict, PolicyError> {
-        let asked = crate::question::translate(question)?;
-        let mut standing: BTreeSet<String> = BTreeSet::new();
-        let mut permitted = true;
-        for request in &asked.requests {
-            // In sets of their own: beside a forbid Cedar says nothing of
-            // permits, and approvals would be asked for what is never signed.
-            permitted &= !applies(&self.loaded.permits, request, &asked.entities)?.is_empty();
-            standing.extend(applies(&self.loaded.forbids, request, &asked.entities)?);
-        }
+        let (permitted, standing) = self.ask(question, &self.loaded.reads)?;
+        // What no rule reads changes nothing: tests ask with all of it, too.
+        debug_assert_eq!(
+            self.ask(question, &Reads::Everything).ok().as_ref(),
+            Some(&(permitted, standing.clone()))
+        );
         let mut way = InTheWay::default();
         if !permitted {
             way.refusing.push(Reason {

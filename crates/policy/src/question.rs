@@ -17,6 +17,7 @@ use firmseal_manifest::ArtifactId;
 use firmseal_sign::{Action, ArtifactFacts, KeyFacts, PolicyError, Question};
 use semver::Version;
 
+use crate::reads::Reads;
 use crate::schema::{actions, schema};
 
 /// Most pairs of artifacts and keys of one question.
@@ -33,9 +34,10 @@ pub(crate) struct Asked {
 
 type Record = BTreeMap<String, Value>;
 
-/// Translates a question. One that asks about nothing has no answer: an
-/// empty list of files must not come through because each of them would.
-pub(crate) fn translate(question: &Question) -> Result<Asked, PolicyError> {
+/// Translates a question, as far as rules read it. One that asks about nothing
+/// has no answer: an empty list of files must not come through because each
+/// of them would.
+pub(crate) fn translate(question: &Question, reads: &Reads) -> Result<Asked, PolicyError> {
     let pairs = question.artifacts.len().saturating_mul(question.keys.len());
     if pairs == 0 {
         return Err(failed("the question names no artifact or no key"));
@@ -50,32 +52,52 @@ pub(crate) fn translate(question: &Question) -> Result<Asked, PolicyError> {
     // those shapes. Asked for each signature it costs more than the rules of
     // a large policy.
     if cfg!(debug_assertions) {
-        build(question, Some(schema().map_err(PolicyError)?))?;
+        build(question, &Reads::Everything, Some(schema().map_err(PolicyError)?))?;
     }
-    build(question, None)
+    build(question, reads, None)
 }
 
-fn build(question: &Question, schema: Option<&Schema>) -> Result<Asked, PolicyError> {
+fn build(question: &Question, reads: &Reads, schema: Option<&Schema>) -> Result<Asked, PolicyError> {
     let caller = uid("Caller", &question.caller.name)?;
     let product = uid("Product", question.product.as_str())?;
     let entities = [caller_entity(question, caller.clone())?, product_entity(question, product.clone())?];
     let actions = actions().map_err(PolicyError)?.clone();
     let entities = actions.add_entities(entities, schema).map_err(failed)?;
     let action = uid("Action", action(question.action))?;
-    let common = common(question)?;
+    let common = common(question, reads)?;
     let mut requests = Vec::with_capacity(question.artifacts.len() * question.keys.len());
     for artifact in &question.artifacts {
-        let evidence = evidence(&question.evidence, &artifact.digest)?;
-        let artifact = record(artifact_fields(artifact)?)?;
+        let own = common.clone().and("artifact", || record(artifact_fields(artifact)?))?;
+        let own = own.and("evidence", || evidence(&question.evidence, &artifact.digest))?;
         for key in &question.keys {
-            let key = record(key_fields(key)?)?;
-            let pair = fields([("artifact", artifact.clone()), ("evidence", evidence.clone()), ("key", key)]);
-            let context = Context::from_pairs(common.clone().into_iter().chain(pair)).map_err(failed)?;
+            let own = own.clone().and("key", || record(key_fields(key)?))?;
+            let context = Context::from_pairs(own.fields).map_err(failed)?;
             let request = Request::new(caller.clone(), action.clone(), product.clone(), context, schema);
             requests.push(request.map_err(failed)?);
         }
     }
     Ok(Asked { entities, requests })
+}
+
+/// The fields of a context, those alone that rules read.
+#[derive(Clone)]
+struct Fields<'a> {
+    reads: &'a Reads,
+    fields: Record,
+}
+
+impl Fields<'_> {
+    /// With one more, if it is read.
+    fn and(
+        mut self,
+        name: &str,
+        value: impl FnOnce() -> Result<Value, PolicyError>,
+    ) -> Result<Self, PolicyError> {
+        if self.reads.has(name) {
+            self.fields.insert(name.to_owned(), value()?);
+        }
+        Ok(self)
+    }
 }
 
 fn failed(error: impl std::fmt::Display) -> PolicyError {
@@ -101,6 +123,14 @@ fn check(question: &Question) -> Result<(), PolicyError> {
     ];
     if lists.iter().any(|len| *len > LIST_MAX) {
         return Err(failed(format_args!("a list in the question has more than {LIST_MAX} entries")));
+    }
+    // Whether a rule reads them or not: what counts here is refused as one.
+    let Version { major, minor, patch, .. } = question.version;
+    let numbers = [major, minor, patch, question.epoch];
+    let artifacts = question.artifacts.iter();
+    let own = artifacts.flat_map(|own| own.addresses.iter().copied().chain(own.epoch).chain([own.size]));
+    for number in own.chain(numbers) {
+        long("a number in the question,", number)?;
     }
     let claims = question.caller.claims.iter().flat_map(|(name, value)| [name, value]);
     let own = [&question.caller.name, &question.build, &question.commit];
@@ -180,30 +210,28 @@ fn version(version: &Version) -> Result<Value, PolicyError> {
 }
 
 /// What is the same for each artifact and key.
-fn common(question: &Question) -> Result<Record, PolicyError> {
+fn common<'a>(question: &Question, reads: &'a Reads) -> Result<Fields<'a>, PolicyError> {
     let (hour, weekday) = clock(question.now);
     let back = question.previous.as_ref().is_some_and(|previous| question.version < previous.version);
-    let mut all = fields([
-        ("channel", text(question.channel.as_str())),
-        ("version", version(&question.version)?),
-        ("epoch", long("security epoch", question.epoch)?),
-        ("goesBack", Value::new_bool(back)),
-        ("build", text(&question.build)),
-        ("commit", text(&question.commit)),
-        ("approvals", Value::new_long(question.approvals.into())),
-        ("anomalies", Value::new_set(question.anomalies.iter().map(text))),
-        ("now", Value::new_datetime(question.now.to_string())),
-        ("hour", Value::new_long(hour)),
-        ("weekday", Value::new_long(weekday)),
-    ]);
-    if let Some(previous) = &question.previous {
-        let previous = fields([
+    let all = Fields { reads, fields: Record::new() }
+        .and("channel", || Ok(text(question.channel.as_str())))?
+        .and("version", || version(&question.version))?
+        .and("epoch", || long("security epoch", question.epoch))?
+        .and("goesBack", || Ok(Value::new_bool(back)))?
+        .and("build", || Ok(text(&question.build)))?
+        .and("commit", || Ok(text(&question.commit)))?
+        .and("approvals", || Ok(Value::new_long(question.approvals.into())))?
+        .and("anomalies", || Ok(Value::new_set(question.anomalies.iter().map(text))))?
+        .and("now", || Ok(Value::new_datetime(question.now.to_string())))?
+        .and("hour", || Ok(Value::new_long(hour)))?
+        .and("weekday", || Ok(Value::new_long(weekday)))?;
+    let Some(previous) = &question.previous else { return Ok(all) };
+    all.and("previous", || {
+        record(fields([
             ("version", version(&previous.version)?),
             ("epoch", long("security epoch", previous.epoch)?),
-        ]);
-        all.insert("previous".to_owned(), record(previous)?);
-    }
-    Ok(all)
+        ]))
+    })
 }
 
 /// Hour, and weekday with Monday as 1, in UTC.

@@ -137,6 +137,9 @@ fn no_text_is_too_much_for_it() {
     // Strings and comments open nothing.
     assert!(when("context.build == \"((((((((((((((((((((((((((((((((((((((((((((((((\"").is_ok());
     assert!(when(&format!("// {}\ncontext.key.blind", "(".repeat(60))).is_ok());
+    // A comment ends where a line does, at either sign for it.
+    let deep = format!("// \r {}context.key.blind{}", "(".repeat(60_000), ")".repeat(60_000));
+    assert!(when(&deep).unwrap_err().to_string().contains("nests deeper"), "behind a comment");
     for (term, count) in [(" && context.key.blind", 350), (" || context.key.blind", 350)] {
         assert!(when(&format!("context.key.blind{}", term.repeat(count))).is_ok(), "{term}");
         assert!(when(&format!("context.key.blind{}", term.repeat(5_000))).is_err(), "{term}");
