@@ -312,6 +312,7 @@ fn stopped(course: &mut Course, error: &PipelineError, now: Time) -> JobOutcome 
         }
         PipelineError::OutOfScope(_) => course.refuse(vec![Reason::new("scope", why)]),
         PipelineError::NoArtifactKey { .. }
+        | PipelineError::NoSuchKey(_)
         | PipelineError::NoReleaseKey(_)
         | PipelineError::NotEntitled { .. }
         | PipelineError::BothKinds { .. }

@@ -69,6 +69,9 @@ pub enum PipelineError {
         /// Its format.
         format: String,
     },
+    /// A key was asked for by a name that none has.
+    #[error("there is no signing key `{0}`")]
+    NoSuchKey(String),
     /// The caller is confined to something else.
     #[error("the credential does not reach {0}")]
     OutOfScope(String),

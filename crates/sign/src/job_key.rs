@@ -33,13 +33,15 @@ impl Pipeline {
         now: Time,
     ) -> Result<&Arc<SigningKey>, PipelineError> {
         let key = match asked {
-            Some(name) => self.job_key(name),
-            None => self.keys(&product.id).artifact.as_ref(),
+            Some(name) => self.job_key(name).ok_or_else(|| PipelineError::NoSuchKey(name.to_owned()))?,
+            None => {
+                let own = self.keys(&product.id).artifact.as_ref();
+                own.ok_or_else(|| PipelineError::NoArtifactKey {
+                    product: product.id.to_string(),
+                    format: product.format.clone(),
+                })?
+            }
         };
-        let key = key.ok_or_else(|| PipelineError::NoArtifactKey {
-            product: product.id.to_string(),
-            format: product.format.clone(),
-        })?;
         key.permit(Ask { purpose: KeyPurpose::Artifact, product, caller, now })?;
         if let Some(version) = self.trust().revokes_key(&key.id()) {
             return Err(PipelineError::KeyRevoked { key: key.id(), version });

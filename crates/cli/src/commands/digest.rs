@@ -117,6 +117,11 @@ impl Digest {
             if let Some(path) = &self.output {
                 newfile::write(path, newfile::PUBLIC, bytes)?;
             }
+            // A message is a whole image, and who has it in a file need not read it.
+            let shown = match (&laid_out.tbs, &self.output) {
+                (Tbs::Message(message), Some(_)) => format!("{} bytes", message.len()),
+                _ => hex.clone(),
+            };
             let inspection = &laid_out.inspection;
             let value = json!({
                 "kind": kind,
@@ -133,7 +138,7 @@ impl Digest {
                     .maybe("version", inspection.version.as_ref())
                     .maybe("epoch", inspection.epoch)
                     .row("key", key.id())
-                    .row(kind, &hex)
+                    .row(kind, &shown)
                     .maybe("padding", padding)
                     .print()
             })

@@ -107,6 +107,9 @@ impl From<&PipelineError> for ApiError {
             PipelineError::OutOfScope(_) => {
                 ApiError::Refused { why, hint: hint("ask with a credential that is meant for it") }
             }
+            PipelineError::NoSuchKey(_) => {
+                ApiError::Refused { why, hint: hint("`firmseal keys list` shows the keys of this server") }
+            }
             PipelineError::NoArtifactKey { .. }
             | PipelineError::NoReleaseKey(_)
             | PipelineError::KeyRevoked { .. }

@@ -366,6 +366,6 @@ async fn a_caller_reaches_what_its_credential_is_for() {
     scope(refused(|wish| wish.caller.scope.channels = ["beta".parse().unwrap()].into()).await);
     scope(refused(|wish| wish.caller.scope.keys = ["other".to_owned()].into()).await);
     let other = refused(|wish| wish.signing_key = Some("other".to_owned())).await;
-    assert!(matches!(other, PipelineError::NoArtifactKey { .. }), "{other}");
+    assert!(matches!(other, PipelineError::NoSuchKey(_)), "{other}");
     service.stop().await;
 }
