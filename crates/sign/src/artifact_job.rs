@@ -71,12 +71,8 @@ impl Pipeline {
         let tbs = examined.tbs.fingerprint();
         course.turn = Some(self.same_bytes.take((key.id().0, tbs)).await);
         // In its turn: what the one before has signed is on record by now.
-        let (latest, before, known) = tokio::join!(
-            store.latest_release(&asked.product),
-            store.latest_release_on(&asked.product, &asked.channel),
-            store.signature_over(own.id().0, tbs),
-        );
-        artifact::check(&asked, &product, latest?.as_ref(), &examined)?;
+        let before = store.before_signing(&asked.product, &asked.channel, own.id().0, tbs).await?;
+        artifact::check(&asked, &product, before.latest.as_ref(), &examined)?;
 
         let fallback = stand_in.is_some();
         let evidence = self.facts(&asked.product, &asked.evidence, &[order.artifact]).await?;
@@ -84,8 +80,7 @@ impl Pipeline {
         let examined = &examined;
         let unusual = self.unusual(key, &asked, clock()).await?;
         if let Some(policy) = policy {
-            let before = before?;
-            let (product, approvals, before) = (&product, agreed.holders, before.as_ref());
+            let (product, approvals, before) = (&product, agreed.holders, before.latest_on_channel.as_ref());
             let unusual = &unusual;
             let asking = Asking { product, before, examined, key, evidence, approvals, fallback, unusual };
             let stop = self.ask_policy(course, &*policy, rules, asking, clock())?;
@@ -103,7 +98,7 @@ impl Pipeline {
         // What was signed once is not signed again, whoever asks: the gate
         // and the policy have agreed to this request by itself. Nor does a
         // stand-in sign what the key itself has signed.
-        let known = match known? {
+        let known = match before.signature {
             None if fallback => store.signature_over(key.id().0, tbs).await?,
             known => known,
         };

@@ -24,13 +24,18 @@ fn unrecorded(connection: &Connection, limit: u32) -> Result<Unrecorded, Failure
     let (mut until, mut happened) = (since, Vec::new());
     let signatures = all(
         connection,
-        "SELECT n, signature FROM signatures WHERE n > ? ORDER BY n LIMIT ?",
+        "SELECT signatures.n, signature, asked FROM signatures LEFT JOIN jobs ON jobs.id = request
+         WHERE signatures.n > ? ORDER BY signatures.n LIMIT ?",
         params![Count(since.signature), limit],
-        |row| Ok((row.get::<_, Count>(0)?.0, row.get::<_, Json<_>>(1)?.0)),
+        |row| {
+            let (Count(number), Json(signature)) = (row.get(0)?, row.get(1)?);
+            let asked = row.get::<_, Option<Json<_>>>(2)?.map(|Json(asked)| asked);
+            Ok((number, Happened::Signature { signature, asked }))
+        },
     )?;
     for (number, signature) in signatures {
         until.signature = number;
-        happened.push(Happened::Signature(Box::new(signature)));
+        happened.push(signature);
     }
     let events: Vec<(Count, Vec<u8>, Option<Count>)> = all(
         connection,

@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 use crate::column::{Count, Json, Text, When, Word};
 use crate::error::Failure;
 use crate::events::happened;
-use crate::jobs::{JOB, known, read_at};
+use crate::jobs::{ENDED, JOB, known, read_at};
 use crate::registry::{all, limit};
 
 /// Those of a filter, newest first. Only conditions that are asked for stand
@@ -60,7 +60,7 @@ pub(crate) fn unaccounted(
 ) -> Result<Vec<Unaccounted>, Failure> {
     let sql = format!(
         "SELECT since, {JOB} FROM jobs
-         WHERE since IS NOT NULL AND state NOT IN ('queued', 'waiting', 'held')
+         WHERE since IS NOT NULL AND {ENDED}
            AND (lease_until IS NULL OR lease_until <= ?) ORDER BY n LIMIT ?"
     );
     all(connection, &sql, params![When(now), most], |row| {
@@ -80,10 +80,10 @@ pub(crate) fn account(
     let Job { mut progress, .. } = known(connection, id)?;
     progress.failures = progress.failures.saturating_add(failures);
     let changed = connection
-        .prepare_cached(
+        .prepare_cached(&format!(
             "UPDATE jobs SET since = NULL, lease_until = NULL, progress = ?
-             WHERE id = ? AND since = ? AND state NOT IN ('queued', 'waiting', 'held')",
-        )?
+             WHERE id = ? AND since = ? AND {ENDED}"
+        ))?
         .execute(params![Json(&progress), Text(id), Count(since)])?;
     match changed {
         0 => Ok(()),

@@ -2,10 +2,10 @@
 
 use async_trait::async_trait;
 use firmseal_fleet::{Approval, Job, JobState, Priority, Progress, Reason, Signature, Time};
-use firmseal_manifest::{Digest, End, Event, KeyId, RequestId};
+use firmseal_manifest::{ChannelName, Digest, End, Event, KeyId, ProductId, RequestId};
 use firmseal_store::{
-    Claim, ClaimedJob, Claiming, Depth, Ending, Inserted, JobFilter, JobOutcome, Jobs, Page, StoreError,
-    Unaccounted,
+    Before, Claim, ClaimedJob, Claiming, Depth, Ending, Inserted, JobFilter, JobOutcome, Jobs, Page,
+    StoreError, Unaccounted,
 };
 use rusqlite::{Connection, Row, params};
 
@@ -13,7 +13,7 @@ use crate::column::{Count, Hash, Json, Text, When, Word, text};
 use crate::error::{Failure, sql};
 use crate::events::happened;
 use crate::registry::{all, one};
-use crate::{LocalStore, job_lists, queue, sums};
+use crate::{LocalStore, job_lists, queue, releases, sums};
 
 /// Ends every claim, as `requests::end_leases` does: whoever had one is gone.
 pub(crate) fn end_leases(connection: &Connection) -> Result<(), StoreError> {
@@ -27,6 +27,9 @@ pub(crate) fn end_leases(connection: &Connection) -> Result<(), StoreError> {
 }
 
 pub(crate) const JOB: &str = "id, asked, state, progress";
+/// What is open and what has ended, in the words of the indexes (0018).
+const OPEN: &str = "(state = 'queued' OR state = 'waiting' OR state = 'held')";
+pub(crate) const ENDED: &str = "state <> 'queued' AND state <> 'waiting' AND state <> 'held'";
 
 /// Reads a job from the columns of [`JOB`], with more of them before it.
 pub(crate) fn read_at(row: &Row<'_>, at: usize) -> rusqlite::Result<Job> {
@@ -129,6 +132,15 @@ fn store_signature(connection: &Connection, signature: &Signature, text: &str) -
 
 fn find_signature(connection: &Connection, request: RequestId) -> Result<Option<Signature>, Failure> {
     one(connection, "SELECT signature FROM signatures WHERE request = ?", [Text(request)], read_signature)
+}
+
+fn signature_over(connection: &Connection, key: Digest, tbs: Digest) -> Result<Option<Signature>, Failure> {
+    one(
+        connection,
+        "SELECT signature FROM signatures WHERE tbs = ? AND key_id = ? ORDER BY n LIMIT 1",
+        params![Hash(tbs), Hash(key)],
+        read_signature,
+    )
 }
 
 /// How a claim ends, and what of it is prepared before the writing thread,
@@ -264,7 +276,7 @@ fn expire(connection: &Connection, now: Time, most: u32) -> Result<Vec<RequestId
     let late = all(
         connection,
         &format!(
-            "SELECT {JOB} FROM jobs WHERE state IN ('queued', 'waiting', 'held') AND deadline <= ?1
+            "SELECT {JOB} FROM jobs WHERE {OPEN} AND deadline <= ?1
                AND (lease_until IS NULL OR lease_until <= ?1) ORDER BY deadline LIMIT ?2"
         ),
         params![When(now), most],
@@ -412,15 +424,28 @@ impl Jobs for LocalStore {
         self.query("look a signature up", move |connection| find_signature(connection, request)).await
     }
 
-    async fn signature_over(&self, key: Digest, tbs: Digest) -> Result<Option<Signature>, StoreError> {
-        self.query("look a signature up", move |connection| {
-            one(
-                connection,
-                "SELECT signature FROM signatures WHERE tbs = ? AND key_id = ? ORDER BY n LIMIT 1",
-                params![Hash(tbs), Hash(key)],
-                read_signature,
-            )
+    async fn before_signing(
+        &self,
+        product: &ProductId,
+        channel: &ChannelName,
+        key: Digest,
+        tbs: Digest,
+    ) -> Result<Before, StoreError> {
+        let (product, channel) = (product.clone(), channel.clone());
+        self.query("look up what stands before a signature", move |connection| {
+            let latest = releases::latest(connection, &product)?;
+            let latest_on_channel = match &latest {
+                Some(latest) if latest.channel == channel => Some(latest.clone()),
+                Some(_) => releases::latest_on(connection, &product, &channel)?,
+                None => None,
+            };
+            let signature = signature_over(connection, key, tbs)?;
+            Ok(Before { latest, latest_on_channel, signature })
         })
         .await
+    }
+
+    async fn signature_over(&self, key: Digest, tbs: Digest) -> Result<Option<Signature>, StoreError> {
+        self.query("look a signature up", move |connection| signature_over(connection, key, tbs)).await
     }
 }

@@ -28,6 +28,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0015_policies.sql"),
     include_str!("../migrations/0016_habits.sql"),
     include_str!("../migrations/0017_decisions.sql"),
+    include_str!("../migrations/0018_open_jobs.sql"),
 ];
 
 /// What this program's databases say they are: `FSLS`.

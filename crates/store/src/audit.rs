@@ -10,7 +10,7 @@
 
 use async_trait::async_trait;
 use firmseal_fleet::audit::AuditAction;
-use firmseal_fleet::{AuditRecord, Signature, Time};
+use firmseal_fleet::{Asked, AuditRecord, Signature, Time};
 use firmseal_manifest::{Event, ProductId, RequestId};
 
 use crate::{Page, StoreError};
@@ -35,7 +35,12 @@ pub enum Happened {
         log_index: u64,
     },
     /// An artifact was signed.
-    Signature(Box<Signature>),
+    Signature {
+        /// The signature.
+        signature: Box<Signature>,
+        /// What was asked for, where the request is known.
+        asked: Option<Box<Asked>>,
+    },
 }
 
 /// What is not on record yet.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use firmseal_fleet::{
-    Approval, CameTo, Job, JobReview, JobState, Priority, Progress, Reason, Signature, Time,
+    Approval, CameTo, Job, JobReview, JobState, Priority, Progress, Reason, Release, Signature, Time,
 };
-use firmseal_manifest::{Digest, Event, ProductId, ReleaseId, RequestId};
+use firmseal_manifest::{ChannelName, Digest, Event, ProductId, ReleaseId, RequestId};
 
 use crate::{Claim, Page, StoreError};
 
@@ -28,6 +28,17 @@ pub enum Inserted {
         /// How many.
         open: u64,
     },
+}
+
+/// What stands when a file is about to be signed, as of one moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Before {
+    /// As [`Registry::latest_release`](crate::Registry::latest_release) has it.
+    pub latest: Option<Release>,
+    /// The same of the channel.
+    pub latest_on_channel: Option<Release>,
+    /// As [`Jobs::signature_over`] has it.
+    pub signature: Option<Signature>,
 }
 
 /// How many jobs of one signing key may be claimed.
@@ -276,6 +287,16 @@ pub trait Jobs: Send + Sync {
 
     /// The signature that is recorded under a request.
     async fn signature(&self, request: RequestId) -> Result<Option<Signature>, StoreError>;
+
+    /// What stands when a file is about to be signed by a key, whose
+    /// fingerprint is `tbs`.
+    async fn before_signing(
+        &self,
+        product: &ProductId,
+        channel: &ChannelName,
+        key: Digest,
+        tbs: Digest,
+    ) -> Result<Before, StoreError>;
 
     /// The first signature by a key over bytes of this fingerprint.
     async fn signature_over(&self, key: Digest, tbs: Digest) -> Result<Option<Signature>, StoreError>;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use firmseal_fleet::audit::{AuditAction, AuditSubject, Outcome};
 use firmseal_fleet::{
-    AuditRecord, Deviation, Job, JobKind, KeyPhase, KeyRecord, PolicyProposal, Reason, Release, Signature,
-    SigningRequest,
+    Asked, AuditRecord, Deviation, Job, JobKind, KeyPhase, KeyRecord, PolicyProposal, Reason, Release,
+    Signature, SigningRequest,
 };
 use firmseal_manifest::{self as manifest, ArtifactId, Digest, End, Event, KeyId, Leaf, RequestId, Ruling};
 use firmseal_sign::Verdict;
@@ -89,7 +89,7 @@ impl App {
 
     async fn record_of(&self, happened: Happened) -> Result<Option<AuditRecord>, StoreError> {
         match happened {
-            Happened::Signature(signature) => self.signed(*signature).await.map(Some),
+            Happened::Signature { signature, asked } => Ok(Some(self.signed(*signature, asked))),
             Happened::Event { event, log_index } => self.told(event, log_index).await,
         }
     }
@@ -105,8 +105,7 @@ impl App {
         }
     }
 
-    async fn signed(&self, signature: Signature) -> Result<AuditRecord, StoreError> {
-        let asked = self.store.job(signature.request).await?.map(|job| job.asked);
+    fn signed(&self, signature: Signature, asked: Option<Box<Asked>>) -> AuditRecord {
         let mut record = self.record(AuditAction::ArtifactSigned, signature.log_index);
         record.time = signature.finished;
         record.subject = AuditSubject {
@@ -127,7 +126,7 @@ impl App {
             record.subject.commit = Some(asked.commit);
             record.caller = Some(asked.caller);
         }
-        Ok(record)
+        record
     }
 
     /// A record of an event; `None` for one that another record tells.

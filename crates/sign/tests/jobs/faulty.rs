@@ -16,11 +16,11 @@ use firmseal_manifest::{
     ArtifactId, ChannelName, DeviceId, Digest, Event, ProductId, ReleaseId, RequestId, RolloutId, UploadId,
 };
 use firmseal_store::{
-    Allowance, AuditFilter, AuditPosition, AuditTrail, Begin, BlobStream, Blobs, Claim, ClaimedJob, Claiming,
-    Depth, Ending, Enrolled, Events, Finished, Fleet, GrantedUses, Habits, Inserted, JobFilter, Jobs,
-    KeyUses, NewRequest, NewUpload, Observation, Observed, Operators, Page, Policies, Registry, Requests,
-    Reservation, SigningRequests, Store, StoreError, TrustDocument, TrustDocuments, TrustKind, Unaccounted,
-    Unrecorded, Upload, Uploads, WaitingEvent, WantedUses,
+    Allowance, AuditFilter, AuditPosition, AuditTrail, Before, Begin, BlobStream, Blobs, Claim, ClaimedJob,
+    Claiming, Depth, Ending, Enrolled, Events, Finished, Fleet, GrantedUses, Habits, Inserted, JobFilter,
+    Jobs, KeyUses, NewRequest, NewUpload, Observation, Observed, Operators, Page, Policies, Registry,
+    Requests, Reservation, SigningRequests, Store, StoreError, TrustDocument, TrustDocuments, TrustKind,
+    Unaccounted, Unrecorded, Upload, Uploads, WaitingEvent, WantedUses,
 };
 use semver::Version;
 
@@ -133,6 +133,7 @@ through!(Jobs {
     fn job_approvals(id: RequestId) -> Vec<Approval>;
     fn decision(digest: Digest) -> Option<Vec<u8>>;
     fn signature(request: RequestId) -> Option<Signature>;
+    fn before_signing(product: &ProductId, channel: &ChannelName, key: Digest, tbs: Digest) -> Before;
     fn signature_over(key: Digest, tbs: Digest) -> Option<Signature>;
 });
 

@@ -82,7 +82,8 @@ async fn what_happened_is_recorded_once(engine: &dyn Engine) {
     enter_all(&*store).await;
 
     let found = store.unrecorded(99).await.unwrap();
-    assert_eq!(found.happened[0], Happened::Signature(Box::new(signature)));
+    let asked = Some(Box::new(job.asked.clone()));
+    assert_eq!(found.happened[0], Happened::Signature { signature: Box::new(signature), asked });
     let Some(Happened::Event { event: Event::Revocation { version: 1, .. }, log_index }) =
         found.happened.last()
     else {

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use super::{Engine, conflict, not_found, refused, samples};
 use crate::{
-    Claim, ClaimedJob, Claiming, Depth, Ending, Inserted, JobFilter, JobOutcome, Page, Room, Store,
+    Before, Claim, ClaimedJob, Claiming, Depth, Ending, Inserted, JobFilter, JobOutcome, Page, Room, Store,
     StoreError,
 };
 
@@ -191,6 +191,9 @@ async fn a_signature_is_recorded_once(engine: &dyn Engine) {
     assert_eq!(store.signature(job.id).await.unwrap(), Some(signature.clone()));
     let over = store.signature_over(signature.key_id, signature.tbs).await.unwrap();
     assert_eq!(over, Some(signature.clone()));
+    let (product, channel) = (&job.asked.product, &job.asked.channel);
+    let before = store.before_signing(product, channel, signature.key_id, signature.tbs).await.unwrap();
+    assert_eq!(before, Before { latest: None, latest_on_channel: None, signature: Some(signature.clone()) });
     assert_eq!(store.signature_over(samples::digest(), signature.tbs).await.unwrap(), None);
     assert_eq!(store.signature_over(signature.key_id, samples::digest()).await.unwrap(), None);
     // SHA-256 of "abc" (FIPS 180-4, example).

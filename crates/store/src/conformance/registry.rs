@@ -117,6 +117,14 @@ async fn the_sequence_never_goes_back(engine: &dyn Engine) {
     store.insert_release(beta(next(&first, "1.0.0", 11))).await.unwrap();
     store.insert_release(next(&first, "0.9.0", 12)).await.unwrap();
     assert_eq!(store.latest_release(&first.product).await.unwrap().map(|latest| latest.sequence), Some(12));
+    let (elsewhere, none) = ("elsewhere".parse().unwrap(), samples::digest());
+    let beta = "beta".parse().unwrap();
+    for (channel, expected) in [(&first.channel, Some(12)), (&beta, Some(11)), (&elsewhere, None)] {
+        let before = store.before_signing(&first.product, channel, none, none).await.unwrap();
+        assert_eq!(before.latest.map(|latest| latest.sequence), Some(12));
+        assert_eq!(before.latest_on_channel.map(|latest| latest.sequence), expected);
+        assert_eq!(before.signature, None);
+    }
     // Each product counts for itself.
     let other = samples::release(&*store, "camera", "1.0.0", 1).await;
     store.insert_release(other).await.unwrap();
