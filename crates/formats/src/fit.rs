@@ -27,6 +27,7 @@ mod existing;
 mod header;
 mod image;
 mod inspect;
+mod memory;
 mod options;
 mod parts;
 mod sign;

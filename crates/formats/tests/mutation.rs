@@ -42,7 +42,7 @@ fn parsers_are_total() {
 fn a_section_without_bytes_may_begin_anywhere() {
     let mut image = common::fixture("pe/unsigned.bin");
     let header = image.windows(8).position(|at| at == b".sbat\0\0\0").unwrap();
-    image[header + 12..header + 20].fill(0);
+    image[header + 16..header + 20].fill(0);
     image[header + 20..header + 24].copy_from_slice(&0x3500u32.to_le_bytes());
     entry::run(&image);
     let inspection = firmseal_formats::inspect(&image).unwrap();

@@ -164,7 +164,7 @@ fn what_can_be_read_in_two_ways_is_refused() {
     // 200, sections at 328, the certificate table at 2056.
     // What, in which file, where, which bytes, why.
     type Edit<'a> = (&'a str, &'a [u8], usize, &'a [u8], &'a str);
-    let edits: [Edit<'_>; 19] = [
+    let edits: [Edit<'_>; 22] = [
         ("an optional header of another kind", &plain, 88, &[0x07, 0x01], "neither PE32 nor PE32+"),
         ("too few directories", &plain, 196, &[4], "no place for a certificate table"),
         ("too many directories", &plain, 196, &[17], "more directories than there are"),
@@ -177,6 +177,9 @@ fn what_can_be_read_in_two_ways_is_refused() {
         ("a section in the headers", &plain, 328 + 20, &[0, 1], "overlap"),
         ("a gap", &plain, 328 + 16, &[0, 1], "gap"),
         ("a section beyond the file", &plain, 328 + 80 + 16, &[0, 0x10], "ends behind the file"),
+        ("a section loaded over another", &plain, 328 + 40 + 13, &[0x10], "loaded over each other"),
+        ("a section loaded over the headers", &plain, 328 + 13, &[1], "one over the headers"),
+        ("a section loaded beyond the image", &plain, 328 + 80 + 15, &[1], "beyond the size of the image"),
         ("a table without size", &plain, 232, &[8, 8], "a place or a size"),
         ("a table on no multiple of 8", &signed, 232, &[0x09], "multiple of 8"),
         ("a table that ends early", &signed, 236, &[0x98], "does not end where the file ends"),

@@ -224,6 +224,22 @@ fn every_byte_of_a_signed_image_is_refused_when_changed() {
     }
 }
 
+/// Where there is room for the magic alone, a bootloader reads `image_ok` and
+/// `copy_done` from the TLVs.
+#[test]
+fn a_slot_trailer_does_not_lie_in_tlvs() {
+    let (image, padded) = (fixture("mcuboot/ed25519.bin"), fixture("mcuboot/trailer_trial.bin"));
+    let with = |erased: usize| {
+        let file = [&image[..], &vec![0xff; erased], &padded[padded.len() - 16..]].concat();
+        firmseal_formats::inspect(&file)
+    };
+    for erased in 1..16 {
+        let error = with(erased).unwrap_err().to_string();
+        assert!(error.contains("slot trailer overlaps its TLVs"), "{erased}: {error}");
+    }
+    assert!(with(16).is_ok());
+}
+
 /// The slot trailer is the bootloader's. One byte of it may differ: whether
 /// the image starts out confirmed; that is shown, and no signature says it.
 #[test]

@@ -160,6 +160,12 @@ impl Hashtree {
         if (roots == 0) != fec.is_empty() {
             return Err("it says of an error correction that it is there and that it is not");
         }
+        let mut parts = [0..image_size, tree.clone(), fec.clone()];
+        parts.sort_unstable_by_key(|part| (part.start, part.end));
+        let parts: Vec<_> = parts.iter().filter(|part| !part.is_empty()).collect();
+        if parts.windows(2).any(|pair| pair[0].end > pair[1].start) {
+            return Err("data, hash tree and error correction of a partition overlap");
+        }
         let hash = padded_text(words.bytes(32)?)?;
         let (name, salt, root) = (words.u32()?, words.u32()?, words.u32()?);
         let flags = known(words.u32()?, 3)?;

@@ -44,6 +44,14 @@ pub(super) struct Segment {
     pub(super) data: Range<u64>,
 }
 
+impl Segment {
+    /// Where it is loaded to.
+    fn place(&self) -> Range<u64> {
+        let start = u64::from(self.address);
+        start..start + (self.data.end - self.data.start)
+    }
+}
+
 /// Whether a file is an image by what a boot ROM looks at: what that takes for
 /// one must not be signed as anything else, be its other fields what they may.
 /// Chips are numbered below 64; ESP8266 images have a segment in that place.
@@ -96,6 +104,7 @@ impl Image {
             at = data.end;
             image.segments.push(Segment { address, data });
         }
+        image.apart()?;
         // "the last byte of the last 16-byte block".
         let checked = (at + 1).next_multiple_of(16);
         image.end = checked + if has_hash { HASH_LEN } else { 0 };
@@ -106,6 +115,22 @@ impl Image {
         image.check(source, checked)?;
         image.sector = image.padding(source, len)?;
         Ok(image)
+    }
+
+    /// No two segments are loaded over each other: what is hashed is the file, and
+    /// what runs is what was loaded last. Segments at zero are loaded nowhere.
+    fn apart(&self) -> Result<(), FormatError> {
+        let loaded = self.segments.iter().filter(|own| own.address != 0);
+        let mut places: Vec<Range<u64>> = loaded.map(Segment::place).filter(|own| !own.is_empty()).collect();
+        places.sort_unstable_by_key(|place| place.start);
+        let what = if places.windows(2).any(|pair| pair[0].end > pair[1].start) {
+            "two of its segments are loaded over each other"
+        } else if places.last().is_some_and(|last| last.end > 1 << 32) {
+            "a segment is loaded beyond 32 bits of addresses"
+        } else {
+            return Ok(());
+        };
+        Err(FormatError::malformed(NAME, what))
     }
 
     /// Holds checksum and hash against the content: a device that does not

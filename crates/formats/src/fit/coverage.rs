@@ -10,6 +10,7 @@
 //! What is signed and believed here is the same in both.
 
 use super::image::PLACES;
+use super::memory::overlap;
 use super::parts::{Configuration, Fit};
 use super::tree::{END, END_NODE};
 use crate::hash::Hash;
@@ -60,6 +61,9 @@ impl<'a> Coverage<'a> {
         }
         if tree.value(0, "description").is_none() {
             return gap(0, "the file has no description, without which U-Boot takes it for none");
+        }
+        if let Some((_, above)) = overlap(fit, configuration) {
+            return gap(fit.images[above].node, "it is loaded over another image of its configuration");
         }
         let others = tree.nodes[configuration.node].children.len() - configuration.signatures.len();
         if others > 0 {

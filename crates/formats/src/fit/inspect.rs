@@ -6,8 +6,9 @@
 
 use super::cursor::Cursor;
 use super::image::{Image, Kept};
+use super::memory::{address, overlap};
 use super::parts::Fit;
-use super::tree::{BEGIN_NODE, END_NODE, NOP, PROP, cell, text, texts};
+use super::tree::{BEGIN_NODE, END_NODE, NOP, PROP, text, texts};
 use super::{NAME, existing, header, image};
 use crate::error::FormatError;
 use crate::hash::hex;
@@ -130,6 +131,13 @@ pub(super) fn describe(fit: &Fit) -> Result<Inspection, FormatError> {
         let what = "no signature: U-Boot that requires one does not start it";
         inspection.note(format!("configuration {}", fit.name(own.node)), what);
     }
+    for (_, own) in &inside {
+        if let Some((below, above)) = overlap(fit, own) {
+            let [below, above] = [below, above].map(|index| fit.name(fit.images[index].node));
+            let what = format!("{below} and {above}: one of them is not what runs, whatever is verified");
+            inspection.note(format!("loaded over each other in {}", fit.name(own.node)), what);
+        }
+    }
     for (_, own) in inside.iter().filter(|(_, own)| !own.is_signed(tree)) {
         inspection.note(format!("signatures of {}", fit.name(own.node)), "none");
     }
@@ -203,13 +211,4 @@ fn shown(value: &[u8]) -> String {
     // Nobody's description looks like the next property.
     let plain = |letter: char| letter.is_alphanumeric() || " ._+-/:(),@#".contains(letter);
     if text.chars().all(plain) { text } else { format!("{text:?}") }
-}
-
-/// An address of one or two words.
-fn address(value: &[u8]) -> Option<u64> {
-    match value.len() {
-        4 => cell(value).map(u64::from),
-        8 => value.try_into().ok().map(u64::from_be_bytes),
-        _ => None,
-    }
 }

@@ -84,17 +84,20 @@ impl Elf {
         if size != entry || count == 0 || names == 0 || names >= count || !fits {
             return Err(malformed("its section table does not fit, or its names are in none of them"));
         }
+        let mut places = vec![0..if layout.is_64 { 64 } else { 52 }, table..table + count * entry];
         let section = |index: u64| Section::read(source, table + index * entry, layout, end);
         let names = section(names)?.bytes.ok_or_else(|| malformed("its names are in no section"))?;
         let (mut modinfo, mut modules) = (Vec::new(), 0);
         for index in 1..count {
             let own = section(index)?;
+            places.extend(own.bytes.clone());
             match name(source, &names, own.name)?.as_slice() {
                 b".modinfo" => modinfo.push(own),
                 b".gnu.linkonce.this_module" => modules += 1,
                 _ => {}
             }
         }
+        disjoint(places)?;
         // The kernel takes the first one that is loaded, tools take the first
         // one.
         let [Section { bytes: Some(modinfo), is_loaded: true, .. }] = modinfo.as_slice() else {
@@ -137,6 +140,21 @@ impl Section {
             None if is_there => Err(FormatError::malformed(NAME, "a section lies behind its end")),
             range => Ok(Section { name, bytes: range.filter(|_| is_there), is_loaded: flags & ALLOC != 0 }),
         }
+    }
+}
+
+/// No two parts share bytes: of those that do, the kernel copies what it loads
+/// and changes it (relocations, `.modinfo` that is text as well), and tools show
+/// what stood there before. Sections without bytes lie anywhere.
+fn disjoint(mut places: Vec<Range<u64>>) -> Result<(), FormatError> {
+    places.retain(|place| !place.is_empty());
+    places.sort_unstable_by_key(|place| place.start);
+    match places.windows(2).any(|pair| pair[0].end > pair[1].start) {
+        true => Err(FormatError::malformed(
+            NAME,
+            "two of its sections overlap, or one lies in the header or in the section table",
+        )),
+        false => Ok(()),
     }
 }
 

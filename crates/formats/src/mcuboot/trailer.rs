@@ -68,6 +68,10 @@ impl Trailer {
         };
         let magic_at = if align == 0 { have } else { have - 16 };
         let image_ok_at = (align != 0).then(|| have.checked_sub(behind_image_ok(align))).flatten();
+        // Where the flags would lie in TLVs, a bootloader takes those for them.
+        if align != 0 && have - start < behind_copy_done(align) {
+            return Err(FormatError::malformed(NAME, "its slot trailer overlaps its TLVs"));
+        }
         let mut confirmed = false;
         let mut at = start;
         for_each_piece(source, start..magic_at.max(start), |piece| {
@@ -110,6 +114,12 @@ fn behind_image_ok(max_align: u64) -> u64 {
     16u64.next_multiple_of(max_align) + max_align
 }
 
+/// From `copy_done` to the end of the slot. Slots that are overwritten have no
+/// more than that (imgtool `_trailer_size`).
+fn behind_copy_done(max_align: u64) -> u64 {
+    behind_image_ok(max_align) + max_align
+}
+
 /// The end of a slot as it is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Slot {
@@ -139,12 +149,11 @@ impl Slot {
         let overwrite_only = given.flag("overwrite-only")?;
         // imgtool `_trailer_size`: the status of each sector's swap, keys,
         // four flags, and the magic.
-        let magic = 16u64.next_multiple_of(max_align);
         let keys = key.map_or(0, |key| 2 * key.next_multiple_of(max_align));
         let trailer = if overwrite_only {
-            max_align * 2 + magic
+            behind_copy_done(max_align)
         } else {
-            sectors * 3 * align + keys + max_align * 4 + magic
+            sectors * 3 * align + keys + max_align * 2 + behind_copy_done(max_align)
         };
         let size = given.number("slot-size", u64::MAX)?;
         let confirmed = given.flag("confirm")?;

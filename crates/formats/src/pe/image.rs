@@ -37,6 +37,8 @@ pub(crate) struct Image {
 pub(crate) struct Section {
     pub(crate) name: [u8; 8],
     pub(crate) virtual_size: u32,
+    /// Where it is loaded to, counted from the image's start.
+    pub(crate) address: u32,
     pub(crate) start: u64,
     pub(crate) size: u64,
 }
@@ -119,11 +121,13 @@ impl Image {
             sections.push(Section {
                 name: headers.bytes(own)?,
                 virtual_size: headers.u32(own + 8)?,
+                address: headers.u32(own + 12)?,
                 size: u64::from(headers.u32(own + 16)?),
                 start: u64::from(headers.u32(own + 20)?),
             });
         }
         tiled(&sections, size_of_headers, end)?;
+        apart(&sections, size_of_headers, u64::from(headers.u32(OPTIONAL + 56)?))?;
         Ok(Image {
             machine,
             subsystem: headers.u16(OPTIONAL + 68)?,
@@ -208,6 +212,33 @@ fn tiled(sections: &[Section], headers: u64, end: u64) -> Result<(), FormatError
         }
         false => Ok(()),
     }
+}
+
+impl Section {
+    /// Bytes that it takes where it is loaded.
+    fn memory(&self) -> Range<u64> {
+        // "if (Section->Misc.VirtualSize == 0) ... SizeOfRawData" (edk2,
+        // PeCoffLoaderLoadImage).
+        let size = if self.virtual_size == 0 { self.size } else { u64::from(self.virtual_size) };
+        u64::from(self.address)..u64::from(self.address) + size
+    }
+}
+
+/// No section is loaded over another, over the headers, or beyond the memory that
+/// the image asks for: what is hashed is the file, and what runs is what was
+/// loaded last.
+fn apart(sections: &[Section], headers: u64, image: u64) -> Result<(), FormatError> {
+    let mut places: Vec<_> = sections.iter().map(Section::memory).filter(|place| !place.is_empty()).collect();
+    places.push(0..headers);
+    places.sort_unstable_by_key(|place| place.start);
+    let what = if places.windows(2).any(|pair| pair[0].end > pair[1].start) {
+        "two of its sections are loaded over each other, or one over the headers"
+    } else if places.last().is_some_and(|last| last.end > image) {
+        "a section is loaded beyond the size of the image"
+    } else {
+        return Ok(());
+    };
+    Err(FormatError::malformed(NAME, what))
 }
 
 /// Everything from the PE signature to the end of the section table.

@@ -65,7 +65,7 @@ fn what_can_be_read_in_two_ways_is_refused() {
 #[test]
 fn what_is_signed_can_be_wrong_as_well() {
     let key = TestKey::load("rsa2048");
-    let edits: [Edit<'_>; 16] = [
+    let edits: [Edit<'_>; 17] = [
         ("an unknown descriptor", 576 + 7, &[9], "kind that is not known"),
         ("an odd descriptor", 576 + 15, &[1], "no multiple of 8"),
         ("no location for a chained partition", 576 + 19, &[0], "stores its rollback index"),
@@ -79,6 +79,7 @@ fn what_is_signed_can_be_wrong_as_well() {
         ("a chained key's number", 576 + 103, &[0], "not this key's"),
         ("a chained key's square", 576 + 370, &[0xa5], "not this key's"),
         ("a hash that libavb does not have", 1272 + 24 + 3, b"1", "neither sha256 nor sha512"),
+        ("a tree in its data", 1448 + 34, &[0x2f], "of a partition overlap"),
         ("a key's square", 1704 + 8 + 256 + 9, &[0xa5], "not this key's"),
         ("a key's number", 1704 + 5, &[0xa5], "not this key's"),
         ("an even modulus", 1704 + 8 + 255, &[0x10], "not this key's"),

@@ -40,6 +40,21 @@ fn what_can_be_read_in_two_ways_is_refused() {
         inspect(&mended(file)).unwrap_err().to_string()
     };
     assert!(edited(296, &0xabcd_5432u32.to_le_bytes()).contains("a segment but the first"));
+    // Where segments are loaded: 256 bytes at 0x42000020, 200 at 0x40080000, and
+    // padding at zero, which is loaded nowhere.
+    for (address, why) in [
+        (0x4200_0020u32, "over each other"),
+        (0x4200_011c, "over each other"),
+        (0x41ff_ff5c, "over each other"),
+        (0xffff_ff3c, "beyond 32 bits"),
+    ] {
+        assert!(edited(288, &address.to_le_bytes()).contains(why), "{address:#x}");
+    }
+    for address in [0x4200_0120u32, 0x41ff_ff58, 0xffff_ff38, 0] {
+        let mut file = plain.clone();
+        file[288..292].copy_from_slice(&address.to_le_bytes());
+        assert!(inspect(&mended(file)).is_ok(), "{address:#x}");
+    }
     assert!(edited(48 + 10, b"x").contains("no ASCII"), "text behind a zero");
     assert!(edited(48, &[0xff]).contains("no ASCII"));
     let mut short = plain[..24].to_vec();

@@ -76,6 +76,19 @@ fn what_a_signature_would_not_protect_is_not_signed() {
             "no configuration",
         ),
         (
+            "a tree over the kernel",
+            edited.put(&plain, &["-t x | /images/fdt-1 load 40080010"]),
+            "/images/fdt-1: it is loaded over another image",
+        ),
+        (
+            "a loadable under the kernel",
+            edited.put(
+                &plain,
+                &["-t x | /images/fdt-2 load 0 4007fff8", "-t s | /configurations/conf-1 loadables fdt-2"],
+            ),
+            "/images/kernel-1: it is loaded over another image",
+        ),
+        (
             "many images",
             {
                 let list = vec!["kernel-1"; 60].join(" ");
@@ -88,6 +101,24 @@ fn what_a_signature_would_not_protect_is_not_signed() {
         let error = make("fit", &file, &key, &[]).expect_err(name).to_string();
         assert!(error.contains(why), "{name}: {error}");
         assert!(inspect(&file).is_ok(), "{name}: it can be looked at");
+    }
+    // Overlays are not loaded, nor is what has zero for a place, or is for the
+    // FPGA; an image may be named twice.
+    let (fdt, conf) = ("-t x | /images/fdt-2", "-t s | /configurations/conf-1");
+    for lines in [
+        [format!("{fdt} load 40080000"), format!("{conf} fdt fdt-1 fdt-2")],
+        [format!("{fdt} load 0"), format!("{conf} loadables fdt-2")],
+        [format!("{fdt} load 40080000"), format!("{conf} fpga fdt-2")],
+        [format!("{fdt} load 40080000"), format!("{conf} script fdt-2")],
+        [format!("{conf} firmware kernel-1"), format!("{conf} loadables kernel-1")],
+        [
+            "-t x | /images/fdt-1 load 40080000".to_owned(),
+            "-t s | /images/kernel-1 type kernel_noload".to_owned(),
+        ],
+    ] {
+        let lines = lines.each_ref().map(String::as_str);
+        let file = edited.put(&plain, &lines);
+        assert!(accepted(&make("fit", &file, &key, &[]).unwrap(), &key.public), "{lines:?}");
     }
     for name in ["p384", "ed25519"] {
         let error = make("fit", &plain, &TestKey::load(name), &[]).unwrap_err();
@@ -173,6 +204,28 @@ fn what_can_be_read_in_two_ways_is_refused() {
         assert!(error.contains(why), "{name}: {error}");
         assert_eq!(firmseal_formats::detect(&file).unwrap().name(), "fit", "{name}");
     }
+}
+
+/// U-Boot would verify it, load both and start what is left.
+#[test]
+fn what_somebody_signed_over_itself_is_not_believed() {
+    let uboot = Uboot::new();
+    uboot.signed("rsa3072", "", "");
+    let over = SOURCE.replace("type = \"flat_dt\"; arch", "load = <0x40080000>; type = \"flat_dt\"; arch");
+    let signature = "signature-1 { algo = \"sha256,rsa3072\"; key-name-hint = \"rsa3072\"; \
+                     sign-images = \"kernel\", \"fdt\"; };";
+    let over = over.replace("SIGNATURE", signature).replace("CONFIGURATIONS", "");
+    uboot.write("over.its", over.as_bytes());
+    uboot.ok("mkimage", "-f over.its -k . over.itb");
+    let file = uboot.openssl.read("over.itb");
+    assert!(uboot.accepts(&file, "rsa3072.dtb"));
+    let read = inspect(&file).unwrap();
+    assert_eq!(
+        read.signatures[0].covered,
+        Covered::Unknown("it is loaded over another image of its configuration")
+    );
+    let note = read.notes.iter().find(|note| note.name == "loaded over each other in conf-1").unwrap();
+    assert!(note.value.starts_with("kernel-1 and fdt-1: "), "{}", note.value);
 }
 
 /// A FIT with images outside of its tree, one of them at another place:

@@ -184,6 +184,19 @@ fn what_could_be_read_in_two_ways_is_refused() {
     edited(&plain, table + 2 * 64 + 34, &[1], "a section lies behind its end");
     edited(&signed, table + 3 * 64 + 32, &[0, 3], "a section lies behind its end");
     edited(&plain, table + 2 * 64 + 32, &[20], "does not end with a NUL");
+    // Sections over each other, in the header, and in their own table; but those
+    // without bytes, or none in the file, are anywhere.
+    let offset = |section: usize| table + section * 64 + 24;
+    let stands = |section: usize| u64::from_le_bytes(plain[offset(section)..][..8].try_into().unwrap());
+    for at in [stands(2), stands(2) + 1, 0, 63, table as u64 - 1] {
+        edited(&plain, offset(1), &at.to_le_bytes(), "sections overlap");
+    }
+    for (field, value) in [(4, 8), (32, 0)] {
+        let mut file = plain.clone();
+        file[offset(1)..][..8].copy_from_slice(&stands(2).to_le_bytes());
+        file[table + 64 + field..][..4].copy_from_slice(&[value, 0, 0, 0]);
+        assert!(inspect(&file).is_ok(), "{field}");
+    }
     let name = plain.windows(5).position(|window| window == b"name=").unwrap();
     edited(&plain, name, b"nameX", "has no value");
     let mut twice = plain.clone();
