@@ -67,6 +67,11 @@ impl Lists {
         Ok(())
     }
 
+    /// Writes a file in their directory.
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<(), Error> {
+        workspace::write(&self.directory.join(name), text)
+    }
+
     /// Copies a file to where it stays.
     pub(super) fn copy(&self, from: &str, to: &Path) -> Result<(), Error> {
         if let Some(parent) = to.parent() {

@@ -1,5 +1,6 @@
 //! FIT images: U-Boot's own verifier (fit_check_sign, built from Debian's
-//! source of U-Boot) is the judge of ours, and we read what mkimage signs.
+//! source of U-Boot) is the judge of ours, and we read what mkimage signs. RSA
+//! and ECDSA, with Debian's U-Boot itself in a machine as the second judge.
 //!
 //! `FIRMSEAL_MUTATIONS` sets how many mutations are given to both (20 if not
 //! set).
@@ -18,7 +19,7 @@ mod regions;
 mod structure;
 
 use common::{TestKey, accepted, make, verifies};
-use firmseal_formats::{find, inspect};
+use firmseal_formats::{ControlKey, control_tree, find, inspect};
 use peer::Uboot;
 
 /// Ways in which images are kept: in the tree, behind it, behind it on
@@ -30,11 +31,11 @@ fn fit_check_sign_accepts_ours_and_refuses_tampered_and_foreign() {
     let uboot = Uboot::new();
     let other = TestKey::load("other-rsa3072");
     uboot.signed("other-rsa3072", "", "");
-    for name in ["rsa2048", "rsa3072"] {
+    for name in ["rsa2048", "rsa3072", "rsa4096"] {
         let key = TestKey::load(name);
         uboot.signed(name, "", "");
-        // Once is enough of the key that new ones are longer than.
-        for layout in LAYOUTS.into_iter().take(if name == "rsa2048" { 1 } else { 4 }) {
+        // Once is enough of the others.
+        for layout in LAYOUTS.into_iter().take(if name == "rsa3072" { 4 } else { 1 }) {
             let plain = uboot.make("", "", layout);
             assert!(inspect(&plain).unwrap().signatures.is_empty());
             assert!(!uboot.accepts(&plain, &format!("{name}.dtb")), "unsigned, {layout}");
@@ -55,17 +56,7 @@ fn fit_check_sign_accepts_ours_and_refuses_tampered_and_foreign() {
                 assert_eq!(again.len(), signed.len(), "{case}");
                 assert!(padding == "pss" || again == signed, "{case}");
                 assert!(uboot.accepts(&again, &format!("{name}.dtb")), "{case}");
-                for (what, found) in [
-                    ("a kernel", find_bytes(&signed, &common::fixture("firmware.bin")) + 70),
-                    ("a load address", find_bytes(&signed, &[0x40, 0x08, 0, 0]) + 1),
-                    ("a description", find_bytes(&signed, b"a board")),
-                    ("a name", find_bytes(&signed, b"conf-1\0\0")),
-                    ("a hash", find_bytes(&signed, &hash_of(&uboot, &signed))),
-                    (
-                        "a signature",
-                        find_bytes(&signed, &inspect(&signed).unwrap().signatures[0].signature.0),
-                    ),
-                ] {
+                for (what, found) in places(&uboot, &signed) {
                     let mut tampered = signed.clone();
                     tampered[found] ^= 1;
                     assert!(!accepted(&tampered, &key.public), "{what}: {case}");
@@ -74,6 +65,18 @@ fn fit_check_sign_accepts_ours_and_refuses_tampered_and_foreign() {
             }
         }
     }
+}
+
+/// Something of each kind that is signed, and the signature: what, and where.
+fn places(uboot: &Uboot, signed: &[u8]) -> [(&'static str, usize); 6] {
+    [
+        ("a kernel", find_bytes(signed, &common::fixture("firmware.bin")) + 70),
+        ("a load address", find_bytes(signed, &[0x40, 0x08, 0, 0]) + 1),
+        ("a description", find_bytes(signed, b"a board")),
+        ("a name", find_bytes(signed, b"conf-1\0\0")),
+        ("a hash", find_bytes(signed, &hash_of(uboot, signed))),
+        ("a signature", find_bytes(signed, &inspect(&signed.to_vec()).unwrap().signatures[0].signature.0)),
+    ]
 }
 
 fn find_bytes(file: &[u8], wanted: &[u8]) -> usize {
@@ -89,7 +92,7 @@ fn hash_of(uboot: &Uboot, fit: &[u8]) -> Vec<u8> {
 #[test]
 fn we_read_what_mkimage_signs() {
     let uboot = Uboot::new();
-    for name in ["rsa2048", "rsa3072"] {
+    for name in ["rsa2048", "rsa3072", "rsa4096"] {
         let key = TestKey::load(name);
         for layout in LAYOUTS {
             let signed = uboot.signed(name, "", layout);
@@ -161,36 +164,66 @@ fn we_read_what_mkimage_salts() {
     }
 }
 
+/// Debian's verifier for hosts looks for ECDSA keys in files: set-up has it read
+/// them from the devicetree, as U-Boot does, and changes nothing else of it.
 #[test]
-fn what_is_signed_is_what_uboot_hashes() {
+fn fit_check_sign_accepts_our_ecdsa_and_refuses_tampered_and_foreign() {
     let uboot = Uboot::new();
-    // Its verifier on a host judges no ECDSA: where such a key is required it
-    // refuses everything, and where none is it takes everything. Here OpenSSL
-    // judges, over bytes that U-Boot's walk gives.
-    let key = TestKey::load("p256");
+    let (key, other) = (TestKey::load("p256"), TestKey::load("other-p256"));
+    for (name, key) in [("p256.dtb", &key), ("other.dtb", &other)] {
+        let wanted = ControlKey { key: &key.public, hint: "board", any: false };
+        uboot.write(name, &control_tree(&uboot.openssl.read("empty.dtb"), &wanted).unwrap());
+        uboot.requires(name, "board");
+    }
     for layout in LAYOUTS {
         let plain = uboot.make("", "", layout);
-        let signed = make("fit", &plain, &key, &[]).unwrap();
-        assert!(accepted(&signed, &key.public));
-        uboot.write("regions", &regions::hashed(&uboot, &signed, "conf-1", "signature-1"));
-        let raw = &inspect(&signed).unwrap().signatures[0].signature.0;
-        uboot.write("value", &firmseal_manifest::ecdsa::to_der(raw).unwrap());
-        let line = "dgst -sha256 -verify p256.pub.pem -signature value regions";
-        uboot.openssl.ok(line);
-        let algorithm = uboot.ok("fdtget", "judged.itb /configurations/conf-1/signature-1 algo");
-        assert_eq!(algorithm.trim(), "sha256,ecdsa256");
-        let value = uboot.ok("fdtget", "-t bx judged.itb /configurations/conf-1/signature-1 value");
-        assert_eq!(value.split_whitespace().count(), 64, "r and s, one behind the other");
-        uboot.write("regions", &regions::hashed(&uboot, &plain_with(&signed), "conf-1", "signature-1"));
-        assert!(!uboot.openssl.run(line).status.success());
+        assert!(!uboot.accepts_ecdsa(&plain, "p256.dtb"), "unsigned, {layout}");
+        let signed = make("fit", &plain, &key, &[("key-name-hint", "board")]).unwrap();
+        assert!(uboot.accepts_ecdsa(&signed, "p256.dtb") && accepted(&signed, &key.public), "{layout}");
+        assert!(!uboot.accepts_ecdsa(&signed, "other.dtb") && !accepted(&signed, &other.public), "{layout}");
+        let foreign = make("fit", &signed, &other, &[]).unwrap();
+        assert!(uboot.accepts_ecdsa(&foreign, "other.dtb") && !uboot.accepts_ecdsa(&foreign, "p256.dtb"));
+        for (what, at) in places(&uboot, &signed) {
+            let mut tampered = signed.clone();
+            tampered[at] ^= 1;
+            assert!(!accepted(&tampered, &key.public), "{what}: {layout}");
+            assert!(!uboot.accepts_ecdsa(&tampered, "p256.dtb"), "{what}: {layout}");
+        }
+    }
+    // It judges RSA as ever.
+    let rsa = uboot.signed("rsa3072", "", "");
+    assert!(uboot.accepts_ecdsa(&rsa, "rsa3072.dtb") && !uboot.accepts_ecdsa(&rsa, "p256.dtb"));
+}
+
+/// What mkimage signs with ECDSA. Its node for the key is not required: ours is.
+#[test]
+fn we_read_what_mkimage_signs_with_ecdsa() {
+    let uboot = Uboot::new();
+    let key = TestKey::load("p256");
+    let wanted = ControlKey { key: &key.public, hint: "board", any: false };
+    uboot.write("p256.dtb", &control_tree(&uboot.openssl.read("empty.dtb"), &wanted).unwrap());
+    let node = "signature-1 { algo = \"sha256,ecdsa256\"; key-name-hint = \"p256\"; \
+                sign-images = \"kernel\", \"fdt\"; };";
+    for layout in LAYOUTS {
+        let signed = uboot.make(node, "", &format!("-k . {layout}"));
+        assert!(uboot.accepts_ecdsa(&signed, "p256.dtb") && accepted(&signed, &key.public), "{layout}");
+        assert!(!accepted(&signed, &TestKey::load("other-p256").public), "{layout}");
     }
 }
 
-/// The same with another load address.
-fn plain_with(signed: &[u8]) -> Vec<u8> {
-    let mut changed = signed.to_vec();
-    changed[find_bytes(signed, &[0x40, 0x08, 0, 0]) + 1] = 9;
-    changed
+/// The bytes by a walk of our own, for a signature by a key of any kind.
+#[test]
+fn what_is_signed_is_what_uboot_hashes() {
+    let uboot = Uboot::new();
+    let key = TestKey::load("p256");
+    for layout in LAYOUTS {
+        let signed = make("fit", &uboot.make("", "", layout), &key, &[]).unwrap();
+        uboot.write("regions", &regions::hashed(&uboot, &signed, "conf-1", "signature-1"));
+        let raw = &inspect(&signed).unwrap().signatures[0].signature.0;
+        assert_eq!(raw.len(), 64, "r and s, one behind the other");
+        uboot.write("value", &firmseal_manifest::ecdsa::to_der(raw).unwrap());
+        uboot.openssl.ok("dgst -sha256 -verify p256.pub.pem -signature value regions");
+    }
 }
 
 #[test]

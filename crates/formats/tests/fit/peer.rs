@@ -9,7 +9,10 @@ use crate::common::{OpenSsl, fixture_path};
 /// The tools.
 pub(crate) struct Uboot {
     pub(crate) openssl: OpenSsl,
-    check: PathBuf,
+    /// Debian's verifier, and the same with ECDSA keys from the devicetree, where
+    /// U-Boot has them.
+    rsa: PathBuf,
+    ecdsa: PathBuf,
 }
 
 /// What a FIT is made of.
@@ -40,16 +43,19 @@ pub(crate) const SOURCE: &str = r#"/dts-v1/;
 };
 "#;
 
-pub(crate) const KEYS: [&str; 4] = ["rsa2048", "rsa3072", "other-rsa3072", "p256"];
+pub(crate) const KEYS: [&str; 5] = ["rsa2048", "rsa3072", "rsa4096", "other-rsa3072", "p256"];
 
 impl Uboot {
     pub(crate) fn new() -> Uboot {
         let venv = std::env::var_os("FIRMSEAL_VENV")
             .map(PathBuf::from)
             .unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/venv"));
-        let check = venv.join("bin/fit_check_sign");
-        assert!(check.exists(), "{} is not there: run `cargo xtask setup`", check.display());
-        let this = Uboot { openssl: OpenSsl::new(&KEYS), check };
+        let [rsa, ecdsa] = ["fit_check_sign", "fit_check_sign_ecdsa"].map(|name| {
+            let tool = venv.join("bin").join(name);
+            assert!(tool.exists(), "{} is not there: run `cargo xtask setup`", tool.display());
+            tool
+        });
+        let this = Uboot { openssl: OpenSsl::new(&KEYS), rsa, ecdsa };
         for key in KEYS {
             // mkimage finds keys by this name.
             std::fs::copy(this.path(&format!("{key}.pem")), this.path(&format!("{key}.key"))).unwrap();
@@ -119,17 +125,22 @@ impl Uboot {
 
     /// Whether U-Boot with this devicetree boots the default configuration.
     pub(crate) fn accepts(&self, fit: &[u8], control: &str) -> bool {
-        self.verdict(fit, control, "")
+        self.verdict(&self.rsa, fit, control, "")
     }
 
     /// The same of a configuration.
     pub(crate) fn accepts_configuration(&self, fit: &[u8], control: &str, name: &str) -> bool {
-        self.verdict(fit, control, &format!("-c {name}"))
+        self.verdict(&self.rsa, fit, control, &format!("-c {name}"))
     }
 
-    fn verdict(&self, fit: &[u8], control: &str, options: &str) -> bool {
+    /// The same of U-Boot with an ECDSA key in its devicetree.
+    pub(crate) fn accepts_ecdsa(&self, fit: &[u8], control: &str) -> bool {
+        self.verdict(&self.ecdsa, fit, control, "")
+    }
+
+    fn verdict(&self, tool: &Path, fit: &[u8], control: &str, options: &str) -> bool {
         self.write("judged.itb", fit);
         let line = format!("-f judged.itb -k {control} {options}");
-        self.run(self.check.to_str().unwrap(), &line).status.success()
+        self.run(tool.to_str().unwrap(), &line).status.success()
     }
 }
