@@ -176,7 +176,7 @@ impl Run {
         if self.long {
             command.env("FIRMSEAL_FUZZ_ITERATIONS", "1000000").env("FIRMSEAL_KILLS", "500");
             command.env("FIRMSEAL_REQUESTS", "100000").env("FIRMSEAL_API_EXAMPLES", "100");
-            command.env("FIRMSEAL_MUTATIONS", "300");
+            command.env("FIRMSEAL_MUTATIONS", "300").env("FIRMSEAL_LARGE_MIB", "4096");
         }
         command
     }

@@ -26,11 +26,19 @@ impl Sum {
 
     /// Adds bytes; a last one by itself is followed by zero.
     pub(super) fn bytes(self, bytes: &[u8]) -> Sum {
-        let word = |pair: &[u8]| u32::from(pair[0]) | u32::from(pair.get(1).copied().unwrap_or(0)) << 8;
-        Sum(bytes.chunks(2).map(word).fold(self.0, |sum, word| {
-            let sum = sum + word;
-            (sum & 0xffff) + (sum >> 16)
-        }))
+        // 2^16 is 1 where carries are added again: two words are one of twice the
+        // length, and the carries of a piece wait for its end.
+        let (pairs, rest) = bytes.as_chunks::<4>();
+        let mut last = [0; 4];
+        last[..rest.len()].copy_from_slice(rest);
+        let mut sum = u64::from(self.0) + u64::from(u32::from_le_bytes(last));
+        for pair in pairs {
+            sum += u64::from(u32::from_le_bytes(*pair));
+        }
+        while sum > 0xffff {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        Sum(sum as u32)
     }
 
     /// The checksum of a file of this length.

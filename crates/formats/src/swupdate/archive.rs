@@ -191,7 +191,9 @@ impl Archive {
         let (mut hasher, mut sum) = (Sha256::new(), 0u32);
         for_each_piece(source, member.data.clone(), |piece| {
             hasher.update(piece);
-            sum = sum.wrapping_add(sum_of(piece));
+            if self.kind == Kind::Summed {
+                sum = sum.wrapping_add(sum_of(piece));
+            }
             Ok(())
         })?;
         self.summed(member, sum)?;
