@@ -27,14 +27,12 @@ mod payload_header;
 mod sign;
 
 use crate::error::FormatError;
-use crate::format::{Embedding, Format, Likeness, Unsigned, Wanted};
+use crate::format::{Bare, Embedding, Format, Likeness, Unsigned, Wanted};
 use crate::inspection::Inspection;
 use crate::parameters::Parameter;
 use crate::source::{Source, head};
 
-pub(crate) use payload_header::is_one as begins_payload;
-
-const NAME: &str = "capsule";
+pub(crate) const NAME: &str = "capsule";
 
 /// The capsule format.
 pub(crate) struct Capsule;
@@ -64,6 +62,12 @@ impl Format for Capsule {
     fn hashes_whole(&self) -> bool {
         // What is hashed is a payload and its count, and what is signed is CMS.
         false
+    }
+
+    fn signed_inside(&self, file: &Bare<'_>) -> Result<Option<&'static str>, FormatError> {
+        Ok(payload_header::begins(file)?.then_some(
+            "the payload of a firmware capsule with its header (hand it in without, for a capsule)",
+        ))
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) mod signed_data;
 
 use crate::der::{self, Bad, Element, OCTET_STRING};
 use crate::error::FormatError;
-use crate::format::{Beside, Format, Likeness, Unsigned, Wanted};
+use crate::format::{Bare, Beside, Format, Likeness, Unsigned, Wanted};
 use crate::inspection::Inspection;
 use crate::laid_out::{PADDING, Padding};
 use crate::parameters::Parameter;
@@ -70,6 +70,10 @@ impl Format for Cms {
 
     fn beside(&self) -> Option<&dyn Beside> {
         Some(self)
+    }
+
+    fn signed_inside(&self, file: &Bare<'_>) -> Result<Option<&'static str>, FormatError> {
+        Ok(file.is_whole(0x31).is_some().then_some("a set of attributes, as CMS signs them"))
     }
 }
 

@@ -34,7 +34,7 @@ mod sign;
 mod tree;
 
 use crate::error::FormatError;
-use crate::format::{Embedding, Format, Likeness, Unsigned, Wanted};
+use crate::format::{Bare, Embedding, Format, Likeness, Unsigned, Wanted};
 use crate::inspection::Inspection;
 use crate::parameters::Parameter;
 use crate::source::Source;
@@ -70,6 +70,11 @@ impl Format for Fit {
     fn hashes_whole(&self) -> bool {
         // What is hashed begins with the first node, and not as the file does.
         false
+    }
+
+    fn signed_inside(&self, file: &Bare<'_>) -> Result<Option<&'static str>, FormatError> {
+        Ok(coverage::is_structure(file.head)
+            .then_some("the structure of a devicetree, as U-Boot verifies it"))
     }
 }
 

@@ -22,6 +22,18 @@ pub enum Likeness {
     Own,
 }
 
+/// A file that is looked at before anybody knows its format.
+pub struct Bare<'a> {
+    /// All of it.
+    pub source: &'a dyn Source,
+    /// Its length.
+    pub len: u64,
+    /// Its first 64 bytes.
+    pub head: &'a [u8],
+    /// Its last two; zeros in a file of less than four.
+    pub tail: [u8; 2],
+}
+
 /// A firmware format.
 ///
 /// Contract: everything here is a total function of the source's bytes. It
@@ -61,6 +73,14 @@ pub trait Format: Send + Sync {
     /// the format's rules.
     fn hashes_whole(&self) -> bool {
         true
+    }
+
+    /// What a file is called that is no more than what signatures in files of this
+    /// format are over: one beside such a file, or around it in another format,
+    /// would be one in a file that nobody has looked at. No format signs it
+    /// (docs/decisions/0041-what-is-signed-inside.md).
+    fn signed_inside(&self, _file: &Bare<'_>) -> Result<Option<&'static str>, FormatError> {
+        Ok(None)
     }
 
     /// An encrypted file as its device reads it, in formats that encrypt.

@@ -16,7 +16,7 @@ use crate::cms::beside;
 use crate::cms::scheme::Scheme;
 use crate::cms::{attributes, certificate};
 use crate::error::FormatError;
-use crate::format::{Beside, Format, Likeness, Unsigned, Wanted};
+use crate::format::{Bare, Beside, Format, Likeness, Unsigned, Wanted};
 use crate::hash::{Hash, array, hex};
 use crate::inspection::Inspection;
 use crate::laid_out::Padding;
@@ -53,6 +53,10 @@ impl Format for FsVerity {
 
     fn beside(&self) -> Option<&dyn Beside> {
         Some(self)
+    }
+
+    fn signed_inside(&self, file: &Bare<'_>) -> Result<Option<&'static str>, FormatError> {
+        Ok(file.head.starts_with(b"FSVerity").then_some("a digest as fs-verity has it signed"))
     }
 }
 

@@ -40,36 +40,34 @@
 //! One key may serve products of several formats, and what it has signed is
 //! not taken back by a rule for later ones. So the content decides: no
 //! firmware begins so, and nobody loses anything.
+//!
+//! Each format says itself what it signs inside ([`Format::signed_inside`]); here
+//! all are asked.
 
-mod description;
-
+use crate::FORMATS;
 use crate::capsule;
 use crate::error::FormatError;
-use crate::mender;
+use crate::format::{Bare, Format};
 use crate::source::Source;
 
 /// Longest beginning that is looked at.
 const HEAD: u64 = 64;
-/// 1.3.6.1.4.1.311.2.1, without the last number: what the contents of
-/// Authenticode signatures begin with.
-const SPC: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37, 0x02, 0x01];
-/// How far an FMP payload header is looked for behind an expression of
-/// dependencies.
-const EXPRESSION: u64 = 64 * 1024;
 
 /// Refuses what formats sign inside, for every format that signs whatever it
 /// is given.
 pub(crate) fn refuse(source: &dyn Source) -> Result<(), FormatError> {
-    refuse_signed_inside(source)?;
-    if is_fmp(source)? {
-        let what = "the payload of a firmware capsule with its header (hand it in without, for a capsule)";
-        return Err(FormatError::Inner { what });
-    }
-    Ok(())
+    refuse_of(source, FORMATS.iter().copied())
 }
 
 /// The same for formats that sign payloads of capsules.
 pub(crate) fn refuse_signed_inside(source: &dyn Source) -> Result<(), FormatError> {
+    refuse_of(source, FORMATS.iter().copied().filter(|format| format.name() != capsule::NAME))
+}
+
+fn refuse_of(
+    source: &dyn Source,
+    formats: impl Iterator<Item = &'static dyn Format>,
+) -> Result<(), FormatError> {
     let len = source.len()?;
     let mut head = vec![0; len.min(HEAD) as usize];
     source.read_at(0, &mut head)?;
@@ -77,32 +75,11 @@ pub(crate) fn refuse_signed_inside(source: &dyn Source) -> Result<(), FormatErro
     if len >= 4 {
         source.read_at(len - 2, &mut tail)?;
     }
-    if is_whole(0x31, &head, tail, len).is_some() {
-        return Err(FormatError::Inner { what: "a set of attributes, as CMS signs them" });
-    }
-    if is_tbs_certificate(&head, tail, len) {
-        return Err(FormatError::Inner { what: "what is signed of a certificate (a TBSCertificate)" });
-    }
-    if is_spc(&head) {
-        return Err(FormatError::Inner { what: "the content of an Authenticode signature" });
-    }
-    if is_structure(&head) {
-        return Err(FormatError::Inner { what: "the structure of a devicetree, as U-Boot verifies it" });
-    }
-    if head.starts_with(b"FSVerity") {
-        return Err(FormatError::Inner { what: "a digest as fs-verity has it signed" });
-    }
-    if is_sig_structure(&head) {
-        return Err(FormatError::Inner { what: "a Sig_structure, as COSE has it signed" });
-    }
-    if head.starts_with(b"DSSEv1 ") {
-        return Err(FormatError::Inner { what: "an envelope's content, as DSSE has it signed" });
-    }
-    if description::is_one(source)? {
-        return Err(FormatError::Inner { what: "an sw-description, as SWUpdate has it signed" });
-    }
-    if mender::is_manifest(source)? {
-        return Err(FormatError::Inner { what: "the manifest of a Mender artifact" });
+    let file = Bare { source, len, head: &head, tail };
+    for format in formats {
+        if let Some(what) = format.signed_inside(&file)? {
+            return Err(FormatError::Inner { what });
+        }
     }
     Ok(())
 }
@@ -129,92 +106,24 @@ pub(crate) fn refuse_content(source: &dyn Source) -> Result<(), FormatError> {
     }
 }
 
-/// Whether a file begins as edk2's payloads do: with their header, or with an
-/// expression before it (UEFI 2.10 §23.2).
-fn is_fmp(source: &dyn Source) -> Result<bool, FormatError> {
-    let len = source.len()?;
-    let mut head = vec![0; len.min(EXPRESSION) as usize];
-    source.read_at(0, &mut head)?;
-    let behind = expression(&head).unwrap_or_default();
-    Ok(head.get(behind..).is_some_and(|head| capsule::begins_payload(head, len)))
-}
-
-/// Where an expression ends, if bytes begin with one.
-fn expression(bytes: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        let operand = match *bytes.get(at)? {
-            // A GUID, a version, a name to its zero, operators, a length.
-            0x00 => 16,
-            0x01 | 0x0e => 4,
-            0x02 => bytes.get(at + 1..)?.iter().position(|byte| *byte == 0)? + 1,
-            0x03..=0x0c => 0,
-            0x0d => return Some(at + 1),
-            _ => return None,
+impl<'a> Bare<'a> {
+    /// What the file begins with behind tag and length, if it is one element of
+    /// this tag in whole. BER's lengths count too: some verifiers hash them as they
+    /// stand.
+    pub(crate) fn is_whole(&self, wanted: u8) -> Option<&'a [u8]> {
+        let (tag, size, content) = header(self.head)?;
+        let ends = match content {
+            Some(content) => size.checked_add(content) == Some(self.len),
+            // To the two zeros that end it.
+            None => self.len >= 4 && self.tail == [0, 0],
         };
-        at += 1 + operand;
+        (tag == wanted && ends).then(|| self.head.get(size as usize..).unwrap_or_default())
     }
-}
-
-/// What a file that is one element of this tag in whole begins with, behind tag
-/// and length. BER's lengths count too: some verifiers hash them as they stand.
-fn is_whole(wanted: u8, head: &[u8], tail: [u8; 2], len: u64) -> Option<&[u8]> {
-    let (tag, size, content) = header(head)?;
-    let ends = match content {
-        Some(content) => size.checked_add(content) == Some(len),
-        // To the two zeros that end it.
-        None => len >= 4 && tail == [0, 0],
-    };
-    (tag == wanted && ends).then(|| head.get(size as usize..).unwrap_or_default())
-}
-
-/// Whether a file is one SEQUENCE in whole that begins with `[0]`, as certificates
-/// of version 2 and 3 do (RFC 5280 §4.1), where their version stands. TF-A's
-/// parser does not look at what is in that.
-fn is_tbs_certificate(head: &[u8], tail: [u8; 2], len: u64) -> bool {
-    is_whole(0x30, head, tail, len).is_some_and(|inner| inner.first() == Some(&0xa0))
-}
-
-/// Whether a file begins as SpcIndirectDataContent, with its tag or without:
-/// what is hashed of it is without.
-fn is_spc(head: &[u8]) -> bool {
-    let mut rest = head;
-    for _ in 0..2 {
-        let Some((0x30, size, _)) = header(rest) else { return false };
-        rest = rest.get(size as usize..).unwrap_or_default();
-        if let Some((0x06, size, _)) = header(rest) {
-            return rest.get(size as usize..).is_some_and(|oid| oid.starts_with(SPC));
-        }
-    }
-    false
-}
-
-/// Whether a file begins as what is hashed of a FIT: the token of a root,
-/// which has no name, and that of a property or of a node in it.
-fn is_structure(head: &[u8]) -> bool {
-    let words: Vec<&[u8]> = head.chunks_exact(4).take(3).collect();
-    matches!(words.as_slice(), [[0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 1 | 3]])
-}
-
-/// Whether a file begins as what COSE signs or authenticates: an array whose
-/// first item says what the rest is (RFC 9052 §4.4 and §6.3, RFC 9338 §3.3).
-fn is_sig_structure(head: &[u8]) -> bool {
-    let [0x83..=0x86, text, context @ ..] = head else { return false };
-    // Their verifiers build it themselves, deterministically.
-    let context = match text {
-        0x60..=0x77 => context.get(..usize::from(text & 31)),
-        _ => None,
-    };
-    context.is_some_and(|context| {
-        let named =
-            [&b"Signature"[..], b"CounterSignature", b"MAC"].iter().any(|name| context.starts_with(name));
-        named && context.iter().all(u8::is_ascii_alphanumeric)
-    })
 }
 
 /// Tag, length of tag and length, and length of the content, unless that is
 /// indefinite.
-fn header(bytes: &[u8]) -> Option<(u8, u64, Option<u64>)> {
+pub(crate) fn header(bytes: &[u8]) -> Option<(u8, u64, Option<u64>)> {
     let (&[tag, first], rest) = bytes.split_first_chunk()?;
     match first {
         0x80 => Some((tag, 2, None)),
@@ -232,6 +141,9 @@ fn header(bytes: &[u8]) -> Option<(u8, u64, Option<u64>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// 1.3.6.1.4.1.311.2.1, without the last number.
+    const SPC: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37, 0x02, 0x01];
 
     #[test]
     fn sets_in_whole_and_authenticode_contents_are_no_files() {

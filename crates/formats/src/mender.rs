@@ -21,12 +21,10 @@ mod tar;
 mod unpacked;
 
 use crate::error::FormatError;
-use crate::format::{Embedding, Format, Likeness, Unsigned, Wanted};
+use crate::format::{Bare, Embedding, Format, Likeness, Unsigned, Wanted};
 use crate::inspection::Inspection;
 use crate::parameters::Parameter;
 use crate::source::Source;
-
-pub(crate) use manifest::is_one as is_manifest;
 
 const NAME: &str = "mender";
 
@@ -55,9 +53,12 @@ impl Format for Mender {
     }
 
     fn hashes_whole(&self) -> bool {
-        // What is hashed is the manifest, which is refused as a file of its own
-        // (`inner`).
+        // What is hashed is the manifest, which is refused as a file of its own.
         false
+    }
+
+    fn signed_inside(&self, file: &Bare<'_>) -> Result<Option<&'static str>, FormatError> {
+        Ok(manifest::is_one(file.source)?.then_some("the manifest of a Mender artifact"))
     }
 }
 

@@ -18,7 +18,7 @@ mod spc;
 mod table;
 
 use crate::error::FormatError;
-use crate::format::{Embedding, Format, Likeness, Unsigned, Wanted};
+use crate::format::{Bare, Embedding, Format, Likeness, Unsigned, Wanted};
 use crate::inspection::Inspection;
 use crate::parameters::Parameter;
 use crate::source::Source;
@@ -52,6 +52,10 @@ impl Format for Pe {
     fn hashes_whole(&self) -> bool {
         // What is hashed leaves out the checksum, and what is signed is CMS.
         false
+    }
+
+    fn signed_inside(&self, file: &Bare<'_>) -> Result<Option<&'static str>, FormatError> {
+        Ok(spc::is_content(file.head).then_some("the content of an Authenticode signature"))
     }
 }
 

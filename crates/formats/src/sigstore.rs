@@ -20,7 +20,7 @@ mod scheme;
 mod statement;
 
 use crate::error::FormatError;
-use crate::format::{Beside, Format, Likeness, Unsigned, Wanted};
+use crate::format::{Bare, Beside, Format, Likeness, Unsigned, Wanted};
 use crate::inspection::Inspection;
 use crate::oci;
 use crate::parameters::{Parameter, bad};
@@ -64,6 +64,10 @@ impl Format for Sigstore {
 
     fn beside(&self) -> Option<&dyn Beside> {
         Some(self)
+    }
+
+    fn signed_inside(&self, file: &Bare<'_>) -> Result<Option<&'static str>, FormatError> {
+        Ok(file.head.starts_with(b"DSSEv1 ").then_some("an envelope's content, as DSSE has it signed"))
     }
 }
 

@@ -31,7 +31,7 @@ mod names;
 mod sign;
 
 use crate::error::FormatError;
-use crate::format::{Embedding, Format, Likeness, Unsigned, Wanted};
+use crate::format::{Bare, Embedding, Format, Likeness, Unsigned, Wanted};
 use crate::inspection::Inspection;
 use crate::parameters::Parameter;
 use crate::source::Source;
@@ -66,8 +66,12 @@ impl Format for Suit {
 
     fn hashes_whole(&self) -> bool {
         // What is hashed is a Sig_structure, which is refused as a file of its
-        // own (`inner`).
+        // own.
         false
+    }
+
+    fn signed_inside(&self, file: &Bare<'_>) -> Result<Option<&'static str>, FormatError> {
+        Ok(cose::is_sig_structure(file.head).then_some("a Sig_structure, as COSE has it signed"))
     }
 }
 

@@ -10,13 +10,14 @@
 //! ```
 
 mod archive;
+mod bare;
 mod description;
 mod inspect;
 mod libconfig;
 mod sign;
 
 use crate::error::FormatError;
-use crate::format::{Embedding, Format, Likeness, Unsigned, Wanted};
+use crate::format::{Bare, Embedding, Format, Likeness, Unsigned, Wanted};
 use crate::inspection::Inspection;
 use crate::parameters::Parameter;
 use crate::source::Source;
@@ -51,8 +52,12 @@ impl Format for SwUpdate {
 
     fn hashes_whole(&self) -> bool {
         // What is hashed is the description, which is refused as a file of its
-        // own (`inner`).
+        // own.
         false
+    }
+
+    fn signed_inside(&self, file: &Bare<'_>) -> Result<Option<&'static str>, FormatError> {
+        Ok(bare::is_one(file.source)?.then_some("an sw-description, as SWUpdate has it signed"))
     }
 }
 

@@ -22,7 +22,7 @@ mod sign;
 mod text;
 
 use crate::error::FormatError;
-use crate::format::{Embedding, Format, Likeness, Unsigned, Wanted};
+use crate::format::{Bare, Embedding, Format, Likeness, Unsigned, Wanted};
 use crate::inspection::Inspection;
 use crate::parameters::Parameter;
 use crate::source::Source;
@@ -58,6 +58,10 @@ impl Format for Tfa {
     fn hashes_whole(&self) -> bool {
         false
     }
+
+    fn signed_inside(&self, file: &Bare<'_>) -> Result<Option<&'static str>, FormatError> {
+        Ok(is_tbs_certificate(file).then_some("what is signed of a certificate (a TBSCertificate)"))
+    }
 }
 
 impl Embedding for Tfa {
@@ -68,4 +72,11 @@ impl Embedding for Tfa {
     fn prepare(&self, source: &dyn Source, wanted: &Wanted<'_>) -> Result<Unsigned, FormatError> {
         sign::prepare(source, wanted)
     }
+}
+
+/// Whether a file is one SEQUENCE in whole that begins with `[0]`, as certificates
+/// of version 2 and 3 do (RFC 5280 §4.1), where their version stands. TF-A's
+/// parser does not look at what is in that.
+fn is_tbs_certificate(file: &Bare<'_>) -> bool {
+    file.is_whole(0x30).is_some_and(|inner| inner.first() == Some(&0xa0))
 }

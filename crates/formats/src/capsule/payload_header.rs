@@ -4,16 +4,19 @@
 
 use super::NAME;
 use crate::error::FormatError;
+use crate::format::Bare;
 use crate::source::{Source, head};
 
 /// Its length.
 pub(super) const LEN: u64 = 16;
 /// What it begins with: its name, and its length.
 const MAGIC: [u8; 8] = *b"MSS1\x10\0\0\0";
+/// How far it is looked for behind an expression of dependencies.
+const EXPRESSION: u64 = 64 * 1024;
 
 /// Whether edk2 takes the beginning of so many bytes for such a header. It skips
 /// longer ones.
-pub(crate) fn is_one(head: &[u8], len: u64) -> bool {
+fn is_one(head: &[u8], len: u64) -> bool {
     let size = |head: &[u8; 8]| u64::from(u32::from_le_bytes([head[4], head[5], head[6], head[7]]));
     head.first_chunk::<8>().is_some_and(|head| head.starts_with(b"MSS1") && (LEN..=len).contains(&size(head)))
 }
@@ -58,5 +61,31 @@ impl PayloadHeader {
 
     pub(super) fn bytes(self) -> Vec<u8> {
         [&MAGIC[..], &self.version.to_le_bytes(), &self.lowest.to_le_bytes()].concat()
+    }
+}
+
+/// Whether a file begins as edk2's payloads do: with their header, or with an
+/// expression before it (UEFI 2.10 §23.2).
+pub(super) fn begins(file: &Bare<'_>) -> Result<bool, FormatError> {
+    let mut head = vec![0; file.len.min(EXPRESSION) as usize];
+    file.source.read_at(0, &mut head)?;
+    let behind = expression(&head).unwrap_or_default();
+    Ok(head.get(behind..).is_some_and(|head| is_one(head, file.len)))
+}
+
+/// Where an expression ends, if bytes begin with one.
+fn expression(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let operand = match *bytes.get(at)? {
+            // A GUID, a version, a name to its zero, operators, a length.
+            0x00 => 16,
+            0x01 | 0x0e => 4,
+            0x02 => bytes.get(at + 1..)?.iter().position(|byte| *byte == 0)? + 1,
+            0x03..=0x0c => 0,
+            0x0d => return Some(at + 1),
+            _ => return None,
+        };
+        at += 1 + operand;
     }
 }

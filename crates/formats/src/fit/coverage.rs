@@ -187,3 +187,10 @@ impl Stream {
         self.is_open = true;
     }
 }
+
+/// Whether a file begins as what is hashed of a FIT: the token of a root,
+/// which has no name, and that of a property or of a node in it.
+pub(super) fn is_structure(head: &[u8]) -> bool {
+    let words: Vec<&[u8]> = head.chunks_exact(4).take(3).collect();
+    matches!(words.as_slice(), [[0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 1 | 3]])
+}

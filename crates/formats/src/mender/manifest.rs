@@ -77,7 +77,7 @@ fn entry(line: &str) -> Option<([u8; 32], &str)> {
 /// Whether a file by itself is one, or begins so that Mender may read it as
 /// one: blanks around lines, and a last line that does not end, are passed
 /// over by mender-artifact.
-pub(crate) fn is_one(source: &dyn Source) -> io::Result<bool> {
+pub(super) fn is_one(source: &dyn Source) -> io::Result<bool> {
     const PIECE: usize = 16 * 1024;
     let len = source.len()?;
     let (mut line, mut has_version, mut has_header) = (Vec::new(), false, false);

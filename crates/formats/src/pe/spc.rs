@@ -4,9 +4,12 @@
 use crate::cms::scheme::{hash_identifier, hash_named};
 use crate::der::{self, BIT_STRING, Bad, Element, OCTET_STRING, OID, Reader, SEQUENCE};
 use crate::hash::Hash;
+use crate::inner::header;
 
 /// SPC_INDIRECT_DATA_OBJID.
 pub(crate) const INDIRECT_DATA: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37, 0x02, 0x01, 0x04];
+/// 1.3.6.1.4.1.311.2.1, without the last number: what contents begin with.
+const SPC: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37, 0x02, 0x01];
 /// SPC_PE_IMAGE_DATAOBJ.
 const PE_IMAGE_DATA: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37, 0x02, 0x01, 0x0f];
 /// What pesign writes in its place: Debian's fwupd has it.
@@ -47,4 +50,18 @@ pub(crate) fn read<'a>(content: Element<'a>) -> Result<Option<(Hash, &'a [u8])>,
     let digest = info.take(OCTET_STRING)?;
     info.end()?;
     Ok(hash.map(|hash| (hash, digest)))
+}
+
+/// Whether a file begins as SpcIndirectDataContent, with its tag or without:
+/// what is hashed of it is without.
+pub(super) fn is_content(head: &[u8]) -> bool {
+    let mut rest = head;
+    for _ in 0..2 {
+        let Some((0x30, size, _)) = header(rest) else { return false };
+        rest = rest.get(size as usize..).unwrap_or_default();
+        if let Some((0x06, size, _)) = header(rest) {
+            return rest.get(size as usize..).is_some_and(|oid| oid.starts_with(SPC));
+        }
+    }
+    false
 }

@@ -171,3 +171,19 @@ fn key_algorithm(id: i64, len: usize) -> Option<KeyAlgorithm> {
     };
     { all }.find(fits)
 }
+
+/// Whether a file begins as what COSE signs or authenticates: an array whose
+/// first item says what the rest is (RFC 9052 §4.4 and §6.3, RFC 9338 §3.3).
+pub(super) fn is_sig_structure(head: &[u8]) -> bool {
+    let [0x83..=0x86, text, context @ ..] = head else { return false };
+    // Their verifiers build it themselves, deterministically.
+    let context = match text {
+        0x60..=0x77 => context.get(..usize::from(text & 31)),
+        _ => None,
+    };
+    context.is_some_and(|context| {
+        let named =
+            [&b"Signature"[..], b"CounterSignature", b"MAC"].iter().any(|name| context.starts_with(name));
+        named && context.iter().all(u8::is_ascii_alphanumeric)
+    })
+}
