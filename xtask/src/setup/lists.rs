@@ -29,6 +29,11 @@ impl Lists {
         }
     }
 
+    /// The same, of a later release than this machine's.
+    pub(super) fn later(suite: &str, name: &str, architecture: &'static str) -> Result<Lists, Error> {
+        Lists::of(suite, name, "deb", architecture)
+    }
+
     fn of(suite: &str, name: &str, kind: &str, architecture: &'static str) -> Result<Lists, Error> {
         let directory = workspace::target().join("setup").join(name);
         // What an earlier run left half done.
@@ -37,8 +42,9 @@ impl Lists {
         }
         let partial = directory.join("lists/partial");
         std::fs::create_dir_all(&partial).map_err(Error::file(&partial))?;
-        let release = suite.strip_suffix("-backports").unwrap_or(suite);
-        let mirror = apt::mirror(release)
+        // Every suite is where this machine's own is.
+        let release = apt::release().ok_or_else(|| Error::wrong("this is not Debian"))?;
+        let mirror = apt::mirror(&release)
             .ok_or_else(|| Error::wrong(format!("apt knows no mirror of {release}'s main section")))?;
         workspace::write(&directory.join("one.list"), format!("{kind} {mirror} {suite} main\n"))?;
         let lists = Lists { directory, architecture };

@@ -2,8 +2,8 @@
 //!
 //! Parts, each of which looks before it acts: Debian packages, a Python
 //! environment with other people's implementations, packages for Node, promtool
-//! and a registry, swupdate, U-Boot's verifier, avbtool and libavb, Debian's
-//! kernel, real files to inspect, and a bare-metal target for rustc. What cannot
+//! and a registry, swupdate, an OpenSSL of today, U-Boot's verifier, avbtool and
+//! libavb, Debian's kernel, real files to inspect, and a bare-metal target for rustc. What cannot
 //! be installed is named with the command that would install it; the steps that do
 //! not need it run all the same.
 
@@ -12,6 +12,7 @@ mod avb;
 mod kernel;
 mod lists;
 mod npm;
+mod openssl;
 pub(crate) mod python;
 mod real;
 mod swupdate;
@@ -54,13 +55,14 @@ type Part = fn(Wanted, &mut dyn FnMut(&str)) -> Result<(), Error>;
 /// Installs what is missing and returns what is still missing afterwards, as
 /// text for people with the command that helps.
 pub(crate) fn ensure(wanted: Wanted, mut say: impl FnMut(&str)) -> Vec<String> {
-    let parts: [Part; 11] = [
+    let parts: [Part; 12] = [
         apt::ensure,
         rust_components,
         python::ensure,
         npm::ensure,
         unpacked::ensure,
         swupdate::ensure,
+        openssl::ensure,
         uboot::ensure,
         avb::ensure,
         kernel::ensure,

@@ -8,12 +8,13 @@ use aws_lc_rs::digest::{self, Digest};
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED,
-    ECDSA_P384_SHA384_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair, ParsedPublicKey,
-    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RSA_PSS_2048_8192_SHA256, RSA_PSS_SHA256, RsaEncoding,
-    RsaKeyPair,
+    ECDSA_P384_SHA384_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair, ML_DSA_44, ML_DSA_65,
+    ML_DSA_87, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RSA_PSS_2048_8192_SHA256,
+    RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
 };
 use firmseal_core::Digest as Digest256;
 use firmseal_core::crypto::RustCrypto;
+use firmseal_core::mldsa::Set;
 use firmseal_formats::{
     Covered, DecryptionKey, ExistingSignature, FormatError, Parameters, Plan, Source, Wanted,
 };
@@ -31,7 +32,14 @@ pub fn fixture_path(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
 }
 
-/// A key of `fixtures/keys`, for tests only.
+/// Where other people's implementations are.
+pub fn venv() -> PathBuf {
+    std::env::var_os("FIRMSEAL_VENV")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/venv"))
+}
+
+/// A key of `fixtures/keys`, or an ML-DSA key from a seed, for tests only.
 pub struct TestKey {
     pub name: String,
     pub public: PublicKey,
@@ -42,10 +50,35 @@ enum Private {
     Ec(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
     Rsa(RsaKeyPair),
+    MlDsa(Box<firmseal_testkit::TestKey>),
+}
+
+/// The parameter set of an ML-DSA key, and the byte that is its seed 32 times.
+fn lattice(name: &str) -> Option<(Set, u8)> {
+    let own = name.trim_start_matches("other-");
+    let Ok(KeyAlgorithm::MlDsa(set)) = own.parse() else { return None };
+    Some((set, if own == name { 7 } else { 8 }))
+}
+
+/// PKCS #8 of a key; of ML-DSA keys with the seed alone (RFC 9881 §6).
+fn private_der(name: &str) -> Vec<u8> {
+    let Some((set, seed)) = lattice(name) else { return fixture(&format!("keys/{name}.p8")) };
+    let set = match set {
+        Set::MlDsa44 => 0x11,
+        Set::MlDsa65 => 0x12,
+        Set::MlDsa87 => 0x13,
+    };
+    let oid = [0x06, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 3, set];
+    [&[0x30, 52, 2, 1, 0, 0x30, 11], &oid[..], &[4, 34, 0x80, 32], &[seed; 32]].concat()
 }
 
 impl TestKey {
     pub fn load(name: &str) -> TestKey {
+        if let Some((set, seed)) = lattice(name) {
+            let own = firmseal_testkit::TestKey::ml_dsa(set, seed);
+            let (public, private) = (own.public().clone(), Private::MlDsa(Box::new(own)));
+            return TestKey { name: name.to_owned(), public, private };
+        }
         let der = fixture(&format!("keys/{name}.p8"));
         let ec = |algorithm, signing| {
             let pair = EcdsaKeyPair::from_pkcs8(signing, &der).unwrap();
@@ -69,8 +102,10 @@ impl TestKey {
     }
 
     pub fn sign(&self, tbs: &Tbs) -> Signature {
-        if let Tbs::PssMax(digest) = tbs {
-            return self.salted_longest(digest);
+        match (&self.private, tbs) {
+            (_, Tbs::PssMax(digest)) => return self.salted_longest(digest),
+            (Private::MlDsa(own), _) => return own.sign(tbs),
+            _ => {}
         }
         let digest = imported(tbs);
         Signature(match (&self.private, tbs) {
@@ -125,6 +160,9 @@ pub fn verifies(signature: &ExistingSignature, key: &PublicKey) -> bool {
         KeyAlgorithm::Ed25519 => &ED25519,
         KeyAlgorithm::Rsa(_) if matches!(tbs, Tbs::Pkcs1(_)) => &RSA_PKCS1_2048_8192_SHA256,
         KeyAlgorithm::Rsa(_) => &RSA_PSS_2048_8192_SHA256,
+        KeyAlgorithm::MlDsa(Set::MlDsa44) => &ML_DSA_44,
+        KeyAlgorithm::MlDsa(Set::MlDsa65) => &ML_DSA_65,
+        KeyAlgorithm::MlDsa(Set::MlDsa87) => &ML_DSA_87,
         other => panic!("no image is signed with {other}"),
     };
     let Ok(parsed) = ParsedPublicKey::new(algorithm, key.bits()) else { return false };
@@ -255,14 +293,30 @@ pub fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
 /// for each.
 pub struct OpenSsl {
     pub dir: tempfile::TempDir,
+    program: PathBuf,
 }
 
 impl OpenSsl {
     pub fn new(keys: &[&str]) -> OpenSsl {
-        let this = OpenSsl { dir: tempfile::tempdir().unwrap() };
+        OpenSsl::of("openssl".into(), keys)
+    }
+
+    /// One of 3.5 or later, which knows ML-DSA, and Ed25519 in CMS: what set-up
+    /// has unpacked where the system's is older.
+    pub fn newest(keys: &[&str]) -> OpenSsl {
+        let unpacked = venv().join("bin/openssl35");
+        let this = OpenSsl::of(if unpacked.exists() { unpacked } else { "openssl".into() }, &[]);
+        let known = String::from_utf8(this.run("list -signature-algorithms").stdout).unwrap();
+        let version = String::from_utf8(this.run("version").stdout).unwrap();
+        assert!(known.contains("ML-DSA-65"), "{version} knows no ML-DSA: run `cargo xtask setup`");
+        OpenSsl::of(this.program, keys)
+    }
+
+    fn of(program: PathBuf, keys: &[&str]) -> OpenSsl {
+        let this = OpenSsl { dir: tempfile::tempdir().unwrap(), program };
         for key in keys {
-            let p8 = fixture_path(&format!("keys/{key}.p8"));
-            this.ok(&format!("pkey -inform DER -in {} -out {key}.pem", p8.display()));
+            this.write(&format!("{key}.p8"), &private_der(key));
+            this.ok(&format!("pkey -inform DER -in {key}.p8 -out {key}.pem"));
             this.ok(&format!("pkey -in {key}.pem -pubout -out {key}.pub.pem"));
             this.ok(&format!(
                 "req -x509 -new -key {key}.pem -subj /CN={key} -days 30 -out {key}.crt \
@@ -274,7 +328,7 @@ impl OpenSsl {
 
     pub fn run(&self, line: &str) -> std::process::Output {
         let words = line.split_whitespace();
-        let out = std::process::Command::new("openssl").args(words).current_dir(self.dir.path()).output();
+        let out = std::process::Command::new(&self.program).args(words).current_dir(self.dir.path()).output();
         out.expect("openssl is installed")
     }
 
