@@ -9,12 +9,16 @@ mod common;
 
 use std::process::Command;
 
-use common::{OpenSsl, Random, TestKey, accepted, fixture, flip_each, make, mutate, verifies};
+use common::{OpenSsl, Random, TestKey, accepted, fixture, flip_each, make, mutate, venv, verifies};
 use firmseal_formats::{Covered, FormatError, KeyClaim, find, inspect};
+use firmseal_manifest::PublicKey;
 
 /// Real images: a boot manager, and a kernel stub whose tail is odd.
 const REAL: [&str; 2] =
     ["/usr/lib/systemd/boot/efi/systemd-bootx64.efi", "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"];
+
+/// SPC_INDIRECT_DATA, which the content of a signature begins behind.
+const SPC: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37, 0x02, 0x01, 0x04];
 
 fn run(program: &str, openssl: &OpenSsl, line: &str) -> bool {
     let out = Command::new(program).args(line.split_whitespace()).current_dir(openssl.dir.path()).output();
@@ -112,9 +116,45 @@ fn we_read_what_others_sign() {
     }
 }
 
-/// A file of a Debian package.
+/// A file of a Debian package, installed or unpacked by set-up.
 fn debian(path: &str) -> Vec<u8> {
-    std::fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}; run `cargo xtask setup`"))
+    let path = if path.starts_with('/') { path.into() } else { venv().join("share").join(path) };
+    std::fs::read(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask setup`", path.display()))
+}
+
+/// What Debian signed: what shim starts first, GRUB in all that it starts from,
+/// and the kernel. The last has no SBAT.
+const SIGNED: [&str; 8] = [
+    "/usr/lib/shim/fbx64.efi.signed",
+    "/usr/lib/shim/mmx64.efi.signed",
+    "/usr/libexec/fwupd/efi/fwupdx64.efi.signed",
+    "real/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
+    "real/usr/lib/grub/x86_64-efi-signed/gcdx64.efi.signed",
+    "real/usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed",
+    "real/usr/lib/grub/x86_64-efi-signed/grubnetx64-installer.efi.signed",
+    "kernel/vmlinuz",
+];
+
+/// The certificate in a file whose subject has this name, in PEM under a name.
+fn certificate_in(openssl: &OpenSsl, file: &[u8], named: &str, to: &str) {
+    let named = named.as_bytes();
+    let places = file.windows(named.len()).enumerate().filter(|(_, window)| *window == named);
+    let starts = places.map(|(at, _)| {
+        let begins =
+            |at: &usize| file[*at..].starts_with(&[0x30, 0x82]) && file[at + 4..].starts_with(&[0x30, 0x82]);
+        (0..at).rev().find(begins).unwrap()
+    });
+    for start in starts {
+        let len = 4 + usize::from(u16::from_be_bytes([file[start + 2], file[start + 3]]));
+        openssl.write("found.der", &file[start..start + len]);
+        openssl.ok(&format!("x509 -inform DER -in found.der -out {to}.crt"));
+        let subject = openssl.run(&format!("x509 -in {to}.crt -noout -subject")).stdout;
+        if subject.trim_ascii_end().ends_with(named) {
+            return;
+        }
+    }
+    panic!("no certificate of {}", String::from_utf8_lossy(named));
 }
 
 #[test]
@@ -122,27 +162,15 @@ fn what_debian_signed_verifies_with_the_certificate_in_shim() {
     let openssl = OpenSsl::new(&["p256"]);
     let shim = debian("/usr/lib/shim/shimx64.efi");
     assert!(inspect(&shim).unwrap().signatures.is_empty());
-    // The only certificate in it, by its name.
-    let named = b"Debian Secure Boot CA";
-    let at = shim.windows(named.len()).position(|window| window == named).expect("Debian's authority");
-    let start = (0..at)
-        .rev()
-        .find(|at| shim[*at..].starts_with(&[0x30, 0x82]) && shim[at + 4] == 0x30 && shim[at + 5] == 0x82);
-    let start = start.unwrap();
-    let len = 4 + usize::from(u16::from_be_bytes([shim[start + 2], shim[start + 3]]));
-    openssl.write("ca.der", &shim[start..start + len]);
-    openssl.ok("x509 -inform DER -in ca.der -out ca.crt");
-    for path in [
-        "/usr/lib/shim/fbx64.efi.signed",
-        "/usr/lib/shim/mmx64.efi.signed",
-        "/usr/libexec/fwupd/efi/fwupdx64.efi.signed",
-    ] {
+    certificate_in(&openssl, &shim, "Debian Secure Boot CA", "ca");
+    for path in SIGNED {
         let image = debian(path);
         let read = inspect(&image).unwrap();
         let [signature] = read.signatures.as_slice() else { panic!("{path}") };
         let KeyClaim::Key(key) = &signature.claim else { panic!("{path}") };
         assert!(verifies(signature, key), "{path}");
-        assert!(read.fields.iter().any(|own| own.name == "sbat sbat"), "{path}");
+        let sbat = read.fields.iter().any(|own| own.name == "sbat sbat");
+        assert_eq!(sbat, !path.contains("vmlinuz"), "{path}");
         // The peer says the same, and that Debian stands behind that key.
         assert!(sbverify(&openssl, &image, "ca"), "{path}");
         assert!(!sbverify(&openssl, &image, "p256"), "{path}");
@@ -155,6 +183,86 @@ fn what_debian_signed_verifies_with_the_certificate_in_shim() {
         assert!(accepted(&both, key) && accepted(&both, &own.public), "{path}");
         assert!(sbverify(&openssl, &both, "ca") && sbverify(&openssl, &both, "p256"), "{path}");
     }
+}
+
+/// What firmware starts first of Debian is shim, which Microsoft signed twice. A
+/// signature brings its authority's certificate, and that it verifies by this one
+/// says little: the first authority is the one that OVMF's variables name, the
+/// second has the thumbprint that Microsoft publishes.
+#[test]
+fn shim_verifies_with_microsofts_certificates() {
+    let openssl = OpenSsl::new(&["p256"]);
+    let image = debian("real/usr/lib/shim/shimx64.efi.signed");
+    let variables = debian("/usr/share/OVMF/OVMF_VARS_4M.ms.fd");
+    certificate_in(&openssl, &variables, "Microsoft Corporation UEFI CA 2011", "ms0");
+    certificate_in(&openssl, &image, "Microsoft UEFI CA 2023", "ms1");
+    let thumb = String::from_utf8(openssl.run("x509 -in ms1.crt -noout -fingerprint -sha1").stdout).unwrap();
+    assert!(thumb.contains("B5:EE:B4:A6:70:60:48:07:3F:0E:D2:96:E7:F5:80:A7:90:B5:9E:AA"), "{thumb}");
+    let word = |at: usize| u32::from_le_bytes(image[at..at + 4].try_into().unwrap()) as usize;
+    // The certificate table, of which PE32+ tells behind 112 bytes and four directories.
+    let mut at = word(word(60) + 24 + 112 + 32);
+    let read = inspect(&image).unwrap();
+    assert_eq!(read.signatures.len(), 2);
+    let mut tampered = image.clone();
+    tampered[5000] ^= 1;
+    for (number, signature) in read.signatures.iter().enumerate() {
+        let pkcs7 = &image[at + 8..at + word(at)];
+        at += word(at).next_multiple_of(8);
+        let spc = pkcs7.windows(SPC.len()).position(|window| window == SPC).unwrap() + SPC.len() + 2;
+        openssl.write("pkcs7", pkcs7);
+        openssl.write("content", &pkcs7[spc + 2..spc + 2 + usize::from(pkcs7[spc + 1])]);
+        let by = |authority: &str| {
+            let line = format!(
+                "smime -verify -inform DER -in pkcs7 -binary -content content -CAfile {authority}.crt \
+                 -partial_chain -purpose any -no_check_time -signer signer.crt -out copy"
+            );
+            openssl.run(&line).status.success()
+        };
+        assert!(!by("p256") && !by(["ms1", "ms0"][number]) && by(["ms0", "ms1"][number]), "{number}");
+        openssl.ok("x509 -in signer.crt -noout -pubkey -out signer.pem");
+        let key = PublicKey::from_pem(&openssl.text("signer.pem")).unwrap();
+        assert!(verifies(signature, &key) && !accepted(&tampered, &key), "{number}");
+    }
+    assert!(sbverify(&openssl, &image, "ms0") && sbverify(&openssl, &image, "ms1"));
+    assert!(!sbverify(&openssl, &tampered, "ms0"));
+}
+
+/// What peers answer wrongly, and why we say otherwise: sbverify 0.9.4 verifies by
+/// whatever certificate it is given where a signature brings the certificate of
+/// its signer's authority, unless that is a root; it still compares image and
+/// signature. And osslsigncode knows one entry in a table.
+#[test]
+fn known_wrong_answers() {
+    let openssl = OpenSsl::new(&["p256", "rsa2048", "rsa3072", "other-rsa2048"]);
+    openssl.write("authority", b"basicConstraints=CA:TRUE\n");
+    openssl.write("signer", b"extendedKeyUsage=codeSigning\n");
+    let issue = |key: &str, by: (&str, &str), extensions: &str, to: &str| {
+        let (certificate, private) = by;
+        openssl.ok(&format!("req -new -key {key}.pem -subj /CN={to} -out {to}.csr"));
+        openssl.ok(&format!(
+            "x509 -req -in {to}.csr -CA {certificate}.crt -CAkey {private}.pem -CAcreateserial -days 30 \
+             -extfile {extensions} -out {to}.crt"
+        ));
+    };
+    issue("rsa2048", ("rsa3072", "rsa3072"), "authority", "between");
+    issue("p256", ("between", "rsa2048"), "signer", "leaf");
+    let (leaf, chain) = (openssl.text("leaf.crt"), openssl.text("leaf.crt") + &openssl.text("between.crt"));
+    let (key, plain) = (TestKey::load("p256"), fixture("pe/unsigned.bin"));
+    let signed = |certificate: &str| make("pe", &plain, &key, &[("certificate", certificate)]).unwrap();
+    let (alone, brought) = (signed(&leaf), signed(&chain));
+    assert!(sbverify(&openssl, &alone, "between") && !sbverify(&openssl, &alone, "other-rsa2048"));
+    assert!(sbverify(&openssl, &brought, "other-rsa2048"), "this is wrong");
+    assert!(
+        osslsigncode(&openssl, &brought, "rsa3072") && !osslsigncode(&openssl, &brought, "other-rsa2048")
+    );
+    assert!(accepted(&brought, &key.public) && !accepted(&brought, &TestKey::load("rsa2048").public));
+    let mut tampered = brought;
+    tampered[1100] ^= 1;
+    assert!(!sbverify(&openssl, &tampered, "other-rsa2048") && !accepted(&tampered, &key.public));
+    let (owner, own) = (TestKey::load("rsa2048"), openssl.text("rsa2048.crt"));
+    let both = make("pe", &alone, &owner, &[("certificate", &own), ("append", "true")]).unwrap();
+    assert!(accepted(&both, &key.public) && accepted(&both, &owner.public));
+    assert!(!osslsigncode(&openssl, &both, "rsa3072") && !osslsigncode(&openssl, &both, "rsa2048"));
 }
 
 #[test]
@@ -233,8 +341,7 @@ fn what_can_be_read_in_two_ways_is_refused() {
 fn the_content_of_an_authenticode_signature_is_signed_by_nobody() {
     let signed = fixture("pe/sbsign_p256.bin");
     // SPC_INDIRECT_DATA, [0], SEQUENCE: what is inside is hashed.
-    let kind = [0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37, 0x02, 0x01, 0x04];
-    let at = signed.windows(kind.len()).position(|window| window == kind).unwrap() + kind.len() + 2;
+    let at = signed.windows(SPC.len()).position(|window| window == SPC).unwrap() + SPC.len() + 2;
     let content = signed[at + 2..at + 2 + usize::from(signed[at + 1])].to_vec();
     assert_eq!((signed[at], content[0]), (0x30, 0x30));
     let openssl = OpenSsl::new(&["p256"]);
