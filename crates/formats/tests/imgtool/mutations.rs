@@ -1,6 +1,8 @@
 //! Mutations: we never accept what imgtool refuses (THREATS 16: two parsers
 //! disagree).
 
+use aws_lc_rs::digest::{SHA256, digest};
+
 use crate::common::{self, Random, TestKey, accepted, fixture, mutate, sign};
 use crate::peer::Imgtool;
 
@@ -171,8 +173,11 @@ fn each_field_length_and_boundary() {
 
 /// What imgtool answers wrongly, and why we say otherwise: it reads all
 /// images as the machine's own, so it takes no big-endian one for an image
-/// (`verify_as_built` has it run on such a machine); and it hashes encrypted images as they are, though their digest is of the
-/// plaintext, so it takes none of them for whole (`encryption` opens them).
+/// (`verify_as_built` has it run on such a machine); it hashes encrypted images as they are, though their digest is of the
+/// plaintext, so it takes none of them for whole (`encryption` opens them); and it
+/// verifies by the key that it is given without a look at the hash of the
+/// signer's, by which a bootloader finds its key: with another one there is none,
+/// and the image does not start (bootutil, `bootutil_find_key`).
 #[test]
 fn known_wrong_answers() {
     let imgtool = Imgtool::new();
@@ -185,4 +190,18 @@ fn known_wrong_answers() {
     assert!(accepted(&plain, &TestKey::load("ed25519").public));
     assert_eq!(imgtool.verify_all("ed25519", &[big.clone(), encrypted, plain]), [false, false, true]);
     assert_eq!(imgtool.verify_as_built("ed25519", &[big]), [true]);
+    let (own, other) = (TestKey::load("p256"), TestKey::load("other-p256"));
+    let hash = |key: &TestKey| digest(&SHA256, key.public.spki()).as_ref().to_vec();
+    let good = fixture("mcuboot/p256.bin");
+    let at = good.windows(32).position(|window| window == hash(&own)).unwrap();
+    let mut spoilt = good.clone();
+    spoilt[at] ^= 1;
+    let mut others = good.clone();
+    others[at..at + 32].copy_from_slice(&hash(&other));
+    for image in [&spoilt, &others] {
+        assert!(!accepted(image, &own.public) && !accepted(image, &other.public));
+    }
+    let all = [good, spoilt, others];
+    assert_eq!(imgtool.verify_all("p256", &all), [true; 3]);
+    assert_eq!(imgtool.verify_all("other-p256", &all), [false; 3]);
 }

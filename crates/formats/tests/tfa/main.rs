@@ -13,7 +13,7 @@ mod refusals;
 
 use common::{TestKey, accepted, fixture};
 use firmseal_formats::{Covered, Field, FormatError, Inspection, inspect};
-use peer::{attach_own, cert_create, keys, make, taken};
+use peer::{attach_own, cert_create, keys, make, taken, taken_by};
 
 fn read(name: &str) -> Inspection {
     inspect(&fixture(&format!("tfa/{name}.bin"))).unwrap()
@@ -93,6 +93,33 @@ fn openssl_takes_ours_and_refuses_tampered() {
                 bad[at] ^= 1;
                 assert!(!taken(&openssl, &bad) && !accepted(&bad, &signer.public), "{name} {at}");
             }
+        }
+    }
+}
+
+/// Another certificate with the same names is no anchor for one, and one that
+/// names the anchor's key and was signed by somebody else is refused.
+#[test]
+fn by_another_anchor_both_refuse() {
+    let openssl = keys();
+    for (name, key, counter) in ALL {
+        let (key, stranger) = (TestKey::load(key), TestKey::load(&format!("other-{key}")));
+        let file = fixture(&format!("tfa/{name}.bin"));
+        let [own, foreign] =
+            [&key, &stranger].map(|signer| make(&file, signer, counter.unwrap_or(0)).unwrap());
+        let names = |file: &[u8]| told(&openssl, file)[1..3].to_vec();
+        assert_eq!(names(&own), names(&foreign), "{name}");
+        let forged = mutations::resigned(&own, &stranger).unwrap();
+        for (anchor, public, judged, good) in [
+            (&own, &key.public, &own, true),
+            (&foreign, &stranger.public, &foreign, true),
+            (&foreign, &stranger.public, &own, false),
+            (&own, &key.public, &foreign, false),
+            (&own, &key.public, &forged, false),
+            (&foreign, &stranger.public, &forged, false),
+        ] {
+            assert_eq!(taken_by(&openssl, anchor, judged), good, "{name}");
+            assert_eq!(accepted(judged, public), good, "{name}");
         }
     }
 }

@@ -21,16 +21,25 @@ pub(crate) fn cert_create(openssl: &OpenSsl, line: &str) {
     assert!(out.status.success(), "cert_create {line}: {}", String::from_utf8_lossy(&out.stderr));
 }
 
-/// Whether OpenSSL verifies a certificate by the key in it. It knows no TBBR, and
-/// a boot stage no time.
+/// Whether OpenSSL verifies a certificate by the key in it.
 pub(crate) fn taken(openssl: &OpenSsl, file: &[u8]) -> bool {
+    taken_by(openssl, file, file)
+}
+
+/// Whether it verifies one with another as the only one that is trusted. It
+/// knows no TBBR, and a boot stage no time.
+pub(crate) fn taken_by(openssl: &OpenSsl, anchor: &[u8], file: &[u8]) -> bool {
+    openssl.write("anchor", pem(anchor).as_bytes());
+    openssl.write("judged", pem(file).as_bytes());
+    let line = "verify -no_check_time -ignore_critical -partial_chain -check_ss_sig -CAfile anchor judged";
+    openssl.run(line).status.success()
+}
+
+fn pem(file: &[u8]) -> String {
     let digits = Base64::encode_string(file);
     let lines: Vec<&str> =
         digits.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
-    let pem = format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"));
-    openssl.write("judged", pem.as_bytes());
-    let line = "verify -no_check_time -ignore_critical -partial_chain -check_ss_sig -CAfile judged judged";
-    openssl.run(line).status.success()
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
 
 fn with(
