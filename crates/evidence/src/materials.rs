@@ -5,7 +5,7 @@
 //! Of what their schemas demand, the members that are read here and those
 //! that name the document are checked; the bytes are kept as they came.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use firmseal_core::Digest;
 use firmseal_core::crypto::{Crypto, RustCrypto};
@@ -126,7 +126,16 @@ impl Materials {
     fn components(&mut self, document: &Value) -> Result<(), EvidenceError> {
         let mut open = vec![document];
         while let Some(holder) = open.pop() {
-            for part in CYCLONEDX.list(holder, "components")? {
+            let parts = CYCLONEDX.list(present(holder, "components")?, "components")?;
+            // "uniqueItems": true.
+            let mut seen = HashSet::new();
+            for part in parts {
+                if !seen.insert(part) {
+                    return Err(CYCLONEDX.malformed("components (one stands there twice)"));
+                }
+                for name in ["group", "version"] {
+                    present(part, name)?;
+                }
                 if !COMPONENT_TYPES.contains(&CYCLONEDX.text(part, "type")?) {
                     return Err(CYCLONEDX.malformed("type"));
                 }
@@ -167,7 +176,7 @@ fn cyclonedx(document: &Value) -> Result<String, EvidenceError> {
         None => {}
         _ => return Err(CYCLONEDX.malformed("version")),
     }
-    if let Some(serial) = CYCLONEDX.optional(document, "serialNumber")? {
+    if let Some(serial) = CYCLONEDX.optional(present(document, "serialNumber")?, "serialNumber")? {
         let uuid = serial.strip_prefix("urn:uuid:").unwrap_or_default();
         let digit = |(at, c): (usize, char)| match at {
             8 | 13 | 18 | 23 => c == '-',
@@ -178,6 +187,15 @@ fn cyclonedx(document: &Value) -> Result<String, EvidenceError> {
         }
     }
     Ok(version.to_owned())
+}
+
+/// The object, whose member of this name is there or not: in its schema null is
+/// nothing that a member can be.
+fn present<'a>(object: &'a Value, name: &'static str) -> Result<&'a Value, EvidenceError> {
+    match object.get(name) {
+        Some(Value::Null) => Err(CYCLONEDX.malformed(name)),
+        _ => Ok(object),
+    }
 }
 
 /// Text of a stranger's, for a terminal.
@@ -317,6 +335,13 @@ mod tests {
                 "name of a part",
             ),
             (r#"{"bomFormat":"CycloneDX","specVersion":"1.6","components":["x"]}"#, "type"),
+            (r#"{"bomFormat":"CycloneDX","specVersion":"1.6","components":null}"#, "components"),
+            (r#"{"bomFormat":"CycloneDX","specVersion":"1.6","serialNumber":null}"#, "serialNumber"),
+            (
+                r#"{"bomFormat":"CycloneDX","specVersion":"1.6",
+                    "components":[{"type":"file","name":"x"},{"name":"x","type":"file"}]}"#,
+                "twice",
+            ),
             (r#"{"@context":"https://spdx.org/rdf/3.0.1/x","@graph":[]}"#, "SpdxDocument"),
         ];
         for (text, why) in cases {

@@ -62,6 +62,9 @@ impl Statement {
         }
         let mut subjects = BTreeSet::new();
         for subject in listed {
+            if !matches!(subject.get("name"), None | Some(Value::Null | Value::String(_))) {
+                return Err(FORMAT.malformed("name of a subject"));
+            }
             // "two DigestSets SHOULD be considered matching if ANY of the
             // acceptable field matches"; SHA-256 is the one accepted here.
             let digest = FORMAT.object(subject, "digest")?;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{OpenSsl, TestKey, make};
+use common::{OpenSsl, TestKey, accepted, make};
 use firmseal_formats::{Parameters, Wanted, attach, find, lay_out};
 use firmseal_manifest::{PublicKey, Signature, Tbs};
 
@@ -90,14 +90,28 @@ fn firmware_starts_what_its_owner_signed_and_nothing_else() {
     let foreign = make("pe", &image, &stranger, &[("certificate", &certificate)]).unwrap();
     // Behind the stranger's: firmware believes any signature that it knows.
     let good = signed_by_owner(&openssl, &foreign);
-    let mut tampered = good.clone();
-    tampered[5000] ^= 1;
+    let changed = |at: usize| {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    // Of the header the time stamp, which is signed and used for nothing; in a
+    // section; the last byte of the owner's signature, the padding being zeros.
+    let pe = u32::from_le_bytes(good[60..64].try_into().unwrap()) as usize;
+    let last = good.iter().rposition(|byte| *byte != 0).unwrap();
+    let (header, section, signature) = (changed(pe + 8), changed(5000), changed(last));
     let cases = [
         ("good", &good, true),
-        ("tampered", &tampered, false),
+        ("in_header", &header, false),
+        ("in_section", &section, false),
+        ("in_signature", &signature, false),
         ("foreign", &foreign, false),
         ("unsigned", &image, false),
     ];
+    let owner = PublicKey::from_pem(&openssl.text("owner.pub.pem")).unwrap();
+    for (name, image, expected) in cases {
+        assert_eq!(accepted(image, &owner), expected, "{name}");
+    }
     let directory = openssl.dir.path();
     std::thread::scope(|scope| {
         let machines = cases.map(|(name, image, _)| scope.spawn(move || starts(directory, name, image)));

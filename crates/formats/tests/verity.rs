@@ -9,7 +9,7 @@ mod common;
 
 use std::process::Command;
 
-use common::{OpenSsl, Random, TestKey, make, verifies};
+use common::{OpenSsl, Random, TestKey, flip_each, make, mutate, verifies};
 use firmseal_formats::{FormatError, Inspection, find};
 
 const BLOCK: usize = 4096;
@@ -197,6 +197,120 @@ fn what_is_no_image_or_in_two_ways_is_refused() {
     assert_eq!(field(&inspect("dmverity", &outer).unwrap(), "root hash"), root);
 }
 
+fn mutations() -> usize {
+    std::env::var("FIRMSEAL_MUTATIONS").map_or(20, |text| text.parse().expect("a number"))
+}
+
+/// Mutations of a file and of its signature: of every file both compute the same
+/// digest, and what we take OpenSSL takes over fsverity's.
+#[test]
+fn what_fsverity_and_openssl_refuse_we_do_not_accept() {
+    let openssl = OpenSsl::new(&["p256"]);
+    let (key, certificate) = (TestKey::load("p256"), openssl.text("p256.crt"));
+    let file = noise(3 * BLOCK + 5, 8);
+    let good = make("fsverity", &file, &key, &[("certificate", &certificate)]).unwrap();
+    let judge = |signature: &[u8], file: &[u8], what: &str| {
+        let digest = fsverity(&openssl, file);
+        let own = inspect("fsverity", file).unwrap();
+        assert_eq!(field(&own, "fs-verity digest"), format!("sha256:{digest}"), "{what}");
+        let ours = we_take("fsverity", signature, file, &key);
+        assert!(!ours || openssl_takes(&openssl, signature, &openssl_digest(&digest), "p256"), "{what}");
+        ours
+    };
+    assert!(judge(&good, &file, "good"));
+    // Lengths: what is behind the last byte is zeros to the tree.
+    for len in [1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, file.len() - 1] {
+        assert!(!judge(&good, &file[..len], &format!("cut at {len}")));
+    }
+    for more in [1, BLOCK - 5, BLOCK, 130 * BLOCK] {
+        assert!(!judge(&good, &[&file[..], &vec![0; more]].concat(), &format!("{more} more")));
+    }
+    for seed in 0..mutations() as u64 {
+        let mut bytes = file.clone();
+        mutate(&mut bytes, &mut Random(seed));
+        if !bytes.is_empty() {
+            assert_eq!(judge(&good, &bytes, &format!("seed {seed}")), bytes == file, "seed {seed}");
+        }
+    }
+    // The certificate says which key signed, and is not what is believed here.
+    openssl.ok("x509 -in p256.crt -outform DER -out p256.der");
+    let own = openssl.read("p256.der");
+    let start = good.windows(own.len()).position(|window| window == own).unwrap();
+    let behind = start + own.len();
+    let digest = openssl_digest(&fsverity(&openssl, &file));
+    let judge = |signature: &[u8], what: &str| {
+        let ours = we_take("fsverity", signature, &file, &key);
+        let same = signature.starts_with(&good[..start]) && signature[start..].ends_with(&good[behind..]);
+        assert!(!ours || same || openssl_takes(&openssl, signature, &digest, "p256"), "{what}");
+    };
+    flip_each(&good, start..behind, judge);
+    for seed in 0..mutations() as u64 {
+        let mut signature = good.clone();
+        mutate(&mut signature, &mut Random(seed));
+        judge(&signature, &format!("signature, seed {seed}"));
+    }
+}
+
+/// An image whose fields and lengths are others, each by itself: `struct
+/// verity_sb`, and the ends of data, superblock and levels.
+fn others(image: &[u8], data: usize) -> Vec<(String, Vec<u8>)> {
+    const FIELDS: [(&str, usize, usize); 12] = [
+        ("signature", 0, 8),
+        ("version", 8, 4),
+        ("hash_type", 12, 4),
+        ("uuid", 16, 16),
+        ("algorithm", 32, 32),
+        ("data_block_size", 64, 4),
+        ("hash_block_size", 68, 4),
+        ("data_blocks", 72, 8),
+        ("salt_size", 80, 2),
+        ("_pad1", 82, 6),
+        ("salt", 88, 256),
+        ("_pad2", 344, 168),
+    ];
+    let mut all = Vec::new();
+    for (name, at, len) in FIELDS {
+        let field = data + at..data + at + len;
+        let now = image[field.clone()].to_vec();
+        let changed = |place: usize, by: u8| {
+            let mut bytes = now.clone();
+            bytes[place] = bytes[place].wrapping_add(by);
+            bytes
+        };
+        let mut doubled = now.clone();
+        doubled.rotate_right(1);
+        let values = [
+            changed(0, 1),
+            changed(0, 0xff),
+            changed(len - 1, 1),
+            changed(len / 2, 0x80),
+            vec![0; len],
+            vec![0xff; len],
+            doubled,
+        ];
+        for (number, value) in values.into_iter().enumerate().filter(|(_, value)| *value != now) {
+            let mut bytes = image.to_vec();
+            bytes[field.clone()].copy_from_slice(&value);
+            all.push((format!("{name} {number}"), bytes));
+        }
+    }
+    for end in [BLOCK, data, data + 512, data + BLOCK, data + 2 * BLOCK, image.len()] {
+        for (name, len) in [("a byte less", end - 1), ("up to it", end), ("a byte more", end + 1)] {
+            let mut bytes = image.to_vec();
+            bytes.resize(len, 0);
+            all.push((format!("cut at {end}, {name}"), bytes));
+        }
+        let mut longer = image.to_vec();
+        longer.splice(end..end, vec![0; BLOCK]);
+        all.push((format!("a block more at {end}"), longer));
+        let mut shorter = image.to_vec();
+        shorter.drain(end - BLOCK..end);
+        all.push((format!("a block less at {end}"), shorter));
+    }
+    all.retain(|(_, bytes)| bytes != image);
+    all
+}
+
 /// Mutations of an image: whatever we take, veritysetup does under the root
 /// that we read.
 #[test]
@@ -204,9 +318,20 @@ fn what_veritysetup_refuses_we_do_not_accept() {
     let openssl = OpenSsl::new(&[]);
     let data = noise(130 * BLOCK, 4);
     let (image, root) = formatted(&openssl, &data, "");
-    let mutations = std::env::var("FIRMSEAL_MUTATIONS").map_or(20, |text| text.parse().unwrap());
     let (mut random, mut taken) = (Random(5), 0);
-    for round in 0..mutations {
+    let mut judge = |bytes: &[u8], what: &str| {
+        let Ok(read) = inspect("dmverity", bytes) else { return };
+        taken += 1;
+        openssl.write("mutant", bytes);
+        let own = field(&read, "root hash");
+        let line = format!("verify --hash-offset={} mutant mutant {own}", data.len());
+        assert!(run(&openssl, "veritysetup", &line).is_some(), "{what}");
+        assert_eq!(own, root, "{what}: what changes the root changes the tree");
+    };
+    for (what, bytes) in others(&image, data.len()) {
+        judge(&bytes, &what);
+    }
+    for round in 0..mutations() {
         let mut bytes = image.clone();
         // The superblock, the zeros behind it and in the tree, and the rest.
         let at = match round % 3 {
@@ -215,13 +340,7 @@ fn what_veritysetup_refuses_we_do_not_accept() {
             _ => random.below(bytes.len()),
         };
         bytes[at] ^= 1 << random.below(8);
-        let Ok(read) = inspect("dmverity", &bytes) else { continue };
-        taken += 1;
-        openssl.write("mutant", &bytes);
-        let own = field(&read, "root hash");
-        let line = format!("verify --hash-offset={} mutant mutant {own}", data.len());
-        assert!(run(&openssl, "veritysetup", &line).is_some(), "byte {at}");
-        assert_eq!(own, root, "byte {at}: what changes the root changes the tree");
+        judge(&bytes, &format!("byte {at}"));
     }
-    assert!(taken > 0 || mutations < 20, "uuid and padding are not signed");
+    assert!(taken >= 10, "uuid, padding and what is behind the salt are not signed: {taken}");
 }
