@@ -11,6 +11,9 @@ pub(super) const LEN: u64 = 40;
 /// "The version is 17 if using the structure as defined in this document."
 const VERSION: u32 = 17;
 const COMPATIBLE: u32 = 16;
+/// What libfdt writes there where it makes a tree from nothing, as for `mkimage
+/// -f auto`: the oldest version that it reads. Version 17 is laid out the same.
+const COMPATIBLE_WITH_ALL: u32 = 2;
 /// Largest tree that U-Boot verifies (CONFIG_FIT_SIGNATURE_MAX_SIZE).
 pub(super) const TOTAL_MAX: u64 = 256 * 1024 * 1024;
 const STRINGS_MAX: u64 = 32 * 1024;
@@ -61,7 +64,7 @@ impl Header {
         if magic != MAGIC {
             return Err(malformed("it does not begin as a devicetree"));
         }
-        if version != VERSION || compatible != COMPATIBLE {
+        if version != VERSION || !matches!(compatible, COMPATIBLE | COMPATIBLE_WITH_ALL) {
             return Err(malformed("it is not of version 17, which every dtc since 2005 writes"));
         }
         let total = u64::from(total);

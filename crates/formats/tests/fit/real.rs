@@ -48,3 +48,18 @@ fn debians_uboot_for_a_board_is_inspected_and_signed() {
         uboot.ok("fdtget", &format!("judged.itb /images/{image}/hash-1 value"));
     }
 }
+
+/// libfdt makes the tree, and says otherwise than dtc what it is compatible with.
+#[test]
+fn what_mkimage_makes_without_a_description_is_read() {
+    let uboot = Uboot::new();
+    let line = "-f auto -A arm64 -O linux -T kernel -C none -a 0x40080000 -e 0x40080000 -n board -d kernel -b board.dtb";
+    uboot.ok("mkimage", &format!("{line} auto.itb"));
+    let image = uboot.openssl.read("auto.itb");
+    assert_eq!(image[24..28], 2u32.to_be_bytes());
+    let read = inspect(&image).unwrap();
+    assert_eq!((read.target.as_deref(), read.load_addresses), (Some("arm64"), vec![0x4008_0000]));
+    // Its hashes are CRC-32, which protects nothing.
+    let error = make("fit", &image, &TestKey::load("rsa3072"), &[]).unwrap_err().to_string();
+    assert!(error.contains("a hash that is not SHA-256"), "{error}");
+}
