@@ -1,27 +1,48 @@
-//! Mutations of good documents, on stable.
+//! Mutations of good documents, on stable. They are files as well, with which
+//! libFuzzer begins: `UPDATE=1` writes them anew.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 #[path = "fuzz/entry.rs"]
 mod entry;
 
+use std::path::Path;
+
 use common::{GITHUB, Pair, provenance, statement};
 use serde_json::json;
 
-fn seeds() -> Vec<Vec<u8>> {
+/// What the files are made of.
+fn made() -> [(&'static str, Vec<u8>); 7] {
     let pair = Pair::ed25519(7);
     let bom = json!({ "bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1,
                       "components": [{ "type": "library", "name": "z", "version": "1" }] });
     let results = json!({ "result": "PASSED", "configuration": [{ "name": "x" }], "passedTests": ["a"] });
-    vec![
-        pair.envelope(&provenance(&[1], "b")),
-        pair.envelope(&provenance(&[1], GITHUB)),
-        pair.envelope(&statement(&[1], "https://in-toto.io/attestation/test-result/v0.1", results)),
-        pair.envelope(&statement(&[1], "https://cyclonedx.org/bom", bom.clone())),
-        bom.to_string().into_bytes(),
-        b"<testsuites><testsuite name='a' failures='1'><testcase/><testcase><failure/></testcase></testsuite></testsuites>".to_vec(),
-        br#"{"@context":"https://spdx.org/rdf/3.0.1/x","@graph":[{"type":"SpdxDocument","spdxId":"urn:d"},{"type":"software_Package","spdxId":"urn:a","name":"a"}]}"#.to_vec(),
+    let spdx = json!({ "@context": "https://spdx.org/rdf/3.0.1/x", "@graph": [
+        { "type": "SpdxDocument", "spdxId": "urn:d" },
+        { "type": "software_Package", "spdxId": "urn:a", "name": "a" },
+    ] });
+    let junit = "<testsuites><testsuite name='a' failures='1'><testcase/><testcase><failure/></testcase></testsuite>\
+                 </testsuites>";
+    [
+        ("provenance.json", pair.envelope(&provenance(&[1], "b"))),
+        ("provenance-github.json", pair.envelope(&provenance(&[1], GITHUB))),
+        ("test-result.json", pair.envelope(&statement(&[1], TEST_RESULT, results))),
+        ("bom-signed.json", pair.envelope(&statement(&[1], "https://cyclonedx.org/bom", bom.clone()))),
+        ("bom.json", bom.to_string().into_bytes()),
+        ("junit.xml", junit.as_bytes().to_vec()),
+        ("spdx.json", spdx.to_string().into_bytes()),
     ]
+}
+
+const TEST_RESULT: &str = "https://in-toto.io/attestation/test-result/v0.1";
+
+fn seeds() -> Vec<Vec<u8>> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let files = made().map(|(name, bytes)| (directory.join(name), bytes));
+    if std::env::var_os("UPDATE").is_some() {
+        files.iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
+    }
+    files.iter().map(|(path, _)| std::fs::read(path).unwrap()).collect()
 }
 
 #[test]

@@ -7,7 +7,31 @@ mod common;
 #[path = "fuzz/entry.rs"]
 mod entry;
 
+use std::panic::AssertUnwindSafe;
+
 use common::{Random, fixture_path, mutate};
+use entry::Reached;
+use firmseal_formats::{FORMATS, Format, find};
+
+/// A fixture, and the format it is of, where it is of one.
+type Seed = (Option<&'static dyn Format>, Vec<u8>);
+
+/// The fixtures of all formats, and what is none.
+fn corpus() -> Vec<Seed> {
+    let mut corpus: Vec<Seed> = vec![(None, common::fixture("firmware.bin")), (None, Vec::new())];
+    let formats = std::fs::read_dir(fixture_path("")).unwrap().map(|entry| entry.unwrap().path());
+    for directory in formats.filter(|path| path.is_dir()) {
+        let format = find(directory.file_name().unwrap().to_str().unwrap()).ok();
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "bin") {
+                corpus.push((format, std::fs::read(path).unwrap()));
+            }
+        }
+    }
+    corpus.sort_by(|one, other| one.1.cmp(&other.1));
+    corpus
+}
 
 #[test]
 fn parsers_are_total() {
@@ -15,24 +39,35 @@ fn parsers_are_total() {
         Ok(text) => text.parse().expect("FIRMSEAL_FUZZ_ITERATIONS is a number"),
         Err(_) => 20_000,
     };
-    let mut corpus = vec![common::fixture("firmware.bin"), Vec::new()];
-    let formats = std::fs::read_dir(fixture_path("")).unwrap().map(|entry| entry.unwrap().path());
-    let all = formats.filter(|path| path.is_dir()).map(|path| std::fs::read_dir(path).unwrap());
-    for entry in all.flatten() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "bin") {
-            corpus.push(std::fs::read(path).unwrap());
-        }
-    }
-    corpus.sort();
-    corpus.iter().for_each(|bytes| entry::run(bytes));
+    let corpus = corpus();
+    corpus.iter().for_each(|(_, bytes)| entry::run(bytes));
     for seed in 0..iterations {
         let mut random = Random(seed);
-        let mut bytes = corpus[random.below(corpus.len())].clone();
+        let (format, mut bytes) = corpus[random.below(corpus.len())].clone();
         mutate(&mut bytes, &mut random);
-        if std::panic::catch_unwind(|| entry::run(&bytes)).is_err() {
+        // Most go to the format that they nearly are of, some to all of them.
+        let format = format.filter(|_| seed % 8 > 0);
+        let tried = std::panic::catch_unwind(AssertUnwindSafe(|| match format {
+            Some(format) => _ = entry::one(format, &bytes),
+            None => entry::run(&bytes),
+        }));
+        if tried.is_err() {
             panic!("seed {seed}: {bytes:02x?}");
         }
+    }
+}
+
+/// Fuzzing starts behind the first refusal: what a format can do, it does for
+/// one of the fixtures, asked for as in `fuzz/wishes.rs`.
+#[test]
+fn every_format_does_all_it_can_for_a_fixture() {
+    let corpus = corpus();
+    for format in FORMATS {
+        let all = corpus.iter().map(|(_, bytes)| entry::one(*format, bytes));
+        let reached = all.fold(Reached::default(), |all, one| all | one);
+        let beside = format.beside().is_some();
+        let can = Reached { inspected: true, prepared: beside || format.embedding().is_some(), read: beside };
+        assert_eq!(reached, can, "{}", format.name());
     }
 }
 

@@ -5,12 +5,17 @@
 //! builds libFuzzer with the C++ compiler that is there. No code here is
 //! `unsafe`, so AddressSanitizer, which needs nightly, has little to add.
 
-use std::path::{Path, PathBuf};
+mod run;
+mod seeds;
+
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::error::Error;
 use crate::tally::Tally;
 use crate::{process, workspace};
+
+pub(crate) use run::Until;
 
 /// What the targets are built with: edges, comparisons, and arithmetic that
 /// tells of overflow. One unit of code, or the tables of edges are not one.
@@ -26,13 +31,13 @@ const FLAGS: &[&str] = &[
     "-Ccodegen-units=1",
 ];
 
-/// Longest input, in bytes: formats have headers, and most of a file is not.
-const LENGTH_MAX: u32 = 16 * 1024;
-/// Longest time for one input, in seconds. The slowest that was seen takes
-/// less than one.
-const INPUT_MAX: u32 = 10;
-/// Most memory, in MiB.
-const MEMORY_MAX: u32 = 2048;
+/// One target: a program, and the format that it is asked for where it knows
+/// several.
+struct Target {
+    name: String,
+    program: PathBuf,
+    is_format: bool,
+}
 
 /// `cargo xtask fuzz [SECONDS] [TARGET...]`.
 pub(crate) fn main(arguments: &[String]) -> Result<(), Error> {
@@ -43,7 +48,7 @@ pub(crate) fn main(arguments: &[String]) -> Result<(), Error> {
         }
         _ => (60, arguments),
     };
-    let tally = run(names, seconds, &mut |line| println!("{line}"))?;
+    let tally = run(names, Until::Seconds(seconds), &mut |line| println!("{line}"))?;
     println!("{} passed, {} failed", tally.passed, tally.failed);
     match tally.failed {
         0 => Ok(()),
@@ -53,52 +58,38 @@ pub(crate) fn main(arguments: &[String]) -> Result<(), Error> {
     }
 }
 
-/// Runs these targets, or all of them, each for so many seconds.
-pub(crate) fn run(names: &[String], seconds: u32, say: &mut dyn FnMut(&str)) -> Result<Tally, Error> {
-    let all = targets()?;
-    if let Some(stranger) = names.iter().find(|name| !all.contains(name)) {
+/// Runs these targets, or all of them, each for so long.
+pub(crate) fn run(names: &[String], until: Until, say: &mut dyn FnMut(&str)) -> Result<Tally, Error> {
+    let programs = build(say)?;
+    let mut chosen = targets(programs)?;
+    if let Some(stranger) = names.iter().find(|name| chosen.iter().all(|target| target.name != **name)) {
+        let all: Vec<String> = chosen.into_iter().map(|target| target.name).collect();
         return Err(Error::wrong(format!(
             "there is no target `{stranger}`\nhint: the targets are {}",
             all.join(", ")
         )));
     }
-    let programs = build(say)?;
-    let mut tally = Tally::default();
-    for name in all.iter().filter(|name| names.is_empty() || names.contains(name)) {
-        let place = workspace::target().join("fuzz").join(name);
-        let (corpus, seeds) = (place.join("corpus"), place.join("seeds"));
-        for directory in [&corpus, &seeds] {
-            std::fs::create_dir_all(directory).map_err(Error::file(directory))?;
-        }
-        seed(name, &seeds)?;
-        let mut fuzzer = Command::new(programs.join(name));
-        fuzzer.args([
-            format!("-max_total_time={seconds}"),
-            format!("-max_len={LENGTH_MAX}"),
-            format!("-timeout={INPUT_MAX}"),
-            format!("-rss_limit_mb={MEMORY_MAX}"),
-            format!("-artifact_prefix={}/", place.display()),
-            "-print_final_stats=1".to_owned(),
-            "-verbosity=0".to_owned(),
-        ]);
-        fuzzer.arg(&corpus).arg(&seeds);
-        say(&format!("$ {}", process::shown(&fuzzer)));
-        let well = process::stream(&mut fuzzer, |line| say(line))?;
-        say(&format!("{name}: {}", if well { "well" } else { "FAILED" }));
-        tally += Tally::one(well);
-    }
-    Ok(tally)
+    chosen.retain(|target| names.is_empty() || names.contains(&target.name));
+    say("collecting seeds");
+    seeds::collect()?;
+    run::all(&chosen, until, say)
 }
 
-/// The names of the targets.
-fn targets() -> Result<Vec<String>, Error> {
+/// The targets: a program each, and the formats, which share one and which it
+/// names.
+fn targets(programs: PathBuf) -> Result<Vec<Target>, Error> {
     let directory = workspace::root().join("fuzz/fuzz_targets");
     let entries = std::fs::read_dir(&directory).map_err(Error::file(&directory))?;
     let mut names: Vec<String> = entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".rs").map(str::to_owned))
         .collect();
     names.sort();
-    Ok(names)
+    let formats = programs.join("formats");
+    let list = process::read(Command::new(&formats).env(run::FORMAT, "list"))?;
+    let own = names.into_iter().map(|name| Target { program: programs.join(&name), name, is_format: false });
+    let of_formats =
+        list.lines().map(|name| Target { name: name.to_owned(), program: formats.clone(), is_format: true });
+    Ok(own.chain(of_formats).collect())
 }
 
 /// Builds all targets, and says where they are.
@@ -115,37 +106,4 @@ fn build(say: &mut dyn FnMut(&str)) -> Result<PathBuf, Error> {
         true => Ok(directory.join(host).join("release")),
         false => Err(Error::wrong("the fuzz targets do not build; libFuzzer wants a C++ compiler (g++)")),
     }
-}
-
-/// Puts what a target begins with beside it: files of its formats, and what
-/// the vectors say an envelope and a root document are.
-fn seed(target: &str, into: &Path) -> Result<(), Error> {
-    let write = |name: String, bytes: Vec<u8>| {
-        let path = into.join(name);
-        std::fs::write(&path, bytes).map_err(Error::file(&path))
-    };
-    for path in workspace::files()? {
-        let name = path.replace('/', "-");
-        match target {
-            "formats" if path.starts_with("crates/formats/fixtures/") && path.ends_with(".bin") => {
-                let path = workspace::root().join(&path);
-                write(name, std::fs::read(&path).map_err(Error::file(&path))?)?;
-            }
-            "admit" | "envelope" | "root" if path.starts_with("spec/vectors/") && path.ends_with(".txt") => {
-                let text = workspace::read(&workspace::root().join(&path))?;
-                let key = if target == "root" { "root: " } else { "envelope: " };
-                let line = text.lines().find_map(|line| line.strip_prefix(key));
-                if let Some(bytes) = line.and_then(unhex) {
-                    write(name, bytes)?;
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn unhex(digits: &str) -> Option<Vec<u8>> {
-    let nibbles = digits.chars().map(|digit| digit.to_digit(16)).collect::<Option<Vec<u32>>>()?;
-    Some(nibbles.chunks_exact(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect())
 }

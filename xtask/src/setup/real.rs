@@ -1,6 +1,7 @@
-//! Real files of Debian that `firmseal inspect` is tried on, taken out of
-//! packages that nothing else here needs: boot managers, boot loaders, a boot
-//! ROM. They are unpacked and not installed, so no boot manager gets to work.
+//! Real files of Debian that `firmseal inspect` is tried on and fuzzing begins
+//! with, taken out of packages that nothing else here needs: boot managers, boot
+//! loaders, a boot ROM, cabinets. They are unpacked and not installed, so no boot
+//! manager gets to work.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,8 +10,9 @@ use super::{Wanted, python};
 use crate::error::Error;
 use crate::{process, workspace};
 
-const PACKAGES: [&str; 9] = [
+const PACKAGES: [&str; 10] = [
     "arduino-core-avr",
+    "fwupd-tests",
     "grub-efi-amd64-bin",
     "grub-efi-amd64-signed",
     "grub-efi-ia32-bin",
@@ -26,9 +28,14 @@ fn place() -> PathBuf {
     python::directory().join("share/real")
 }
 
+/// Says which packages are unpacked there: the list has grown, and may again.
+fn stamp() -> PathBuf {
+    place().join("packages")
+}
+
 /// Unpacks them where they are not.
 pub(crate) fn ensure(_: Wanted, say: &mut dyn FnMut(&str)) -> Result<(), Error> {
-    if place().is_dir() {
+    if workspace::read(&stamp()).is_ok_and(|names| names.lines().eq(PACKAGES)) {
         return Ok(());
     }
     say("unpacking real files");
@@ -54,10 +61,11 @@ fn unpack() -> Result<(), Error> {
         process::read(Command::new(program).args(words).current_dir(&directory)).map(drop)
     };
     run("apt-get", &[&["download", "-qq"], &PACKAGES[..]].concat())?;
-    run("sh", &["-c", "mkdir all && for package in *.deb; do dpkg-deb -x $package all; done"])?;
-    let parent = python::directory().join("share");
-    std::fs::create_dir_all(&parent).map_err(Error::file(&parent))?;
-    let from = directory.join("all");
-    std::fs::rename(&from, place()).map_err(Error::file(&from))?;
+    let place = place();
+    std::fs::create_dir_all(&place).map_err(Error::file(&place))?;
+    let unpack = "for package in *.deb; do dpkg-deb -x $package \"$0\" || exit; done";
+    run("sh", &["-c", unpack, &place.to_string_lossy()])?;
+    // Last: what was cut off before is unpacked again.
+    workspace::write(&stamp(), PACKAGES.join("\n"))?;
     std::fs::remove_dir_all(&directory).map_err(Error::file(&directory))
 }
