@@ -23,17 +23,36 @@ const LENGTH_MAX: u64 = 16 * 1024;
 const INPUT_MAX: u32 = 10;
 /// Most memory, in MiB.
 const MEMORY_MAX: u32 = 2048;
-/// Longest time for a number of inputs, in seconds: less than 150 a second are
-/// a failure by themselves.
+/// In the long run: inputs for each format, and the longest time for them, in
+/// seconds. Less than 150 a second are a failure by themselves.
+const INPUTS: u64 = 1_000_000;
 const TIME_MAX: u32 = 2 * 60 * 60;
+/// In the long run: seconds for every other target, of which one verifies
+/// signatures and one has every format try every input.
+const SECONDS: u32 = 120;
+
+/// How much of what a target said is shown where it fails.
+const LINES: usize = 40;
 
 /// How long a target runs.
 #[derive(Clone, Copy)]
 pub(crate) enum Until {
     /// For so many seconds.
     Seconds(u32),
-    /// For so many inputs: one that does not get through them has failed.
-    Inputs(u64),
+    /// A format until it had a million inputs: one that does not get through
+    /// them has failed.
+    Long,
+}
+
+impl Until {
+    /// How many inputs a target has to get through, and in how many seconds.
+    fn limits(self, target: &Target) -> (Option<u64>, u32) {
+        match self {
+            Until::Seconds(seconds) => (None, seconds),
+            Until::Long if target.is_format => (Some(INPUTS), TIME_MAX),
+            Until::Long => (None, SECONDS),
+        }
+    }
 }
 
 /// What a run says.
@@ -82,7 +101,13 @@ fn one(target: &Target, until: Until, sender: &Sender<Said>) -> Result<bool, Err
     let place = workspace::target().join("fuzz").join(name);
     let (corpus, seeds) = (place.join("corpus"), place.join("seeds"));
     std::fs::create_dir_all(&corpus).map_err(Error::file(&corpus))?;
-    let longest = seeds::put(target, &seeds)?.max(LENGTH_MAX);
+    let longest = seeds::put(target, &seeds)?;
+    if target.is_format && longest == 0 {
+        return Err(Error::wrong(
+            "it has no seeds: put a file into crates/formats/fixtures, and a row into fuzz/seeds.sh",
+        ));
+    }
+    let longest = longest.max(LENGTH_MAX);
     let mut fuzzer = Command::new(&target.program);
     let shown = match target.is_format {
         true => format!("{FORMAT}={name} {}", target.program.display()),
@@ -91,12 +116,9 @@ fn one(target: &Target, until: Until, sender: &Sender<Said>) -> Result<bool, Err
     if target.is_format {
         fuzzer.env(FORMAT, name);
     }
-    match until {
-        Until::Seconds(seconds) => fuzzer.arg(format!("-max_total_time={seconds}")),
-        Until::Inputs(inputs) => {
-            fuzzer.args([format!("-runs={inputs}"), format!("-max_total_time={TIME_MAX}")])
-        }
-    };
+    let (inputs, seconds) = until.limits(target);
+    fuzzer.args(inputs.map(|inputs| format!("-runs={inputs}")));
+    fuzzer.arg(format!("-max_total_time={seconds}"));
     fuzzer.args([
         format!("-max_len={longest}"),
         format!("-timeout={INPUT_MAX}"),
@@ -109,21 +131,24 @@ fn one(target: &Target, until: Until, sender: &Sender<Said>) -> Result<bool, Err
     let arguments: Vec<_> =
         fuzzer.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect();
     tell(sender, format!("$ {shown} {}", arguments.join(" ")));
-    let mut stats = Stats::default();
+    let (mut stats, mut said) = (Stats::default(), String::new());
     let ended = process::stream(&mut fuzzer, |line| {
-        if !stats.read(line) {
-            tell(sender, format!("{name}: {line}"));
-        }
+        stats.read(line);
+        said += line;
+        said.push('\n');
     })?;
-    let enough = match until {
-        Until::Seconds(_) => true,
-        Until::Inputs(inputs) => stats.inputs >= inputs,
-    };
+    workspace::write(&place.join("log"), &said)?;
+    let enough = inputs.is_none_or(|inputs| stats.inputs >= inputs);
     let verdict = match (ended, enough) {
         (true, true) => "well".to_owned(),
-        (true, false) => format!("FAILED: it took all of {TIME_MAX} s"),
-        (false, _) => "FAILED".to_owned(),
+        (true, false) => format!("FAILED: these are all it took in {seconds} s"),
+        (false, _) => format!("FAILED: {}", place.join("log").display()),
     };
+    // What it said is a list of what it tried, and at its end why it stopped.
+    let lines: Vec<&str> = said.lines().collect();
+    for line in lines.iter().skip(lines.len().saturating_sub(LINES)).filter(|_| !ended) {
+        tell(sender, format!("{name}: {line}"));
+    }
     tell(sender, format!("{name}: {} inputs, {} a second: {verdict}", stats.inputs, stats.rate));
     Ok(ended && enough)
 }
@@ -137,16 +162,15 @@ struct Stats {
 
 impl Stats {
     /// Reads a line of `-print_final_stats`, if it is one.
-    fn read(&mut self, line: &str) -> bool {
+    fn read(&mut self, line: &str) {
         let Some((name, number)) = line.strip_prefix("stat::").and_then(|rest| rest.split_once(':')) else {
-            return false;
+            return;
         };
         match (name, number.trim().parse()) {
             ("number_of_executed_units", Ok(number)) => self.inputs = number,
             ("average_exec_per_sec", Ok(number)) => self.rate = number,
             _ => {}
         }
-        true
     }
 }
 
@@ -157,10 +181,13 @@ mod tests {
     #[test]
     fn stats_are_read() {
         let mut stats = Stats::default();
-        assert!(stats.read("stat::number_of_executed_units: 1000000"));
-        assert!(stats.read("stat::average_exec_per_sec:     4184"));
-        assert!(stats.read("stat::peak_rss_mb:              71"));
-        assert!(!stats.read("Done 1000000 runs in 239 second(s)"));
+        let lines = [
+            "stat::number_of_executed_units: 1000000",
+            "stat::average_exec_per_sec:     4184",
+            "stat::peak_rss_mb:              71",
+            "Done 999 runs in 239 second(s)",
+        ];
+        lines.iter().for_each(|line| stats.read(line));
         assert_eq!((stats.inputs, stats.rate), (1_000_000, 4184));
     }
 }
