@@ -10,8 +10,8 @@ fixtures=$PWD/../crates/formats/fixtures
 share=$venv/share
 PATH=$venv/bin:$PATH:/usr/sbin:/sbin
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-exec 3>&1 >"$into.log" 2>&1
+# What the tools say is for whoever asks why one failed.
+exec 3>&2 >"$into.log" 2>&1
 trap 'status=$?; [ $status = 0 ] || tail -n 5 "$into.log" >&3; rm -rf "$work"' EXIT
 
 real() { # target, files: from the root, or from where set-up unpacks what it does not install
@@ -131,6 +131,7 @@ mkdir "$work/cab"
 for form in plain packed; do cp "$work/cab/$form.cab" "$(made fwupd $form)"; done
 real fwupd $tests/fakedevice123.cab $tests/fakedevice124.cab
 real jcat $tests/fakedevice124.jcat
+cp "$fixtures/fwupd/beside.bin" "$(made jcat beside)"
 
 # What Espressif's own stub for each chip is made of.
 for chip in 0:esp32 5:esp32c3 13:esp32c6; do
