@@ -87,9 +87,38 @@ struct Image {
 }
 
 impl Image {
-    /// Reads an image: the one superblock that says of itself where it
-    /// stands, and the tree to the file's end.
+    /// Reads an image, once however often it is asked for while it is signed.
     fn read(source: &dyn Source) -> Result<Image, FormatError> {
+        let remembered = source.remembered();
+        if let Some(known) = remembered.and_then(|own| own.get(NAME)).and_then(|own| Image::decode(&own)) {
+            return Ok(known);
+        }
+        let image = Image::found(source)?;
+        if let Some(remembered) = remembered {
+            remembered.put(NAME, &image.encode());
+        }
+        Ok(image)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        [&self.blocks.to_le_bytes()[..], self.uuid.as_bytes(), &self.salt, &self.root].concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Image> {
+        let (blocks, rest) = bytes.split_first_chunk()?;
+        let (uuid, rest) = rest.split_first_chunk()?;
+        let (salt, root) = rest.split_first_chunk()?;
+        Some(Image {
+            blocks: u64::from_le_bytes(*blocks),
+            uuid: uuid::Uuid::from_bytes(*uuid),
+            salt: *salt,
+            root: root.try_into().ok()?,
+        })
+    }
+
+    /// The one superblock that says of itself where it stands, and the tree to
+    /// the file's end.
+    fn found(source: &dyn Source) -> Result<Image, FormatError> {
         let len = source.len()?;
         let mut found = None;
         let mut head = [0; 8];

@@ -71,12 +71,9 @@ impl<'a> Gunzip<'a> {
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, FormatError> {
         let mut filled = 0;
         while filled < buffer.len() && !self.ended {
-            filled += self.step(&mut buffer[filled..])?;
-        }
-        self.crc.update(&buffer[..filled]);
-        self.len += filled as u64;
-        if self.len > SMALL.saturating_add(self.packed.saturating_mul(GROWTH)) {
-            return Err(self.malformed("a part grows more than 256 times when it is unpacked"));
+            let bytes = self.step(buffer.len() - filled)?;
+            buffer[filled..filled + bytes.len()].copy_from_slice(bytes);
+            filled += bytes.len();
         }
         if filled < buffer.len() {
             self.check()?;
@@ -84,7 +81,20 @@ impl<'a> Gunzip<'a> {
         Ok(filled)
     }
 
-    fn step(&mut self, buffer: &mut [u8]) -> Result<usize, FormatError> {
+    /// Hands out so many bytes as they come, or as many as there are; how many
+    /// those were.
+    pub(crate) fn hand_out(&mut self, len: u64, mut each: impl FnMut(&[u8])) -> Result<u64, FormatError> {
+        let mut done = 0;
+        while done < len && !self.ended {
+            let bytes = self.step(usize::try_from(len - done).unwrap_or(usize::MAX))?;
+            done += bytes.len() as u64;
+            each(bytes);
+        }
+        Ok(done)
+    }
+
+    /// The next bytes, at most so many.
+    fn step(&mut self, max: usize) -> Result<&[u8], FormatError> {
         if self.used == self.piece.len() && !self.left.is_empty() {
             let left = self.left.end - self.left.start;
             let len = if left > PIECE && left < PIECE + LAST { PIECE - LAST } else { PIECE.min(left) };
@@ -94,13 +104,17 @@ impl<'a> Gunzip<'a> {
             self.used = 0;
         }
         let (input, has_more) = (&self.piece[self.used..], !self.left.is_empty());
-        let Some(done) = self.inflater.step(input, has_more, buffer.len()) else {
-            return Err(self.malformed("a part's gzip is damaged, or ends too early"));
+        let malformed = |what| Err(FormatError::malformed(self.format, what));
+        let Some(done) = self.inflater.step(input, has_more, max) else {
+            return malformed("a part's gzip is damaged, or ends too early");
         };
-        let len = done.bytes.len();
-        buffer[..len].copy_from_slice(done.bytes);
         (self.used, self.ended) = (self.used + done.taken, done.ended);
-        Ok(len)
+        self.crc.update(done.bytes);
+        self.len += done.bytes.len() as u64;
+        match self.len > SMALL.saturating_add(self.packed.saturating_mul(GROWTH)) {
+            true => malformed("a part grows more than 256 times when it is unpacked"),
+            false => Ok(done.bytes),
+        }
     }
 
     /// Whether it ends where it has to, and is what was packed.

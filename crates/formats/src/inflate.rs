@@ -9,8 +9,8 @@ use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 
 /// How far back a piece may point.
 const HISTORY: usize = 32 * 1024;
-/// Room behind that.
-const ROOM: usize = 64 * 1024;
+/// Room behind that: the history moves to the front each time it is full.
+const ROOM: usize = 256 * 1024;
 
 /// A stream of them.
 pub(crate) struct Inflater {

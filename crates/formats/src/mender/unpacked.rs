@@ -32,10 +32,36 @@ impl Bytes<'_> {
     }
 
     fn fill(&mut self, buffer: &mut [u8]) -> Result<(), FormatError> {
-        match self.read(buffer)? == buffer.len() {
-            true => Ok(()),
-            false => Err(malformed("a tar in it ends too early")),
+        let len = self.read(buffer)?;
+        whole(len as u64, buffer.len() as u64)
+    }
+
+    /// Hands so many bytes to `each`, by way of a buffer where they are not in
+    /// one already.
+    fn hand_out(
+        &mut self,
+        len: u64,
+        buffer: &mut [u8],
+        each: &mut impl FnMut(&[u8]),
+    ) -> Result<(), FormatError> {
+        if let Bytes::Gzip(stream) = self {
+            return whole(stream.hand_out(len, each)?, len);
         }
+        let mut left = len;
+        while left > 0 {
+            let piece = &mut buffer[..left.min(PIECE as u64) as usize];
+            self.fill(piece)?;
+            each(piece);
+            left -= piece.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+fn whole(have: u64, want: u64) -> Result<(), FormatError> {
+    match have == want {
+        true => Ok(()),
+        false => Err(malformed("a tar in it ends too early")),
     }
 }
 
@@ -92,13 +118,7 @@ impl<'a> Unpacked<'a> {
         header: &Header,
         mut each: impl FnMut(&[u8]),
     ) -> Result<(), FormatError> {
-        let mut left = header.size;
-        while left > 0 {
-            let piece = &mut self.buffer[..left.min(PIECE as u64) as usize];
-            self.bytes.fill(piece)?;
-            each(piece);
-            left -= piece.len() as u64;
-        }
+        self.bytes.hand_out(header.size, &mut self.buffer, &mut each)?;
         let padding = &mut self.buffer[..header.padding() as usize];
         self.bytes.fill(padding)?;
         match padding.iter().all(|byte| *byte == 0) {
