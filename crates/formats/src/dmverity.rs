@@ -9,6 +9,8 @@
 //! A kernel that is given a signature verifies it over the root of the tree,
 //! in hexadecimal (`root_hash_sig_key_desc`).
 
+use std::io;
+
 use crate::cms::beside;
 use crate::cms::scheme::Scheme;
 use crate::cms::{attributes, certificate};
@@ -117,32 +119,38 @@ impl Image {
     }
 
     /// The one superblock that says of itself where it stands, and the tree to
-    /// the file's end.
+    /// the file's end. The file's length leaves one place for it; any other one
+    /// is looked for as blocks are hashed.
     fn found(source: &dyn Source) -> Result<Image, FormatError> {
         let len = source.len()?;
-        let mut found = None;
-        let mut head = [0; 8];
-        for number in 1..len / BLOCK {
-            source.read_at(number * BLOCK, &mut head)?;
-            if &head != MAGIC {
-                continue;
-            }
-            // Data may hold an image of its own; what it says then is not
-            // where it stands.
-            let block = superblock(source, number * BLOCK)?;
-            if le64(&block, 72) != number {
-                continue;
-            }
-            if found.replace((number, block)).is_some() {
-                return Err(FormatError::malformed(NAME, "two superblocks say where they stand"));
+        let Some(blocks) = blocks_in(len) else { return Image::misplaced(source, len) };
+        let Some(block) = superblock(source, blocks)? else { return Image::misplaced(source, len) };
+        for number in blocks + 1..len / BLOCK {
+            if superblock(source, number)?.is_some() {
+                return Err(two());
             }
         }
-        let Some((blocks, block)) = found else {
-            let what = "no superblock stands behind its data: `veritysetup format --hash-offset=SIZE FILE FILE` \
-                        writes one, SIZE being the file's";
-            return Err(FormatError::malformed(NAME, what));
-        };
         Image::check(source, blocks, &block)
+    }
+
+    /// What is wrong with a file that has none in its place.
+    fn misplaced(source: &dyn Source, len: u64) -> Result<Image, FormatError> {
+        let mut found = None;
+        for number in 1..len / BLOCK {
+            if let Some(block) = superblock(source, number)?
+                && found.replace((number, block)).is_some()
+            {
+                return Err(two());
+            }
+        }
+        match found {
+            Some((blocks, block)) => Image::check(source, blocks, &block),
+            None => Err(FormatError::malformed(
+                NAME,
+                "no superblock stands behind its data: `veritysetup format --hash-offset=SIZE FILE FILE` writes \
+                 one, SIZE being the file's",
+            )),
+        }
     }
 
     fn check(source: &dyn Source, blocks: u64, block: &[u8; SUPERBLOCK]) -> Result<Image, FormatError> {
@@ -168,7 +176,13 @@ impl Image {
         if source.len()? != at + Tree::len_over(blocks) {
             return Err(FormatError::malformed(NAME, "the file does not end where its tree does"));
         }
-        match Tree::standing(source, blocks, salt, at)? {
+        let mut second = false;
+        let root = Tree::standing(source, blocks, salt, at, |number, block| {
+            let head = block.first_chunk();
+            second |= number > 0 && head.is_some_and(|head| says_so(head, number));
+        })?;
+        match root {
+            _ if second => Err(two()),
             Some(root) => Ok(Image { blocks, uuid: uuid::Uuid::from_bytes(uuid_of(block)), salt, root }),
             None => Err(FormatError::malformed(NAME, "its tree is over other data")),
         }
@@ -188,10 +202,37 @@ impl Image {
     }
 }
 
-fn superblock(source: &dyn Source, at: u64) -> Result<[u8; SUPERBLOCK], FormatError> {
+/// The superblock in a block, if there is one that says that it stands there.
+/// Data may hold an image of its own; what it says then is not where it stands.
+fn superblock(source: &dyn Source, number: u64) -> io::Result<Option<[u8; SUPERBLOCK]>> {
+    let mut head = [0; MAGIC.len()];
+    source.read_at(number * BLOCK, &mut head)?;
+    if &head != MAGIC {
+        return Ok(None);
+    }
     let mut block = [0; SUPERBLOCK];
-    source.read_at(at, &mut block)?;
-    Ok(block)
+    source.read_at(number * BLOCK, &mut block)?;
+    Ok(says_so(&block, number).then_some(block))
+}
+
+fn says_so(block: &[u8; SUPERBLOCK], number: u64) -> bool {
+    block.starts_with(MAGIC) && le64(block, 72) == number
+}
+
+fn two() -> FormatError {
+    FormatError::malformed(NAME, "two superblocks say where they stand")
+}
+
+/// How many blocks of data a file of this length has, with a superblock and the
+/// tree behind them.
+fn blocks_in(len: u64) -> Option<u64> {
+    let whole = |blocks: u64| (blocks + 1).saturating_mul(BLOCK).saturating_add(Tree::len_over(blocks));
+    let (mut low, mut high) = (1, len / BLOCK);
+    while low < high {
+        let middle = low.midpoint(high);
+        if whole(middle) < len { low = middle + 1 } else { high = middle }
+    }
+    (low == high && whole(low) == len).then_some(low)
 }
 
 fn uuid_of(block: &[u8; SUPERBLOCK]) -> [u8; 16] {

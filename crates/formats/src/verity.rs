@@ -79,6 +79,17 @@ impl Tree {
         source: &dyn Source,
         blocks: u64,
         salt: [u8; 32],
+        each: impl FnMut(u64, &[u8]) -> io::Result<()>,
+    ) -> io::Result<Tree> {
+        Tree::seen(source, blocks, salt, |_, _| (), each)
+    }
+
+    /// The same, and `see` is shown each block that is read, with its number.
+    fn seen(
+        source: &dyn Source,
+        blocks: u64,
+        salt: [u8; 32],
+        mut see: impl FnMut(u64, &[u8]),
         mut each: impl FnMut(u64, &[u8]) -> io::Result<()>,
     ) -> io::Result<Tree> {
         let (mut level, mut leaves, mut number) = (Vec::new(), Vec::with_capacity(BLOCK as usize), 0);
@@ -90,9 +101,12 @@ impl Tree {
             leaves.clear();
             Ok::<_, io::Error>(())
         };
+        let mut at = 0;
         // Pieces are whole blocks: they are 128 KiB long, but for the last.
         for_each_piece(source, 0..blocks * BLOCK, |piece| {
             for block in piece.chunks(BLOCK as usize) {
+                see(at, block);
+                at += 1;
                 leaves.extend(digest(&salt, block));
                 if leaves.len() == BLOCK as usize {
                     close(&mut leaves)?;
@@ -134,20 +148,21 @@ impl Tree {
         root: &[u8; 32],
         at: u64,
     ) -> io::Result<bool> {
-        Ok(Tree::standing(source, blocks, salt, at)?.is_some_and(|own| own == *root))
+        Ok(Tree::standing(source, blocks, salt, at, |_, _| ())?.is_some_and(|own| own == *root))
     }
 
     /// The root of the tree over the source's first blocks, if the source holds
-    /// that tree from `at` on.
+    /// that tree from `at` on. `see` is shown each of those blocks.
     pub(crate) fn standing(
         source: &dyn Source,
         blocks: u64,
         salt: [u8; 32],
         at: u64,
+        see: impl FnMut(u64, &[u8]),
     ) -> io::Result<Option<[u8; 32]>> {
         let leaves_at = at + Tree::len_over(blocks) - Leaves { blocks, salt }.len();
         let (mut same, mut there) = (true, vec![0; BLOCK as usize]);
-        let tree = Tree::of(source, blocks, salt, |number, leaves| {
+        let tree = Tree::seen(source, blocks, salt, see, |number, leaves| {
             source.read_at(leaves_at + number * BLOCK, &mut there)?;
             same &= there == leaves;
             Ok(())
