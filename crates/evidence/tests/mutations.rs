@@ -13,6 +13,7 @@ use base64ct::{Base64, Encoding};
 use common::{GITHUB, Pair, artifact, provenance, python, verify};
 use firmseal_evidence::{Builder, Builders, Facts, Gathering, Materials};
 use firmseal_manifest::PublicKey;
+use firmseal_testkit::places;
 use serde_json::{Value, json};
 
 const ENVELOPES: &str = r#"
@@ -117,26 +118,11 @@ fn scrambled(good: &[u8], seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// Every place in a document.
-fn pointers(value: &Value, at: &str, all: &mut Vec<String>) {
-    let below: Vec<(String, &Value)> = match value {
-        Value::Object(members) => members.iter().map(|(name, value)| (name.clone(), value)).collect(),
-        Value::Array(items) => items.iter().enumerate().map(|(at, value)| (at.to_string(), value)).collect(),
-        _ => Vec::new(),
-    };
-    for (name, value) in below {
-        let at = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
-        pointers(value, &at, all);
-        all.push(at);
-    }
-}
-
 /// A document with each of its members as something else, gone or doubled, and
 /// one more in each of its objects.
 fn edited(good: &Value) -> Vec<(String, Value)> {
-    let (mut all, mut places) = (Vec::new(), vec![String::new()]);
-    pointers(good, "", &mut places);
-    for at in &places {
+    let mut all = Vec::new();
+    for at in &[vec![String::new()], places::all(good)].concat() {
         let now = good.pointer(at).unwrap();
         let mut values =
             vec![json!(null), json!(""), json!("x"), json!(0), json!(true), json!([]), json!({})];
@@ -159,10 +145,8 @@ fn edited(good: &Value) -> Vec<(String, Value)> {
             let value: String = value.to_string().chars().take(60).collect();
             all.push((format!("{at} = {value}"), document));
         }
-        let Some((parent, name)) = at.rsplit_once('/') else { continue };
         let mut document = good.clone();
-        if let Some(members) = document.pointer_mut(parent).unwrap().as_object_mut() {
-            members.remove(&name.replace("~1", "/").replace("~0", "~"));
+        if places::remove(&mut document, at) {
             all.push((format!("without {at}"), document));
         }
     }

@@ -32,7 +32,7 @@ use crate::inspection::Inspection;
 use crate::parameters::Parameter;
 use crate::source::{Source, head};
 
-pub(crate) const NAME: &str = "capsule";
+const NAME: &str = "capsule";
 
 /// The capsule format.
 pub(crate) struct Capsule;

@@ -12,8 +12,9 @@
 //! U-Boot verifies the hash of tokens of a devicetree, one behind the other,
 //! which a file could be as well. SWUpdate signs the bare description of a
 //! package: a signature beside a file that is one, or CMS beside it, goes into a
-//! package as it is; Mender has the bare manifest of an artifact signed. RAUC's CMS is over a manifest, which stands in it: one
-//! beside a file that is such a manifest would make a bundle.
+//! package as it is; Mender has the bare manifest of an artifact signed. RAUC's
+//! CMS is over a manifest, which stands in it: one beside a file that is such a
+//! manifest would make a bundle.
 //!
 //! The kernel takes CMS over two kinds of digests, which both say what they are:
 //! fs-verity's by its first bytes, dm-verity's by its digits.
@@ -45,7 +46,6 @@
 //! all are asked.
 
 use crate::FORMATS;
-use crate::capsule;
 use crate::error::FormatError;
 use crate::format::{Bare, Format};
 use crate::source::Source;
@@ -59,9 +59,9 @@ pub(crate) fn refuse(source: &dyn Source) -> Result<(), FormatError> {
     refuse_of(source, FORMATS.iter().copied())
 }
 
-/// The same for formats that sign payloads of capsules.
-pub(crate) fn refuse_signed_inside(source: &dyn Source) -> Result<(), FormatError> {
-    refuse_of(source, FORMATS.iter().copied().filter(|format| format.name() != capsule::NAME))
+/// The same for what a format itself signs inside: that of all others.
+pub(crate) fn refuse_others(source: &dyn Source, own: &str) -> Result<(), FormatError> {
+    refuse_of(source, FORMATS.iter().copied().filter(|format| format.name() != own))
 }
 
 fn refuse_of(

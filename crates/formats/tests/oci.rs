@@ -8,6 +8,7 @@ use std::process::Command;
 
 use common::{Random, TestKey, make, mutate, verifies};
 use firmseal_formats::{FormatError, Inspection, detect, find, inspect};
+use firmseal_testkit::places;
 use serde_json::{Value, json};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -314,20 +315,6 @@ fn manifests_with_two_readings_are_refused() {
     assert_eq!(inspect(&b"{\"a\":2}".to_vec()).unwrap().format, "raw", "other JSON");
 }
 
-/// Every place in a document.
-fn pointers(value: &Value, at: &str, all: &mut Vec<String>) {
-    let below: Vec<(String, &Value)> = match value {
-        Value::Object(members) => members.iter().map(|(name, value)| (name.clone(), value)).collect(),
-        Value::Array(items) => items.iter().enumerate().map(|(at, value)| (at.to_string(), value)).collect(),
-        _ => Vec::new(),
-    };
-    for (name, value) in below {
-        let at = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
-        pointers(value, &at, all);
-        all.push(at);
-    }
-}
-
 /// A layout, one of whose documents was edited before it was hashed.
 fn edited(document: &str, edit: &dyn Fn(&mut Value)) -> Vec<u8> {
     let mut layout = Layout::default();
@@ -363,9 +350,7 @@ fn others() -> Vec<(String, Vec<u8>)> {
         .collect();
     assert_eq!(descriptors.len(), 3);
     for (name, document) in &documents {
-        let mut places = Vec::new();
-        pointers(document, "", &mut places);
-        for at in &places {
+        for at in &places::all(document) {
             let now = document.pointer(at).unwrap();
             let mut values =
                 vec![json!(null), json!(""), json!(0), json!([]), json!({}), json!("x"), json!([now])];
@@ -393,12 +378,7 @@ fn others() -> Vec<(String, Vec<u8>)> {
                 let tar = edited(name, &|own| *own.pointer_mut(at).unwrap() = value.clone());
                 all.push((format!("{name}{at} = {value}"), tar));
             }
-            let (parent, last) = at.rsplit_once('/').unwrap();
-            let remove = |own: &mut Value| {
-                if let Some(members) = own.pointer_mut(parent).unwrap().as_object_mut() {
-                    members.remove(&last.replace("~1", "/").replace("~0", "~"));
-                }
-            };
+            let remove = |own: &mut Value| _ = places::remove(own, at);
             all.push((format!("{name} without {at}"), edited(name, &remove)));
         }
         let add = |own: &mut Value| own["unknown"] = json!({ "a": 1 });

@@ -169,7 +169,7 @@ fn what_is_no_image_or_in_two_ways_is_refused() {
         inspect("dmverity", &image).err().map(|error| error.to_string()).unwrap_or_default()
     };
     type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
-    let cases: [(&str, Change<'_>); 9] = [
+    let cases: [(&str, Change<'_>); 10] = [
         ("no superblock", &|image| image[at] ^= 1),
         ("no superblock", &|image| image[at + 72] ^= 1),
         ("version", &|image| image[at + 8] = 2),
@@ -182,6 +182,11 @@ fn what_is_no_image_or_in_two_ways_is_refused() {
             let mut second = image[at..at + BLOCK].to_vec();
             second[72] = 5;
             image[5 * BLOCK..6 * BLOCK].copy_from_slice(&second);
+        }),
+        ("two superblocks", &|image| {
+            let mut second = image[at..at + BLOCK].to_vec();
+            second[72..80].copy_from_slice(&131u64.to_le_bytes());
+            image[at + BLOCK..at + 2 * BLOCK].copy_from_slice(&second);
         }),
     ];
     for (word, change) in cases {

@@ -41,7 +41,8 @@ pub(crate) fn load(document: &PolicyDocument) -> Result<Loaded, LoadError> {
         return Err(whole(what));
     }
     let (mut problems, mut rules, mut all) = (Vec::new(), BTreeMap::new(), Vec::new());
-    for file in document.files.iter().filter(|file| !Examples::stand_in(&file.name)) {
+    let files = || document.files.iter().filter(|file| !Examples::stand_in(&file.name));
+    for file in files() {
         for (policy, at) in parse(&file.name, &file.text, &mut problems) {
             match Rule::read(&policy) {
                 Err(what) => problems.push(problem(&file.name, at, None, what)),
@@ -67,7 +68,7 @@ pub(crate) fn load(document: &PolicyDocument) -> Result<Loaded, LoadError> {
         problems.sort();
         return Err(LoadError(problems));
     }
-    let reads = Reads::of(all.iter().map(|(_, file)| file.text.as_str()));
+    let reads = Reads::of(files().map(|file| file.text.as_str()));
     let (permits, forbids): (Vec<_>, Vec<_>) =
         all.into_iter().map(|(policy, _)| policy).partition(|policy| policy.effect() == Effect::Permit);
     let set = |rules| PolicySet::from_policies(rules).map_err(|error| whole(error.to_string()));

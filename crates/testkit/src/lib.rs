@@ -13,6 +13,8 @@ pub mod identity;
 pub mod item;
 pub mod keys;
 pub mod lms;
+#[cfg(feature = "json")]
+pub mod places;
 pub mod rsa;
 pub mod story;
 #[cfg(feature = "vault")]

@@ -259,8 +259,11 @@ pub(crate) fn all(place: &Place) -> Vec<Case> {
             key: "rsa2048",
             file: "app.crt",
             parameters: vec![],
+            // With every key that it knows, or it makes those that are missing.
             peer: words(
-                "cert_create -n -a rsa --tfw-nvctr 7 --rot-key rsa2048.pem --tb-fw small --tb-fw-cert its",
+                "cert_create -a rsa --tfw-nvctr 7 --ntfw-nvctr 0 --rot-key rsa2048.pem --trusted-world-key rsa2048.pem \
+                 --non-trusted-world-key rsa2048.pem --scp-fw-key rsa2048.pem --soc-fw-key rsa2048.pem \
+                 --tos-fw-key rsa2048.pem --nt-fw-key rsa2048.pem --tb-fw small --tb-fw-cert its",
             ),
             at_least: 1.0,
         },

@@ -58,7 +58,7 @@ pub(super) fn prepare(source: &dyn Source, wanted: &Wanted<'_>) -> Result<Unsign
     let content = signed.over(source)?;
     // An epoch can be chosen: payload and count together could be the content
     // of an Authenticode signature, which firmware takes from CMS of any kind.
-    inner::refuse_signed_inside(&content)?;
+    inner::refuse_others(&content, NAME)?;
     let digest = scheme.hash().of_range(&content, 0..content.len()?)?;
     let attributes = attributes::write(cms::DATA, &digest, chain.der(), wanted.parameters)?;
     let draft = Draft { format: NAME, scheme, chain, attributes, content_type: cms::DATA, content: None };
