@@ -2,9 +2,9 @@
 //!
 //! Cedar only says which rules apply. What that comes to is decided here: a
 //! rule that stands in the way refuses, unless it says that approvals or a
-//! person's look would do. Nothing here does I/O, reads a clock or keeps
-//! anything; what a rule cannot be evaluated on is an error and never a
-//! permit.
+//! person's look would do. Nothing here does I/O or reads a clock,
+//! and nothing is kept but what entities were made of last; what a rule cannot
+//! be evaluated on is an error and never a permit.
 //!
 //! [`cedar`] is the heaviest dependency of the workspace. Only the command
 //! line, which puts the service together, depends on this crate; the rest
@@ -14,6 +14,7 @@
 
 mod change;
 mod example;
+mod known;
 mod load;
 mod policy;
 mod problem;

@@ -8,6 +8,7 @@ use firmseal_manifest::{Digest, PolicyDocument};
 use firmseal_sign::{Policy, PolicyError, PolicyReader, Question, Reason, Tried, Verdict};
 
 use crate::example::{Differs, Examples};
+use crate::known::Known;
 use crate::load::{Loaded, load};
 use crate::problem::LoadError;
 use crate::reads::Reads;
@@ -18,6 +19,7 @@ use crate::rule::{Demand, NO_PERMIT, Rule};
 pub struct CedarPolicy {
     digest: Digest,
     loaded: Loaded,
+    known: Known,
 }
 
 /// Reads policies in Cedar for a service that knows nothing of it.
@@ -54,13 +56,13 @@ impl CedarPolicy {
     /// Reads a policy: every rule is parsed, named and validated strictly
     /// against the schema, or none is.
     pub fn load(document: &PolicyDocument) -> Result<CedarPolicy, LoadError> {
-        Ok(CedarPolicy { digest: document.digest(), loaded: load(document)? })
+        Ok(CedarPolicy { digest: document.digest(), loaded: load(document)?, known: Known::default() })
     }
 
     /// Whether everything is permitted, and which rules forbid anything, as
     /// far as a question is handed over.
     fn ask(&self, question: &Question, reads: &Reads) -> Result<(bool, BTreeSet<String>), PolicyError> {
-        let asked = crate::question::translate(question, reads)?;
+        let asked = crate::question::translate(question, reads, &self.known)?;
         let mut standing: BTreeSet<String> = BTreeSet::new();
         let mut permitted = true;
         for request in &asked.requests {

@@ -5,7 +5,7 @@
 //! asked about each, and every answer counts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use cedar_policy::{
     Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression as Value,
@@ -17,6 +17,7 @@ use firmseal_manifest::ArtifactId;
 use firmseal_sign::{Action, ArtifactFacts, KeyFacts, PolicyError, Question};
 use semver::Version;
 
+use crate::known::Known;
 use crate::reads::Reads;
 use crate::schema::{actions, schema};
 
@@ -28,7 +29,7 @@ const VALUE_MAX: usize = 4096;
 
 /// A question, ready to be asked.
 pub(crate) struct Asked {
-    pub(crate) entities: Entities,
+    pub(crate) entities: Arc<Entities>,
     pub(crate) requests: Vec<Request>,
 }
 
@@ -37,7 +38,7 @@ type Record = BTreeMap<String, Value>;
 /// Translates a question, as far as rules read it. One that asks about nothing
 /// has no answer: an empty list of files must not come through because each
 /// of them would.
-pub(crate) fn translate(question: &Question, reads: &Reads) -> Result<Asked, PolicyError> {
+pub(crate) fn translate(question: &Question, reads: &Reads, known: &Known) -> Result<Asked, PolicyError> {
     let pairs = question.artifacts.len().saturating_mul(question.keys.len());
     if pairs == 0 {
         return Err(failed("the question names no artifact or no key"));
@@ -52,17 +53,26 @@ pub(crate) fn translate(question: &Question, reads: &Reads) -> Result<Asked, Pol
     // those shapes. Asked for each signature it costs more than the rules of
     // a large policy.
     if cfg!(debug_assertions) {
-        build(question, &Reads::Everything, Some(schema().map_err(PolicyError)?))?;
+        let schema = Some(schema().map_err(PolicyError)?);
+        entities(question, schema)?;
+        requests(question, &Reads::Everything, schema)?;
     }
-    build(question, reads, None)
+    let entities = known.of(question, || entities(question, None))?;
+    Ok(Asked { entities, requests: requests(question, reads, None)? })
 }
 
-fn build(question: &Question, reads: &Reads, schema: Option<&Schema>) -> Result<Asked, PolicyError> {
-    let caller = uid("Caller", &question.caller.name)?;
-    let product = uid("Product", question.product.as_str())?;
-    let entities = [caller_entity(question, caller.clone())?, product_entity(question, product.clone())?];
+fn entities(question: &Question, schema: Option<&Schema>) -> Result<Entities, PolicyError> {
+    let entities = [caller_entity(question)?, product_entity(question)?];
     let actions = actions().map_err(PolicyError)?.clone();
-    let entities = actions.add_entities(entities, schema).map_err(failed)?;
+    actions.add_entities(entities, schema).map_err(failed)
+}
+
+fn requests(
+    question: &Question,
+    reads: &Reads,
+    schema: Option<&Schema>,
+) -> Result<Vec<Request>, PolicyError> {
+    let (caller, product) = (caller_uid(question)?, product_uid(question)?);
     let action = uid("Action", action(question.action))?;
     let common = common(question, reads)?;
     let mut requests = Vec::with_capacity(question.artifacts.len() * question.keys.len());
@@ -76,7 +86,15 @@ fn build(question: &Question, reads: &Reads, schema: Option<&Schema>) -> Result<
             requests.push(request.map_err(failed)?);
         }
     }
-    Ok(Asked { entities, requests })
+    Ok(requests)
+}
+
+fn caller_uid(question: &Question) -> Result<EntityUid, PolicyError> {
+    uid("Caller", &question.caller.name)
+}
+
+fn product_uid(question: &Question) -> Result<EntityUid, PolicyError> {
+    uid("Product", question.product.as_str())
 }
 
 /// The fields of a context, those alone that rules read.
@@ -179,7 +197,7 @@ fn environment(environment: Environment) -> Result<Value, PolicyError> {
     reference("Environment", environment.name())
 }
 
-fn caller_entity(question: &Question, own: EntityUid) -> Result<Entity, PolicyError> {
+fn caller_entity(question: &Question) -> Result<Entity, PolicyError> {
     let caller = &question.caller;
     let mut parents = Vec::new();
     for own in &caller.roles {
@@ -191,12 +209,12 @@ fn caller_entity(question: &Question, own: EntityUid) -> Result<Entity, PolicyEr
     let attributes =
         fields([("name", text(&caller.name)), ("kind", reference("Kind", caller.kind.as_str())?)]);
     let tags = caller.claims.iter().map(|(name, value)| (name.clone(), text(value)));
-    Entity::new_with_tags(own, attributes, parents, tags).map_err(failed)
+    Entity::new_with_tags(caller_uid(question)?, attributes, parents, tags).map_err(failed)
 }
 
-fn product_entity(question: &Question, own: EntityUid) -> Result<Entity, PolicyError> {
+fn product_entity(question: &Question) -> Result<Entity, PolicyError> {
     let attributes = fields([("environment", environment(question.environment)?)]);
-    Entity::new_with_tags(own, attributes, [], []).map_err(failed)
+    Entity::new_with_tags(product_uid(question)?, attributes, [], []).map_err(failed)
 }
 
 fn version(version: &Version) -> Result<Value, PolicyError> {

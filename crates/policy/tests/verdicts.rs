@@ -198,6 +198,47 @@ fn every_question_fits_the_schema() {
     }
 }
 
+/// Entities are kept from one question to the next: what differs anywhere in
+/// them is somebody else.
+#[test]
+fn nobody_is_taken_for_whoever_asked_before() {
+    let policy = policy(&["@id(\"p\") @reason(\"p\") permit (principal in Team::\"firmware\", action, resource)\n\
+         when { principal in Role::\"signer\" && principal.name == \"ci\"\n\
+           && principal.kind == Kind::\"workload\" && resource == Product::\"gateway\"\n\
+           && principal.hasTag(\"ref\") && principal.getTag(\"ref\") == \"refs/heads/main\"\n\
+           && resource.environment == Environment::\"production\" };"
+        .to_owned()]);
+    let mut good = question("{}");
+    good.caller.roles = [Role::Signer].into_iter().collect();
+    (good.caller.name, good.caller.kind) = ("ci".to_owned(), CallerKind::Workload);
+    good.caller.team = Some("firmware".to_owned());
+    good.caller.claims = [("ref".to_owned(), "refs/heads/main".to_owned())].into_iter().collect();
+    (good.product, good.environment) = ("gateway".parse().unwrap(), Environment::Production);
+    let changes: [fn(&mut Question); 8] = [
+        |asked| asked.caller.name = "other".to_owned(),
+        |asked| asked.caller.kind = CallerKind::Token,
+        |asked| asked.caller.team = None,
+        |asked| asked.caller.roles = [Role::Auditor].into_iter().collect(),
+        |asked| asked.caller.claims.clear(),
+        |asked| drop(asked.caller.claims.insert("ref".to_owned(), "refs/heads/mine".to_owned())),
+        |asked| asked.product = "sensor".parse().unwrap(),
+        |asked| asked.environment = Environment::Test,
+    ];
+    for change in changes {
+        assert_eq!(policy.decide(&good), Ok(Verdict::Permit));
+        let mut other = good.clone();
+        change(&mut other);
+        assert!(matches!(policy.decide(&other), Ok(Verdict::Refuse { .. })), "{other:?}");
+    }
+    // More callers than are kept.
+    for number in 0..40 {
+        let mut other = good.clone();
+        other.caller.name = format!("job {number}");
+        assert!(matches!(policy.decide(&other), Ok(Verdict::Refuse { .. })));
+    }
+    assert_eq!(policy.decide(&good), Ok(Verdict::Permit));
+}
+
 #[test]
 fn approvals_do_not_replace_a_permit() {
     let policy =
