@@ -232,8 +232,8 @@ impl<J, R> Drop for Alive<J, R> {
 /// wait. Waking whoever waits costs, and the worker pays; so it wakes several at
 /// once, as network cards do. Where a job takes longer than the limit, each answer
 /// leaves at once: no answer waits for more than this many quick jobs.
-const TOGETHER: usize = 4;
-const QUICK: Duration = Duration::from_micros(500);
+const TOGETHER: usize = 8;
+const QUICK: Duration = Duration::from_micros(250);
 
 /// Answers that are not given yet.
 type Held<R> = Vec<(oneshot::Sender<Result<R, PoolError>>, Result<R, PoolError>)>;
