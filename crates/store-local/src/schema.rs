@@ -37,9 +37,10 @@ const APPLICATION_ID: i32 = 0x4653_4c53;
 /// Prepared statements that a connection keeps.
 const STATEMENTS: usize = 128;
 
-/// Pages in memory: the upper parts of every index of a database with
-/// millions of signatures, which each new one goes into at random places.
-const CACHE_KIB: u32 = 16 * 1024;
+/// Pages in memory: the upper parts of the indexes of a database with millions
+/// of signatures, which each new one goes into at random places. Not more:
+/// SQLite looks through all of them at a commit that divided a page.
+const CACHE_KIB: u32 = 4 * 1024;
 
 /// Pages of the log, 32 MiB of them, after which the writer itself copies
 /// what the checkpoints beside it have left, and begins it anew.
