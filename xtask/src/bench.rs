@@ -127,10 +127,11 @@ fn formats() -> Result<(), Error> {
     process::run(cargo.args(["bench", "--quiet", "--package", "firmseal-formats", "--bench", "sign"]))
 }
 
-/// A benchmark of the server as users run it.
+/// A benchmark of the server, built as one that stays.
 fn service(name: &str) -> Result<(), Error> {
     let mut cargo = workspace::cargo();
-    process::run(cargo.args(["bench", "--quiet", "--package", "firmseal", "--bench", name]))
+    let wanted = ["bench", "--quiet", "--profile", "dist", "--package", "firmseal", "--bench", name];
+    process::run(cargo.args(wanted))
 }
 
 /// Prints ratios; returns how many of those with a limit are above it or

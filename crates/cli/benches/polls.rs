@@ -3,7 +3,7 @@
 //! size over the same TLS. What counts is requests per second of the
 //! server's processor time, so the load generator is no part of it.
 //!
-//! `cargo bench -p firmseal --bench polls -- [DEVICES]`
+//! `cargo bench --profile dist -p firmseal --bench polls -- [DEVICES]`
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;

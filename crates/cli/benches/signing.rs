@@ -1,7 +1,7 @@
 //! Releases per second over HTTPS, durable, with a file key; and what they
 //! are bound by: the bare signer, and the storage's own syncs.
 //!
-//! `cargo bench -p firmseal --bench signing`
+//! `cargo bench --profile dist -p firmseal --bench signing`
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;

@@ -7,7 +7,7 @@
 //! asks is another process on this machine, and has its share of the
 //! processors: it is shown beside the service's.
 //!
-//! `cargo bench -p firmseal --bench service [-- 1000 3000 unlimited softhsm]`
+//! `cargo bench --profile dist -p firmseal --bench service [-- 1000 3000 unlimited softhsm]`
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod asking;
