@@ -197,7 +197,23 @@ fn ci_submits_people_agree_the_hsm_dies_and_one_signature_appears() {
         text(&log, "key")
     ))
     .says("nothing wrong");
-    server.stop();
     hsm.dies();
-    assert_eq!(t.json("firmseal keyhost show host")["used"], 1);
+    let host = t.json("firmseal keyhost show host");
+    assert_eq!(host["used"], 1);
+    // And what the host wrote down is what the log announced.
+    t.write(
+        "uses.toml",
+        format!(
+            "[[keyhost]]\nname = \"room\"\nrecord = \"host/uses/log.tiles\"\nvkeys = {}\nkeys = [\"boot.pub\"]\n",
+            host["record"]
+        ),
+    );
+    t.ok(&format!(
+        "firmseal monitor --log {}/log --authority place/tls/server.pem --vkey {} --state monitor --uses uses.toml \
+         --grace 1s",
+        server.public(),
+        text(&log, "key")
+    ))
+    .says("1 uses of keys: nothing wrong");
+    server.stop();
 }

@@ -5,7 +5,12 @@ mod place;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
+use firmseal_keys::Log;
+use firmseal_keys::pool::wait;
+use firmseal_manifest::{Digest, Intent, Purpose};
+use firmseal_store_local::IntentLog;
 use place::{Place, bytes};
 
 /// Starts the host in `host` and waits until it listens.
@@ -54,6 +59,89 @@ fn move_keys(place: &Place) {
     place.write("place/signing.toml", format!("{signing}{host}").as_bytes());
 }
 
+/// The monitor, with what the host wrote down.
+const MONITOR: &str = "monitor --log LOG/log --authority place/tls/server.pem --state state --uses uses.toml";
+
+fn monitor(place: &Place) -> String {
+    let log = place.json("log show place");
+    format!(
+        "{} --vkey {} --grace 1s",
+        MONITOR.replace("LOG", &place.public_url()),
+        log["key"].as_str().unwrap()
+    )
+}
+
+/// The monitor compares the log with the record of a host that is running,
+/// and misses what is not there any more.
+fn watch_uses(place: &Place, record: &[serde_json::Value]) {
+    let public = place.json("keys show file:host/release.pem --secret file:host/passphrase");
+    place.write("release.pub", public["public"].as_str().unwrap().as_bytes());
+    let vkeys: Vec<_> = record.iter().map(ToString::to_string).collect();
+    let settings = |record: &str, first: u64| {
+        format!(
+            "[[keyhost]]\nname = \"room\"\nrecord = \"{record}\"\nvkeys = [{}]\nkeys = [\"release.pub\"]\n\
+             first = {first}\n",
+            vkeys.join(", ")
+        )
+    };
+    place.write("uses.toml", settings("host/uses/log.tiles", 0).as_bytes());
+    // The record is published within a second of the use.
+    let line = monitor(place);
+    let started = Instant::now();
+    let seen = || String::from_utf8(place.run(&line).stdout).unwrap();
+    while !seen().contains("2 uses of keys") {
+        assert!(started.elapsed() < Duration::from_secs(30), "{}", seen());
+    }
+    let seen = place.stdout(&line);
+    assert!(seen.contains("2 uses of keys: nothing wrong"), "{seen}");
+    // Somebody takes the record away; what was seen of it is known.
+    std::fs::create_dir(place.path("emptied")).unwrap();
+    place.write("elsewhere.toml", settings("emptied", 0).as_bytes());
+    let elsewhere = monitor(place).replace("uses.toml", "elsewhere.toml");
+    place.fails(&elsewhere, 7);
+    place.write("elsewhere.toml", b"[[keyhost]]\nname = \"room\"\n");
+    place.fails(&elsewhere, 2);
+    place.write("elsewhere.toml", b"");
+    let why = place.fails(&elsewhere, 2);
+    assert!(why.contains("it names no record"), "{why}");
+    std::fs::create_dir(place.path("trail")).unwrap();
+    place.write("trail/a.json", b"{}");
+    let trail = |arn: &str| {
+        format!("[[cloudtrail]]\ndirectory = \"trail\"\narn = \"{arn}\"\nkey = \"release.pub\"\n")
+    };
+    place.write("elsewhere.toml", trail("alias/release").as_bytes());
+    let why = place.fails(&elsewhere, 2);
+    assert!(why.contains("never by an alias"), "{why}");
+    place.write("elsewhere.toml", trail("arn:aws:kms:eu-central-1:111122223333:key/1").as_bytes());
+    let why = place.fails(&elsewhere, 3);
+    assert!(why.contains("not what CloudTrail delivers"), "{why}");
+    place.write("trail/a.json", b"{\"Records\": []}");
+    let seen = place.stdout(&elsewhere);
+    assert!(seen.contains("0 uses of keys: nothing wrong"), "{seen}");
+}
+
+/// Somebody who has the host uses a key of his own accord.
+fn used_behind_the_log(place: &Place) {
+    let record = IntentLog::open(&place.path("host/uses/log")).unwrap();
+    let intent = Intent {
+        purpose: Purpose::Release,
+        subject: Digest([7; 32]),
+        keys: Vec::new(),
+        delegation: None,
+        statements: Vec::new(),
+        requester: Digest([1; 32]),
+        policy: Digest([2; 32]),
+        context: Vec::new(),
+    };
+    wait(record.append(&intent.encode())).unwrap();
+    // Publishes it.
+    drop(record);
+    let found = place.run(&monitor(place));
+    assert_eq!(found.status.code(), Some(3));
+    let why = String::from_utf8(found.stdout).unwrap();
+    assert!(why.contains("unannounced  room: use 2: a key was used, and no entry of the log"), "{why}");
+}
+
 #[test]
 fn a_key_host_signs_for_a_server_that_has_no_key() {
     let mut place = Place::start();
@@ -87,10 +175,13 @@ fn a_key_host_signs_for_a_server_that_has_no_key() {
     assert_eq!(place.json(&create("1.0.1"))["state"], "verified");
     let seen = place.fails("keyhost show host", 6);
     assert!(seen.contains("in use") || seen.contains("another process"), "{seen}");
+    watch_uses(&place, made["record"].as_array().unwrap());
     stop(host);
     let seen = place.json("keyhost show host");
     assert!(seen["logs"][0]["size"].as_u64().unwrap() >= 3, "{seen}");
     assert_eq!(seen["used"], 2, "{seen}");
+    assert_eq!(seen["record"], made["record"]);
+    used_behind_the_log(&place);
     place.stop();
 
     // In production no key lies in a file.

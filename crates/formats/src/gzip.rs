@@ -136,6 +136,23 @@ impl<'a> Gunzip<'a> {
     }
 }
 
+/// What a gzip file holds, if it is no longer than that.
+pub fn gunzip(packed: &dyn Source, most: usize) -> Result<Vec<u8>, FormatError> {
+    let mut stream = Gunzip::new("gzip", packed, 0..packed.len()?)?;
+    let mut out = Vec::new();
+    let mut piece = vec![0; PIECE as usize];
+    loop {
+        let len = stream.read(&mut piece)?;
+        if out.len() + len > most {
+            return Err(FormatError::malformed("gzip", format!("it holds more than {most} bytes")));
+        }
+        out.extend_from_slice(&piece[..len]);
+        if len < piece.len() {
+            return Ok(out);
+        }
+    }
+}
+
 /// Bytes as one member in which nothing is packed: the same ones each time,
 /// whatever packs better by then.
 pub(crate) fn stored(bytes: &[u8]) -> Vec<u8> {
@@ -167,6 +184,15 @@ mod tests {
                 len => out.extend(&buffer[..len]),
             }
         }
+    }
+
+    #[test]
+    fn a_file_is_unpacked_up_to_a_length() {
+        let packed = stored(&[7; 200_000]);
+        assert_eq!(gunzip(&packed, 200_000).unwrap(), [7; 200_000]);
+        assert!(gunzip(&packed, 199_999).is_err(), "longer than was allowed");
+        assert!(gunzip(&packed[..packed.len() - 1].to_vec(), 200_000).is_err(), "cut off");
+        assert_eq!(gunzip(&stored(&[7; PIECE as usize]), 1 << 20).unwrap().len() as u64, PIECE);
     }
 
     #[test]

@@ -58,6 +58,7 @@ pub use decryption_key::DecryptionKey;
 pub use error::FormatError;
 pub use fit::{ControlKey, control_tree};
 pub use format::{Beside, Embedding, Format, Likeness, Unsigned, Wanted};
+pub use gzip::gunzip;
 pub use inspection::{Covered, ExistingSignature, Field, Inspection, KeyClaim};
 pub use laid_out::{Kept, LaidOut, attach, lay_out, lay_out_kept};
 pub use oci::{Descriptor, Digest as BlobDigest, Manifest, Platform, attested};

@@ -45,6 +45,14 @@ pub enum MonitorError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// A file that is not what CloudTrail delivers.
+    #[error("{} is not what CloudTrail delivers: {why}", path.display())]
+    NoTrail {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// Two monitors on one directory.
     #[error("{} is in use by another monitor; stop it first", .0.display())]
     InUse(PathBuf),

@@ -36,11 +36,15 @@ pub enum Kind {
     Unrecorded,
     /// An audit record says something else than the log.
     Contradicted,
+    /// A key was used, as what holds it says, and the log did not announce it.
+    Unannounced,
+    /// A signature was announced, and what holds the key knows of no use.
+    Unused,
 }
 
 impl Kind {
     /// Every kind, as metrics name them.
-    pub const ALL: [Kind; 15] = [
+    pub const ALL: [Kind; 17] = [
         Kind::SplitView,
         Kind::Rollback,
         Kind::BadSignature,
@@ -56,6 +60,8 @@ impl Kind {
         Kind::UnknownImage,
         Kind::Unrecorded,
         Kind::Contradicted,
+        Kind::Unannounced,
+        Kind::Unused,
     ];
 
     /// The word.
@@ -76,6 +82,8 @@ impl Kind {
             Kind::UnknownImage => "unknown_image",
             Kind::Unrecorded => "unrecorded",
             Kind::Contradicted => "contradicted",
+            Kind::Unannounced => "unannounced",
+            Kind::Unused => "unused",
         }
     }
 }

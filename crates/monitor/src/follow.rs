@@ -4,8 +4,12 @@
 //! The entries themselves are downloaded and hashed: no proof made by the
 //! log is believed, and none is needed.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
 use firmseal_core::crypto::{Crypto, RustCrypto};
-use firmseal_outbound::{Endpoint, Fetched};
+use firmseal_outbound::Endpoint;
 use firmseal_tlog::{Checkpoint, ENTRY_MAX, Error, NOTE_MAX, Note, Tile, VerifierKey, WIDTH, decode_bundle};
 
 use crate::error::MonitorError;
@@ -34,6 +38,27 @@ pub struct Trusted {
     pub stale: u64,
 }
 
+/// Where a log is.
+#[derive(Clone, Copy, Debug)]
+pub enum Place<'a> {
+    /// At an address: the one above `checkpoint` and `tile/`.
+    Web(&'a Endpoint),
+    /// In a directory that holds `checkpoint` and `tile/`.
+    Files(&'a Path),
+}
+
+impl<'a> From<&'a Endpoint> for Place<'a> {
+    fn from(endpoint: &'a Endpoint) -> Place<'a> {
+        Place::Web(endpoint)
+    }
+}
+
+impl<'a> From<&'a Path> for Place<'a> {
+    fn from(directory: &'a Path) -> Place<'a> {
+        Place::Files(directory)
+    }
+}
+
 /// What a look at the log came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Followed {
@@ -45,12 +70,13 @@ pub struct Followed {
 
 /// Looks at the log once. The memory grows where everything fits, and stays
 /// where it does not.
-pub async fn follow(
-    log: &Endpoint,
+pub async fn follow<'a>(
+    log: impl Into<Place<'a>>,
     trusted: &Trusted,
     memory: &mut Memory,
     now: u64,
 ) -> Result<Followed, MonitorError> {
+    let log = log.into();
     let fetched = fetch(log, "checkpoint", NOTE_MAX).await?;
     if fetched.status != 200 {
         return Err(MonitorError::Status { path: "checkpoint".to_owned(), status: fetched.status });
@@ -141,7 +167,7 @@ pub(crate) fn witnessed(note: &Note, trusted: &Trusted, now: u64) -> Option<Find
 }
 
 /// The entries from an index on, as far as one bundle has them.
-async fn bundle(log: &Endpoint, size: u64, from: u64) -> Result<Option<Vec<Vec<u8>>>, MonitorError> {
+async fn bundle(log: Place<'_>, size: u64, from: u64) -> Result<Option<Vec<Vec<u8>>>, MonitorError> {
     let Some(tile) = Tile::of(size, 0, from / WIDTH) else { return Ok(None) };
     let mut fetched = fetch(log, &tile.entries_path(), BUNDLE_MAX).await?;
     // "A partial tile may be deleted once the full one is there"
@@ -160,6 +186,38 @@ async fn bundle(log: &Endpoint, size: u64, from: u64) -> Result<Option<Vec<Vec<u
     Ok(wanted.map(|wanted| wanted.iter().map(|entry| entry.to_vec()).collect()))
 }
 
-async fn fetch(log: &Endpoint, path: &str, max: usize) -> Result<Fetched, MonitorError> {
-    log.get(path, max).await.map_err(|error| MonitorError::Log { path: path.to_owned(), error })
+/// What stands under a path, as the web says it.
+struct Fetched {
+    status: u16,
+    body: Vec<u8>,
+}
+
+async fn fetch(log: Place<'_>, path: &str, max: usize) -> Result<Fetched, MonitorError> {
+    match log {
+        Place::Web(log) => {
+            let fetched = log.get(path, max).await;
+            let fetched = fetched.map_err(|error| MonitorError::Log { path: path.to_owned(), error })?;
+            Ok(Fetched { status: fetched.status, body: fetched.body.into() })
+        }
+        Place::Files(directory) => {
+            let path = directory.join(path);
+            match read(&path, max) {
+                Ok(body) => Ok(Fetched { status: 200, body }),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    Ok(Fetched { status: 404, body: Vec::new() })
+                }
+                Err(error) => Err(MonitorError::File { doing: "read", path, error }),
+            }
+        }
+    }
+}
+
+/// A file, if it is no longer than that.
+pub(crate) fn read(path: &Path, max: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(max as u64 + 1).read_to_end(&mut bytes)?;
+    match bytes.len() > max {
+        true => Err(io::Error::other(format!("it is longer than {max} bytes"))),
+        false => Ok(bytes),
+    }
 }

@@ -22,6 +22,9 @@ pub struct Report {
     /// Devices that were compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub devices: Option<u64>,
+    /// Uses of keys that were compared; absent where no record was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uses: Option<u64>,
     /// Why the monitor could not look; absent where it could.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,

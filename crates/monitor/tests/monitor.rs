@@ -352,6 +352,7 @@ fn metrics_name_every_kind() {
         entries: 7,
         releases: None,
         devices: None,
+        uses: None,
         trouble: None,
         findings: reconcile(
             &[],

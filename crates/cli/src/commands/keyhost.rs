@@ -18,6 +18,7 @@ use firmseal_server::{
     Listener, ListenerLimits, Pair, SigningConfig, SigningListener, create_client_certificate,
     create_server_certificate,
 };
+use firmseal_store_local::IntentLog;
 use firmseal_witness::Witness;
 use serde::Deserialize;
 use serde_json::json;
@@ -95,7 +96,8 @@ pub struct Init {
 
 /// Show its keys, what they sign, how often any was used, and the logs that it watches
 ///
-/// Of a key host that is not running. Opens no key.
+/// Also the keys that sign its own record of uses, with which `firmseal
+/// monitor --uses` compares the server's log. Of a key host that is not running. Opens no key.
 #[derive(Args)]
 #[command(after_help = "Examples:
   firmseal keyhost show /srv/keyhost")]
@@ -165,6 +167,8 @@ impl Init {
             DirBuilder::new().mode(0o700).recursive(true).create(&path).map_err(file(&path))?;
         }
         let cosigns = Witness::create(&witness, &self.name)?;
+        let record = IntentLog::open(&base.join(layout::USES).join(layout::LOG))?;
+        let record: Vec<_> = record.verifiers().iter().map(ToString::to_string).collect();
         let watched = format!("[[log]]\nkey = \"{key}\"\n");
         write(&witness.join("witness.toml"), &watched, 0o600)?;
         let now = Time::from(SystemTime::now());
@@ -183,10 +187,14 @@ impl Init {
         write(&base.join(layout::SETTINGS), &self.settings(), 0o600)?;
         output.note(format_args!("add keys to {}/{}, then serve it", base.display(), layout::SETTINGS));
         let url = format!("https://{}:{}", self.host, self.port);
-        output.value(&json!({ "directory": base, "cosigns": cosigns.to_string(), "url": url }), || {
-            Record::new()
-                .row("key host", base.display())
-                .row("cosigns as", &cosigns)
+        let value = json!({
+            "directory": base, "cosigns": cosigns.to_string(), "url": url, "record": record,
+        });
+        output.value(&value, || {
+            let rows = Record::new().row("key host", base.display()).row("cosigns as", &cosigns);
+            record
+                .iter()
+                .fold(rows, |rows, key| rows.row("record's key", key))
                 .row("address", &url)
                 .row("for the server", format_args!("{}/{}", base.display(), layout::CLIENT))
                 .row("next", format_args!("firmseal serve {} --serve signing", base.display()))
@@ -321,8 +329,12 @@ impl Show {
             .map(|log| json!({ "origin": log.origin, "size": log.size, "root": log.root }))
             .collect();
         let uses = self.directory.join(layout::USES).join(layout::LOG);
-        let used = firmseal_store_local::IntentLog::open(&uses)?.len();
-        let value = json!({ "environment": settings.environment, "keys": keys, "logs": logs, "used": used });
+        let log = IntentLog::open(&uses)?;
+        let used = log.len();
+        let recorded: Vec<_> = log.verifiers().iter().map(ToString::to_string).collect();
+        let value = json!({
+            "environment": settings.environment, "keys": keys, "logs": logs, "used": used, "record": recorded,
+        });
         output.value(&value, || {
             let record = Record::new().row("environment", settings.environment.name()).row("keys used", used);
             let record = settings.keys.iter().fold(record, |record, key| {
@@ -331,6 +343,7 @@ impl Show {
             });
             let seen =
                 |size: Option<u64>| size.map_or("not seen yet".to_owned(), |size| format!("{size} entries"));
+            let record = recorded.iter().fold(record, |record, key| record.row("record's key", key));
             let logs = witness.watched();
             logs.iter()
                 .fold(record, |record, log| {

@@ -44,6 +44,8 @@ mod init;
 #[cfg(feature = "full")]
 mod inspect;
 #[cfg(feature = "full")]
+mod key_records;
+#[cfg(feature = "full")]
 mod keyhost;
 #[cfg(feature = "full")]
 mod keys;

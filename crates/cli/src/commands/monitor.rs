@@ -9,6 +9,7 @@ use firmseal_outbound::Endpoint;
 use firmseal_tlog::{Kind as KeyKind, VerifierKey};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::key_records;
 use crate::error::{CliError, Kind, Result, file};
 use crate::output::Output;
 use crate::profile::Profile;
@@ -21,7 +22,9 @@ use crate::units::Span;
 /// With --registry, also compares with the server of the profile: every
 /// signature has its release, every release its entry, every device a
 /// release that is logged; with --root, releases have the approvals that the
-/// root demands. Ends with 3 where something is wrong, with 7 where it could
+/// root demands. With --uses, compares with what key hosts and AWS CloudTrail
+/// wrote down: every use of a key was announced, every signature that was
+/// announced has its use. Ends with 3 where something is wrong, with 7 where it could
 /// not look.
 #[derive(Args)]
 #[command(group = ArgGroup::new("when").args(["once", "every"]))]
@@ -30,7 +33,8 @@ use crate::units::Span;
       --vkey firmseal.invalid/1f0d0f3a9c2b4e58+5d6c7b8a+AQ… --state /var/lib/monitor --once
   firmseal monitor --log http://mirror.example/log --vkey … --witness w1.example+… --witness w2.example+… \\
       --quorum 2 --state . --every 60s --metrics /var/lib/node_exporter/firmseal.prom
-  firmseal monitor --log … --vkey … --state . --registry --root root.cbor")]
+  firmseal monitor --log … --vkey … --state . --registry --root root.cbor
+  firmseal monitor --log … --vkey … --state . --uses uses.toml --every 5m")]
 pub struct Monitor {
     /// Where the log is: the address above `checkpoint` and `tile/`
     #[arg(long, value_name = "URL")]
@@ -57,7 +61,11 @@ pub struct Monitor {
     /// The first root document: look for the approvals that roots demand
     #[arg(long, value_name = "FILE", requires = "registry")]
     root: Option<PathBuf>,
-    /// How long a release may be on its way
+    /// Compare with what holds the keys: a file that says where records of
+    /// key hosts and files of CloudTrail are
+    #[arg(long, value_name = "FILE")]
+    uses: Option<PathBuf>,
+    /// How long a release may be on its way, and the record of a key's use
     #[arg(long, value_name = "SPAN", default_value = "15m")]
     grace: Span,
     /// How old cosignatures may be
@@ -93,11 +101,14 @@ impl Monitor {
         };
         let root = self.root.as_ref().map(|path| std::fs::read(path).map_err(file(path))).transpose()?;
         let mut memory = Memory::open(&self.state)?;
+        let records = self.uses.as_ref().map(|path| key_records::read(path, &self.state));
+        let mut records = records.transpose()?;
         loop {
             let look = firmseal_monitor::look(
                 &log,
                 &trusted,
                 client.as_ref().map(|client| (client, root.as_deref())),
+                records.as_mut(),
                 &mut memory,
                 (now(), self.grace.0.as_secs()),
             );
@@ -163,6 +174,9 @@ fn text(report: &Report) -> String {
     if let (Some(releases), Some(devices)) = (report.releases, report.devices) {
         out += &format!(", {releases} releases, {devices} devices");
     }
+    if let Some(uses) = report.uses {
+        out += &format!(", {uses} uses of keys");
+    }
     out += match (&report.trouble, report.findings.is_empty()) {
         (None, true) => ": nothing wrong\n",
         _ => "\n",
@@ -193,7 +207,9 @@ impl From<MonitorError> for CliError {
             MonitorError::Registry(error) => CliError::from(error).about("the registry"),
             MonitorError::Log { .. } | MonitorError::Status { .. } => CliError::new(Kind::Unavailable, error),
             MonitorError::InUse(_) => CliError::new(Kind::Conflict, error),
-            MonitorError::Root { .. } | MonitorError::Damaged { .. } => CliError::new(Kind::Refused, error),
+            MonitorError::Root { .. } | MonitorError::Damaged { .. } | MonitorError::NoTrail { .. } => {
+                CliError::new(Kind::Refused, error)
+            }
             MonitorError::File { .. } => CliError::new(Kind::Local, error),
         }
     }

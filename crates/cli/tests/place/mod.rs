@@ -136,6 +136,10 @@ impl Place {
         format!("https://127.0.0.1:{}", self.port + 1)
     }
 
+    pub(crate) fn public_url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port + 2)
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }

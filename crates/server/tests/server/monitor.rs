@@ -41,7 +41,7 @@ async fn looked(bench: &Bench, memory: &mut Memory, later: u64) -> Report {
     let viewer = bench.operator(&[firmseal_fleet::Role::Auditor]).await;
     let now = bench.clock.now().millis() / 1000 + later;
     let (report, trouble) =
-        look(&log, &trusted, Some((&viewer, Some(bench.root()))), memory, (now, 900)).await;
+        look(&log, &trusted, Some((&viewer, Some(bench.root()))), None, memory, (now, 900)).await;
     assert!(trouble.is_none(), "{trouble:?}");
     report
 }
@@ -105,6 +105,6 @@ async fn a_server_that_signs_without_logging_is_found_out() {
     let log = Endpoint::new(&url, Some(&pem), Duration::from_secs(20)).unwrap();
     let trusted = trusted(&bench);
     let nobody = bench.anybody(Serves::Operator);
-    let (report, trouble) = look(&log, &trusted, Some((&nobody, None)), &mut memory, (1, 900)).await;
+    let (report, trouble) = look(&log, &trusted, Some((&nobody, None)), None, &mut memory, (1, 900)).await;
     assert!(trouble.is_some() && report.trouble.is_some() && report.metrics().contains("monitor_up 0"));
 }
