@@ -393,6 +393,32 @@ mod tests {
         }
     }
 
+    /// Every `firmseal:...` in a text: what rules record.
+    fn recorded(text: &str) -> Vec<&str> {
+        let word = |c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':');
+        text.split(word).filter(|word| word.starts_with("firmseal:")).collect()
+    }
+
+    #[test]
+    fn dashboards_show_what_there_is_and_all_of_it() {
+        let metrics = Metrics::new();
+        let rules = include_str!("../../../deploy/prometheus/firmseal.rules.yml");
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/grafana");
+        let mut shown = String::new();
+        for file in std::fs::read_dir(directory).unwrap() {
+            shown += &std::fs::read_to_string(file.unwrap().path()).unwrap();
+        }
+        for name in named(&shown) {
+            assert!(is_known(&metrics, name), "nothing is called {name}");
+        }
+        for name in recorded(&shown) {
+            assert!(rules.contains(&format!("record: {name}\n")), "no rule records {name}");
+        }
+        for name in &metrics.names {
+            assert!(shown.contains(name.as_str()), "no dashboard shows {name}");
+        }
+    }
+
     #[test]
     fn the_text_is_whole() {
         let text = Metrics::new().text().unwrap();

@@ -26,6 +26,10 @@ pub(crate) fn payload_name(text: &str) -> Result<(Digest, bool), ApiError> {
     Ok((digest, tree))
 }
 
+/// What the lines are called that say who fetched what, so that a filter can
+/// have them apart: docs/logs.md.
+const ACCESS: &str = "firmseal_access";
+
 impl App {
     /// Sends a blob. The caller has decided that it may be sent.
     ///
@@ -55,6 +59,17 @@ impl App {
             }
         };
         let length = range.end - range.start;
+        // Who, from where and under which request stands in the span.
+        tracing::info!(
+            target: ACCESS,
+            blob = %id,
+            media,
+            from = range.start,
+            bytes = length,
+            size,
+            status = status.as_u16(),
+            "served"
+        );
         let body = if length == 0 {
             Body::empty()
         } else {

@@ -10,6 +10,7 @@ use firmseal_fleet::{Caller, CredentialKind, DeviceState, Role};
 use firmseal_identity::{TokenUse, Unverified, Verified};
 use http::header;
 use http::request::Parts;
+use tracing::Span;
 
 use crate::app::presence::Known;
 use crate::app::{App, NamedOperator};
@@ -74,6 +75,7 @@ impl<R: Needs> FromRequestParts<Arc<App>> for Operator<R> {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let Verified { mut caller, once } = identify(parts, app).await?;
         caller.source = parts.extensions.get::<Arc<Peer>>().map(|peer| peer.address.ip().to_canonical());
+        Span::current().record("who", caller.name.as_str());
         if !R::ROLES.iter().any(|role| caller.roles.contains(role)) {
             let needs = words(R::ROLES);
             tracing::warn!(operator = caller.name, needs, "role missing");
@@ -155,6 +157,7 @@ impl FromRequestParts<Arc<App>> for RenewingDevice {
         // open when its device was revoked is worth nothing from then on.
         let certificate = certificate(parts).ok_or(ApiError::NoDevice)?;
         let known = app.presence.find(app, &certificate.fingerprint).await?.ok_or(ApiError::NoDevice)?;
+        Span::current().record("who", tracing::field::display(known.device.id));
         match known.device.state {
             DeviceState::Active => Ok(RenewingDevice(known)),
             DeviceState::Revoked => Err(ApiError::DeviceRevoked),

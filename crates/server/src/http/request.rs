@@ -49,7 +49,10 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, request: Request, next:
     let peer = request.extensions().get::<Arc<Peer>>();
     let listener = peer.map_or("none", |peer| peer.listener.as_str());
     let address = peer.map(|peer| tracing::field::display(peer.address));
-    let span = tracing::info_span!("request", request_id = %id, listener, peer = address, %method, route);
+    // Who asks is known once the credential was looked at.
+    let who = tracing::field::Empty;
+    let span =
+        tracing::info_span!("request", request_id = %id, listener, peer = address, %method, route, who);
     // Pieces of uploads have a clock of their own, which stops whoever
     // stands still; and reading or signing a large artifact takes the time
     // it takes. Everything else is small.
