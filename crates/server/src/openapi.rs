@@ -57,6 +57,7 @@ pub fn openapi() -> Value {
                 // Asked with `get_mut`: an index would leave a null behind.
                 let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
                 parameters.into_iter().flatten().for_each(shape);
+                bytes(&mut operation);
                 let name = Value::from(serves.as_str());
                 // A parameter that takes the rest of a path is the router's
                 // spelling; OpenAPI 3.1 has none for it (§4.8.8.1).
@@ -112,6 +113,29 @@ fn shape(parameter: &mut Value) {
     };
     if let Some(pattern) = pattern {
         parameter["schema"]["pattern"] = json!(pattern);
+    }
+}
+
+/// Says of bodies that are no JSON that they are bytes: the generator writes
+/// what handlers take as a list of numbers.
+fn bytes(of: &mut Value) {
+    match of {
+        Value::Array(items) => items.iter_mut().for_each(bytes),
+        Value::Object(members) => {
+            for (name, member) in members {
+                match (name.as_str(), member) {
+                    ("content", Value::Object(content)) => {
+                        for (_, body) in content.iter_mut().filter(|(media, _)| !media.ends_with("json")) {
+                            if body["schema"]["type"] == "array" {
+                                body["schema"] = json!({ "type": "string", "format": "binary" });
+                            }
+                        }
+                    }
+                    (_, member) => bytes(member),
+                }
+            }
+        }
+        _ => {}
     }
 }
 

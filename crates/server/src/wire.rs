@@ -94,6 +94,11 @@ fn running_out(running: fleet::Running) -> updates::Running {
 
 pub(crate) fn report_in(device: DeviceId, report: ApiReport, now: Time) -> Result<Report, ApiError> {
     let (given, message) = (report.code, report.message.unwrap_or_default());
+    // Of every phase: those that keep no message are bounded like the others.
+    if message.len() > updates::MESSAGE_MAX {
+        let most = updates::MESSAGE_MAX;
+        return Err(ApiError::Malformed(format!("the message of a report has at most {most} bytes")));
+    }
     let code =
         || given.ok_or_else(|| ApiError::Malformed(format!("{}: give the code", report.phase.as_str())));
     let phase = match report.phase {

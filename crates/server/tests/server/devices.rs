@@ -266,6 +266,14 @@ async fn a_device_reports_and_renews_so_often_a_day_and_no_more() {
     let device = bench.device(&admin, "gateway").await;
     let other = bench.device(&admin, "gateway").await;
     let calls = device.client.device();
+    // However little of a message a phase keeps, it is bounded.
+    for phase in [Phase::Trial, Phase::Recovered] {
+        let long = Report { message: Some("0".repeat(513)), ..report(phase) };
+        assert_eq!(
+            status(calls.report(&Reports { reports: vec![long] }).await),
+            Some(StatusCode::BAD_REQUEST)
+        );
+    }
     let first = vec![report(Phase::Downloading); 1];
     let batch: Vec<Report> = (0..4).map(|_| report(Phase::Trial)).collect();
     calls.report(&Reports { reports: first.clone() }).await.unwrap();
