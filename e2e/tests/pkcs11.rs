@@ -1,6 +1,7 @@
 //! Other people's tools sign through our PKCS#11 module: with a key of the
 //! service what was handed in before, and nothing else; with a blind key, in a
-//! test environment, whatever they hash.
+//! test environment, whatever they hash. What docs/how-to/pkcs11.md says of
+//! each tool, it is seen to do.
 
 #![allow(clippy::unwrap_used)]
 
@@ -26,7 +27,7 @@ fn place(t: &Shell) -> Server {
         )
     };
     let files = table("boot", "artifact", "products = [\"gateway\"]")
-        + &table("rsa", "rsa", "products = [\"gateway\"]");
+        + &table("rsa", "rsa", "products = [\"gateway\", \"router\"]");
     let blind = "blind = true\nproducts = [\"lab\"]";
     t.write(
         "place/signing.toml",
@@ -35,6 +36,7 @@ fn place(t: &Shell) -> Server {
     let mut server = Server::in_place(t, "place", port);
     server.start();
     t.ok("firmseal product create gateway --vendor example.com --class gateway --component main=16MiB");
+    t.ok("firmseal product create router --vendor example.com --class router --component main=16MiB --format fit");
     t.ok(
         "firmseal product create lab --vendor example.com --class lab --component main=64kB --format digest",
     );
@@ -154,6 +156,73 @@ fn mkimage_signs_a_fit_and_puts_the_key_into_the_control_tree() {
     let modulus: String = modulus.split_whitespace().map(|word| format!("{word:0>8}")).collect();
     m.ok("openssl pkey -engine pkcs11 -inform engine -pubin -in pkcs11:object=fit;type=public -pubout -out fit.pem");
     t.ok("openssl rsa -pubin -in fit.pem -noout -modulus").says(&modulus.to_uppercase());
+}
+
+#[test]
+fn mkimage_signs_with_a_key_that_is_not_blind_what_was_handed_in() {
+    let t = Shell::new();
+    let server = place(&t);
+    let m = with_module(&t, &server, "");
+    t.write("fit.its", FIT.replace("key-name-hint = \"fit\"", "key-name-hint = \"rsa\""));
+    t.write("kernel.bin", vec![3; 5000]);
+    t.ok("mkimage -f fit.its built.itb");
+    t.write("empty.dts", "/dts-v1/; / {};");
+    t.ok("dtc -O dtb -o control.dtb empty.dts");
+    let resign = |file: &str| format!("mkimage -N pkcs11 -k token=firmseal -F -K control.dtb -r {file}");
+    // Nobody had it signed: nothing passed the gate.
+    t.ok("cp built.itb early.itb");
+    let refused = m.run(&resign("early.itb"));
+    refused.says("key rsa has signed nothing with this digest");
+    // It passed, and mkimage derives the same digest from what came of it.
+    t.ok("firmseal sign built.itb --product router --version 1.0.0 --epoch 0 --key rsa -o router.itb");
+    m.ok(&resign("router.itb")).says("sha256,rsa3072:rsa");
+    t.ok("fdtget control.dtb /signature/key-rsa required").says("conf");
+    t.ok("fit_check_sign -f router.itb -k control.dtb").says("Signature check OK");
+    // Another image, and the same one with another load address, are others.
+    t.write("kernel.bin", vec![4; 5000]);
+    t.ok("mkimage -f fit.its other.itb");
+    m.run(&resign("other.itb")).says("key rsa has signed nothing with this digest");
+    t.ok("cp router.itb moved.itb");
+    t.ok("fdtput -t x moved.itb /images/kernel load 90080000");
+    m.run(&resign("moved.itb")).says("key rsa has signed nothing with this digest");
+    // The key was used once, by the service.
+    let signed = t.json("firmseal audit --action artifact-signed --key rsa");
+    assert_eq!(signed.as_array().unwrap().len(), 1, "{signed}");
+}
+
+#[test]
+fn tools_that_write_the_time_are_refused_by_keys_that_are_not_blind() {
+    let t = Shell::new();
+    let server = place(&t);
+    let m = with_module(&t, &server, "");
+    let image = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi";
+    let key = "pkcs11:object=boot;type=private";
+    // A certificate for the key: by somebody else, since the module would not
+    // sign it with this one.
+    t.ok("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -subj /CN=ca -out ca.crt");
+    m.ok("openssl pkey -engine pkcs11 -inform engine -pubin -in pkcs11:object=boot;type=public -pubout -out boot.pem");
+    t.ok("openssl req -new -key ca.key -subj /CN=boot -out boot.csr");
+    t.ok("openssl x509 -req -in boot.csr -CA ca.crt -CAkey ca.key -force_pubkey boot.pem -days 30 -out boot.crt");
+    t.write(
+        "bundle/manifest.raucm",
+        "[update]\ncompatible=lab\nversion=1\n[image.rootfs]\nfilename=root.img\n",
+    );
+    t.write("bundle/root.img", vec![5; 8192]);
+    for line in [
+        format!("sbsign --engine pkcs11 --key {key} --cert boot.crt --output sb.efi {image}"),
+        format!(
+            "osslsigncode sign -pkcs11engine {}/pkcs11.so -pkcs11module {} -key {key} -certs boot.crt -h sha256 \
+             -in {image} -out os.efi",
+            engines(&t),
+            binaries::pkcs11_module().display()
+        ),
+        format!("rauc bundle --cert=boot.crt --key={key} bundle boot.raucb"),
+    ] {
+        let refused = m.run(&line);
+        assert_ne!(refused.code, Some(0), "{line}");
+        refused.says("key boot has signed nothing with this digest");
+    }
+    assert!(t.json("firmseal audit --action artifact-signed --key boot").as_array().unwrap().is_empty());
 }
 
 #[test]
