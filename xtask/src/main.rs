@@ -11,6 +11,7 @@ mod chroot;
 mod elf;
 mod error;
 mod fuzz;
+mod ml_dsa;
 mod process;
 mod setup;
 mod tally;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::setup::{self, Wanted, python};
 use crate::tally::Tally;
-use crate::{board, fuzz, process, tidy, workspace};
+use crate::{board, fuzz, ml_dsa, process, tidy, workspace};
 
 struct Step {
     name: &'static str,
@@ -36,6 +36,7 @@ const STEPS: &[Step] = &[
     Step { name: "docs", what: "documentation builds without warnings", run: docs },
     Step { name: "board", what: "the verifier on QEMU's mps2-an385", run: on_board },
     Step { name: "fuzz", what: "libFuzzer: a million inputs for each format, with --long", run: fuzzing },
+    Step { name: "ml-dsa", what: "ML-DSA keys in a token of other people's, with --long", run: ml_dsa_token },
     Step { name: "peers", what: "other people's implementations agree with the vectors", run: peers },
 ];
 
@@ -322,6 +323,18 @@ fn fuzzing(run: &mut Run) -> Result<Tally, Error> {
         return Ok(Tally::default());
     }
     fuzz::run(&[], fuzz::Until::Long, &mut |line| run.say(line))
+}
+
+fn ml_dsa_token(run: &mut Run) -> Result<Tally, Error> {
+    if !run.long {
+        run.say("with --long: the token takes minutes to build");
+        return Ok(Tally::default());
+    }
+    let mut tally = run.check(&mut ml_dsa::build()?)?;
+    if tally.failed == 0 {
+        tally += run.count(&mut ml_dsa::test()?)?;
+    }
+    Ok(tally)
 }
 
 fn peers(run: &mut Run) -> Result<Tally, Error> {
