@@ -204,8 +204,8 @@ pub fn keyring(
         let rules = table.rules().map_err(|why| about(CliError::new(Kind::Usage, why), &entry))?;
         let uri = place.own(&table.uri);
         let signer = keys.open(&uri).map_err(|error| about(error, &entry))?;
-        let destroyer = keys::destroyer(&uri, keys.secret(), signer.dyn_public_key().id());
-        let key = SigningKey::with_destroyer(rules, signer, destroyer).map_err(ring_error)?;
+        let destruction = keys::destruction(&uri, keys.secret(), signer.dyn_public_key().id());
+        let key = SigningKey::with_destruction(rules, signer, destruction).map_err(ring_error)?;
         if opened.insert(table.name.clone(), key).is_some() {
             return Err(ring_error(KeyringError::NameTwice(table.name.clone())));
         }

@@ -3,6 +3,8 @@
 
 #[cfg(feature = "aws")]
 mod aws;
+mod destruction;
+mod listed;
 #[cfg(feature = "tpm")]
 mod tpm;
 mod vault;
@@ -13,10 +15,11 @@ use std::sync::Arc;
 use firmseal_keys::wrapped::{Wrapped, WrappingKey};
 use firmseal_keys::{DynSigner, FileKey, KeyUri, Log, Logged, Pkcs11Uri, Secret, SecretSource};
 use firmseal_keys_pkcs11::{Options, Pkcs11Error, Pkcs11Key, escrow};
-use firmseal_manifest::{Intent, KeyAlgorithm, KeyId, PublicKey};
-use firmseal_sign::{Destroyer, PipelineError};
-use serde::Serialize;
+use firmseal_manifest::{Intent, KeyAlgorithm, PublicKey};
+use firmseal_sign::PipelineError;
 
+pub use self::destruction::{destruction, gone};
+pub use self::listed::list;
 use crate::error::{CliError, Kind, Result};
 
 /// Opens a key. The secret unlocks a key file; a token's PIN or a service's
@@ -147,56 +150,6 @@ fn in_token(
         false => firmseal_keys_pkcs11::generate(uri, pin, algorithm)?,
     };
     Ok(made.public_key?)
-}
-
-/// What destroys a key where it is kept, if that can be done from here. The
-/// PIN is read again when the day comes: nobody keeps it until then.
-pub fn destroyer(uri: &KeyUri, secret: &SecretSource, id: KeyId) -> Option<Destroyer> {
-    let secret = secret.clone();
-    match uri.clone() {
-        KeyUri::File(path) => {
-            Some(Box::new(move || FileKey::destroy(&path).map(drop).map_err(|error| error.to_string())))
-        }
-        KeyUri::Pkcs11(uri) => Some(Box::new(move || {
-            let pin = pin(&uri, &secret).map_err(|error| error.message)?;
-            let gone = firmseal_keys_pkcs11::destroy(&uri, Some(pin), &id);
-            gone.map(drop).map_err(|error| error.to_string())
-        })),
-        // Their own policies say who may, and seldom that it is us.
-        _ => None,
-    }
-}
-
-/// A key in a token, as it is listed.
-#[derive(Serialize)]
-pub struct Listed {
-    /// URI without module and PIN.
-    pub key: String,
-    /// Key id, or why the key cannot be used.
-    pub id: String,
-    /// Key type.
-    pub algorithm: String,
-    /// How well it is kept.
-    pub kept: String,
-}
-
-/// Lists the keys in a token.
-pub fn list(uri: &KeyUri) -> Result<Vec<Listed>> {
-    let KeyUri::Pkcs11(uri) = uri else {
-        return Err(CliError::new(Kind::Usage, "only tokens are listed; `keys show` shows one key"));
-    };
-    let keys = firmseal_keys_pkcs11::list(uri, firmseal_keys_pkcs11::read_pin(uri)?)?;
-    Ok(keys
-        .into_iter()
-        .map(|key| {
-            let (id, algorithm) = match &key.public_key {
-                Ok(public) => (public.id().to_string(), public.algorithm().to_string()),
-                Err(error) => (error.to_string(), "unusable".to_owned()),
-            };
-            let kept = key.protection.weakness().unwrap_or("never leaves the token").to_owned();
-            Listed { key: key.uri.to_string(), id, algorithm, kept }
-        })
-        .collect())
 }
 
 impl From<Pkcs11Error> for CliError {

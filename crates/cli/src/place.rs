@@ -8,13 +8,12 @@ use bytes::Bytes;
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{Environment, Root};
 use firmseal_evidence::{Attests, Builder, Builders};
-use firmseal_fleet::{KeyPhase, KeyRecord};
 use firmseal_keys::known::development_key;
 use firmseal_keys::{KeyUri, SecretSource};
 use firmseal_manifest::chain::CHAIN_MAX;
 use firmseal_manifest::{DelegationChain, ProductId, PublicKey};
 use firmseal_sign::{Chain, Pipeline, TrustError};
-use firmseal_store::{KeyUses, Store, TrustDocuments, TrustKind};
+use firmseal_store::{Store, TrustDocuments, TrustKind};
 use firmseal_store_local::LocalStore;
 use firmseal_witness::{PublicLog, Quorum, QuorumSettings};
 use serde::{Deserialize, Serialize};
@@ -23,6 +22,7 @@ use crate::commands::policy;
 use crate::error::{CliError, Kind, Result, file};
 use crate::key_hosts::{KeyHostRow, KeyHosts};
 use crate::key_table::{self, KeyRef, KeyTable};
+use crate::keys;
 use crate::timestamps::{Demand, Sources, TimestampRow};
 use crate::trust;
 
@@ -241,11 +241,9 @@ impl Place {
         if production && uris.any(KeyUri::is_development_only) {
             return Err(in_files().about(self.path(layout::SIGNING).display()));
         }
-        let keys = KeyHosts::of(self, &signing, store.intents(), environment)?.opener(secret.clone());
-        let destroyed = |record: &KeyRecord| record.state.phase == KeyPhase::Destroyed;
-        let records = store.key_records().await?.into_iter().filter(destroyed);
-        let gone = records.map(|record| record.name).collect();
-        let keyring = key_table::keyring(self, &signing, &keys, environment, &gone)?;
+        let opener = KeyHosts::of(self, &signing, store.intents(), environment)?.opener(secret.clone());
+        let gone = keys::gone(self, store, &signing.key, &secret).await?;
+        let keyring = key_table::keyring(self, &signing, &opener, environment, &gone)?;
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         let builders = self.builders(&signing.builders, production)?;
         let mut pipeline =

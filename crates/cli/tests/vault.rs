@@ -44,8 +44,18 @@ fn a_key_is_made_shown_and_rotated_by_its_uri() {
     let bare = uri(1).split("&token-source").next().unwrap().to_owned();
     let source = format!("file:{}", vault.token_file(dir.path()).display());
     assert_eq!(ok(&["keys", "show", &bare, "--secret", &source, "--json"]).matches("\"id\"").count(), 1);
+    // The URI of any key there lists them all.
+    let listed: serde_json::Value =
+        serde_json::from_str(&ok(&["keys", "list", &bare, "--secret", &source, "--json"])).unwrap();
+    let keys: Vec<_> = listed.as_array().unwrap().iter().map(|key| &key["kept"]).collect();
+    assert_eq!(keys, ["never leaves vault", "never leaves vault"], "{listed}");
+    assert!(listed[1]["key"].as_str().unwrap().contains("/release?version=2&"), "{listed}");
+    assert!(!listed.to_string().contains("vault-token"), "{listed}");
+    assert!(fails(&["keys", "list", "file:/k.pem"], 2).contains("keys show"));
+    assert!(fails(&["keys", "list", "keyhost:room/boot"], 2).contains("keyhost.toml"));
 
     vault.set(Mode::Sealed);
+    assert!(fails(&["keys", "list", &uri(1)], 7).contains("Vault is sealed"));
     assert!(fails(&["keys", "show", &uri(1)], 7).contains("Vault is sealed"));
     vault.set(Mode::Well);
     vault.set_token("another");

@@ -125,6 +125,18 @@ impl KeyState {
         matches!(self.at(now), KeyPhase::Enabled | KeyPhase::Ending)
     }
 
+    /// Whether the day has come on which the key is destroyed, and nobody has
+    /// said yet that it is.
+    pub fn is_to_be_destroyed(&self, now: Time) -> bool {
+        self.phase == KeyPhase::Destroying && self.due.is_some_and(|due| due <= now)
+    }
+
+    /// The state of the key when it is gone: by whose word, and why, stays.
+    #[must_use]
+    pub fn into_destroyed(self, now: Time) -> KeyState {
+        KeyState { phase: KeyPhase::Destroyed, since: now, due: None, ..self }
+    }
+
     /// Why another state cannot follow this one, if it cannot. The other
     /// one's `since` is now.
     pub fn stands_against(&self, next: &KeyState) -> Option<&'static str> {

@@ -56,12 +56,12 @@ pub(crate) async fn public_key(client: &Client, key: &str) -> Result<PublicKey, 
     Ok(PublicKey::from_spki(spki.as_ref())?)
 }
 
-async fn describe(client: &Client, key: &str) -> Result<KeyMetadata, AwsError> {
+pub(crate) async fn describe(client: &Client, key: &str) -> Result<KeyMetadata, AwsError> {
     let answer = client.describe_key().key_id(key).send().await.map_err(AwsError::from_sdk)?;
     answer.key_metadata.ok_or(AwsError::Answer("metadata"))
 }
 
-fn enabled(metadata: &KeyMetadata) -> Result<(), AwsError> {
+pub(crate) fn enabled(metadata: &KeyMetadata) -> Result<(), AwsError> {
     match metadata.key_state() {
         Some(KeyState::Enabled) => Ok(()),
         Some(state) => Err(AwsError::Disabled(state.as_str().to_lowercase())),
@@ -69,7 +69,7 @@ fn enabled(metadata: &KeyMetadata) -> Result<(), AwsError> {
     }
 }
 
-fn weakness(metadata: &KeyMetadata) -> Option<&'static str> {
+pub(crate) fn weakness(metadata: &KeyMetadata) -> Option<&'static str> {
     match metadata.origin() {
         Some(OriginType::External) => Some("was imported, and exists elsewhere"),
         Some(OriginType::ExternalKeyStore) => Some("is kept by somebody else's key manager"),

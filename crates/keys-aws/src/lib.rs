@@ -15,4 +15,4 @@ pub use error::AwsError;
 pub use firmseal_keys::AwsKmsUri;
 pub use firmseal_keys_remote::Options;
 pub use key::{AwsKey, Pinned, open};
-pub use manage::generate;
+pub use manage::{Destroyed, destroy, generate, list};

@@ -10,7 +10,7 @@ use std::time::Duration;
 use firmseal_keys::conformance::{self, MemoryLog, covering};
 use firmseal_keys::pool::wait;
 use firmseal_keys::{SignError, Signer};
-use firmseal_keys_aws::{AwsError, AwsKey, AwsKmsUri, Options, generate};
+use firmseal_keys_aws::{AwsError, AwsKey, AwsKmsUri, Destroyed, Options, destroy, generate, list};
 use firmseal_manifest::{KeyAlgorithm, Signature, Tbs};
 
 /// moto on a free port. It ends with its input.
@@ -95,6 +95,55 @@ fn every_algorithm_conforms() {
             conformance::run_threads(&key, 2);
             assert!(matches!(generate(&uri, algorithm), Err(AwsError::Exists(_))));
         }
+    });
+}
+
+#[test]
+fn a_key_is_destroyed_by_kms_after_its_week() {
+    isolated("a_key_is_destroyed_by_kms_after_its_week", || {
+        let moto = Moto::start(&[]);
+        let (uri, other) = (moto.uri("alias/release"), moto.uri("alias/other"));
+        let key = generate(&uri, KeyAlgorithm::P256).unwrap();
+        let another = generate(&other, KeyAlgorithm::P256).unwrap();
+        let opened = open(&uri).unwrap();
+        assert_eq!(destroy(&uri, &another.id()).unwrap(), Destroyed::Gone, "the alias stands for another");
+        assert!(sign(&opened).is_ok(), "and that one is left alone");
+        let Destroyed::On(day) = destroy(&uri, &key.id()).unwrap() else { panic!("KMS waits for a week") };
+        assert!(day.starts_with("20") && day.contains('T'), "{day}");
+        let answer = sign(&opened);
+        assert!(matches!(answer, Err(SignError::Refused(_))), "{answer:?}");
+        assert!(matches!(open(&uri), Err(AwsError::Disabled(_))));
+        // Whoever was cut off comes again, by alias or by ARN.
+        assert_eq!(destroy(&uri, &key.id()).unwrap(), Destroyed::On(day.clone()));
+        let arn =
+            opened.describe().split_whitespace().find(|word| word.starts_with("arn:")).unwrap().to_owned();
+        let by_arn: AwsKmsUri =
+            format!("aws-kms:{}?endpoint=http://127.0.0.1:{}", arn.trim_end_matches([',', ';']), moto.port)
+                .parse()
+                .unwrap();
+        assert_eq!(destroy(&by_arn, &key.id()).unwrap(), Destroyed::On(day));
+        assert!(sign(&open(&other).unwrap()).is_ok());
+        assert_eq!(destroy(&moto.uri("alias/nobody"), &key.id()).unwrap(), Destroyed::Gone);
+    });
+}
+
+#[test]
+fn keys_that_sign_are_listed_under_their_aliases() {
+    isolated("keys_that_sign_are_listed_under_their_aliases", || {
+        let moto = Moto::start(&[]);
+        let any = moto.uri("alias/any");
+        assert!(list(&any).unwrap().is_empty());
+        let made: Vec<_> = (0..3)
+            .map(|index| generate(&moto.uri(&format!("alias/key-{index}")), KeyAlgorithm::P256).unwrap())
+            .collect();
+        destroy(&moto.uri("alias/key-1"), &made[1].id()).unwrap();
+        let keys = list(&any).unwrap();
+        let names: Vec<&str> = keys.iter().map(|key| key.uri.key.as_str()).collect();
+        assert_eq!(names, ["alias/key-0", "alias/key-1", "alias/key-2"]);
+        assert_eq!(keys[0].public_key.as_ref().unwrap(), &made[0]);
+        assert_eq!(keys[0].weakness, None);
+        assert!(matches!(keys[1].public_key, Err(AwsError::Disabled(_))), "{:?}", keys[1].public_key);
+        assert!(sign(&open(&keys[2].uri).unwrap()).is_ok(), "a URI from the list opens");
     });
 }
 

@@ -1,9 +1,11 @@
-"""Runs moto's server for KMS, with two of its shortcuts put right.
+"""Runs moto's server for KMS, with three of its shortcuts put right.
 
 moto 5.2 hashes what it is told is a digest (MessageType=DIGEST), and salts
 RSA-PSS with as many bytes as fit. KMS signs a digest as it stands, and salts
 with the length of the hash (KMS API Reference, Sign; Developer Guide, "Key
-spec reference"). `--as-it-is` leaves moto alone. `--throttle FILE` answers
+spec reference"). moto signs with keys that are disabled or pending deletion,
+and shows their public halves; KMS does neither (Developer Guide, "Key states").
+`--as-it-is` leaves moto alone. `--throttle FILE` answers
 ThrottlingException while the file is there.
 
 Prints its port, then serves until stdin ends.
@@ -35,7 +37,25 @@ def put_right():
     message_type = threading.local()
     original = responses.KmsResponse.sign
 
+    def enabled(self):
+        from moto.core.exceptions import JsonRESTError
+
+        key = self.kms_backend.describe_key(self._get_param("KeyId"))
+        if key.key_state == "PendingDeletion":
+            raise JsonRESTError("KMSInvalidStateException", key.arn + " is pending deletion.")
+        if not key.enabled:
+            raise JsonRESTError("DisabledException", key.arn + " is disabled.")
+
+    shown = responses.KmsResponse.get_public_key
+
+    def get_public_key(self):
+        self._validate_key_id(self._get_param("KeyId"))
+        enabled(self)
+        return shown(self)
+
     def sign(self):
+        self._validate_key_id(self._get_param("KeyId"))
+        enabled(self)
         message_type.value = self._get_param("MessageType")
         return original(self)
 
@@ -51,6 +71,7 @@ def put_right():
             pad = padding.PSS(mgf=padding.MGF1(hash_kind), salt_length=hash_kind.digest_size)
         return self.private_key.sign(message, pad, kind)
 
+    responses.KmsResponse.get_public_key = get_public_key
     responses.KmsResponse.sign = sign
     ECDSAPrivateKey.sign = ecdsa
     RSAPrivateKey.sign = rsa

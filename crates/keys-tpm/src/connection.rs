@@ -7,10 +7,10 @@
 use std::str::FromStr;
 
 use firmseal_keys::Secret;
-use firmseal_keys::tpm_uri::TpmKeyPlace;
+use firmseal_keys::tpm_uri::{PERSISTENT, TpmKeyPlace};
 use tss_esapi::attributes::SessionAttributesBuilder;
-use tss_esapi::constants::SessionType;
 use tss_esapi::constants::tss::{TPM2_RH_NULL, TPM2_ST_HASHCHECK};
+use tss_esapi::constants::{CapabilityType, SessionType};
 use tss_esapi::handles::{
     AuthHandle, KeyHandle, ObjectHandle, PersistentTpmHandle, SessionHandle, TpmHandle,
 };
@@ -19,7 +19,8 @@ use tss_esapi::interface_types::dynamic_handles::Persistent;
 use tss_esapi::interface_types::resource_handles::{Hierarchy, Provision};
 use tss_esapi::interface_types::session_handles::{AuthSession, PolicySession};
 use tss_esapi::structures::{
-    Auth, Digest, HashcheckTicket, Nonce, Public, Signature, SignatureScheme, SymmetricDefinition,
+    Auth, CapabilityData, Digest, HandleList, HashcheckTicket, Nonce, Public, Signature, SignatureScheme,
+    SymmetricDefinition,
 };
 use tss_esapi::tss2_esys::TPMT_TK_HASHCHECK;
 use tss_esapi::{Context, TctiNameConf};
@@ -154,6 +155,49 @@ impl Connection {
         answer.map(drop).map_err(TpmError::from)
     }
 
+    /// The persistent handles of the owner that something is at.
+    pub(crate) fn taken(&mut self) -> Result<Vec<u32>, TpmError> {
+        let (mut handles, mut next, last) = (Vec::new(), *PERSISTENT.start(), *PERSISTENT.end());
+        loop {
+            let (found, more) = self.context.execute_without_session(|context| {
+                context.get_capability(CapabilityType::Handles, next, HandleList::MAX_SIZE as u32)
+            })?;
+            let CapabilityData::Handles(found) = found else {
+                return Err(TpmError::Refused("it does not say which handles are taken".to_owned()));
+            };
+            let found: Vec<u32> = found.into_inner().into_iter().map(u32::from).collect();
+            handles.extend(found.iter().copied().filter(|handle| PERSISTENT.contains(handle)));
+            match found.last() {
+                Some(highest) if more && *highest < last => next = highest + 1,
+                _ => return Ok(handles),
+            }
+        }
+    }
+
+    /// The public area of what is at a persistent handle, if anything is. No
+    /// PIN is needed to look.
+    pub(crate) fn public_at(&mut self, number: u32) -> Result<Option<Public>, TpmError> {
+        self.let_go()?;
+        let Some(handle) = self.at(number)? else { return Ok(None) };
+        let found = self.context.execute_without_session(|context| context.read_public(handle));
+        self.context.tr_close(&mut ObjectHandle::from(handle))?;
+        Ok(Some(found?.0))
+    }
+
+    /// Takes what is at a persistent handle out of the TPM.
+    pub(crate) fn evict(&mut self, number: u32) -> Result<(), TpmError> {
+        self.let_go()?;
+        let handle = self.at(number)?.ok_or(TpmError::NoKey(number))?;
+        let at = Persistent::Persistent(PersistentTpmHandle::new(number)?);
+        let answer = self.context.execute_with_session(Some(self.session), |context| {
+            context.evict_control(Provision::Owner, handle.into(), at)
+        });
+        if answer.is_err() {
+            self.context.tr_close(&mut ObjectHandle::from(handle))?;
+        }
+        answer.map(drop).map_err(TpmError::from)
+    }
+
     /// What is at a persistent handle.
     fn at(&mut self, number: u32) -> Result<Option<KeyHandle>, TpmError> {
         let handle = TpmHandle::Persistent(PersistentTpmHandle::new(number)?);
@@ -175,8 +219,8 @@ impl Connection {
         Ok(loaded?)
     }
 
-    /// Makes room for another key.
-    fn let_go(&mut self) -> Result<(), TpmError> {
+    /// Unloads the key that was used last: makes room for another one.
+    pub(crate) fn let_go(&mut self) -> Result<(), TpmError> {
         match self.held.take() {
             Some((TpmKeyPlace::File(_), handle, _)) => Ok(self.context.flush_context(handle.into())?),
             Some((TpmKeyPlace::Handle(_), handle, _)) => {

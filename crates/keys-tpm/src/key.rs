@@ -96,7 +96,7 @@ impl TpmKey {
         };
         match self.tpm.ask(work).await? {
             Done::Signed(signature) => Ok(Some(signature)),
-            Done::Key(..) => Ok(None),
+            Done::Key(..) | Done::Found(_) | Done::Gone(_) => Ok(None),
         }
     }
 }

@@ -17,4 +17,4 @@ mod tpm;
 pub use error::TpmError;
 pub use firmseal_keys::TpmUri;
 pub use key::TpmKey;
-pub use manage::generate;
+pub use manage::{destroy, generate, list};

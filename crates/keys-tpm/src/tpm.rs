@@ -13,12 +13,20 @@ use crate::error::TpmError;
 /// What is done on the thread of a TPM.
 pub(crate) type Work = Box<dyn FnMut(&mut Connection) -> Result<Done, TpmError> + Send>;
 
+/// What is at a persistent handle: the handle, its public half or why it
+/// cannot be used, and what lets it out.
+pub(crate) type AtHandle = (u32, Result<PublicKey, TpmError>, Option<&'static str>);
+
 /// What came of it.
 pub(crate) enum Done {
     /// A key was looked at or made.
     Key(PublicKey, Option<&'static str>),
     /// A key signed.
     Signed(Signature),
+    /// The keys at persistent handles were looked at.
+    Found(Vec<AtHandle>),
+    /// A key was destroyed, or none was there.
+    Gone(bool),
 }
 
 /// A TPM that somebody uses.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use firmseal_keys::conformance::{self, MemoryLog, covering};
 use firmseal_keys::pool::wait;
 use firmseal_keys::{Secret, SignError, Signer};
-use firmseal_keys_tpm::{TpmError, TpmKey, TpmUri, generate};
+use firmseal_keys_tpm::{TpmError, TpmKey, TpmUri, destroy, generate, list};
 use firmseal_manifest::{KeyAlgorithm, Signature, Tbs};
 use pkcs8::der::pem::{LineEnding, decode_vec, encode_string};
 use tss_esapi::constants::PropertyTag;
@@ -151,6 +151,51 @@ fn keys_of_one_tpm_share_it() {
     let ed25519 = generate(&tpm.uri("0x81010003"), pin(), KeyAlgorithm::Ed25519);
     assert!(matches!(ed25519, Err(TpmError::NotForSigning(_))));
     assert!(matches!(TpmKey::open(&tpm.uri("0x81010009"), pin()), Err(TpmError::NoKey(0x8101_0009))));
+}
+
+#[test]
+fn a_key_is_destroyed_where_it_is() {
+    let mut tpm = Swtpm::start();
+    for place in ["0x81010001".to_owned(), text(&tpm.file("key.tpm")).to_owned()] {
+        let (uri, other) = (tpm.uri(&place), tpm.uri("0x81010007"));
+        let key = generate(&uri, pin(), KeyAlgorithm::P256).unwrap();
+        let another = generate(&other, pin(), KeyAlgorithm::P256).unwrap();
+        let opened = TpmKey::open(&uri, pin()).unwrap();
+        assert!(sign(&opened).is_ok());
+        assert!(!destroy(&uri, &another.id()).unwrap(), "{place}: another key's id destroys nothing");
+        assert!(sign(&opened).is_ok());
+        tpm.power_off();
+        assert!(destroy(&uri, &key.id()).is_err(), "{place}: out of reach is not gone");
+        tpm.power_on();
+        assert!(destroy(&uri, &key.id()).unwrap());
+        assert!(sign(&opened).is_err(), "{place}: it was loaded");
+        assert!(TpmKey::open(&uri, pin()).is_err());
+        assert!(!destroy(&uri, &key.id()).unwrap(), "{place}: twice is no error");
+        assert!(sign(&TpmKey::open(&other, pin()).unwrap()).is_ok(), "{place}: the other signs on");
+        assert!(destroy(&other, &another.id()).unwrap());
+    }
+    // Cut off between overwriting a file and taking it away.
+    let (file, uri) = (tpm.file("half.tpm"), tpm.uri(text(&tpm.file("half.tpm"))));
+    let key = generate(&uri, pin(), KeyAlgorithm::P256).unwrap();
+    let length = std::fs::metadata(&file).unwrap().len();
+    std::fs::write(&file, vec![0; length as usize]).unwrap();
+    assert!(destroy(&uri, &key.id()).unwrap());
+    assert!(!file.exists());
+}
+
+#[test]
+fn persistent_handles_are_listed_without_a_pin() {
+    let tpm = Swtpm::start();
+    let any = tpm.uri("0x81000000");
+    assert!(list(&any).unwrap().is_empty());
+    let made = [("0x81010002", KeyAlgorithm::P256), ("0x81010001", KeyAlgorithm::Rsa(2048))]
+        .map(|(place, algorithm)| generate(&tpm.uri(place), pin(), algorithm).unwrap());
+    let keys = list(&any).unwrap();
+    let listed: Vec<_> = keys.iter().map(|key| key.public_key.clone().unwrap()).collect();
+    assert_eq!(listed, [made[1].clone(), made[0].clone()], "by handle");
+    assert_eq!(keys[0].uri.to_string(), format!("tpm:0x81010001?tcti={}", tpm.tcti()));
+    assert!(keys.iter().all(|key| key.weakness.is_none()));
+    assert!(sign(&TpmKey::open(&keys[1].uri, pin()).unwrap()).is_ok(), "a URI from the list opens");
 }
 
 #[test]

@@ -48,6 +48,14 @@ pub enum VaultError {
         /// Where it was looked for.
         mount: String,
     },
+    /// Nothing answers where the engine should be. That says nothing of keys.
+    #[error("vault has no transit engine at `{mount}`: {why}")]
+    NoEngine {
+        /// Where it was looked for.
+        mount: String,
+        /// What Vault said.
+        why: String,
+    },
     /// The key has no such version.
     #[error("the key has versions {present}, and no version {wanted}")]
     NoVersion {
@@ -74,6 +82,29 @@ pub enum VaultError {
     /// Vault made something else than was asked for.
     #[error("vault made a key that {0}; it stays there, unused")]
     NotConfined(&'static str),
+    /// Its version cannot be taken away before others are.
+    #[error(
+        "vault takes the oldest version of a key away first: of this one {oldest} is still there; destroy that \
+         before"
+    )]
+    OlderFirst {
+        /// The oldest version that is there.
+        oldest: u32,
+    },
+    /// Vault's policy does not let the token destroy.
+    #[error(
+        "vault does not let this token destroy the key ({why}): its policy needs `update` on \
+         `{path}/config` and `{path}/trim`, and `delete` on `{path}`"
+    )]
+    MayNotDestroy {
+        /// The key's path.
+        path: String,
+        /// What Vault said.
+        why: String,
+    },
+    /// Vault said yes, and the key is still there.
+    #[error("vault has not destroyed the key")]
+    StillThere,
     /// Another key stands under the name.
     #[error("the key in vault was replaced by another; open it anew")]
     Replaced,

@@ -3,7 +3,8 @@
 //! [`VaultKey`] is a `Signer` over one version of one transit key, named by
 //! a [`VaultUri`]. What is asked of Vault is small: `sign/NAME` for a
 //! signature and `keys/NAME` for the public half, so a token needs a policy
-//! with these two paths and nothing else.
+//! with these two paths and nothing else, as long as no key is made, listed
+//! or destroyed with it.
 
 mod error;
 mod key;
@@ -15,4 +16,4 @@ pub use error::VaultError;
 pub use firmseal_keys::VaultUri;
 pub use firmseal_keys_remote::Options;
 pub use key::{Pinned, VaultKey, open};
-pub use manage::generate;
+pub use manage::{destroy, generate, list};

@@ -1,7 +1,8 @@
 //! The transit engine's API, as far as signing needs it.
 //!
 //! <https://developer.hashicorp.com/vault/api-docs/secret/transit>, sections
-//! "Read key", "Sign data", "Create key" and "Rotate key";
+//! "Read key", "Sign data", "Create key", "Rotate key", "List keys", "Update
+//! key configuration", "Trim key" and "Delete key";
 //! <https://openbao.org/api-docs/secret/transit/> is the same in these.
 
 use std::collections::BTreeMap;
@@ -63,6 +64,9 @@ pub(crate) struct Described {
     pub(crate) imported_key: bool,
     #[serde(default)]
     pub(crate) min_encryption_version: u32,
+    /// Versions below are gone for good; 0 where none is.
+    #[serde(default)]
+    pub(crate) min_available_version: u32,
     /// By version. Of symmetric keys the values are numbers.
     #[serde(default)]
     pub(crate) keys: BTreeMap<String, serde_json::Value>,
@@ -87,6 +91,27 @@ pub(crate) struct Sign<'a> {
 #[derive(Deserialize)]
 struct Signed {
     signature: String,
+}
+
+/// What is changed about a key; the rest stays.
+#[derive(Default, Serialize)]
+pub(crate) struct Configure {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) deletion_allowed: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) min_decryption_version: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) min_encryption_version: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Trim {
+    min_available_version: u32,
+}
+
+#[derive(Deserialize)]
+struct Names {
+    keys: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -118,7 +143,7 @@ impl Transit {
 
     /// The key, all its versions.
     pub(crate) async fn key(&self) -> Result<Described, VaultError> {
-        decode(&self.ask(Request::get(self.path("keys", ""), KEY_MAX)).await?)
+        self.key_called(&self.uri.name).await
     }
 
     /// The bytes of a signature, without Vault's frame around it.
@@ -140,6 +165,44 @@ impl Transit {
     /// Adds a version.
     pub(crate) async fn rotate(&self) -> Result<(), VaultError> {
         self.ask(Request::post(self.path("keys", "/rotate"), Bytes::new(), KEY_MAX)).await.map(drop)
+    }
+
+    /// The names of all keys of the engine.
+    pub(crate) async fn names(&self) -> Result<Vec<String>, VaultError> {
+        // The same as Vault's own method LIST, which proxies may not know.
+        let path = format!("{}/keys?list=true", self.uri.mount);
+        match self.ask(Request::get(path, KEY_MAX)).await {
+            Ok(body) => Ok(decode::<Names>(&body)?.keys),
+            // An engine without keys.
+            Err(VaultError::NoKey { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Another key of the engine, all its versions.
+    pub(crate) async fn key_called(&self, name: &str) -> Result<Described, VaultError> {
+        decode(&self.ask(Request::get(format!("{}/keys/{name}", self.uri.mount), KEY_MAX)).await?)
+    }
+
+    /// Changes what holds for the key.
+    pub(crate) async fn configure(&self, change: &Configure) -> Result<(), VaultError> {
+        self.ask(json(self.path("keys", "/config"), change, KEY_MAX)?).await.map(drop)
+    }
+
+    /// Takes all versions below this one away, for good.
+    pub(crate) async fn trim(&self, min_available_version: u32) -> Result<(), VaultError> {
+        let trim = Trim { min_available_version };
+        self.ask(json(self.path("keys", "/trim"), &trim, KEY_MAX)?).await.map(drop)
+    }
+
+    /// Takes the key away with all its versions, for good.
+    pub(crate) async fn delete(&self) -> Result<(), VaultError> {
+        self.ask(Request::delete(self.path("keys", ""), KEY_MAX)).await.map(drop)
+    }
+
+    /// The key's path, as policies name it.
+    pub(crate) fn key_path(&self) -> String {
+        self.path("keys", "")
     }
 
     fn path(&self, what: &str, tail: &str) -> String {
@@ -189,12 +252,17 @@ impl Transit {
     /// that does not forward.
     fn refusal(&self, status: StatusCode, body: &[u8]) -> VaultError {
         let words = serde_json::from_slice::<Errors>(body).map(|said| said.errors.join("; "));
-        let words = words.ok().filter(|words| !words.is_empty()).unwrap_or_else(|| "no reason".to_owned());
+        let words = words.ok().filter(|words| !words.is_empty());
+        let has_words = words.is_some();
+        let words = words.unwrap_or_else(|| "no reason".to_owned());
         let plain = |c: char| if c.is_control() { ' ' } else { c };
         let why = self.token.censor(words).chars().take(WORDS_MAX).map(plain).collect::<String>();
         let status_number = status.as_u16();
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => VaultError::Denied(why),
+            // Of a key that is not there Vault says nothing; words are about
+            // the path to it.
+            StatusCode::NOT_FOUND if has_words => VaultError::NoEngine { mount: self.uri.mount.clone(), why },
             StatusCode::NOT_FOUND => {
                 VaultError::NoKey { name: self.uri.name.clone(), mount: self.uri.mount.clone() }
             }
@@ -230,17 +298,24 @@ struct Version {
 }
 
 impl Described {
-    /// The public half of one version, if a key of ours can be it.
+    /// The public half of one version, if a key of ours can be it and it may
+    /// sign.
     pub(crate) fn public_key(&self, version: u32) -> Result<PublicKey, VaultError> {
+        let key = self.shown(version)?;
+        match version < self.min_encryption_version {
+            true => Err(VaultError::NotForSigning("its min_encryption_version forbids this version")),
+            false => Ok(key),
+        }
+    }
+
+    /// The public half of one version, if a key of ours can be it.
+    pub(crate) fn shown(&self, version: u32) -> Result<PublicKey, VaultError> {
         if self.derived {
             return Err(VaultError::NotForSigning("a derived key is another one for each context"));
         }
         let Some(found) = self.keys.get(&version.to_string()) else {
             return Err(VaultError::NoVersion { wanted: version, present: self.versions() });
         };
-        if version < self.min_encryption_version {
-            return Err(VaultError::NotForSigning("its min_encryption_version forbids this version"));
-        }
         let Ok(Version { public_key }) = Version::deserialize(found) else {
             return Err(VaultError::NotForSigning("it has no public half"));
         };
@@ -261,18 +336,34 @@ impl Described {
 
     /// The versions that are there, lowest and highest.
     fn versions(&self) -> String {
-        let mut versions: Vec<u32> = self.keys.keys().filter_map(|version| version.parse().ok()).collect();
-        versions.sort_unstable();
-        match versions.as_slice() {
+        match self.numbers().as_slice() {
             [] => "none".to_owned(),
             [one] => one.to_string(),
             [first, .., last] => format!("{first} to {last}"),
         }
     }
 
+    /// The numbers of the versions that are shown, lowest first.
+    pub(crate) fn numbers(&self) -> Vec<u32> {
+        let mut numbers: Vec<u32> = self.keys.keys().filter_map(|version| version.parse().ok()).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// Whether a version was trimmed away.
+    pub(crate) fn is_trimmed(&self, version: u32) -> bool {
+        version < self.min_available_version
+    }
+
+    /// The oldest version that was not trimmed away; one that nobody may use
+    /// any more is still there.
+    pub(crate) fn oldest(&self) -> u32 {
+        self.min_available_version.max(1)
+    }
+
     /// The newest version.
     pub(crate) fn latest(&self) -> u32 {
-        self.keys.keys().filter_map(|version| version.parse().ok()).max().unwrap_or(0)
+        self.numbers().last().copied().unwrap_or(0)
     }
 
     /// What lets the key out of Vault or takes it away, if anything does.

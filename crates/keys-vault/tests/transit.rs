@@ -196,7 +196,7 @@ fn a_namespace_is_part_of_the_name() {
     let bench = Bench::new();
     bench.vault.make("release", "ed25519", Flags::default());
     bench.vault.set_namespace("team/firmware");
-    assert!(matches!(bench.open(&bench.uri("release", 1)), Err(VaultError::NoKey { .. })));
+    assert!(matches!(bench.open(&bench.uri("release", 1)), Err(VaultError::NoEngine { .. })));
     let uri = VaultUri { namespace: Some("team/firmware".to_owned()), ..bench.uri("release", 1) };
     assert!(sign(&bench.open(&uri).unwrap()).is_ok());
 }

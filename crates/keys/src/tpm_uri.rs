@@ -14,7 +14,7 @@ const KIND: &str = "tpm";
 
 /// Persistent handles that the owner gives out (TPM 2.0 Part 2 §7.5 and the
 /// registry of reserved handles, §2.3.1).
-const PERSISTENT: std::ops::RangeInclusive<u32> = 0x8100_0000..=0x817f_ffff;
+pub const PERSISTENT: std::ops::RangeInclusive<u32> = 0x8100_0000..=0x817f_ffff;
 
 /// Where a key of a TPM is.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]

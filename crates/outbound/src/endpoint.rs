@@ -75,6 +75,11 @@ impl Request {
         Request { method: Method::PUT, body: body.into(), ..Request::get(path, max) }
     }
 
+    /// Deletes what is at a path.
+    pub fn delete(path: impl Into<String>, max: usize) -> Request {
+        Request { method: Method::DELETE, ..Request::get(path, max) }
+    }
+
     /// Asks whether something is there.
     pub fn head(path: impl Into<String>) -> Request {
         Request { method: Method::HEAD, ..Request::get(path, 0) }

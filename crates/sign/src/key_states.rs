@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use firmseal_fleet::{KeyPhase, KeyState, Time};
+use firmseal_fleet::{KeyPhase, KeyRecord, KeyState, Time};
 use firmseal_manifest::KeyName;
-use firmseal_store::StoreError;
+use firmseal_store::{Store, StoreError};
 
 use crate::order::Requester;
 use crate::pipeline::Pipeline;
-use crate::signing_key::SigningKey;
+use crate::signing_key::{Destroyer, Destruction, SigningKey};
 
 /// What an officer says about a key.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,8 +40,13 @@ pub enum KeyStateError {
     #[error("key `{0}` signs for a product by the settings; take it out of its key set and restart first")]
     InUse(KeyName),
     /// It lies where nobody here can destroy it.
-    #[error("key `{0}` cannot be destroyed from here; destroy it with its maker's tool")]
-    OutOfHand(KeyName),
+    #[error("key `{name}` cannot be destroyed from here; destroy it {elsewhere}")]
+    OutOfHand {
+        /// The key.
+        name: KeyName,
+        /// Where, and with what.
+        elsewhere: String,
+    },
     /// Nobody scheduled that it be destroyed.
     #[error("key `{0}` is not to be destroyed")]
     NotScheduled(KeyName),
@@ -56,6 +61,34 @@ pub enum KeyStateError {
     /// Storage, or a state that cannot follow.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// A key whose private half is gone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DestroyedKey {
+    /// Its name.
+    pub name: KeyName,
+    /// What its backend still has to say about it, if anything.
+    pub note: Option<String>,
+}
+
+/// Records that a key is destroyed which is not open here: of a service that
+/// was cut off after the key was gone and before that was on record. What is
+/// gone cannot be opened, so a keyring would never hold it again.
+///
+/// Destroys it once more, which is no error.
+pub async fn finish_destruction(
+    store: &dyn Store,
+    record: &KeyRecord,
+    destroyer: Destroyer,
+    now: Time,
+) -> Result<DestroyedKey, KeyStateError> {
+    let name = record.name.clone();
+    let failed = |why| KeyStateError::Failed { name: name.clone(), why };
+    let gone = tokio::task::spawn_blocking(destroyer).await;
+    let note = gone.map_err(|error| failed(error.to_string()))?.map_err(failed)?;
+    store.set_key_state(&record.key, record.state.clone().into_destroyed(now)).await?;
+    Ok(DestroyedKey { name, note })
 }
 
 impl Pipeline {
@@ -100,8 +133,9 @@ impl Pipeline {
             if self.keyring().is_in_a_set(key) {
                 return Err(KeyStateError::InUse(name.clone()));
             }
-            if !key.is_destructible() {
-                return Err(KeyStateError::OutOfHand(name.clone()));
+            if let Destruction::Elsewhere(elsewhere) = key.destruction() {
+                let elsewhere = elsewhere.clone();
+                return Err(KeyStateError::OutOfHand { name: name.clone(), elsewhere });
             }
         }
         let scheduled = || key.state().is_some_and(|state| state.phase == KeyPhase::Destroying);
@@ -121,19 +155,16 @@ impl Pipeline {
         self.put_state(key, state).await
     }
 
-    /// Destroys the private halves whose day has come, and returns the names
-    /// of those that are gone with what went wrong with the others.
+    /// Destroys the private halves whose day has come, and returns those that
+    /// are gone with what went wrong with the others.
     ///
     /// First the key, then the record: whoever crashes in between comes
     /// again, and finds no key, which is no error. Nobody cancels in
     /// between: once the day has come the store takes nothing but the end.
-    pub async fn destroy_due(&self, now: Time) -> Vec<Result<KeyName, KeyStateError>> {
+    pub async fn destroy_due(&self, now: Time) -> Vec<Result<DestroyedKey, KeyStateError>> {
         let mut outcomes = Vec::new();
         for key in self.keyring().all() {
-            let due = key.state().filter(|state| {
-                state.phase == KeyPhase::Destroying && state.due.is_some_and(|due| due <= now)
-            });
-            if let Some(state) = due {
+            if let Some(state) = key.state().filter(|state| state.is_to_be_destroyed(now)) {
                 outcomes.push(self.destroy(key, state, now).await);
             }
         }
@@ -145,14 +176,16 @@ impl Pipeline {
         key: &Arc<SigningKey>,
         scheduled: KeyState,
         now: Time,
-    ) -> Result<KeyName, KeyStateError> {
+    ) -> Result<DestroyedKey, KeyStateError> {
         let (own, name) = (key.clone(), key.name().clone());
         let failed = |why| KeyStateError::Failed { name: name.clone(), why };
-        let gone = tokio::task::spawn_blocking(move || own.destroy()).await;
-        gone.map_err(|error| failed(error.to_string()))?.map_err(failed)?;
-        let state = KeyState { phase: KeyPhase::Destroyed, since: now, due: None, ..scheduled };
-        self.put_state(key, state).await?;
-        Ok(name)
+        let gone = tokio::task::spawn_blocking(move || match own.destruction() {
+            Destruction::Here(destroy) => destroy(),
+            Destruction::Elsewhere(elsewhere) => Err(format!("destroy it {elsewhere}")),
+        });
+        let note = gone.await.map_err(|error| failed(error.to_string()))?.map_err(failed)?;
+        self.put_state(key, scheduled.into_destroyed(now)).await?;
+        Ok(DestroyedKey { name, note })
     }
 
     async fn put_state(&self, key: &SigningKey, state: KeyState) -> Result<KeyState, KeyStateError> {

@@ -32,26 +32,35 @@ pub struct SigningKey {
     /// Its state, once the store was asked.
     state: RwLock<Option<KeyState>>,
     quota: Quota,
-    destroyer: Option<Destroyer>,
+    destruction: Destruction,
 }
 
-/// Destroys a private half where it is kept. Blocks; one that is gone
-/// already is no error, for it may have been cut off half-way before.
-pub type Destroyer = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+/// Destroys a private half where it is kept, and returns what is to be said
+/// about it, if anything. Blocks; one that is gone already is no error, for
+/// it may have been cut off half-way before.
+pub type Destroyer = Box<dyn Fn() -> Result<Option<String>, String> + Send + Sync>;
+
+/// How the private half of a key is destroyed.
+pub enum Destruction {
+    /// From here.
+    Here(Destroyer),
+    /// Not from here; the words say where, and follow "destroy it".
+    Elsewhere(String),
+}
 
 impl SigningKey {
     /// A key with rules. Refused where rules and key contradict each other.
     pub fn new(rules: KeyRules, signer: Arc<dyn DynSigner>) -> Result<Arc<SigningKey>, KeyringError> {
-        SigningKey::with_destroyer(rules, signer, None)
+        SigningKey::with_destruction(rules, signer, nobody_knows())
     }
 
-    /// The same, of a key that can be destroyed from here.
-    pub fn with_destroyer(
+    /// The same, of a key that is known how to be destroyed.
+    pub fn with_destruction(
         rules: KeyRules,
         signer: Arc<dyn DynSigner>,
-        destroyer: Option<Destroyer>,
+        destruction: Destruction,
     ) -> Result<Arc<SigningKey>, KeyringError> {
-        let key = SigningKey { destroyer, ..SigningKey::held(rules, signer, false) };
+        let key = SigningKey { destruction, ..SigningKey::held(rules, signer, false) };
         let (rules, public) = (&key.rules, key.public_key());
         let name = rules.name.clone();
         if let Some(want) = rules.algorithm.filter(|want| *want != public.algorithm()) {
@@ -84,7 +93,8 @@ impl SigningKey {
     fn held(rules: KeyRules, signer: Arc<dyn DynSigner>, implicit: bool) -> SigningKey {
         let published = firmseal_keys::known::development_key(signer.dyn_public_key());
         let (state, quota) = (RwLock::default(), Quota::default());
-        SigningKey { rules, signer, published, implicit, state, quota, destroyer: None }
+        let destruction = nobody_knows();
+        SigningKey { rules, signer, published, implicit, state, quota, destruction }
     }
 
     /// What holds for it.
@@ -159,17 +169,9 @@ impl SigningKey {
         self.quota.uses()
     }
 
-    /// Whether it can be destroyed from here.
-    pub fn is_destructible(&self) -> bool {
-        self.destroyer.is_some()
-    }
-
-    /// Destroys the private half. Blocks.
-    pub(crate) fn destroy(&self) -> Result<(), String> {
-        match &self.destroyer {
-            Some(destroy) => destroy(),
-            None => Err("it cannot be destroyed from here".to_owned()),
-        }
+    /// How it is destroyed.
+    pub fn destruction(&self) -> &Destruction {
+        &self.destruction
     }
 
     /// Takes over what the store says of it.
@@ -238,6 +240,11 @@ impl SigningKey {
         self.note(store).await?;
         self.quota.give_back(store, self.whose(), now).await
     }
+}
+
+/// Of a key without a table: nobody wrote down that it may go.
+fn nobody_knows() -> Destruction {
+    Destruction::Elsewhere("with its maker's tool; from here only keys with a [[key]] table are".to_owned())
 }
 
 impl fmt::Debug for SigningKey {

@@ -11,8 +11,8 @@ use firmseal_fleet::{BlockSize, Caller, ComponentSpec, Environment, KeyPhase, Pr
 use firmseal_keys::{Backend, Covered, FileKey, Logged, Secret, SignError, Signer};
 use firmseal_manifest::{Digest, Intent, KeyAlgorithm, KeyName, PublicKey, Purpose, Signature, Tbs};
 use firmseal_sign::{
-    Ask, KeyLimits, KeyOrder, KeyPurpose, KeyRefusal, KeyRules, KeyStateError, Keyring, Keys, Pipeline,
-    PipelineError, Requester, SigningKey,
+    Ask, DestroyedKey, Destruction, KeyLimits, KeyOrder, KeyPurpose, KeyRefusal, KeyRules, KeyStateError,
+    Keyring, Keys, Pipeline, PipelineError, Requester, SigningKey, finish_destruction,
 };
 use firmseal_store::{KeyUses, Store, StoreError};
 use firmseal_store_local::LocalStore;
@@ -57,9 +57,9 @@ impl Bench {
     /// A service with the key in no set.
     fn pipeline(&self, store: &LocalStore, limits: KeyLimits) -> Pipeline {
         let rules = KeyRules::new(name(), KeyPurpose::Artifact, Environment::Test);
-        let destroyer = Box::new(|| Ok(()));
+        let destruction = Destruction::Here(Box::new(|| Ok(Some("it lay in a drawer".to_owned()))));
         let rules = KeyRules { limits, ..rules };
-        let key = SigningKey::with_destroyer(rules, self.key.clone(), Some(destroyer)).unwrap();
+        let key = SigningKey::with_destruction(rules, self.key.clone(), destruction).unwrap();
         let ring = Keyring::new(Environment::Test, [key]).unwrap();
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         Pipeline::new(shared, Arc::new(store.intents().clone()), Vec::new(), ring)
@@ -242,7 +242,8 @@ async fn a_key_is_destroyed_when_its_day_comes_and_not_before() {
     order(KeyOrder::Destroy { at: day }, NOW).await.unwrap();
     assert!(order(KeyOrder::Keep, day).await.is_err(), "too late");
     let gone = service.destroy_due(day).await;
-    assert_eq!(gone.len(), 1);
+    let Ok(DestroyedKey { note: Some(note), .. }) = &gone[0] else { panic!("{gone:?}") };
+    assert_eq!((gone.len(), note.as_str()), (1, "it lay in a drawer"));
     assert!(service.destroy_due(day).await.is_empty());
     assert!(order(KeyOrder::Enable, day).await.is_err());
     let kept = store.key_records().await.unwrap();
@@ -273,4 +274,41 @@ async fn a_key_that_signs_for_products_is_not_destroyed() {
     service.enter_keys(NOW).await.unwrap();
     let refused = service.order_key(key.name(), KeyOrder::Destroy { at: NOW }, &officer(), "", NOW).await;
     assert!(matches!(refused, Err(KeyStateError::InUse(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_key_that_lies_elsewhere_is_destroyed_there() {
+    let bench = Bench::new();
+    let store = bench.store();
+    let rules = KeyRules::new(name(), KeyPurpose::Artifact, Environment::Test);
+    let elsewhere = Destruction::Elsewhere("on the key host `vault-1`".to_owned());
+    let key = SigningKey::with_destruction(rules, bench.key.clone(), elsewhere).unwrap();
+    let ring = Keyring::new(Environment::Test, [key]).unwrap();
+    let shared: Arc<dyn Store> = Arc::new(store.clone());
+    let service = Pipeline::new(shared, Arc::new(store.intents().clone()), Vec::new(), ring);
+    service.enter_keys(NOW).await.unwrap();
+    service.order_key(&name(), KeyOrder::Disable { at: None }, &officer(), "", NOW).await.unwrap();
+    let refused = service.order_key(&name(), KeyOrder::Destroy { at: NOW }, &officer(), "", NOW).await;
+    let Err(error @ KeyStateError::OutOfHand { .. }) = refused else { panic!("{refused:?}") };
+    assert!(error.to_string().ends_with("destroy it on the key host `vault-1`"), "{error}");
+}
+
+#[tokio::test]
+async fn a_service_that_was_cut_off_after_the_key_was_gone_records_it() {
+    let bench = Bench::new();
+    let store = bench.store();
+    let service = bench.pipeline(&store, KeyLimits::default());
+    service.enter_keys(NOW).await.unwrap();
+    let order = async |order| service.order_key(&name(), order, &officer(), "over", NOW).await.unwrap();
+    order(KeyOrder::Disable { at: None }).await;
+    let day = NOW.plus(Duration::from_secs(86_400));
+    order(KeyOrder::Destroy { at: day }).await;
+    let record = store.key_records().await.unwrap().remove(0);
+    assert!(!record.state.is_to_be_destroyed(NOW) && record.state.is_to_be_destroyed(day));
+    let fails = finish_destruction(&store, &record, Box::new(|| Err("the token is away".to_owned())), day);
+    assert!(matches!(fails.await, Err(KeyStateError::Failed { .. })));
+    assert_eq!(store.key_records().await.unwrap()[0].state.phase, KeyPhase::Destroying);
+    finish_destruction(&store, &record, Box::new(|| Ok(None)), day).await.unwrap();
+    let left = store.key_records().await.unwrap().remove(0).state;
+    assert_eq!((left.phase, left.why.as_str()), (KeyPhase::Destroyed, "over"));
 }

@@ -59,11 +59,16 @@ pub enum Keys {
     #[command(after_help = "Example:
   firmseal keys devicetree u-boot.dtb --public router.pub.pem --hint router -o u-boot.signed.dtb")]
     Devicetree(devicetree::Devicetree),
-    /// List the signing keys of a server, or those in a token
+    /// List the signing keys of a server, or those in a token, a Vault, a TPM
+    /// or a KMS
     #[command(after_help = "Examples:
   firmseal keys list
   firmseal keys list \\
-      'pkcs11:token=hsm?module-path=/usr/lib/hsm.so&pin-source=file:/etc/firmseal/hsm.pin'")]
+      'pkcs11:token=hsm?module-path=/usr/lib/hsm.so&pin-source=file:/etc/firmseal/hsm.pin'
+  firmseal keys list --secret file:/etc/firmseal/vault-token \\
+      'vault:https://vault.example:8200/transit/keys/any?version=1&ca-file=/etc/firmseal/vault-ca.pem'
+  firmseal keys list tpm:0x81000000
+  firmseal keys list 'aws-kms:alias/any?region=eu-central-1'")]
     List(List),
     /// Show how often a server's key was used: by hour, product and caller
     #[command(after_help = "Example:
@@ -113,13 +118,13 @@ pub enum Algorithm {
     Rsa3072,
     /// RSA with 4096 bits, PSS with SHA-256
     Rsa4096,
-    /// ML-DSA-44 (FIPS 204); in files
+    /// ML-DSA-44 (FIPS 204); in files, and in tokens whose module has it
     #[value(name = "ml-dsa-44", alias = "ml-dsa44")]
     MlDsa44,
-    /// ML-DSA-65; in files
+    /// ML-DSA-65; in files, and in tokens whose module has it
     #[value(name = "ml-dsa-65", alias = "ml-dsa65")]
     MlDsa65,
-    /// ML-DSA-87; in files
+    /// ML-DSA-87; in files, and in tokens whose module has it
     #[value(name = "ml-dsa-87", alias = "ml-dsa87")]
     MlDsa87,
     /// LMS (RFC 8554); in files, with --place or --log: a log counts how
@@ -257,9 +262,13 @@ pub struct Show {
 /// List keys
 #[derive(Args)]
 pub struct List {
-    /// A token, as a PKCS#11 URI; without one, the server of the profile
+    /// Where: a token as a PKCS#11 URI, or the `vault:`, `tpm:` or `aws-kms:` URI of any key there,
+    /// whether it exists or not; without one, the server of the profile
     #[arg(value_parser = unechoed::<KeyUri>())]
-    token: Option<KeyUri>,
+    place: Option<KeyUri>,
+    /// Where the PIN or token comes from that the URI does not name: `file:PATH`, `env:NAME` or `prompt`
+    #[arg(long, value_parser = unechoed::<SecretSource>(), requires = "place")]
+    secret: Option<SecretSource>,
 }
 
 /// A key as it is printed.
@@ -332,8 +341,8 @@ impl Keys {
                 output.value(&shown, || shown.print())
             }
             Keys::Devicetree(command) => command.run(output),
-            Keys::List(List { token: None }) => service::list(profile, output).await,
-            Keys::List(List { token: Some(token) }) => in_token(&token, output),
+            Keys::List(List { place: None, .. }) => service::list(profile, output).await,
+            Keys::List(List { place: Some(place), secret }) => at(&place, secret.as_ref(), output),
             Keys::Usage(command) => command.run(profile, output).await,
             Keys::Signed(command) => command.run(profile, output).await,
             Keys::Rotate(command) => command.run(output).await,
@@ -395,8 +404,8 @@ impl Generate {
     }
 }
 
-fn in_token(token: &KeyUri, output: &Output) -> Result {
-    let rows = crate::keys::list(token)?;
+fn at(place: &KeyUri, secret: Option<&SecretSource>, output: &Output) -> Result {
+    let rows = crate::keys::list(place, secret)?;
     output.table(&rows, &["ALGORITHM", "ID", "KEPT", "KEY"], |row| {
         vec![row.algorithm.clone(), row.id.clone(), row.kept.clone(), row.key.clone()]
     })

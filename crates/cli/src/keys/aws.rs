@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use firmseal_keys::{AwsKmsUri, DynSigner};
-use firmseal_keys_aws::AwsError;
-use firmseal_manifest::{KeyAlgorithm, PublicKey};
+use firmseal_keys_aws::{AwsError, Destroyed};
+use firmseal_manifest::{KeyAlgorithm, KeyId, PublicKey};
 
 use crate::error::{CliError, Kind, Result};
 
@@ -15,6 +15,17 @@ pub(super) fn open(uri: &AwsKmsUri) -> Result<Arc<dyn DynSigner>> {
 
 pub(super) fn generate(uri: &AwsKmsUri, algorithm: KeyAlgorithm) -> Result<PublicKey> {
     Ok(firmseal_keys_aws::generate(uri, algorithm)?)
+}
+
+/// KMS says yes and waits for a week: that is told.
+pub(super) fn destroy(uri: &AwsKmsUri, id: &KeyId) -> std::result::Result<Option<String>, String> {
+    match firmseal_keys_aws::destroy(uri, id).map_err(|error| error.to_string())? {
+        Destroyed::Gone => Ok(None),
+        Destroyed::On(day) => Ok(Some(format!(
+            "it signs nothing any more, and kms deletes it on {day}; until then whoever may \
+             kms:CancelKeyDeletion can bring it back"
+        ))),
+    }
 }
 
 impl From<AwsError> for CliError {

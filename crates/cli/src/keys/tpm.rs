@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use firmseal_keys::{DynSigner, Secret, SecretSource, TpmUri};
 use firmseal_keys_tpm::{TpmError, TpmKey};
-use firmseal_manifest::{KeyAlgorithm, PublicKey};
+use firmseal_manifest::{KeyAlgorithm, KeyId, PublicKey};
 
 use crate::error::{CliError, Kind, Result};
 
@@ -14,6 +14,10 @@ pub(super) fn open(uri: &TpmUri, secret: &SecretSource) -> Result<Arc<dyn DynSig
 
 pub(super) fn generate(uri: &TpmUri, algorithm: KeyAlgorithm, secret: &SecretSource) -> Result<PublicKey> {
     Ok(firmseal_keys_tpm::generate(uri, pin(uri, secret)?, algorithm)?)
+}
+
+pub(super) fn destroy(uri: &TpmUri, id: &KeyId) -> std::result::Result<Option<String>, String> {
+    firmseal_keys_tpm::destroy(uri, id).map(|_| None).map_err(|error| error.to_string())
 }
 
 fn pin(uri: &TpmUri, secret: &SecretSource) -> Result<Secret> {

@@ -8,14 +8,19 @@ impl From<VaultError> for CliError {
     fn from(error: VaultError) -> CliError {
         let kind = match error {
             VaultError::Secret(error) => return error.into(),
-            VaultError::Denied(_) | VaultError::Token => Kind::NotAllowed,
-            VaultError::NoKey { .. } | VaultError::NoVersion { .. } => Kind::NotFound,
-            VaultError::Exists(_) | VaultError::OutOfTurn { .. } => Kind::Conflict,
+            VaultError::Denied(_) | VaultError::Token | VaultError::MayNotDestroy { .. } => Kind::NotAllowed,
+            VaultError::NoKey { .. } | VaultError::NoEngine { .. } | VaultError::NoVersion { .. } => {
+                Kind::NotFound
+            }
+            VaultError::Exists(_) | VaultError::OutOfTurn { .. } | VaultError::OlderFirst { .. } => {
+                Kind::Conflict
+            }
             VaultError::Authorities { .. } | VaultError::Thread(_) => Kind::Local,
             VaultError::NotForSigning(_)
             | VaultError::UnsupportedKey(_)
             | VaultError::NotConfined(_)
             | VaultError::Replaced
+            | VaultError::StillThere
             | VaultError::Refused { .. }
             | VaultError::BadSignature => Kind::Refused,
             VaultError::Unreachable { .. }
@@ -27,7 +32,7 @@ impl From<VaultError> for CliError {
             VaultError::Unreachable { why, .. } if why.contains("certificate") => {
                 Some("compare ca-file= with the authority of vault's certificate")
             }
-            VaultError::NoKey { .. } => Some("a wrong namespace= or mount looks the same"),
+            VaultError::NoEngine { .. } => Some("a wrong namespace= looks the same"),
             _ => None,
         };
         let out = CliError::new(kind, error);

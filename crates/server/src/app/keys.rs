@@ -29,11 +29,9 @@ impl From<KeyStateError> for ApiError {
             KeyStateError::Store(err) => err.into(),
             KeyStateError::Unknown(name) => ApiError::NotFound(format!("signing key `{name}`")),
             KeyStateError::InUse(_) | KeyStateError::NotScheduled(_) => ApiError::Conflict(why),
-            KeyStateError::OutOfHand(_) => ApiError::Refused {
+            KeyStateError::OutOfHand { .. } => ApiError::Refused {
                 why,
-                hint: "keys with a [[key]] table in signing.toml are destroyed from here, unless their \
-                       backend cannot"
-                    .to_owned(),
+                hint: "it stays disabled here, and signs nothing, whatever becomes of it there".to_owned(),
             },
             KeyStateError::Failed { .. } => ApiError::Internal(why),
         }

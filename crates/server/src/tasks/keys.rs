@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use firmseal_sign::DestroyedKey;
+
 use crate::app::App;
 
 /// Writes uses down.
@@ -16,7 +18,9 @@ pub(super) async fn note(app: Arc<App>) {
 pub(super) async fn look(app: Arc<App>) {
     for outcome in app.pipeline.destroy_due(app.clock.now()).await {
         match outcome {
-            Ok(key) => tracing::warn!(%key, "the private half of a signing key was destroyed"),
+            Ok(DestroyedKey { name, note }) => {
+                tracing::warn!(key = %name, note, "the private half of a signing key was destroyed");
+            }
             Err(err) => tracing::error!(error = %err, "a signing key is not destroyed; it is tried again"),
         }
     }

@@ -24,8 +24,12 @@ pub struct Flags {
     pub allow_plaintext_backup: bool,
     /// Another key for each context.
     pub derived: bool,
+    /// The key can be taken away.
+    pub deletion_allowed: bool,
     /// Versions below this do not sign.
     pub min_encryption_version: u32,
+    /// Versions below this are not shown, and verify nothing.
+    pub min_decryption_version: u32,
 }
 
 #[derive(Default)]
@@ -34,7 +38,8 @@ pub(crate) struct Engine(BTreeMap<String, Key>);
 struct Key {
     kind: String,
     flags: Flags,
-    versions: Vec<Pair>,
+    /// The first is version 1; what was trimmed away is not there.
+    versions: Vec<Option<Pair>>,
 }
 
 enum Pair {
@@ -132,7 +137,8 @@ impl Engine {
     /// Makes a key; one that is there stays as it is.
     pub(crate) fn create(&mut self, name: &str, kind: &str, flags: Flags) -> Result<(), Refusal> {
         if !self.0.contains_key(name) {
-            let versions = vec![Pair::make(kind)?];
+            let versions = vec![Some(Pair::make(kind)?)];
+            let flags = Flags { min_decryption_version: flags.min_decryption_version.max(1), ..flags };
             self.0.insert(name.to_owned(), Key { kind: kind.to_owned(), flags, versions });
         }
         Ok(())
@@ -144,33 +150,96 @@ impl Engine {
 
     pub(crate) fn rotate(&mut self, name: &str) -> Result<(), Refusal> {
         let key = self.0.get_mut(name).ok_or((400, "key not found".to_owned()))?;
-        key.versions.push(Pair::make(&key.kind)?);
+        key.versions.push(Some(Pair::make(&key.kind)?));
         Ok(())
+    }
+
+    /// Changes what a request names.
+    pub(crate) fn configure(&mut self, name: &str, change: &Value) -> Result<(), Refusal> {
+        let key =
+            self.0.get_mut(name).ok_or((400, format!("no existing key named {name} could be found")))?;
+        let number = |name: &str, now: u32| change[name].as_u64().map_or(now, |number| number as u32);
+        let decryption = number("min_decryption_version", key.flags.min_decryption_version);
+        let encryption = number("min_encryption_version", key.flags.min_encryption_version);
+        if decryption.max(encryption) as usize > key.versions.len() {
+            return refuse("cannot set min decryption or encryption version, latest key version is lower");
+        }
+        if encryption != 0 && encryption < decryption {
+            return refuse("min encryption version must be greater than or equal to min decryption version");
+        }
+        (key.flags.min_decryption_version, key.flags.min_encryption_version) = (decryption, encryption);
+        key.flags.deletion_allowed =
+            change["deletion_allowed"].as_bool().unwrap_or(key.flags.deletion_allowed);
+        Ok(())
+    }
+
+    /// Takes away versions that nobody may use any more.
+    pub(crate) fn trim(&mut self, name: &str, request: &Value) -> Result<(), Refusal> {
+        let key = self.0.get_mut(name).ok_or((400, "invalid key name".to_owned()))?;
+        let wanted = request["min_available_version"].as_u64().unwrap_or(0) as u32;
+        let Flags { min_encryption_version: encryption, min_decryption_version: decryption, .. } = key.flags;
+        if encryption == 0 {
+            return refuse(
+                "minimum available version cannot be set when minimum encryption version is not set",
+            );
+        }
+        if wanted > encryption.min(decryption) {
+            return refuse(
+                "minimum available version cannot be greater than minimum en- or decryption version",
+            );
+        }
+        key.versions.iter_mut().take(wanted.saturating_sub(1) as usize).for_each(|pair| *pair = None);
+        Ok(())
+    }
+
+    /// Takes a key away, where that was allowed before.
+    pub(crate) fn delete(&mut self, name: &str) -> Result<(), Refusal> {
+        match self.0.get(name) {
+            None => refuse("could not delete key; not found"),
+            Some(key) if !key.flags.deletion_allowed => {
+                refuse(&format!("error deleting policy {name}: deletion is not allowed for this key"))
+            }
+            Some(_) => {
+                self.0.remove(name);
+                Ok(())
+            }
+        }
+    }
+
+    /// The names of all keys; Vault has nothing to say of none.
+    pub(crate) fn names(&self) -> Result<Value, Refusal> {
+        match self.0.is_empty() {
+            true => Err((404, String::new())),
+            false => Ok(json!({ "keys": self.0.keys().collect::<Vec<_>>() })),
+        }
     }
 
     pub(crate) fn read(&self, name: &str) -> Result<Value, Refusal> {
         let key = self.0.get(name).ok_or((404, String::new()))?;
-        let version = |(index, pair): (usize, &Pair)| {
+        let lowest = key.flags.min_decryption_version as usize;
+        let version = |(index, pair): (usize, &Option<Pair>)| {
             let shown = json!({
                 "creation_time": "2026-01-01T00:00:00Z",
                 "name": key.kind,
-                "public_key": pair.public(),
+                "public_key": pair.as_ref()?.public(),
             });
-            ((index + 1).to_string(), shown)
+            (index + 1 >= lowest).then(|| ((index + 1).to_string(), shown))
         };
-        let keys: serde_json::Map<String, Value> = key.versions.iter().enumerate().map(version).collect();
+        let keys: serde_json::Map<String, Value> =
+            key.versions.iter().enumerate().filter_map(version).collect();
+        let trimmed = key.versions.iter().take_while(|pair| pair.is_none()).count();
         Ok(json!({
             "name": name,
             "type": key.kind,
             "derived": key.flags.derived,
             "exportable": key.flags.exportable,
             "allow_plaintext_backup": key.flags.allow_plaintext_backup,
-            "deletion_allowed": false,
+            "deletion_allowed": key.flags.deletion_allowed,
             "imported_key": false,
             "keys": keys,
             "latest_version": key.versions.len(),
-            "min_available_version": 0,
-            "min_decryption_version": 1,
+            "min_available_version": if trimmed == 0 { 0 } else { trimmed + 1 },
+            "min_decryption_version": key.flags.min_decryption_version,
             "min_encryption_version": key.flags.min_encryption_version,
             "supports_decryption": false,
             "supports_encryption": false,
@@ -191,6 +260,7 @@ impl Engine {
         let Some(pair) = version.checked_sub(1).and_then(|index| key.versions.get(index)) else {
             return refuse("requested version for signing is higher than the latest key version");
         };
+        let Some(pair) = pair else { return refuse("requested version for signing was trimmed") };
         let Ok(input) = Base64::decode_vec(request["input"].as_str().unwrap_or_default()) else {
             return refuse("unable to decode input as base64");
         };

@@ -3,7 +3,8 @@
 //!
 //! What it imitates, after
 //! <https://developer.hashicorp.com/vault/api-docs/secret/transit> ("Create
-//! key", "Read key", "Rotate key", "Sign data") and
+//! key", "Read key", "List keys", "Rotate key", "Sign data", "Update key
+//! configuration", "Trim key", "Delete key") and
 //! <https://developer.hashicorp.com/vault/api-docs> ("HTTP status codes",
 //! "Namespaces"), which OpenBao shares:
 //! - tokens in `X-Vault-Token`, namespaces in `X-Vault-Namespace`; 403
@@ -14,6 +15,11 @@
 //! - `sign` with `key_version`, `prehashed`, `hash_algorithm`,
 //!   `signature_algorithm`, `salt_length` and `marshaling_algorithm`; answers
 //!   `vault:vN:BASE64`, URL-safe and unpadded for `jws`;
+//! - a key is deleted only with `deletion_allowed`, and versions are trimmed
+//!   only below both `min_decryption_version` and `min_encryption_version`;
+//!   what is below the former is not shown;
+//! - 404 without a word for a key that is not there, 404 `no handler for
+//!   route` where no engine is;
 //! - 400 for a version below `min_encryption_version`, for Ed25519 with
 //!   `prehashed`, for a key that is not there.
 //!
@@ -87,6 +93,8 @@ pub(crate) struct State {
     mode: Mode,
     token: String,
     namespace: Option<String>,
+    /// Method and path of requests that the token's policy forbids.
+    forbidden: Vec<(String, String)>,
     engine: Engine,
     /// Requests so far.
     requests: usize,
@@ -107,6 +115,7 @@ impl Vault {
             mode: Mode::Well,
             token: "hvs.CAESIJlU-test-only".to_owned(),
             namespace: None,
+            forbidden: Vec::new(),
             engine: Engine::default(),
             requests: 0,
             signatures: 0,
@@ -166,6 +175,26 @@ impl Vault {
     /// Demands a namespace.
     pub fn set_namespace(&self, namespace: &str) {
         self.shared.lock().namespace = Some(namespace.to_owned());
+    }
+
+    /// Has the token's policy forbid a request: method and path below `/v1/`.
+    pub fn forbid(&self, method: &str, path: &str) {
+        self.shared.lock().forbidden.push((method.to_owned(), path.to_owned()));
+    }
+
+    /// Lets the token's policy forbid nothing again.
+    pub fn permit_all(&self) {
+        self.shared.lock().forbidden.clear();
+    }
+
+    /// Adds a version to a key, as an administrator would.
+    pub fn rotate(&self, name: &str) {
+        self.shared.lock().engine.rotate(name).unwrap();
+    }
+
+    /// A key as Vault describes it; `null` where there is none.
+    pub fn described(&self, name: &str) -> serde_json::Value {
+        self.shared.lock().engine.read(name).unwrap_or_default()
     }
 
     /// Behaves differently from now on.

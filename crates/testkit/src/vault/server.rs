@@ -172,6 +172,10 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         false => serde_json::from_slice(&body).unwrap_or(Value::Null),
     };
     let path: Vec<&str> = head.uri.path().split('/').skip(1).collect();
+    let asked = (head.method.as_str(), path.get(1..).unwrap_or_default().join("/"));
+    if state.forbidden.iter().any(|(method, path)| (method.as_str(), path) == (asked.0, &asked.1)) {
+        return Ok(errors(403, "1 error occurred: * permission denied"));
+    }
     let data: Result<Option<Value>, Refusal> = match (&head.method, path.as_slice()) {
         (&Method::GET, ["v1", "transit", "keys", name]) => state.engine.read(name).map(Some),
         (&Method::POST, ["v1", "transit", "keys", name]) => {
@@ -179,7 +183,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
                 exportable: request["exportable"] == json!(true),
                 allow_plaintext_backup: request["allow_plaintext_backup"] == json!(true),
                 derived: request["derived"] == json!(true),
-                min_encryption_version: 0,
+                ..Flags::default()
             };
             let kind = request["type"].as_str().unwrap_or("aes256-gcm96").to_owned();
             let made = state.engine.create(name, &kind, flags);
@@ -188,6 +192,16 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         (&Method::POST, ["v1", "transit", "keys", name, "rotate"]) => {
             state.engine.rotate(name).map(|()| None)
         }
+        (&Method::GET, ["v1", "transit", "keys"]) if head.uri.query() == Some("list=true") => {
+            state.engine.names().map(Some)
+        }
+        (&Method::POST, ["v1", "transit", "keys", name, "config"]) => {
+            state.engine.configure(name, &request).map(|()| None)
+        }
+        (&Method::POST, ["v1", "transit", "keys", name, "trim"]) => {
+            state.engine.trim(name, &request).map(|()| None)
+        }
+        (&Method::DELETE, ["v1", "transit", "keys", name]) => state.engine.delete(name).map(|()| None),
         (&Method::POST, ["v1", "transit", "sign", name]) => {
             if mode == Mode::WrongInput {
                 request["input"] = json!(Base64::encode_string(&[7; 32]));
