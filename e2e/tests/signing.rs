@@ -82,7 +82,7 @@ fn settings(t: &Shell, host: &str, provider: &Provider) {
     let server = String::from_utf8(t.read("place/server.toml")).unwrap();
     let identity = format!(
         "[[identity]]\nissuer = \"{}\"\nkind = \"workload\"\naudience = [\"firmseal\"]\n\
-         authority = \"../provider.pem\"\nclaims = {{ repository = \"repository\", ref = \"ref\" }}\n\
+         authority = \"../provider.pem\"\nleeway_seconds = 0\nclaims = {{ repository = \"repository\", ref = \"ref\" }}\n\
          [[identity.grant]]\nmatch = {{ repository = \"acme/gateway\" }}\nname = \"ci:{{repository}}:{{ref}}\"\n\
          roles = [\"signer\"]\nteam = \"gateways\"\nscope = {{ products = [\"gateway\"] }}\n\n[device_ca]",
         provider.url()
@@ -134,6 +134,9 @@ fn ci_submits_people_agree_the_hsm_dies_and_one_signature_appears() {
             "components":[{"type":"library","name":"zlib","version":"1.3.1"}]}"#,
     );
 
+    // Of tokens of the second in which the server started nobody knows
+    // whether they were used before.
+    std::thread::sleep(std::time::Duration::from_secs(1));
     // Three bad variants, each refused by the rule that it breaks.
     let order = |epoch: u32| format!("sign firmware.bin --product gateway --version 1.0.0 --epoch {epoch}");
     let sbom = "--evidence sbom.json";

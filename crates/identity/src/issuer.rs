@@ -11,6 +11,7 @@ use crate::claims::Claims;
 use crate::error::{SettingsError, TokenError};
 use crate::jwks::Jwks;
 use crate::settings::IdentitySettings;
+use crate::spent;
 use crate::token::Unverified;
 
 /// An issuer whose settings are in order.
@@ -24,17 +25,17 @@ pub struct Issuer {
 pub struct Verified {
     /// Who asks.
     pub caller: Caller,
-    /// Set where the token is good for one signing request.
+    /// Set where the token is good for one change.
     pub once: Option<TokenUse>,
 }
 
-/// What is remembered of a token that is good for one signing request.
+/// What is remembered of a token that is good for one change.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TokenUse {
-    /// Its issuer.
-    pub issuer: String,
-    /// Its id (`jti`), unique among its issuer's (RFC 7519 §4.1.7).
-    pub id: String,
+    /// The hash of what its issuer signed, issuer and all. Not every issuer
+    /// writes ids (`jti`), and a token cannot be written in another way that
+    /// its signature covers.
+    pub id: [u8; 32],
     /// When it was made, as far as its issuer's clock is right.
     pub issued: Time,
     /// How far that clock may be ahead.
@@ -85,15 +86,10 @@ impl Issuer {
         }
         let subject = claims.kept("sub").filter(|subject| !subject.is_empty());
         let subject = subject.ok_or(TokenError::Malformed("it names no subject"))?;
-        let once = match settings.single_use {
-            false => None,
-            true => {
-                let id = claims.one("jti").filter(|id| !id.is_empty() && id.len() <= 256);
-                let id = id.ok_or(TokenError::Malformed("it has no id, and is to be used once"))?;
-                let leeway = Duration::from_secs(settings.leeway_seconds);
-                Some(TokenUse { issuer: settings.issuer.clone(), id, issued, leeway, ends })
-            }
-        };
+        let once = settings.is_single_use().then(|| {
+            let leeway = Duration::from_secs(settings.leeway_seconds);
+            TokenUse { id: spent::hash(&token.signed), issued, leeway, ends }
+        });
         let grant = settings.grant.iter().find(|grant| grant.fits(&claims)).ok_or(TokenError::NoGrant)?;
         let name = grant.name.fill(|claim| claims.one(claim)).ok_or(TokenError::NoGrant)?;
         let mut kept =

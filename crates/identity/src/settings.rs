@@ -83,9 +83,10 @@ pub struct IdentitySettings {
     /// How old keys may become while the provider cannot be reached.
     #[serde(default = "one_day")]
     pub stale_seconds: u64,
-    /// Whether a token is good for one signing request only.
+    /// Whether a token is good for one change only. If absent, workloads'
+    /// are and people's are not.
     #[serde(default)]
-    pub single_use: bool,
+    pub single_use: Option<bool>,
     /// How people sign in, for the kind `person`.
     #[serde(default)]
     pub sign_in: Option<SignIn>,
@@ -114,6 +115,13 @@ fn one_day() -> u64 {
 }
 
 impl IdentitySettings {
+    /// Whether a token is good for one change only. A job makes one, and
+    /// whoever copies its token out of a build log would make the next; a
+    /// person makes many in a sitting.
+    pub fn is_single_use(&self) -> bool {
+        self.single_use.unwrap_or(self.kind == Kind::Workload)
+    }
+
     /// What would make them useless or a door for anybody.
     pub fn check(&self) -> Result<(), SettingsError> {
         let fail = |why: &str, hint| Err(SettingsError::new(why, hint));

@@ -1,5 +1,5 @@
 //! Tokens that were used: where settings say so, a token is good for one
-//! signing request.
+//! change.
 //!
 //! Kept in memory, and bounded: a token is forgotten when it has expired, and
 //! when there is no room the newcomer waits, since forgetting one early would
@@ -22,7 +22,7 @@ const MOST: usize = 100_000;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Replay {
     /// It was used for something else.
-    #[error("the token was used for another signing request; each is good for one")]
+    #[error("the token was used for another change; each is good for one")]
     Used,
     /// It may have been used before the server started.
     #[error("the token was made before this server started, and may have been used")]
@@ -37,7 +37,7 @@ pub enum Replay {
 pub struct Spent {
     started: Time,
     most: usize,
-    used: BTreeMap<Digest, Digest>,
+    used: BTreeMap<Digest, Option<Digest>>,
     ends: BTreeSet<(Time, Digest)>,
 }
 
@@ -49,9 +49,9 @@ impl Spent {
         Spent { started, most: MOST, used: BTreeMap::new(), ends: BTreeSet::new() }
     }
 
-    /// Uses a token for a purpose: the request's idempotency key. The same
-    /// purpose again is the same use, since an answer may have been lost.
-    pub fn spend(&mut self, token: &TokenUse, purpose: &str, now: Time) -> Result<(), Replay> {
+    /// Uses a token for a purpose. The same purpose again is the same use,
+    /// since an answer may have been lost; what has none is done once.
+    pub fn spend(&mut self, token: &TokenUse, purpose: Option<&str>, now: Time) -> Result<(), Replay> {
         // Of an issuer whose clock is ahead, what was made in the first
         // moments may have been made before them.
         if token.issued <= self.started.plus(token.leeway) {
@@ -61,29 +61,23 @@ impl Spent {
             self.ends.remove(&(end, id));
             self.used.remove(&id);
         }
-        let id = hash(&[&token.issuer, &token.id]);
-        let purpose = hash(&[purpose]);
-        match self.used.get(&id) {
-            Some(used) if *used == purpose => Ok(()),
+        let purpose = purpose.map(|purpose| hash(purpose.as_bytes()));
+        match self.used.get(&token.id) {
+            Some(used) if purpose.is_some() && *used == purpose => Ok(()),
             Some(_) => Err(Replay::Used),
             None if self.used.len() >= self.most => Err(Replay::Full),
             None => {
-                self.used.insert(id, purpose);
-                self.ends.insert((token.ends, id));
+                self.used.insert(token.id, purpose);
+                self.ends.insert((token.ends, token.id));
                 Ok(())
             }
         }
     }
 }
 
-fn hash(texts: &[&str]) -> Digest {
-    let mut whole = Vec::new();
-    for text in texts {
-        whole.extend((text.len() as u64).to_be_bytes());
-        whole.extend(text.bytes());
-    }
+pub(crate) fn hash(bytes: &[u8]) -> Digest {
     let mut id = [0; 32];
-    id.copy_from_slice(digest(&SHA256, &whole).as_ref());
+    id.copy_from_slice(digest(&SHA256, bytes).as_ref());
     id
 }
 
@@ -94,25 +88,27 @@ mod tests {
 
     use super::*;
 
-    fn token(id: &str, issued: u64, ends: u64) -> TokenUse {
+    fn token(id: u8, issued: u64, ends: u64) -> TokenUse {
         let (issued, ends) = (Time::from_millis(issued), Time::from_millis(ends));
-        let leeway = Duration::from_millis(10);
-        TokenUse { issuer: "https://ci".to_owned(), id: id.to_owned(), issued, leeway, ends }
+        TokenUse { id: [id; 32], issued, leeway: Duration::from_millis(10), ends }
     }
 
     #[test]
     fn a_token_is_good_for_one_purpose_until_it_is_forgotten_with_its_end() {
         let at = Time::from_millis;
         let mut spent = Spent { most: 2, ..Spent::since(at(1000)) };
-        assert_eq!(spent.spend(&token("old", 1010, 9000), "a", at(1001)), Err(Replay::Before));
-        let one = token("one", 1011, 5000);
-        assert_eq!(spent.spend(&one, "a", at(1002)), Ok(()));
-        assert_eq!(spent.spend(&one, "a", at(1003)), Ok(()), "the answer was lost");
-        assert_eq!(spent.spend(&one, "b", at(1004)), Err(Replay::Used));
-        let other = TokenUse { issuer: "https://other".to_owned(), ..one.clone() };
-        assert_eq!(spent.spend(&other, "b", at(1004)), Ok(()), "ids are unique among one issuer's");
-        assert_eq!(spent.spend(&token("two", 1011, 6000), "c", at(1005)), Err(Replay::Full));
-        assert_eq!(spent.spend(&token("two", 1011, 6000), "c", at(5000)), Ok(()));
+        assert_eq!(spent.spend(&token(0, 1010, 9000), Some("a"), at(1001)), Err(Replay::Before));
+        let one = token(1, 1011, 5000);
+        assert_eq!(spent.spend(&one, Some("a"), at(1002)), Ok(()));
+        assert_eq!(spent.spend(&one, Some("a"), at(1003)), Ok(()), "the answer was lost");
+        assert_eq!(spent.spend(&one, Some("b"), at(1004)), Err(Replay::Used));
+        assert_eq!(spent.spend(&one, None, at(1004)), Err(Replay::Used));
+        let other = token(2, 1011, 5000);
+        assert_eq!(spent.spend(&other, None, at(1004)), Ok(()));
+        assert_eq!(spent.spend(&other, None, at(1004)), Err(Replay::Used), "nobody knows it is the same");
+        assert_eq!(spent.spend(&other, Some("a"), at(1004)), Err(Replay::Used));
+        assert_eq!(spent.spend(&token(3, 1011, 6000), Some("c"), at(1005)), Err(Replay::Full));
+        assert_eq!(spent.spend(&token(3, 1011, 6000), Some("c"), at(5000)), Ok(()));
         assert_eq!((spent.used.len(), spent.ends.len()), (1, 1), "what has ended takes no room");
     }
 }

@@ -73,8 +73,31 @@ fn a_good_token_is_a_caller() {
             ("workflow", "release.yml"),
         ];
         assert_eq!(caller.claims, kept.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
-        assert_eq!(verified.once, None);
+        assert!(verified.once.is_some(), "a job's token is good for one change");
     }
+}
+
+#[test]
+fn a_token_for_one_change_is_known_by_what_was_signed() {
+    let mint = Mint::new("a", "EdDSA");
+    let once = |change: fn(&mut Value), claims: &Value| {
+        check(&issuer(change), &keys(&[&mint]), &mint.token(claims)).unwrap().once
+    };
+    let id = |claims: &Value| once(|_| {}, claims).unwrap().id;
+    let mut other = claims();
+    other["jti"] = "2".into();
+    assert_eq!(id(&claims()), id(&claims()));
+    assert_ne!(id(&claims()), id(&other));
+    other.as_object_mut().unwrap().remove("jti");
+    assert_ne!(id(&claims()), id(&other), "without an id of its issuer's too");
+    assert_eq!(once(|settings| settings["single_use"] = json!(false), &claims()), None);
+    let person = |settings: &mut Value| settings["kind"] = json!("person");
+    assert_eq!(once(person, &claims()), None, "people change many things in a sitting");
+    let person_too = |settings: &mut Value| {
+        settings["kind"] = json!("person");
+        settings["single_use"] = json!(true);
+    };
+    assert!(once(person_too, &claims()).is_some());
 }
 
 #[test]

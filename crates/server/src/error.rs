@@ -116,7 +116,7 @@ impl ApiError {
                 S::UNAUTHORIZED,
                 "token-used",
                 "Token used before",
-                Some("get a fresh token for each signing request"),
+                Some("get a fresh token for each change"),
             ),
             ApiError::RoleMissing(_) => (
                 S::FORBIDDEN,

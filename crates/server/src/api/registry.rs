@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 
 use crate::app::{App, detached, scope};
 use crate::error::ApiError;
-use crate::http::auth::{Admin, Operator, Reader, Signer};
+use crate::http::auth::{Admin, Carrying, Operator, Reader, Signer};
 use crate::http::extract::{Id, Json, Params, expect_type, page, paged_if};
 use crate::wire;
 
@@ -78,7 +78,7 @@ async fn get_product(
     security(("operator" = ["signer"])))]
 async fn create_upload(
     State(app): State<Arc<App>>,
-    operator: Operator<Signer>,
+    operator: Carrying<Signer>,
     Json(wish): Json<CreateUpload>,
 ) -> Result<Response, ApiError> {
     let upload = app.create_upload(&operator.name, wish).await?;
@@ -107,7 +107,7 @@ async fn get_upload(
     security(("operator" = ["signer"])))]
 async fn append(
     State(app): State<Arc<App>>,
-    operator: Operator<Signer>,
+    operator: Carrying<Signer>,
     Id(id): Id<UploadId>,
     request: Request<Body>,
 ) -> Result<Response, ApiError> {
@@ -125,7 +125,7 @@ async fn append(
     security(("operator" = ["signer"])))]
 async fn complete(
     State(app): State<Arc<App>>,
-    operator: Operator<Signer>,
+    operator: Carrying<Signer>,
     Id(id): Id<UploadId>,
 ) -> Result<Answer<Artifact>, ApiError> {
     let work = async move { app.complete(&operator.name, id).await };

@@ -24,7 +24,7 @@ use super::signatures::preferred;
 use crate::app::releases::{Order, Origin};
 use crate::app::{App, detached, scope};
 use crate::error::ApiError;
-use crate::http::auth::{Operator, Reader, Signer};
+use crate::http::auth::{Operator, Reader, Repeating, Signer};
 use crate::http::extract::{Id, Json, Params, expect_type, page, paged_if, read};
 use crate::wire;
 
@@ -99,15 +99,15 @@ struct Imported {
     security(("operator" = ["signer"])))]
 async fn create_release(
     State(app): State<Arc<App>>,
-    operator: Operator<Signer>,
+    operator: Repeating<Signer>,
     headers: HeaderMap,
     Json(wish): Json<CreateRelease>,
 ) -> Result<Response, ApiError> {
     let key = idempotency_key(&headers)?;
     scope::channel(&operator, &wish.product, &wish.channel)?;
-    app.spend(operator.once.as_ref(), &key)?;
+    let requester = Requester(operator.bind(&app, &key)?);
     let wait = patience(&app, &headers);
-    ordered(&app, app.create_release(requester(operator), &key, wish, wait).await?).await
+    ordered(&app, app.create_release(requester, &key, wish, wait).await?).await
 }
 
 /// Signs a roll-back of a release ahead: an earlier release's payloads,
@@ -119,16 +119,16 @@ async fn create_release(
     security(("operator" = ["signer"])))]
 async fn prepare_rollback(
     State(app): State<Arc<App>>,
-    operator: Operator<Signer>,
+    operator: Repeating<Signer>,
     Id(of): Id<ReleaseId>,
     headers: HeaderMap,
     Json(wish): Json<PrepareRollback>,
 ) -> Result<Response, ApiError> {
     let key = idempotency_key(&headers)?;
     app.confine_release(&operator, of).await?;
-    app.spend(operator.once.as_ref(), &key)?;
+    let requester = Requester(operator.bind(&app, &key)?);
     let wait = patience(&app, &headers);
-    ordered(&app, app.prepare_rollback(requester(operator), &key, of, wish, wait).await?).await
+    ordered(&app, app.prepare_rollback(requester, &key, of, wish, wait).await?).await
 }
 
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<String, ApiError> {
@@ -165,16 +165,16 @@ async fn ordered(app: &App, ordered: Order) -> Result<Response, ApiError> {
     security(("operator" = ["signer"])))]
 async fn import_release(
     State(app): State<Arc<App>>,
-    operator: Operator<Signer>,
+    operator: Repeating<Signer>,
     Params(query): Params<Imported>,
     request: Request<Body>,
 ) -> Result<Answer<Release>, ApiError> {
     expect_type(&request, ENVELOPE_TYPE)?;
     scope::product(&operator, &query.product)?;
     let envelope = read(request.into_body(), ENVELOPE_MAX, app.limits.stall()).await?;
-    app.spend(operator.once.as_ref(), &crate::tls::sha256(&envelope).to_string())?;
+    let requester = Requester(operator.bind(&app, &crate::tls::sha256(&envelope).to_string())?);
     let origin = Origin { product: query.product, build: query.build, commit: query.commit };
-    let work = async move { app.import_release(requester(operator), envelope, origin).await };
+    let work = async move { app.import_release(requester, envelope, origin).await };
     Ok(Answer(wire::release_out(detached(work).await?)))
 }
 
@@ -235,8 +235,4 @@ async fn withdraw_release(
 ) -> Result<Answer<Release>, ApiError> {
     app.confine_release(&operator, id).await?;
     Ok(Answer(wire::release_out(app.withdraw_release(&operator.name, id).await?)))
-}
-
-fn requester(operator: Operator<Signer>) -> Requester {
-    Requester(operator.caller)
 }

@@ -24,7 +24,7 @@ use super::releases::idempotency_key;
 use crate::app::signatures::{Asked, WAIT_MAX};
 use crate::app::{App, detached, scope};
 use crate::error::ApiError;
-use crate::http::auth::{Approver, Officer, Onlooker, Operator, Signer};
+use crate::http::auth::{Approver, Officer, Onlooker, Operator, Repeating, Signer};
 use crate::http::extract::{Id, Ids, Json, Params, page};
 use crate::http::request::Called;
 use crate::wire;
@@ -74,15 +74,15 @@ pub(super) fn preferred(headers: &HeaderMap) -> Option<Duration> {
     security(("operator" = ["signer"])))]
 async fn create_signature(
     State(app): State<Arc<App>>,
-    operator: Operator<Signer>,
+    operator: Repeating<Signer>,
     headers: HeaderMap,
     Json(wish): Json<CreateSignature>,
 ) -> Result<Response, ApiError> {
     let key = idempotency_key(&headers)?;
     scope::channel(&operator, &wish.product, &wish.channel)?;
-    app.spend(operator.once.as_ref(), &key)?;
+    let caller = operator.bind(&app, &key)?;
     let wait = wait(&headers).min(app.limits.request() / 2);
-    let (status, request) = match app.create_signature(operator.caller, &key, wish, wait).await? {
+    let (status, request) = match app.create_signature(caller, &key, wish, wait).await? {
         Asked::Made(request) => (StatusCode::CREATED, request),
         Asked::Known(request) => (StatusCode::OK, request),
         Asked::Open(request) => (StatusCode::ACCEPTED, request),
@@ -101,7 +101,7 @@ async fn create_signature(
     security(("operator" = ["signer"])))]
 async fn create_signatures(
     State(app): State<Arc<App>>,
-    operator: Operator<Signer>,
+    operator: Repeating<Signer>,
     Extension(called): Extension<Called>,
     headers: HeaderMap,
     Json(CreateSignatures { requests }): Json<CreateSignatures>,
@@ -113,9 +113,9 @@ async fn create_signatures(
     // A token that is good for one batch is good for just this one: under the
     // same key a longer one would ask for more.
     let all = serde_json::to_vec(&requests).map_err(|err| ApiError::Internal(err.to_string()))?;
-    app.spend(operator.once.as_ref(), &format!("{key} {}", RustCrypto.digest(&all)))?;
+    let caller = operator.bind(&app, &format!("{key} {}", RustCrypto.digest(&all)))?;
     let wait = wait(&headers).min(app.limits.request() / 2);
-    let came_to = app.create_signatures(operator.caller, &key, requests, wait).await?;
+    let came_to = app.create_signatures(caller, &key, requests, wait).await?;
     let answers = came_to.into_iter().map(|came_to| wire::signature_answer_out(came_to, &called.0));
     Ok(Answer(SignatureAnswers { answers: answers.collect() }))
 }

@@ -103,8 +103,8 @@ impl Identities {
         provider.issuer.verify(&token, &keys, now).map_err(ApiError::Token)
     }
 
-    /// Uses up a token that is good for one signing request.
-    fn spend(&self, token: &TokenUse, purpose: &str, now: Time) -> Result<(), Replay> {
+    /// Uses up a token that is good for one change.
+    fn spend(&self, token: &TokenUse, purpose: Option<&str>, now: Time) -> Result<(), Replay> {
         self.spent.lock().unwrap_or_else(PoisonError::into_inner).spend(token, purpose, now)
     }
 
@@ -122,10 +122,10 @@ impl Identities {
 }
 
 impl App {
-    /// Uses up a token for a signing request, where it is good for one only.
-    /// The purpose is the request's idempotency key: who asks again because
+    /// Uses up a token for a change, where it is good for one only. With a
+    /// purpose, such as a request's idempotency key, who asks again because
     /// an answer was lost asks for the same.
-    pub(crate) fn spend(&self, token: Option<&TokenUse>, purpose: &str) -> Result<(), ApiError> {
+    pub(crate) fn spend(&self, token: Option<&TokenUse>, purpose: Option<&str>) -> Result<(), ApiError> {
         let Some(token) = token else { return Ok(()) };
         self.identities.spend(token, purpose, self.clock.now()).map_err(|replay| match replay {
             Replay::Full => ApiError::Busy(replay.to_string()),

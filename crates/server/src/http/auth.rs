@@ -8,8 +8,8 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use firmseal_fleet::{Caller, CredentialKind, DeviceState, Role};
 use firmseal_identity::{TokenUse, Unverified, Verified};
-use http::header;
 use http::request::Parts;
+use http::{Method, header};
 use tracing::Span;
 
 use crate::app::presence::Known;
@@ -51,17 +51,59 @@ needs!(Overseer, Auditor, Officer);
 needs!(Alarm, Operator, Officer);
 
 /// An operator with the role `R`, or one of those that `R` stands for. It is
-/// the caller, and reads like one.
+/// the caller, and reads like one. Where it asks for a change, a token that
+/// is good for one is used up: a handler that wants otherwise says so by
+/// another type.
 #[derive(Debug)]
 pub(crate) struct Operator<R> {
     /// Who asks, as it was proven.
     pub(crate) caller: Caller,
-    /// Set where the caller's token is good for one signing request.
-    pub(crate) once: Option<TokenUse>,
     role: PhantomData<R>,
 }
 
+/// An operator who may ask for the same change again, since an answer may be
+/// lost. Becomes the caller when the handler has said what would be the same.
+pub(crate) struct Repeating<R> {
+    caller: Caller,
+    once: Option<TokenUse>,
+    what: String,
+    role: PhantomData<R>,
+}
+
+/// An operator who carries something in, which changes nothing that counts: a
+/// job does so before its one request, in as many pieces as it takes.
+pub(crate) struct Carrying<R> {
+    caller: Caller,
+    role: PhantomData<R>,
+}
+
+impl<R> Repeating<R> {
+    /// The caller, whose token is good for this alone from now on if it is
+    /// good for one change. What is the same on another route is another
+    /// change.
+    pub(crate) fn bind(self, app: &App, purpose: &str) -> Result<Caller, ApiError> {
+        app.spend(self.once.as_ref(), Some(&format!("{} {purpose}", self.what)))?;
+        Ok(self.caller)
+    }
+}
+
 impl<R> Deref for Operator<R> {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+impl<R> Deref for Repeating<R> {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+impl<R> Deref for Carrying<R> {
     type Target = Caller;
 
     fn deref(&self) -> &Caller {
@@ -73,16 +115,44 @@ impl<R: Needs> FromRequestParts<Arc<App>> for Operator<R> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let Verified { mut caller, once } = identify(parts, app).await?;
-        caller.source = parts.extensions.get::<Arc<Peer>>().map(|peer| peer.address.ip().to_canonical());
-        Span::current().record("who", caller.name.as_str());
-        if !R::ROLES.iter().any(|role| caller.roles.contains(role)) {
-            let needs = words(R::ROLES);
-            tracing::warn!(operator = caller.name, needs, "role missing");
-            return Err(ApiError::RoleMissing(needs));
+        let Verified { caller, once } = with_role::<R>(parts, app).await?;
+        if !matches!(parts.method, Method::GET | Method::HEAD) {
+            app.spend(once.as_ref(), None)?;
         }
-        Ok(Operator { caller, once, role: PhantomData })
+        Ok(Operator { caller, role: PhantomData })
     }
+}
+
+impl<R: Needs> FromRequestParts<Arc<App>> for Repeating<R> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let Verified { caller, once } = with_role::<R>(parts, app).await?;
+        let what = format!("{} {}", parts.method, parts.uri.path());
+        Ok(Repeating { caller, once, what, role: PhantomData })
+    }
+}
+
+impl<R: Needs> FromRequestParts<Arc<App>> for Carrying<R> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let Verified { caller, .. } = with_role::<R>(parts, app).await?;
+        Ok(Carrying { caller, role: PhantomData })
+    }
+}
+
+async fn with_role<R: Needs>(parts: &Parts, app: &App) -> Result<Verified, ApiError> {
+    let mut verified = identify(parts, app).await?;
+    let caller = &mut verified.caller;
+    caller.source = parts.extensions.get::<Arc<Peer>>().map(|peer| peer.address.ip().to_canonical());
+    Span::current().record("who", caller.name.as_str());
+    if !R::ROLES.iter().any(|role| caller.roles.contains(role)) {
+        let needs = words(R::ROLES);
+        tracing::warn!(operator = caller.name, needs, "role missing");
+        return Err(ApiError::RoleMissing(needs));
+    }
+    Ok(verified)
 }
 
 fn words(roles: &[Role]) -> String {

@@ -8,9 +8,8 @@ use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, order, product};
-use crate::signatures::{WAIT, wish};
 
-fn settings(provider: &Provider, authority: &std::path::Path, more: Value) -> IdentitySettings {
+pub(crate) fn settings(provider: &Provider, authority: &std::path::Path, more: Value) -> IdentitySettings {
     let mut settings = json!({
         "issuer": provider.url(),
         "kind": "workload",
@@ -31,7 +30,7 @@ fn settings(provider: &Provider, authority: &std::path::Path, more: Value) -> Id
     serde_json::from_value(settings).unwrap()
 }
 
-async fn bench(provider: &Provider, more: Value) -> Bench {
+pub(crate) async fn bench(provider: &Provider, more: Value) -> Bench {
     Bench::with(|config| {
         let authority = config.device_ca.certificate.with_file_name("provider.pem");
         std::fs::write(&authority, provider.authority()).unwrap();
@@ -40,12 +39,12 @@ async fn bench(provider: &Provider, more: Value) -> Bench {
     .await
 }
 
-fn with(bench: &Bench, token: &str) -> Client {
+pub(crate) fn with(bench: &Bench, token: &str) -> Client {
     bench.builder(Serves::Operator).token(token).build().unwrap()
 }
 
 /// The last part of the problem's type.
-fn problem<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> String {
+pub(crate) fn problem<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> String {
     match answer.unwrap_err() {
         ClientError::Refused(problem) => problem.kind.rsplit(':').next().unwrap().to_owned(),
         other => panic!("{other}"),
@@ -55,7 +54,7 @@ fn problem<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_signs_with_its_own_token_and_within_its_scope() {
     let provider = Provider::start().await;
-    let bench = bench(&provider, json!({})).await;
+    let bench = bench(&provider, json!({ "single_use": false })).await;
     let admin = bench.everything().await;
     for name in ["gateway", "meter"] {
         admin.operator().create_product(&product(name)).await.unwrap();
@@ -157,61 +156,4 @@ async fn keys_rotate_and_outages_pass() {
     bench.clock.forward(1);
     let claims = later(&claims, 1);
     look(&provider.token(&claims)).await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_for_one_use_signs_once() {
-    let provider = Provider::start().await;
-    let bench = bench(&provider, json!({ "single_use": true })).await;
-    let admin = bench.everything().await;
-    admin.operator().create_product(&product("gateway")).await.unwrap();
-    // Made before the server started, or in its first half minute: nobody
-    // knows whether it was used.
-    let early = provider.job("early", "acme/gw", "refs/heads/main");
-    let artifact = bench.upload(&admin, &[1; 5000]).await;
-    let early = with(&bench, &provider.token(&early));
-    let wish = order("gateway", "1.0.0", artifact);
-    assert_eq!(problem(early.operator().create_release("a", &wish).await), "token-used");
-    bench.clock.forward(1);
-    let mut claims = provider.job("one", "acme/gw", "refs/heads/main");
-    for name in ["iat", "nbf", "exp"] {
-        claims[name] = json!(claims[name].as_u64().unwrap() + 24 * 3600);
-    }
-    let job = with(&bench, &provider.token(&claims));
-    let first = job.operator().create_release("a", &wish).await.unwrap().release().unwrap();
-    let again = job.operator().create_release("a", &wish).await.unwrap().release().unwrap();
-    assert_eq!(first.id, again.id, "the answer may have been lost");
-    let other = order("gateway", "1.0.1", artifact);
-    assert_eq!(problem(job.operator().create_release("b", &other).await), "token-used");
-    job.operator().release(first.id).await.unwrap();
-    let mut nameless = claims.clone();
-    nameless.as_object_mut().unwrap().remove("jti");
-    let nameless = with(&bench, &provider.token(&nameless));
-    assert_eq!(problem(nameless.operator().products(&Default::default()).await), "token-refused");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_for_one_use_asks_for_one_batch() {
-    let provider = Provider::start().await;
-    let bench = bench(&provider, json!({ "single_use": true })).await;
-    let admin = bench.everything().await;
-    admin.operator().create_product(&product("gateway")).await.unwrap();
-    let (one, two) = (bench.upload(&admin, b"one").await, bench.upload(&admin, b"two").await);
-    bench.clock.forward(1);
-    let mut claims = provider.job("one", "acme/gw", "refs/heads/main");
-    for name in ["iat", "nbf", "exp"] {
-        claims[name] = json!(claims[name].as_u64().unwrap() + 24 * 3600);
-    }
-    let job = with(&bench, &provider.token(&claims));
-    let job = job.operator();
-    let first = job.create_signatures("a", vec![wish(one)], WAIT).await.unwrap();
-    assert_eq!(job.create_signatures("a", vec![wish(one)], WAIT).await.unwrap(), first, "sent again");
-    // Whoever finds the token gets nothing more with it: no longer batch under
-    // the same key, no other one, and no request by itself.
-    let longer = job.create_signatures("a", vec![wish(one), wish(two)], WAIT).await;
-    assert_eq!(problem(longer), "token-used");
-    assert_eq!(problem(job.create_signatures("b", vec![wish(two)], WAIT).await), "token-used");
-    for key in ["a", "a/0", "a/1"] {
-        assert_eq!(problem(job.create_signature(key, &wish(two), WAIT).await), "token-used", "{key}");
-    }
 }

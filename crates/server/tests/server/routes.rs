@@ -48,11 +48,10 @@ fn the_committed_list_of_routes_is_complete() {
     committed("routes.txt", &text);
 }
 
-/// Calls a route with ids that parse, and nothing that exists.
-async fn call(client: &Client, method: &str, path: &str) -> Option<StatusCode> {
+/// A route's path with ids that parse, and nothing that exists.
+pub(crate) fn place_of(path: &str) -> String {
     let uuid = "01900000-0000-7000-8000-000000000000";
-    let path = path
-        .replace("{release}", &format!("rel-{uuid}"))
+    path.replace("{release}", &format!("rel-{uuid}"))
         .replace("{rollout}", &format!("rol-{uuid}"))
         .replace("{device}", &format!("dev-{uuid}"))
         .replace("{upload}", &format!("upl-{uuid}"))
@@ -65,7 +64,12 @@ async fn call(client: &Client, method: &str, path: &str) -> Option<StatusCode> {
         .replace("{decision}", &"ab".repeat(32))
         .replace("{*tile}", "0/000")
         .replace("{tbs}", &"ab".repeat(32))
-        .replace("{payload}", &"ab".repeat(32));
+        .replace("{payload}", &"ab".repeat(32))
+}
+
+/// Calls a route with ids that parse, and nothing that exists.
+async fn call(client: &Client, method: &str, path: &str) -> Option<StatusCode> {
+    let path = place_of(path);
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/json"));
     let method = Method::from_bytes(method.as_bytes()).unwrap();

@@ -27,6 +27,11 @@ pub(super) struct Service {
     keys: HashMap<String, PublicKey>,
 }
 
+/// Whether the token may have been used before; another one was not.
+fn is_used(error: &ClientError) -> bool {
+    matches!(error, ClientError::Refused(problem) if problem.kind.ends_with(":token-used"))
+}
+
 impl Service {
     pub(super) fn open(profile: Profile) -> Result<Service> {
         Ok(Service { client: profile.client()?, profile, keys: HashMap::new() })
@@ -56,9 +61,15 @@ impl Service {
         loop {
             match call(&self.client).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) if error.status() == Some(StatusCode::UNAUTHORIZED) && !renewed => {
-                    if !self.profile.renews() {
+                Err(error) if error.status() == Some(StatusCode::UNAUTHORIZED) => {
+                    let again = self.profile.renews() && (!renewed || is_used(&error));
+                    if !again {
                         return Err(error.into());
+                    }
+                    // Right after a start the service takes no token that may
+                    // have been used before it: half a minute later it does.
+                    if renewed {
+                        backoff.wait_anyway(error).await?;
                     }
                     (self.client, renewed) = (self.profile.client()?, true);
                 }
