@@ -10,6 +10,8 @@ pub mod engine;
 pub mod fuzz;
 #[cfg(feature = "identity")]
 pub mod identity;
+#[cfg(feature = "inbox")]
+pub mod inbox;
 pub mod item;
 pub mod keys;
 pub mod lms;

@@ -14,6 +14,7 @@ mod identities;
 mod keys;
 mod log;
 mod monitor;
+mod notices;
 mod replays;
 mod revocation;
 mod routes;
