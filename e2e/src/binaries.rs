@@ -53,6 +53,11 @@ pub fn client() -> &'static Path {
     })
 }
 
+/// An example of the typed client.
+pub fn example(name: &str) -> PathBuf {
+    directory().join("examples").join(name)
+}
+
 /// The workspace.
 pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
@@ -81,6 +86,7 @@ fn build(directory: &Path) {
     let done = Command::new(cargo)
         .args(["build", "--quiet", "--package", "firmseal", "--package", "firmseal-agent", "--bins"])
         .args(["--package", "firmseal-pkcs11-module", "--lib"])
+        .args(["--package", "firmseal-api", "--example", "sign", "--example", "batch"])
         .args(["--profile", profile, "--target-dir"])
         .arg(directory.parent().unwrap())
         .current_dir(workspace())

@@ -40,6 +40,8 @@ struct State {
     answer: Answer,
     polls: usize,
     person: Value,
+    job: Value,
+    tokens: usize,
 }
 
 impl Provider {
@@ -64,6 +66,8 @@ impl Provider {
             answer: Answer::Agree,
             polls: 0,
             person: json!({}),
+            job: json!({}),
+            tokens: 0,
         }));
         let (acceptor, shared) = (TlsAcceptor::from(Arc::new(config)), state.clone());
         tokio::spawn(async move {
@@ -136,6 +140,18 @@ impl Provider {
         (state.answer, state.person, state.polls) = (answer, claims, 0);
     }
 
+    /// What the token of a job says that asks for it at [`Provider::job_url`]:
+    /// each time a fresh one, for whom the job names.
+    pub fn runs(&self, claims: Value) {
+        self.state.lock().unwrap().job = claims;
+    }
+
+    /// Where a job asks for its token: GitHub's
+    /// `ACTIONS_ID_TOKEN_REQUEST_URL`.
+    pub fn job_url(&self) -> String {
+        format!("{}/job/token?api-version=2.0", self.url)
+    }
+
     /// How often a path was asked for.
     pub fn hits(&self, path: &str) -> usize {
         self.state.lock().unwrap().hits.get(path).copied().unwrap_or_default()
@@ -184,6 +200,13 @@ impl State {
             return (503, json!({}));
         }
         let url = &self.url;
+        if let ("GET", Some(("/job/token", query))) = (method, path.split_once('?')) {
+            let audience = query.split('&').find_map(|pair| pair.strip_prefix("audience="));
+            self.tokens += 1;
+            let mut claims = self.job.clone();
+            (claims["aud"], claims["jti"]) = (json!(audience), json!(format!("job-{}", self.tokens)));
+            return (200, json!({ "value": self.keys.last().unwrap().token(&claims) }));
+        }
         match (method, path) {
             ("GET", "/.well-known/openid-configuration") => {
                 let answer = json!({
