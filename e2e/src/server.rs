@@ -98,6 +98,11 @@ impl Server {
         self.child.as_mut().is_some_and(|child| child.ended().is_none())
     }
 
+    /// The process, which runs.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     /// Its log, over all its starts.
     pub fn log(&self) -> &Lines {
         &self.log

@@ -67,6 +67,7 @@ const PACKAGES: &[Package] = &[
     tests("strace", "names the file operations at which tests cut the power"),
     tests("swtpm", "the TPM"),
     tests("swugenerator", "makes SWUpdate packages"),
+    tests("systemd", "systemd-analyze, the judge of our units"),
     tests("systemd-boot-efi", "a PE file to sign"),
     tests(
         "u-boot-tools",
