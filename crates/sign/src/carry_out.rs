@@ -267,6 +267,13 @@ fn stopped(course: &mut Course, error: &PipelineError, now: Time) -> JobOutcome 
         PipelineError::Store(StoreError::NotFound { .. } | StoreError::Conflict { .. }) => {
             course.refuse(vec![Reason::new("order", why)])
         }
+        // Asking again brings nothing else. What may be on record all the same
+        // is looked at by the next claim, as after any other trouble.
+        PipelineError::Store(StoreError::Corrupt { .. }) if !course.unsure => {
+            course.trouble = Some(why);
+            let why = "what the store has of this is damaged; whoever runs the service sees what";
+            course.refuse(vec![Reason::new("service", why)])
+        }
         PipelineError::Store(_) | PipelineError::Spool(_) => {
             course.trouble = Some(why);
             course.again(now, LATER, "store", "the store is out of reach")

@@ -56,7 +56,7 @@ enum Task {
 
 /// What a task of the dispatcher came to.
 enum Done {
-    Job,
+    Job { stored: bool },
     Probe { there: bool },
     Housekeeping,
 }
@@ -66,6 +66,9 @@ enum Done {
 struct Tasks {
     set: JoinSet<Done>,
     at: HashMap<Id, Task>,
+    /// Whether there are claims, perhaps, that nobody holds: made and not
+    /// heard of, or not ended because the store did not answer.
+    lost: bool,
 }
 
 impl Tasks {
@@ -183,14 +186,12 @@ impl Dispatcher {
         let mut tasks = Tasks::default();
         let (mut look, mut hungry) = (true, false);
         let mut ticks = 0_u32;
-        // Whether claims were made, perhaps, of which nobody heard.
-        let mut lost = false;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             self.probe(&mut tasks);
             if std::mem::take(&mut look) {
-                match self.claim(&mut lost, &tasks).await {
+                match self.claim(&mut tasks).await {
                     Ok((claimed, full)) => {
                         hungry = full;
                         claimed.into_iter().for_each(|claimed| self.begin(&mut tasks, claimed));
@@ -265,11 +266,11 @@ impl Dispatcher {
     }
 
     /// Claims what there is room for, and whether there may be more.
-    async fn claim(&self, lost: &mut bool, tasks: &Tasks) -> Result<(Vec<ClaimedJob>, bool), StoreError> {
-        if *lost {
+    async fn claim(&self, tasks: &mut Tasks) -> Result<(Vec<ClaimedJob>, bool), StoreError> {
+        if tasks.lost {
             // Those jobs would wait until the claims run out.
             self.pipeline.store().end_other_claims(tasks.claimed()).await?;
-            *lost = false;
+            tasks.lost = false;
         }
         let rooms = self.schedule().rooms();
         if rooms.is_empty() {
@@ -279,7 +280,7 @@ impl Dispatcher {
         let log_size = self.pipeline.log().size();
         let wanted: HashMap<String, u32> = rooms.iter().map(|room| (room.key.clone(), room.most)).collect();
         let claiming = Claiming { rooms, now: (self.clock)(), lease: LEASE, log_size };
-        let claimed = self.pipeline.store().claim_jobs(claiming).await.inspect_err(|_| *lost = true)?;
+        let claimed = self.pipeline.store().claim_jobs(claiming).await.inspect_err(|_| tasks.lost = true)?;
         let mut got: HashMap<&str, u32> = HashMap::new();
         for claimed in &claimed {
             *got.entry(&claimed.job.asked.signing_key).or_default() += 1;
@@ -299,9 +300,10 @@ impl Dispatcher {
         tasks.spawn(Task::Job { queue, claim }, async move {
             let keys: Arc<dyn KeyHealth> = own.clone();
             let carried = own.pipeline.carry_out_job(claimed, stand_in.as_deref(), keys, &*own.clock).await;
+            let stored = carried.stored;
             // Here: the loop may be waiting for a claim, and somebody for this.
             own.ended(&room, carried);
-            Done::Job
+            Done::Job { stored }
         });
     }
 
@@ -312,7 +314,7 @@ impl Dispatcher {
             Err(error) => (error.id(), None),
         };
         match (tasks.at.remove(&id), done) {
-            (Some(Task::Job { .. }), Some(Done::Job)) => {}
+            (Some(Task::Job { .. }), Some(Done::Job { stored })) => tasks.lost |= !stored,
             (Some(Task::Job { queue, claim }), _) => {
                 self.schedule().ended(&queue);
                 self.put_back(tasks, claim);

@@ -6,7 +6,7 @@
 use firmseal_fleet::{Job, Priority};
 use firmseal_manifest::RequestId;
 use firmseal_store::{Claim, ClaimedJob, Claiming, Depth, Room, StoreError};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
 use crate::column::{Count, Text, When};
 use crate::error::Failure;
@@ -51,6 +51,20 @@ struct Found {
     since: Option<u64>,
 }
 
+fn read(row: &Row<'_>) -> rusqlite::Result<Found> {
+    let (Count(attempt), since) = (row.get(1)?, row.get::<_, Option<Count>>(2)?);
+    Ok(Found { job: read_at(row, 3)?, attempt, since: since.map(|Count(since)| since) })
+}
+
+/// Takes a job that came back damaged out of everybody's way: whatever else
+/// is queued must not wait for it. Nothing of it is changed, and whoever asks
+/// for it hears that it is damaged. With the next start, perhaps from a
+/// backup, it is looked at again.
+fn set_aside(connection: &Connection, number: i64) -> Result<(), Failure> {
+    connection.prepare_cached("UPDATE jobs SET lease_until = ? WHERE n = ?")?.execute([i64::MAX, number])?;
+    Ok(())
+}
+
 /// Up to `most` jobs of a key and a priority, shares taking turns.
 fn take(
     connection: &Connection,
@@ -62,17 +76,24 @@ fn take(
     let mut shares = Vec::new();
     for share in shares_in_turn(connection, room, priority)? {
         let sql = format!(
-            "SELECT attempt, since, {JOB} FROM jobs
+            "SELECT n, attempt, since, {JOB} FROM jobs
              WHERE {QUEUED} AND signing_key = ?1 AND priority = ?2 AND share = ?3
                AND not_before <= ?4 AND deadline > ?4 ORDER BY n LIMIT ?5"
         );
         let given = params![room.key, rank(priority), share, When(claiming.now), most];
         let found = all(connection, &sql, given, |row| {
-            let (Count(attempt), since) = (row.get(0)?, row.get::<_, Option<Count>>(1)?);
-            Ok(Found { job: read_at(row, 2)?, attempt, since: since.map(|Count(since)| since) })
+            let number: i64 = row.get(0)?;
+            match read(row) {
+                Err(rusqlite::Error::FromSqlConversionFailure(..)) => Ok(Err(number)),
+                found => found.map(Ok),
+            }
         })?;
-        if !found.is_empty() {
-            shares.push(found.into_iter());
+        let (whole, damaged): (Vec<_>, Vec<_>) = found.into_iter().partition(Result::is_ok);
+        for number in damaged.into_iter().filter_map(Result::err) {
+            set_aside(connection, number)?;
+        }
+        if !whole.is_empty() {
+            shares.push(whole.into_iter().flatten());
         }
     }
     let mut taken = Vec::new();

@@ -6,9 +6,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use firmseal_fleet::{Priority, Time};
 use firmseal_keys::Log;
 use firmseal_manifest::Digest;
-use firmseal_store::{Blobs, StoreError, stream_of};
+use firmseal_store::conformance::samples;
+use firmseal_store::{Blobs, Claiming, Jobs, Registry, Room, StoreError, stream_of};
 use firmseal_store_local::{IntentLog, LocalStore};
 use futures_util::StreamExt;
 
@@ -187,7 +189,7 @@ async fn half_a_backup_is_refused() {
     let store = LocalStore::open(dir.path()).unwrap();
     store.intents().append(b"an intent").await.unwrap();
     let release = firmseal_store::conformance::samples::release(&store, "gateway", "1.0.0", 1).await;
-    firmseal_store::Registry::insert_release(&store, release).await.unwrap();
+    store.insert_release(release).await.unwrap();
     drop(store);
     std::fs::remove_file(dir.path().join("intents.log")).unwrap();
     assert!(matches!(LocalStore::open(dir.path()).map(drop), Err(StoreError::Corrupt { .. })));
@@ -213,4 +215,42 @@ async fn what_a_crash_left_is_cleaned_and_nothing_else() {
     let store = LocalStore::open(dir.path()).unwrap();
     assert!(left.iter().all(|path| !path.exists()));
     assert_eq!(store.read_all(&id, 4).await.unwrap(), "kept");
+}
+
+#[tokio::test]
+async fn a_damaged_job_is_set_aside_and_the_others_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(dir.path()).unwrap();
+    store.insert_product(samples::product("gateway")).await.unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let job = samples::job("red", "own", Priority::Release);
+        ids.push(job.id);
+        store.insert_job(job, 9).await.unwrap();
+    }
+    let change = |sql: &str| {
+        let connection = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
+        assert_eq!(connection.execute(sql, [ids[0].to_string()]).unwrap(), 1);
+    };
+    let claim = async |store: &LocalStore, now: Time| {
+        let rooms = vec![Room { key: "own".to_owned(), most: 1, after: None }];
+        let claiming = Claiming { rooms, now, lease: std::time::Duration::from_secs(60), log_size: 0 };
+        let claimed = store.claim_jobs(claiming).await.unwrap();
+        claimed.into_iter().map(|claimed| claimed.claim.request).collect::<Vec<_>>()
+    };
+    change("UPDATE jobs SET asked = substr(asked, 2) WHERE id = ?");
+    // It is the oldest, and there is room for one.
+    assert_eq!(claim(&store, samples::NOW).await, [], "it is looked at once");
+    assert_eq!(claim(&store, samples::NOW).await, [ids[1]]);
+    assert_eq!(claim(&store, samples::NOW).await, [ids[2]]);
+    let Err(StoreError::Corrupt { what }) = store.job(ids[0]).await else { panic!("it is damaged") };
+    assert!(what.contains("look a signing request up"), "{what}");
+    // Nor does it keep others from their ends, long after.
+    let late = samples::later(3601);
+    let expired = store.expire_jobs(late, 9).await.unwrap();
+    assert_eq!(expired, ids[1..]);
+    drop(store);
+    change("UPDATE jobs SET asked = '{' || asked WHERE id = ?");
+    let store = LocalStore::open(dir.path()).unwrap();
+    assert_eq!(claim(&store, samples::NOW).await, [ids[0]]);
 }

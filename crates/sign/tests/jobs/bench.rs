@@ -1,10 +1,12 @@
 //! A store, a key that fails as it is told, and a dispatcher between them.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use firmseal_core::Environment as CoreEnvironment;
+use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_fleet::product::{BlockSize, ComponentSpec, Environment};
 use firmseal_fleet::{
     Artifact, Caller, CallerKind, Job, JobState, Priority, Product, Role as Operator, Scope, Time,
@@ -150,6 +152,8 @@ pub(crate) struct Bench {
 /// A service that runs.
 pub(crate) struct Service {
     pub(crate) store: LocalStore,
+    /// Where the store is.
+    path: PathBuf,
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) dispatcher: Arc<Dispatcher>,
     stop: watch::Sender<bool>,
@@ -178,12 +182,15 @@ impl Bench {
         Bench { policy: Some(Arc::new(policy)), ..Bench::new() }
     }
 
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("store")
+    }
+
     /// Opens the store, and nothing that works on it. Waits for threads of a
     /// service that was killed.
     pub(crate) async fn stopped(&self) -> (LocalStore, Arc<Pipeline>) {
-        let path = self.directory.path().join("store");
         let store = loop {
-            match LocalStore::open(&path) {
+            match LocalStore::open(&self.path()) {
                 Ok(store) => break store,
                 Err(firmseal_store::StoreError::InUse { .. }) => tokio::task::yield_now().await,
                 Err(other) => panic!("{other}"),
@@ -218,7 +225,7 @@ impl Bench {
             Dispatcher::bounded(pipeline.clone(), Arc::new(now), 16, self.open, Box::new(|_: &Carried| {}));
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(dispatcher.clone().run(stopped));
-        Service { store, pipeline, dispatcher, stop, task }
+        Service { store, path: self.path(), pipeline, dispatcher, stop, task }
     }
 }
 
@@ -245,16 +252,35 @@ impl Service {
 
     pub(crate) async fn upload(&self, bytes: &[u8]) -> ArtifactId {
         let id = ArtifactId(self.store.put_bytes(bytes.to_vec().into()).await.unwrap());
+        self.enter(id, bytes.len()).await;
+        id
+    }
+
+    /// Uploads a file whose bytes go bad on the disk before anybody asks for
+    /// it; once, since the same bytes again would mend it.
+    pub(crate) async fn upload_damaged(&self, bytes: &[u8]) -> ArtifactId {
+        let id = ArtifactId(RustCrypto.digest(bytes));
+        if self.store.artifact(&id).await.is_ok() {
+            return id;
+        }
+        self.store.put_bytes(bytes.to_vec().into()).await.unwrap();
+        let name = id.0.to_string();
+        std::fs::write(self.path.join("blobs").join(&name[..2]).join(&name[2..]), vec![0; bytes.len()])
+            .unwrap();
+        self.enter(id, bytes.len()).await;
+        id
+    }
+
+    async fn enter(&self, id: ArtifactId, size: usize) {
         let artifact = Artifact {
             id,
-            size: bytes.len() as u64,
+            size: size as u64,
             format: "raw".to_owned(),
             inspection: serde_json::Value::Null,
             uploaded_by: "ci".to_owned(),
             created: Time::EPOCH,
         };
         self.store.insert_artifact(artifact).await.unwrap();
-        id
     }
 
     /// A wish for a file of product `gateway`, under an idempotency key.

@@ -1,34 +1,37 @@
-//! Chaos: keys that fail in every way, a store that fails before and after it
-//! has done what it was asked, and a service that is killed again and again,
-//! under load. Each acknowledged request ends in one signature that leaves,
-//! each order in one release, and every time that a key was asked is
-//! accounted for.
+//! Chaos: keys that fail in every way; a store that fails before and after it
+//! has done what it was asked, that hangs, and that has damaged what it was
+//! asked for; and a service that is killed again and again, under load. Some
+//! requests break a rule. Each acknowledged one ends in one signature that
+//! leaves, in one release, or in a refusal that says why, and every time that
+//! a key was asked is accounted for.
 //!
 //! `FIRMSEAL_REQUESTS` says how many requests there are (400); the more there
 //! are, the rarer does each fail: every fault of a key stops its queue for a
 //! quarter of a second and more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use firmseal_fleet::{CameTo, Job, JobState, Priority, Release};
-use firmseal_keys::{Signer, verify};
-use firmseal_manifest::{ArtifactId, Event, Intent, Leaf, Outcome, Purpose, ReleaseId, RequestId, Tbs};
-use firmseal_store::{Inserted, Jobs, Page, Registry};
+use firmseal_fleet::{Job, JobState, Priority};
+use firmseal_manifest::{ArtifactId, RequestId};
+use firmseal_store::{Inserted, Jobs};
 use tokio::task::JoinSet;
 
 use crate::bench::{Bench, Fault, Mood, Service, now};
 use crate::faulty::{StoreFault, StoreMood};
+use crate::judge::judge;
 use crate::releases::order;
+use crate::rules::Parrot;
 
 /// Pipelines that hand requests in at once.
 const CLIENTS: usize = 16;
 /// Every so many requests one is an order for a release.
 const ORDERS: usize = 25;
-/// Releases that are listed at once.
-const PAGE: u32 = 10;
+/// Longest that a life waits for one of them to be through: far longer than
+/// it takes, unless the store is stuck for all of them.
+const LIFE: Duration = Duration::from_secs(60);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Numbers that look like chance, the same in every run.
@@ -64,50 +67,88 @@ fn mood(seed: u64, rarer: u64) -> Mood {
     })
 }
 
-/// Fails in about one of sixty calls, before or after, or so many times
-/// rarer.
-fn troubles(seed: u64, rarer: u64) -> StoreMood {
-    let mut chance = Chance(seed);
-    Box::new(move || match chance.below(120 * rarer) {
-        0 => Some(StoreFault::Before),
-        1 => Some(StoreFault::After),
-        _ => None,
+/// How often the store failed, by the kind of the fault.
+type Counts = Arc<Mutex<BTreeMap<&'static str, usize>>>;
+
+/// Fails in about one of forty calls, or so many times rarer; and one of the
+/// first hangs until the service is killed, if it will be.
+fn troubles(seed: u64, rarer: u64, killed: bool, counts: Counts) -> StoreMood {
+    let mut chance = Chance::of(seed as usize);
+    let mut stuck = killed.then(|| chance.below(60));
+    Box::new(move || {
+        let wait = Duration::from_millis(20 + chance.below(380));
+        let is_stuck = stuck == Some(0);
+        stuck = stuck.and_then(|calls| calls.checked_sub(1));
+        let fault = match chance.below(240 * rarer) {
+            _ if is_stuck => Some(StoreFault::Stuck),
+            0..2 => Some(StoreFault::Before),
+            2..4 => Some(StoreFault::After),
+            4 => Some(StoreFault::Late(wait)),
+            5 => Some(StoreFault::TooLate(wait)),
+            6 => Some(StoreFault::Damaged),
+            _ => None,
+        };
+        if let Some(fault) = fault {
+            *counts.lock().unwrap().entry(fault.word()).or_default() += 1;
+        }
+        fault
     })
 }
 
 /// What somebody asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Asked {
+pub(crate) enum Asked {
     File(ArtifactId),
     Release(semver::Version),
 }
 
 /// What was acknowledged, by the number of the request.
-type Acknowledged = Mutex<BTreeMap<usize, (Asked, RequestId)>>;
+pub(crate) type Acknowledged = BTreeMap<usize, (Asked, RequestId)>;
 
-/// The request of a number, as a job; an error is a store's that fails.
-async fn job(service: &Service, number: usize) -> (Asked, Option<Job>) {
+fn is_order(number: usize) -> bool {
+    number % ORDERS == ORDERS - 1
+}
+
+/// The rule that the request of a number breaks.
+pub(crate) fn breaks(number: usize) -> Option<&'static str> {
+    match (is_order(number), number / ORDERS % 4, number % 16) {
+        // Its file is damaged on the disk.
+        (true, 1, _) => Some("service"),
+        (true, 2, _) | (false, _, 5) => Some("parrot"),
+        (false, _, 11) => Some("gate-epoch-ahead"),
+        _ => None,
+    }
+}
+
+/// The request of a number, as a job under an idempotency key; an error is a
+/// store's that fails.
+async fn job(service: &Service, number: usize, key: &str) -> (Asked, Option<Job>) {
     let mut chance = Chance::of(number);
     // Every fourth asks for a file that somebody has asked for.
     let file = if chance.below(4) == 0 { chance.below(number.max(1) as u64) } else { number as u64 };
-    let file = service.upload(format!("firmware {file}").as_bytes()).await;
-    let key = format!("request {number}");
-    if number % ORDERS != ORDERS - 1 {
-        let mut wish = service.wish(&key, file);
-        wish.deadline = now().plus(WEEK);
+    let file = match breaks(number) {
+        Some("service") => service.upload_damaged(format!("damaged firmware {number}").as_bytes()).await,
+        _ => service.upload(format!("firmware {file}").as_bytes()).await,
+    };
+    let build = if breaks(number) == Some("parrot") { "refuse" } else { "build-17" };
+    if !is_order(number) {
+        let mut wish = service.wish(key, file);
+        (wish.deadline, wish.build) = (now().plus(WEEK), build.to_owned());
+        wish.epoch = if breaks(number) == Some("gate-epoch-ahead") { 17 } else { 0 };
         return (Asked::File(file), service.pipeline.artifact_job(wish, now()).await.ok());
     }
     let version = semver::Version::new(1, 0, number as u64);
-    let order = order(service, &key, &version.to_string(), file);
+    let mut order = order(service, key, &version.to_string(), file);
+    order.build = build.to_owned();
     let deadline = now().plus(WEEK);
     let job = service.pipeline.release_job(order, Priority::Release, deadline, now()).await;
     (Asked::Release(version), job.ok())
 }
 
 /// Hands a request in, as a client that tries until it is acknowledged.
-async fn acknowledged(service: &Service, number: usize) -> (Asked, RequestId) {
+async fn acknowledged(service: &Service, number: usize, key: &str) -> (Asked, RequestId) {
     loop {
-        if let (asked, Some(job)) = job(service, number).await {
+        if let (asked, Some(job)) = job(service, number, key).await {
             let own = job.id;
             match service.dispatcher.submit(job).await {
                 Ok(Inserted::Fresh) => return (asked, own),
@@ -125,30 +166,59 @@ async fn client(
     service: Arc<Service>,
     numbers: Arc<Vec<usize>>,
     next: Arc<AtomicUsize>,
-    told: Arc<Acknowledged>,
+    told: Arc<Mutex<Acknowledged>>,
 ) {
     while let Some(number) = numbers.get(next.fetch_add(1, Ordering::Relaxed)) {
-        let answer = acknowledged(&service, *number).await;
+        let key = format!("request {number}");
+        let answer = acknowledged(&service, *number, &key).await;
         // Every ninth is a retry.
         if number % 9 == 0 {
-            assert_eq!(acknowledged(&service, *number).await, answer);
+            assert_eq!(acknowledged(&service, *number, &key).await, answer);
         }
         told.lock().unwrap().insert(*number, answer);
     }
 }
 
+/// Waits for the ends of all; who was refused because the store had said that
+/// something is damaged, when nothing was, asks again. Returns how many did.
+async fn ended(service: &Service, told: &mut Acknowledged) -> usize {
+    let mut again = 0;
+    for (number, (asked, id)) in told {
+        let progress = service.settled(*id).await.progress;
+        let by_service = progress.state == JobState::Refused && progress.reasons[0].rule == "service";
+        if !by_service || breaks(*number) == Some("service") {
+            continue;
+        }
+        assert!(progress.reasons[0].why.contains("damaged"), "{number}: {progress:?}");
+        again += 1;
+        if is_order(*number) {
+            service.store.resume_job(*id, JobState::Refused, None, vec![]).await.unwrap();
+            service.dispatcher.wake();
+        } else {
+            assert_eq!(service.store.signature(*id).await.unwrap(), None, "{number}: refused and signed");
+            (*asked, *id) = acknowledged(service, *number, &format!("request {number}, again")).await;
+        }
+        service.settled(*id).await;
+    }
+    // Some ended while the store could not say what was done for them before.
+    while !service.store.unaccounted_jobs(now(), 1).await.unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    again
+}
+
 async fn chaos(requests: usize, lives: usize) {
     let rarer = (requests as u64 / 5000).clamp(1, 20);
-    let bench = Bench::new();
+    let bench = Bench::with_policy(Parrot);
     let mut chance = Chance(0x5eed);
     *bench.hsm.mood.lock().unwrap() = Some(mood(0xfee1, rarer));
     *bench.release.mood.lock().unwrap() = Some(mood(0xf00d, rarer));
     let service = bench.start().await;
     service.product("gateway", "raw").await;
     service.stop().await;
-    *bench.store.lock().unwrap() = troubles(0xd15c, rarer);
-    let told = Arc::new(Acknowledged::default());
+    let (told, counts) = (Arc::new(Mutex::new(Acknowledged::default())), Counts::default());
     for life in 1..=lives {
+        *bench.store.lock().unwrap() = troubles(life as u64, rarer, life < lives, counts.clone());
         let service = Arc::new(bench.start().await);
         // What the last life has cut off is sent again.
         let left = |number: &usize| !told.lock().unwrap().contains_key(number);
@@ -160,7 +230,9 @@ async fn chaos(requests: usize, lives: usize) {
         }
         if life < lives {
             // The others are in the middle of something.
-            clients.join_next().await.unwrap().unwrap();
+            if let Ok(first) = tokio::time::timeout(LIFE, clients.join_next()).await {
+                first.unwrap().unwrap();
+            }
             tokio::time::sleep(Duration::from_millis(chance.below(40))).await;
             clients.abort_all();
         }
@@ -172,142 +244,19 @@ async fn chaos(requests: usize, lives: usize) {
             service.kill().await;
             continue;
         }
-        let told = std::mem::take(&mut *told.lock().unwrap());
+        let mut told = std::mem::take(&mut *told.lock().unwrap());
         assert_eq!(told.len(), requests);
         for (_, id) in told.values() {
             service.settled(*id).await;
         }
         *bench.store.lock().unwrap() = Box::new(|| None);
+        let again = ended(&service, &mut told).await;
         judge(&bench, &service, &told).await;
+        let counts = counts.lock().unwrap();
+        println!("{again} were asked for again; the store {counts:?}");
+        assert_eq!(counts.len(), StoreFault::KINDS, "every kind of trouble was there");
         service.stop().await;
     }
-}
-
-/// What came of everything, for the judge.
-#[derive(Default)]
-struct Found {
-    /// The signatures and releases on record, by the entry that was opened
-    /// for them.
-    signed: BTreeMap<u64, RequestId>,
-    /// The request that each file was signed for.
-    of_file: BTreeMap<ArtifactId, RequestId>,
-    releases: BTreeMap<ReleaseId, RequestId>,
-}
-
-/// The log, with what it tells of attempts.
-struct Told {
-    log: Vec<Leaf>,
-    attempts: BTreeMap<RequestId, BTreeMap<u64, Outcome>>,
-    failed: BTreeSet<u64>,
-}
-
-impl Told {
-    async fn by(service: &Service) -> Told {
-        let log = service.log().await;
-        // An event whose note is lost is entered again: twice the same.
-        let mut attempts: BTreeMap<RequestId, BTreeMap<u64, Outcome>> = BTreeMap::new();
-        for leaf in &log {
-            if let Leaf::Event(Event::Attempt { request, intent, outcome }) = leaf {
-                let first = *attempts.entry(*request).or_default().entry(*intent).or_insert(*outcome);
-                assert_eq!(first, *outcome, "{intent} is told in two ways");
-            }
-        }
-        let failed = attempts.values().flat_map(BTreeMap::keys).copied().collect();
-        Told { log, attempts, failed }
-    }
-
-    /// The intent that a signature on record names.
-    fn intent(&self, index: u64, number: usize) -> &Intent {
-        assert!(!self.failed.contains(&index), "{number}: both signed and not");
-        self.log[index as usize].intent().unwrap()
-    }
-}
-
-async fn judge(bench: &Bench, service: &Service, acknowledged: &BTreeMap<usize, (Asked, RequestId)>) {
-    let told = Told::by(service).await;
-    let mut found = Found::default();
-    for (number, (asked, id)) in acknowledged {
-        let job = service.store.job(*id).await.unwrap().unwrap();
-        assert_eq!(job.progress.state, JobState::Signed, "{number}: {:?}", job.progress);
-        match (asked, job.progress.came_to) {
-            (Asked::File(file), Some(CameTo::Signature(of))) => {
-                judge_file(bench, service, &told, &mut found, (*number, *file, of)).await;
-            }
-            (Asked::Release(version), Some(CameTo::Release(made))) => {
-                let release = service.store.release(made).await.unwrap();
-                judge_release(&told, &mut found, (*number, version, *id), &release);
-            }
-            (asked, other) => panic!("{number}: {asked:?} came to {other:?}"),
-        }
-    }
-    // Nothing that a key was asked for is missing, and nothing twice.
-    let mut asked = bench.hsm.asked.lock().unwrap().clone();
-    asked.extend(bench.release.asked.lock().unwrap().iter());
-    let once: BTreeSet<u64> = asked.iter().copied().collect();
-    assert_eq!(once.len(), asked.len(), "one entry opens a key once");
-    let known = |index: &u64| found.signed.contains_key(index) || told.failed.contains(index);
-    for index in &once {
-        assert!(known(index), "a key was asked under entry {index}, and nobody tells of it");
-    }
-    // And every intent came to something that is told.
-    for (leaf, index) in told.log.iter().zip(0..) {
-        assert!(leaf.intent().is_none() || known(&index), "nobody tells what became of entry {index}");
-    }
-    // Nor is there a release that nobody ordered.
-    let (mut all, mut page) = (BTreeSet::new(), Page::first(PAGE));
-    loop {
-        let some = service.store.releases(None, page).await.unwrap();
-        all.extend(some.iter().map(|release| release.id));
-        match some.last() {
-            Some(last) => page = Page::after(last.id, PAGE),
-            None => break,
-        }
-    }
-    assert!(all.iter().eq(found.releases.keys()));
-    println!(
-        "{} requests: {} signatures of files, {} releases; keys were asked {} times, {} attempts were told of",
-        acknowledged.len(),
-        found.of_file.len(),
-        found.releases.len(),
-        asked.len(),
-        told.failed.len()
-    );
-}
-
-async fn judge_file(
-    bench: &Bench,
-    service: &Service,
-    told: &Told,
-    found: &mut Found,
-    (number, file, of): (usize, ArtifactId, RequestId),
-) {
-    if let Some(first) = found.of_file.insert(file, of) {
-        assert_eq!(first, of, "{number}: two signatures of one file");
-        return;
-    }
-    let record = service.store.signature(of).await.unwrap().unwrap();
-    let tbs = Tbs::Message(file.0.as_bytes().to_vec());
-    let value = firmseal_manifest::Signature(record.value.clone());
-    verify(bench.hsm.public_key(), &tbs, &value).unwrap();
-    let intent = told.intent(record.log_index, number);
-    assert_eq!((intent.subject, record.tbs), (tbs.fingerprint(), tbs.fingerprint()));
-    let own = told.attempts.get(&of).map_or(0, BTreeMap::len);
-    assert_eq!(record.attempts as usize, own + 1, "{number}");
-    assert_eq!(found.signed.insert(record.log_index, of), None);
-}
-
-fn judge_release(
-    told: &Told,
-    found: &mut Found,
-    (number, version, id): (usize, &semver::Version, RequestId),
-    release: &Release,
-) {
-    assert_eq!((release.request, &release.version), (id, version), "{number}");
-    let intent = told.intent(release.log_index, number);
-    assert_eq!((intent.purpose, intent.subject), (Purpose::Release, release.manifest));
-    assert!(intent.context.contains(&Intent::mark(&id)), "{number}");
-    assert_eq!(found.signed.insert(release.log_index, id), None);
-    assert_eq!(found.releases.insert(release.id, id), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

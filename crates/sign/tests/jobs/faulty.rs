@@ -1,8 +1,10 @@
 //! A store that fails now and then, in front of one that does not: before a
-//! write, after it, or while reading.
+//! write, after it, or while reading; that hangs, and comes back or does not;
+//! and that has lost what it was asked for.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -31,6 +33,32 @@ pub(crate) enum StoreFault {
     Before,
     /// It is done, and the answer is lost.
     After,
+    /// It hangs for a while, and is done then.
+    Late(Duration),
+    /// It hangs for a while, is done, and whoever asked has been told that it
+    /// took too long.
+    TooLate(Duration),
+    /// It hangs for as long as the service lives.
+    Stuck,
+    /// What it is about is damaged, and stays as it is.
+    Damaged,
+}
+
+impl StoreFault {
+    /// How many kinds there are.
+    pub(crate) const KINDS: usize = 6;
+
+    /// The word for its kind.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            StoreFault::Before => "failed before",
+            StoreFault::After => "failed after",
+            StoreFault::Late(_) => "hung and recovered",
+            StoreFault::TooLate(_) => "hung and timed out",
+            StoreFault::Stuck => "hung for good",
+            StoreFault::Damaged => "damaged",
+        }
+    }
 }
 
 /// Says of each call what goes wrong with it.
@@ -50,13 +78,21 @@ impl FaultyStore {
             why: "the test wants it so".to_owned(),
         };
         match fault {
-            None => call.await,
-            Some(StoreFault::Before) => Err(failed()),
-            Some(StoreFault::After) => {
-                call.await?;
-                Err(failed())
+            None => return call.await,
+            Some(StoreFault::Before) => {}
+            Some(StoreFault::After) => drop(call.await?),
+            Some(StoreFault::Late(wait)) => {
+                tokio::time::sleep(wait).await;
+                return call.await;
             }
+            Some(StoreFault::TooLate(wait)) => {
+                tokio::time::sleep(wait).await;
+                drop(call.await?);
+            }
+            Some(StoreFault::Stuck) => std::future::pending().await,
+            Some(StoreFault::Damaged) => return Err(StoreError::corrupt("what the test has chosen")),
         }
+        Err(failed())
     }
 }
 

@@ -4,6 +4,7 @@
 mod bench;
 mod chaos;
 mod faulty;
+mod judge;
 mod once;
 mod releases;
 mod rules;

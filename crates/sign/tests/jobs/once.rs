@@ -1,6 +1,6 @@
 //! One request, one signature: through retries, lost answers and crashes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use firmseal_fleet::{CameTo, JobState, Signature};
 use firmseal_keys::{Logged, verify};
@@ -10,6 +10,7 @@ use firmseal_store::{Blobs, Claiming, Inserted, Jobs, Registry, Room};
 use firmseal_testkit::world::firmware;
 
 use crate::bench::{Bench, Fault, Service, now};
+use crate::faulty::StoreFault;
 
 async fn signature(service: &Service, id: RequestId) -> Signature {
     let job = service.settled(id).await;
@@ -110,6 +111,29 @@ async fn trouble_with_the_key_keeps_jobs_and_every_attempt_is_told() {
     assert_eq!(service.events().await, expected);
     let states = service.dispatcher.states();
     assert!(states.iter().all(|(_, state)| *state == BreakerState::Closed), "{states:?}");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_claim_whose_end_the_store_did_not_take_is_not_held_on() {
+    let bench = Bench::new();
+    let service = bench.start().await;
+    service.product("gateway", "raw").await;
+    let file = service.upload(b"some firmware").await;
+    let (hsm, mut until) = (bench.hsm.clone(), None);
+    *bench.store.lock().unwrap() = Box::new(move || {
+        if until.is_none() && !hsm.asked.lock().unwrap().is_empty() {
+            until = Some(Instant::now() + Duration::from_millis(300));
+        }
+        until.is_some_and(|until| Instant::now() < until).then_some(StoreFault::Damaged)
+    });
+    let id = service.submit(service.wish("a", file)).await;
+    // Nothing but the length of a claim would end it otherwise.
+    let record = tokio::time::timeout(Duration::from_secs(60), signature(&service, id)).await.unwrap();
+    let asked = bench.hsm.asked.lock().unwrap().clone();
+    assert_eq!((record.attempts, record.log_index, asked.len()), (2, asked[1], 2));
+    let lost = Event::Attempt { request: id, intent: asked[0], outcome: Outcome::Unknown };
+    assert_eq!(service.events().await, [lost]);
     service.stop().await;
 }
 
