@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
 use firmseal_api::keys::SigningKey;
-use firmseal_fleet::{KeyPhase, Priority, Time};
+use firmseal_fleet::{Deviation, KeyPhase, Priority, Time};
 use firmseal_sign::{BreakerState, PolicyStanding};
 use firmseal_store::Depth;
 use firmseal_witness::Status;
@@ -219,6 +219,9 @@ impl Metrics {
         for incident in Incident::ALL {
             drop(metrics.incidents.get_or_create(&Kind { kind: incident.word() }));
         }
+        for deviation in Deviation::ALL {
+            drop(metrics.anomalies.get_or_create(&Departs { deviation: deviation.word() }));
+        }
         let Making { registry, names } = make;
         Metrics { registry, names, ..metrics }
     }
@@ -424,5 +427,6 @@ mod tests {
         let text = Metrics::new().text().unwrap();
         assert!(text.ends_with("# EOF\n"));
         assert!(text.contains("firmseal_incidents_total{kind=\"pin\"} 0"), "{text}");
+        assert!(text.contains("firmseal_anomalies_total{deviation=\"source\"} 0"), "{text}");
     }
 }

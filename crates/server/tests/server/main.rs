@@ -9,6 +9,7 @@ mod chain;
 mod devices;
 mod doors;
 mod exports;
+mod habits;
 mod hostile;
 mod identities;
 mod keys;
