@@ -2,53 +2,26 @@
 //! work goes on once there is room.
 //!
 //! The disk is a small memory file system in a mount namespace of the
-//! child's own, so it goes when the child does. Where namespaces are
-//! forbidden the test says so and proves nothing.
+//! child's own, so it goes when the child does.
 #![allow(clippy::unwrap_used)]
 
 mod common;
-
-use std::path::Path;
-use std::process::Command;
 
 use bytes::Bytes;
 use common::{Ack, write_into};
 use firmseal_keys::Log;
 use firmseal_store::{Blobs, StoreError};
 use firmseal_store_local::LocalStore;
-
-const DISK: &str = "FIRMSEAL_SMALL_DISK";
-
-fn on_a_small_disk(dir: &Path, test: &str) -> bool {
-    let script = "mount -t tmpfs -o size=3m tmpfs \"$FIRMSEAL_SMALL_DISK\" || exit 77; exec \"$0\" \"$@\"";
-    let outcome = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env(DISK, dir)
-        .status();
-    match outcome {
-        Ok(status) if status.success() => true,
-        // unshare fails with 1, as a failed test does with 101.
-        Ok(status) if matches!(status.code(), Some(1 | 77 | 127)) => false,
-        Ok(status) => {
-            assert!(status.success(), "the child failed");
-            true
-        }
-        Err(_) => false,
-    }
-}
+use firmseal_testkit::small_disk;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_and_keeps_what_it_has() {
-    let Some(disk) = std::env::var_os(DISK) else {
+    let Some(disk) = small_disk::own() else {
         let dir = tempfile::tempdir().unwrap();
-        if !on_a_small_disk(dir.path(), "a_full_disk_refuses_and_keeps_what_it_has") {
-            eprintln!("skipped: mount namespaces are not allowed here");
-        }
+        small_disk::again(dir.path(), 3, "a_full_disk_refuses_and_keeps_what_it_has", &[]);
         return;
     };
-    let (disk, dir) = (Path::new(&disk), Path::new(&disk).join("store"));
+    let dir = disk.join("store");
     // Room that is freed later.
     std::fs::write(disk.join("ballast"), vec![0; 512 * 1024]).unwrap();
 

@@ -18,6 +18,7 @@ pub mod lms;
 #[cfg(feature = "json")]
 pub mod places;
 pub mod rsa;
+pub mod small_disk;
 pub mod story;
 #[cfg(feature = "vault")]
 pub mod vault;

@@ -1,47 +1,22 @@
 //! Disks: one that is full is said to be, and what was promised stays.
 
-use std::path::Path;
-use std::process::Command;
-
 use firmseal_e2e::firmware::{OPENSBI, OVMF};
 use firmseal_e2e::{Device, Server, Shell};
+use firmseal_testkit::small_disk;
 
 use crate::{GATEWAY, Verdicts};
 
-const DISK: &str = "FIRMSEAL_E2E_DISK";
-
-/// Runs a test again with a small disk of its own: a memory file system in a
-/// mount namespace, which goes when the test does.
-fn on_a_small_disk(directory: &Path, test: &str) -> bool {
-    let script = format!("mount -t tmpfs -o size=9m tmpfs \"${DISK}\" || exit 77; exec \"$0\" \"$@\"");
-    let done = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env(DISK, directory)
-        // Built by now, and cargo has no business in there.
-        .env("FIRMSEAL_BINARIES", firmseal_e2e::binaries::firmseal().parent().unwrap())
-        .output();
-    let Ok(done) = done else { return false };
-    print!("{}", String::from_utf8_lossy(&done.stdout));
-    // unshare fails with 1, as a failed test does with 101.
-    if matches!(done.status.code(), Some(1 | 77 | 127)) {
-        return false;
-    }
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    true
-}
-
 #[test]
 fn a_full_disk_is_said_so_and_nothing_is_lost() {
-    let Some(disk) = std::env::var_os(DISK) else {
+    let Some(disk) = small_disk::own() else {
         let directory = tempfile::tempdir().unwrap();
-        if !on_a_small_disk(directory.path(), "disk::a_full_disk_is_said_so_and_nothing_is_lost") {
-            println!("skipped: mount namespaces are not allowed here");
-        }
+        // Built by now, and cargo has no business in there.
+        let binaries = firmseal_e2e::binaries::firmseal().parent().unwrap().as_os_str();
+        let test = "disk::a_full_disk_is_said_so_and_nothing_is_lost";
+        small_disk::again(directory.path(), 9, test, &[("FIRMSEAL_BINARIES", binaries)]);
         return;
     };
-    let t = Shell::at(Path::new(&disk));
+    let t = Shell::at(&disk);
     let mut server = Server::new(&t);
     t.ok("firmseal product create gateway --vendor example.com --class gateway --component main=1MiB");
     let device = Device::enrol(&t, &server, "gateway-1", &GATEWAY);
