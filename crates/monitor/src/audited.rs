@@ -239,16 +239,17 @@ fn says(
     let is = |request: &_| record.request.as_ref() == Some(request);
     let failed = record.outcome == AuditOutcome::Failure;
     match (record.action, event) {
-        (AuditAction::SigningRequested, Event::Requested { request, manifest, requester }) => {
-            is(request) && digest == Some(*manifest) && by == Some(*requester)
-        }
+        (
+            AuditAction::SigningRequested | AuditAction::PolicyProposed,
+            Event::Requested { request, manifest, requester },
+        ) => is(request) && digest == Some(*manifest) && by == Some(*requester),
         (AuditAction::Approved, Event::Approved { request, manifest, key: own }) => {
             is(request) && digest == Some(*manifest) && key == Some(*own)
         }
         (AuditAction::ApprovalWithdrawn, Event::Unapproved { request, key: own }) => {
             is(request) && key == Some(*own)
         }
-        (AuditAction::SigningClosed, Event::Closed { request, end }) => {
+        (AuditAction::SigningClosed | AuditAction::PolicyClosed, Event::Closed { request, end }) => {
             is(request) && *end != End::Signed && failed
         }
         (AuditAction::ReleaseSigned, Event::Released { manifest, .. })
