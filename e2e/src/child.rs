@@ -132,6 +132,20 @@ impl Child {
         self.wait();
     }
 
+    /// SIGSTOP: it is there, and does nothing.
+    pub fn hang(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT: it goes on where it was.
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(self.id() as i32).unwrap(), signal).unwrap();
+    }
+
     /// Asks it to end.
     pub fn terminate(&mut self) -> ExitStatus {
         if self.ended().is_none() {

@@ -49,9 +49,9 @@ impl KeyHost {
         ));
     }
 
-    /// Makes the host, in `host`, for the server with this log: a key with the
-    /// name of its object, and what it is for.
-    pub fn init(&self, log: &str, object: &str, purpose: &str) {
+    /// Makes the host, in `host`, for the server with this log: keys with the
+    /// names of their objects, and what each is for.
+    pub fn init(&self, log: &str, keys: &[(&str, &str)]) {
         let (shell, port) = (&self.shell, self.port);
         shell.ok(&format!("firmseal keyhost init host --name keys.example/1 --log {log} --port {port}"));
         shell.write("host/pin", format!("{PIN}\n"));
@@ -60,9 +60,11 @@ impl KeyHost {
         let settings = settings
             .replace("secret = \"prompt\"", "secret = \"file:pin\"")
             .replace("writable = []", "writable = [\"../tokens\"]");
-        let table =
-            format!("\n[[key]]\nname = \"{object}\"\nuri = \"{}\"\nuses = [\"{purpose}\"]\n", uri(object));
-        shell.write("host/keyhost.toml", settings + &table);
+        let table = |(object, purpose): &(&str, &str)| {
+            format!("\n[[key]]\nname = \"{object}\"\nuri = \"{}\"\nuses = [\"{purpose}\"]\n", uri(object))
+        };
+        let tables: String = keys.iter().map(table).collect();
+        shell.write("host/keyhost.toml", settings + &tables);
         std::fs::rename(shell.path("host/client"), shell.path("place/keyhost")).unwrap();
     }
 
@@ -87,5 +89,15 @@ impl KeyHost {
     /// SIGKILL, and nobody at the port.
     pub fn dies(&mut self) {
         self.running.take().unwrap().kill();
+    }
+
+    /// SIGSTOP: its port is open, and nobody answers.
+    pub fn hangs(&self) {
+        self.running.as_ref().unwrap().hang();
+    }
+
+    /// Ends a hang.
+    pub fn goes_on(&self) {
+        self.running.as_ref().unwrap().go_on();
     }
 }

@@ -9,6 +9,7 @@ pub mod anatomy;
 pub mod binaries;
 pub mod chance;
 pub mod child;
+pub mod custody;
 pub mod device;
 pub mod files;
 pub mod firmware;

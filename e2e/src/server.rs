@@ -85,6 +85,16 @@ impl Server {
         }
     }
 
+    /// SIGSTOP: its ports are open, and nobody answers.
+    pub fn hang(&self) {
+        self.child.as_ref().unwrap().hang();
+    }
+
+    /// Ends a hang.
+    pub fn go_on(&self) {
+        self.child.as_ref().unwrap().go_on();
+    }
+
     /// SIGTERM; it must end well.
     pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -116,6 +126,18 @@ impl Server {
     /// The place's directory.
     pub fn place(&self) -> &Path {
         &self.place
+    }
+
+    /// What it says of itself to a scraper.
+    pub fn metrics(&self) -> String {
+        let shell = Shell::at(self.place.parent().unwrap());
+        let token =
+            String::from_utf8(shell.read(&format!("{}/operator.token", self.place.display()))).unwrap();
+        shell.write("scraper", format!("authorization: Bearer {}\n", token.trim()));
+        let (place, url) = (self.place.display(), self.operators());
+        let line =
+            format!("curl --silent --fail --cacert {place}/tls/server.pem --header @scraper {url}/metrics");
+        shell.ok(&line).stdout
     }
 
     /// Where operators find it.

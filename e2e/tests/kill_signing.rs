@@ -1,9 +1,10 @@
-//! Signing under kills: `firmseal serve` is killed at random while pipelines
-//! ask it for signatures and releases. Each acknowledged request ends in one
-//! signature or one release, and the log accounts for every time that a key
-//! was used.
+//! Signing under trouble: `firmseal serve` and the key host with its HSM are
+//! killed and hang at random, and so does the database, while pipelines ask
+//! for signatures and releases. Each acknowledged request ends in one
+//! signature, in one release, or in a refusal that names its rule, and the log
+//! accounts for every time that a key was used.
 //!
-//! `FIRMSEAL_KILLS` says how often (4, and 60 at most); `FIRMSEAL_SEED` repeats
+//! `FIRMSEAL_KILLS` says how often (6, and 200 at most); `FIRMSEAL_SEED` repeats
 //! the choice of moments, though not what the server was doing.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -19,16 +20,32 @@ use firmseal_api::requests::Ordered;
 use firmseal_api::signatures::{CreateSignature, SignatureState};
 use firmseal_api::signing::{CreateRelease, ReleaseComponent};
 use firmseal_e2e::chance::setting;
-use firmseal_e2e::{Chance, Operator, Server, Shell, until};
+use firmseal_e2e::custody::in_custody;
+use firmseal_e2e::{Chance, KeyHost, Operator, Server, Shell, until};
 use firmseal_manifest::{ArtifactId, Event, Intent, Leaf, Purpose, ReleaseId, RequestId};
 
 const CLIENTS: u64 = 3;
-/// Requests between two kills.
+/// Most troubles: what comes of each request is judged as well, and the test
+/// shall end.
+const MOST: u64 = 200;
+/// Requests between two troubles.
 const STRETCH: u64 = 20;
 /// Every so many requests one is an order for a release.
 const ORDERS: u64 = 6;
 /// Longest that an answer is waited for at once.
 const WAIT: Duration = Duration::from_secs(5);
+
+/// Whoever may sign at all signs, but for one thing.
+const POLICY: &str = r#"
+@id("signers")
+@reason("whoever may sign here signs")
+permit (principal, action in Action::"sign", resource);
+
+@id("epoch-two")
+@reason("security epoch 2 was withdrawn")
+forbid (principal, action in Action::"sign", resource)
+when { context.epoch == 2 };
+"#;
 
 /// What was acknowledged, by the number of the request.
 type Acknowledged = Mutex<BTreeMap<u64, (ArtifactId, RequestId)>>;
@@ -37,14 +54,19 @@ fn is_order(number: u64) -> bool {
     number % ORDERS == ORDERS - 1
 }
 
-fn wish(artifact: ArtifactId) -> CreateSignature {
+/// Policy refuses some of those that are no orders.
+fn is_refused(number: u64) -> bool {
+    number % 7 == 3 && !is_order(number)
+}
+
+fn wish(number: u64, artifact: ArtifactId) -> CreateSignature {
     CreateSignature {
         product: "gateway".parse().unwrap(),
         channel: "stable".parse().unwrap(),
         artifact,
         key: None,
         version: "1.0.0".parse().unwrap(),
-        epoch: 1,
+        epoch: if is_refused(number) { 2 } else { 1 },
         parameters: BTreeMap::new(),
         build: "build-17".to_owned(),
         commit: "abc123".to_owned(),
@@ -79,7 +101,7 @@ fn asked(operator: &Operator, number: u64, wait: Duration) -> Option<(ArtifactId
     let file = operator.upload(file.as_bytes()).ok()?;
     let (client, key) = (operator.client.operator(), format!("request {number}"));
     if !is_order(number) {
-        let request = operator.wait(client.create_signature(&key, &wish(file), wait)).ok()?;
+        let request = operator.wait(client.create_signature(&key, &wish(number, file), wait)).ok()?;
         return Some((file, request.id));
     }
     match operator.wait(client.create_release_within(&key, &order(number, file), wait)).ok()? {
@@ -95,6 +117,7 @@ struct Found {
     of_index: BTreeMap<u64, RequestId>,
     of_file: BTreeMap<ArtifactId, RequestId>,
     releases: BTreeSet<ReleaseId>,
+    refused: u64,
 }
 
 /// Waits for what a request comes to.
@@ -103,6 +126,12 @@ fn ended(operator: &Operator, found: &mut Found, number: u64, file: ArtifactId, 
         let request = operator.wait(operator.client.operator().signature(id, WAIT)).ok()?;
         (request.state != SignatureState::Queued).then_some(request)
     });
+    if is_refused(number) {
+        assert_eq!((request.state, request.signature), (SignatureState::Refused, None), "{number}");
+        assert_eq!(request.reasons[0].rule, "epoch-two", "{number}");
+        found.refused += 1;
+        return;
+    }
     assert_eq!(request.state, SignatureState::Signed, "{number}: {:?}", request.reasons);
     if let Some(release) = request.release {
         let release = operator.wait(operator.client.operator().release(release)).unwrap();
@@ -158,13 +187,99 @@ fn accounted(operator: &Operator, found: &Found) -> Option<usize> {
     Some(told.len())
 }
 
+/// What happens to a service, and to the HSM behind it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Trouble {
+    ServerDies,
+    HostDies,
+    BothDie,
+    ServerHangs,
+    HostHangs,
+    DatabaseHangs,
+}
+
+const TROUBLES: [Trouble; 6] = [
+    Trouble::ServerDies,
+    Trouble::HostHangs,
+    Trouble::BothDie,
+    Trouble::DatabaseHangs,
+    Trouble::HostDies,
+    Trouble::ServerHangs,
+];
+
+/// Another process that has the database for itself, as a disk that hangs has
+/// it: whoever wants to write waits.
+const LOCK: &str = "import sqlite3, sys, time; held = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60); \
+                    held.execute(\"BEGIN IMMEDIATE\"); time.sleep(float(sys.argv[2])); held.rollback()";
+
+impl Trouble {
+    /// Comes and goes. `longest` is how many milliseconds a hang may last.
+    fn strike(self, t: &Shell, server: &mut Server, hsm: &mut KeyHost, chance: &mut Chance, longest: u64) {
+        let pause = |milliseconds: u64| thread::sleep(Duration::from_millis(milliseconds));
+        match self {
+            Trouble::ServerDies => {
+                server.kill();
+                // Once more, while it picks up what was cut off.
+                server.start_unobserved();
+                pause(chance.below(1500));
+                server.kill();
+                server.start();
+            }
+            Trouble::HostDies => {
+                hsm.dies();
+                pause(chance.below(1000));
+                hsm.start();
+            }
+            Trouble::BothDie => {
+                hsm.dies();
+                pause(chance.below(200));
+                server.kill();
+                // It asks for the public keys when it starts.
+                hsm.start();
+                server.start();
+            }
+            Trouble::ServerHangs => {
+                server.hang();
+                pause(chance.below(longest));
+                server.go_on();
+            }
+            Trouble::HostHangs => {
+                hsm.hangs();
+                pause(chance.below(longest));
+                hsm.goes_on();
+            }
+            Trouble::DatabaseHangs => {
+                let (database, seconds) =
+                    (server.place().join("store/store.db"), chance.below(longest) as f64 / 1000.0);
+                t.ok(&format!("python3 -c '{LOCK}' {} {seconds}", database.display()));
+            }
+        }
+    }
+}
+
+/// One pipeline: every so many of the requests are its.
+fn pipeline(client: u64, requests: u64, operator: &Operator, acknowledged: &Acknowledged, done: &AtomicU64) {
+    for number in (client..requests).step_by(CLIENTS as usize) {
+        // Some wait for the end, and some are gone by then.
+        let wait = if number % 5 == 0 { WAIT } else { Duration::ZERO };
+        let answer = until("a request to be acknowledged", || asked(operator, number, wait));
+        acknowledged.lock().unwrap().insert(number, answer);
+        done.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 #[test]
-fn kills_lose_no_request_and_double_no_signature() {
+fn trouble_loses_no_request_and_doubles_no_signature() {
     let mut chance = Chance::new();
-    let kills = setting("FIRMSEAL_KILLS").unwrap_or(4).min(60);
+    let kills = setting("FIRMSEAL_KILLS").unwrap_or(TROUBLES.len() as u64).min(MOST);
     let requests = STRETCH * (kills + 1);
     let t = Shell::new();
-    let mut server = Server::new(&t);
+    let (mut hsm, mut server) = in_custody(&t);
+    let signing = String::from_utf8(t.read("place/signing.toml")).unwrap();
+    t.write("place/signing.toml", format!("policy = \"policies\"\n{signing}"));
+    t.write("place/policies/rules.cedar", POLICY);
+    hsm.start();
+    server.start();
     t.ok("firmseal product create gateway --vendor example.com --class gateway --component main=1MiB");
     let (place, url) = (server.place().to_owned(), server.operators());
     let acknowledged = Acknowledged::default();
@@ -173,30 +288,22 @@ fn kills_lose_no_request_and_double_no_signature() {
         for client in 0..CLIENTS {
             let (place, url, acknowledged, done) = (&place, &url, &acknowledged, &done);
             scope.spawn(move || {
-                let operator = Operator::new(place, url);
-                for number in (client..requests).step_by(CLIENTS as usize) {
-                    // Some wait for the end, and some are gone by then.
-                    let wait = if number % 5 == 0 { WAIT } else { Duration::ZERO };
-                    let ask = || asked(&operator, number, wait);
-                    let answer = until("a request to be acknowledged", ask);
-                    acknowledged.lock().unwrap().insert(number, answer);
-                    done.fetch_add(1, Ordering::Relaxed);
-                }
+                pipeline(client, requests, &Operator::new(place, url), acknowledged, done);
             });
         }
-        // One kill in each stretch of the work, at whatever moment of it.
-        for kill in 1..=kills {
-            let so_far = || (done.load(Ordering::Relaxed) >= STRETCH * kill).then_some(());
+        // One trouble in each stretch of the work, at whatever moment of it;
+        // of six in a row each is another one.
+        let first = chance.below(TROUBLES.len() as u64);
+        for number in 1..=kills {
+            let so_far = || (done.load(Ordering::Relaxed) >= STRETCH * number).then_some(());
             until("the pipelines to come on", so_far);
             thread::sleep(Duration::from_millis(chance.below(60)));
-            server.kill();
-            if kill % 3 == 2 {
-                // Once more, while it picks up what was cut off.
-                server.start_unobserved();
-                thread::sleep(Duration::from_millis(chance.below(1500)));
-                server.kill();
-            }
-            server.start();
+            let trouble = TROUBLES[((first + number) % TROUBLES.len() as u64) as usize];
+            println!("{number}: {trouble:?}");
+            // Where there is time, now and then beyond what a key and a
+            // database may take.
+            let longest = if number % 13 == 12 { 13_000 } else { 1500 };
+            trouble.strike(&t, &mut server, &mut hsm, &mut chance, longest);
         }
     });
     let operator = Operator::new(&place, &url);
@@ -214,8 +321,19 @@ fn kills_lose_no_request_and_double_no_signature() {
     let attempts = until("the log to account for every use", || accounted(&operator, &found));
     server.stop();
     assert!(!server.log().text().contains("panicked at"), "{}", server.log().text());
+    // What the host has signed, by its own log, is no more than what the
+    // server's announced, and no less than what left.
+    hsm.dies();
+    let used = t.json("firmseal keyhost show host")["used"].as_u64().unwrap();
+    let signed = found.of_index.len() as u64;
+    assert!(
+        (signed..=signed + attempts as u64).contains(&used),
+        "{used} uses, {signed} signed, {attempts} told of"
+    );
     let (files, releases) = (found.of_file.len(), found.releases.len());
     println!(
-        "{kills} kills, {requests} requests: {files} files and {releases} releases signed, {attempts} attempts told of"
+        "{kills} troubles, {requests} requests: {files} files and {releases} releases signed, {} refused, the key \
+         host used its keys {used} times, {attempts} attempts told of",
+        found.refused
     );
 }

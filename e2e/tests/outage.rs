@@ -1,61 +1,77 @@
-//! An order for a release while its HSM is away: it is kept, shown and told
-//! of, and comes to one release when the HSM is back.
+//! An order for a release while its HSM is away: it is kept, shown, told of
+//! and measured, and comes to one release when the HSM is back.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use firmseal_e2e::server::free_ports;
-use firmseal_e2e::{KeyHost, Server, Shell, until};
+use firmseal_e2e::custody::in_custody;
+use firmseal_e2e::{Server, Shell, binaries, until};
 use serde_json::Value;
 
-const SECRET: &str = "--secret file:pw";
+const CLOSED: &str = "firmseal_key_breaker{key=\"release\",state=\"closed\"}";
+const OPEN: &str = "firmseal_key_breaker{key=\"release\",state=\"open\"}";
+const QUEUED: &str = "firmseal_jobs_queued{priority=\"release\"}";
+const OLDEST: &str = "firmseal_jobs_queued_oldest_seconds{priority=\"release\"}";
+const SIGNINGS: &str = "firmseal_key_signings_total{key=\"release\"}";
+const SIGNED: &str = "firmseal_signing_requests_total{kind=\"release\",outcome=\"signed\"}";
+const TROUBLES: &str = "firmseal_incidents_total{kind=\"key\"}";
 
 fn text<'v>(value: &'v Value, name: &str) -> &'v str {
     value[name].as_str().unwrap_or_else(|| panic!("{name} in {value}"))
 }
 
-/// The root: one custodian, and a builder with a key in the HSM and one for
-/// making the place with.
-fn root(t: &Shell) {
+/// The samples of some families, as a scraper reads them.
+fn samples<'m>(metrics: &'m str, families: &[&str]) -> Vec<(&'m str, f64)> {
+    let sample = |line: &'m str| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let family = series.split('{').next()?;
+        families.contains(&family).then(|| (series, value.parse().unwrap()))
+    };
+    metrics.lines().filter(|line| !line.starts_with('#')).filter_map(sample).collect()
+}
+
+/// The value of one series.
+fn value(metrics: &str, series: &str) -> Option<f64> {
+    let family = series.split('{').next()?;
+    samples(metrics, &[family]).into_iter().find(|(own, _)| *own == series).map(|(_, value)| value)
+}
+
+/// What the server says of itself, once these series have these values.
+fn scraped(server: &Server, what: &str, wanted: &[(&str, f64)]) -> String {
+    until(what, || {
+        let metrics = server.metrics();
+        let is_so = |(series, wanted): &(&str, f64)| value(&metrics, series) == Some(*wanted);
+        wanted.iter().all(is_so).then_some(metrics)
+    })
+}
+
+/// Prometheus's own word on what the alerts make of it, if it stays as it is.
+fn alerts(t: &Shell, name: &str, metrics: &str, out_of_reach: bool) {
+    let rules = binaries::workspace().join("deploy/prometheus/firmseal.rules.yml");
+    let families =
+        ["firmseal_key_breaker", "firmseal_jobs_queued_oldest_seconds", "firmseal_anomalies_total"];
+    let series = samples(metrics, &families).into_iter();
+    let series: String =
+        series.map(|(own, value)| format!("      - {{ series: '{own}', values: '{value}x20' }}\n")).collect();
+    let fires = "\n          - exp_labels: { severity: page, key: release }\n            exp_annotations:\n              \
+                 summary: the signing key release is out of reach; its jobs wait\n              \
+                 runbook: docs/runbooks/hsm-outage.md";
+    let expected = if out_of_reach { fires } else { " []" };
     t.write(
-        "root.toml",
-        "environment = \"test\"\n\
-         [[role]]\nrole = \"root\"\nthreshold = 1\nholder = [{ name = \"safe\", keys = [\"safe.pub\"] }]\n\
-         [[role]]\nrole = \"release\"\nthreshold = 1\n\
-         holder = [{ name = \"builder\", keys = [\"builder.pub\", \"release.pub\"] }]\n",
+        name,
+        format!(
+            "rule_files: ['{}']\nevaluation_interval: 1m\ntests:\n  - interval: 1m\n    input_series:\n{series}    \
+             alert_rule_test:\n      - eval_time: 10m\n        alertname: FirmsealKeyOutOfReach\n        \
+             exp_alerts:{expected}\n      - {{ eval_time: 10m, alertname: FirmsealKeyUsedUnusually }}\n",
+            rules.display()
+        ),
     );
-    t.ok("firmseal ceremony start root --root root.toml");
-    let status = t.json("firmseal ceremony status root");
-    t.ok(&format!(
-        "firmseal ceremony sign root/request.toml --key file:safe.pem {SECRET} --log log-safe --yes-words '{}' \
-         -o root-signed.toml",
-        text(&status, "words")
-    ));
-    t.ok("firmseal ceremony add root root-signed.toml");
-    t.ok("firmseal ceremony finish root -o root.cbor");
+    t.ok(&format!("promtool test rules {name}")).says("SUCCESS");
 }
 
 #[test]
 fn an_order_outlasts_its_hsm_and_comes_to_one_release() {
     let t = Shell::new();
-    t.write("pw", "a passphrase\n");
-    t.ok("chmod 600 pw");
-    for name in ["safe", "builder"] {
-        t.ok(&format!("firmseal keys generate file:{name}.pem {SECRET} --public {name}.pub"));
-    }
-    let mut hsm = KeyHost::new(&t);
-    hsm.generate("release");
-    root(&t);
-    let ports = free_ports();
-    t.ok(&format!(
-        "firmseal init place --root root.cbor --release-key file:builder.pem {SECRET} --port {ports}"
-    ));
-    let log = t.json("firmseal log show place");
-    hsm.init(text(&log, "key"), "release", "release");
-    let signing = String::from_utf8(t.read("place/signing.toml")).unwrap();
-    let release = signing.lines().find(|line| line.starts_with("release = ")).unwrap().to_owned();
-    let signing = signing.replace(&release, "release = [\"keyhost:room/release\"]");
-    t.write("place/signing.toml", signing + &hsm.table());
+    let (mut hsm, mut server) = in_custody(&t);
     hsm.start();
-    let mut server = Server::in_place(&t, "place", ports);
     server.start();
     t.ok("firmseal product create gateway --vendor example.com --class gateway --component main=1MiB");
     t.write("firmware.bin", vec![7; 70_000]);
@@ -66,6 +82,10 @@ fn an_order_outlasts_its_hsm_and_comes_to_one_release() {
     };
     let first = t.json(&order("1.0.0"));
     assert_eq!(first["sequence"], 1);
+    let well = [(CLOSED, 1.0), (OPEN, 0.0), (QUEUED, 0.0)];
+    let before = scraped(&server, "the first use to be counted", &[(SIGNINGS, 1.0), (TROUBLES, 0.0)]);
+    assert!(well.iter().all(|(series, wanted)| value(&before, series) == Some(*wanted)), "{before}");
+    alerts(&t, "before.yml", &before, false);
 
     // The HSM is away. The order is not: whoever asks is told what it waits
     // for, and how to follow it.
@@ -82,6 +102,13 @@ fn an_order_outlasts_its_hsm_and_comes_to_one_release() {
     t.ok(&format!("firmseal request show {id}")).says("queued").says("1.1.0 on stable");
     let waiting = t.json("firmseal request list --orders");
     assert_eq!(waiting.as_array().unwrap().len(), 1, "{waiting}");
+    // Whoever looks at numbers is told as well, and somebody is called.
+    let during = scraped(&server, "the breaker to be open", &[(OPEN, 1.0), (CLOSED, 0.0), (QUEUED, 1.0)]);
+    until("the order to be old", || (value(&server.metrics(), OLDEST) >= Some(1.0)).then_some(()));
+    for rises in [TROUBLES, "firmseal_key_uses_total{outcome=\"trouble\"}"] {
+        assert!(value(&during, rises) >= Some(1.0), "{rises} in {during}");
+    }
+    alerts(&t, "during.yml", &during, true);
     let releases = || t.json("firmseal release list").as_array().unwrap().clone();
     assert_eq!(releases().len(), 1);
 
@@ -101,6 +128,10 @@ fn an_order_outlasts_its_hsm_and_comes_to_one_release() {
     let tells = |action: &str| story.iter().filter(|record| record["action"] == action).count();
     assert_eq!(tells("release-signed"), 1, "{story:#?}");
     assert!(tells("signing-attempted") >= 1, "{story:#?}");
+    // Nobody had to do anything for it to be well again.
+    let after = scraped(&server, "all to be well", &[&well[..], &[(SIGNED, 2.0)]].concat());
+    assert!(value(&after, SIGNINGS) >= Some(2.0) && value(&after, TROUBLES) >= Some(1.0), "{after}");
+    alerts(&t, "after.yml", &after, false);
     server.stop();
     hsm.dies();
     assert_eq!(t.json("firmseal keyhost show host")["used"], 2);
