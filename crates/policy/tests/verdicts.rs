@@ -202,12 +202,13 @@ fn every_question_fits_the_schema() {
 /// them is somebody else.
 #[test]
 fn nobody_is_taken_for_whoever_asked_before() {
-    let policy = policy(&["@id(\"p\") @reason(\"p\") permit (principal in Team::\"firmware\", action, resource)\n\
+    let policy =
+        policy(&["@id(\"p\") @reason(\"p\") permit (principal in Team::\"firmware\", action, resource)\n\
          when { principal in Role::\"signer\" && principal.name == \"ci\"\n\
            && principal.kind == Kind::\"workload\" && resource == Product::\"gateway\"\n\
            && principal.hasTag(\"ref\") && principal.getTag(\"ref\") == \"refs/heads/main\"\n\
            && resource.environment == Environment::\"production\" };"
-        .to_owned()]);
+            .to_owned()]);
     let mut good = question("{}");
     good.caller.roles = [Role::Signer].into_iter().collect();
     (good.caller.name, good.caller.kind) = ("ci".to_owned(), CallerKind::Workload);
