@@ -24,7 +24,7 @@ fn some_roles() -> ArrayBuilder {
     roles().min_items(Some(1)).description(Some("What it may do."))
 }
 
-fn its_roles() -> ArrayBuilder {
+pub(crate) fn its_roles() -> ArrayBuilder {
     roles().description(Some("What it may do."))
 }
 

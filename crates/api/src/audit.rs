@@ -8,8 +8,9 @@ use firmseal_fleet::audit::AuditAction;
 use firmseal_manifest::{ArtifactId, ChannelName, ProductId, ReleaseId, RequestId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
-use crate::access::{Role, roles};
+use crate::access::{Role, its_roles, roles};
 use crate::encoding::Base64;
 use crate::signatures::Reason;
 
@@ -112,6 +113,39 @@ pub struct AuditRecord {
     /// The commit it was built from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+    /// The credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<AuditedCredential>,
+    /// How often, where it tells of several times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+}
+
+/// A credential, as records show it. Its secret is nowhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditedCredential {
+    /// Its id.
+    pub id: Uuid,
+    /// Whose it is.
+    pub holder: String,
+    /// What it allows.
+    #[schema(schema_with = its_roles)]
+    pub roles: BTreeSet<Role>,
+    /// Only these products; all of them if empty.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub products: BTreeSet<ProductId>,
+    /// Only these channels; all of them if empty.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub channels: BTreeSet<ChannelName>,
+    /// Only these signing keys; all of them if empty.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub keys: BTreeSet<String>,
+    /// When it stops working, if ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires: Option<Time>,
 }
 
 /// An entry of the log, and what proves that it stands there.

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_fleet::operator::{Credential, CredentialId, CredentialKind, Role};
-use firmseal_fleet::{Scope, Time};
+use firmseal_fleet::{Caller, Scope, Time};
 use firmseal_store::Operators;
 use firmseal_store_local::LocalStore;
 use uuid::Uuid;
@@ -33,6 +33,13 @@ pub struct Rights {
     pub scope: Scope,
 }
 
+/// Whoever sits at this machine: records have the account's name, the log its
+/// digest.
+pub fn local() -> Caller {
+    let name = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+    Caller::local(name.unwrap_or_else(|_| "local".to_owned()))
+}
+
 /// Makes an operator with a token. The store keeps only its digest.
 pub async fn create(store: &LocalStore, name: &str, rights: Rights, valid_for: Validity) -> Result<Made> {
     let secret = format!("fsop_{}", random()?);
@@ -49,6 +56,8 @@ pub async fn create(store: &LocalStore, name: &str, rights: Rights, valid_for: V
         expires: valid_for.0.map(|span| now.plus(span)),
         revoked: None,
     };
-    store.insert_credential(credential.clone()).await?;
+    // Whoever can write here needs no role for it.
+    let maker = Caller { roles: BTreeSet::new(), ..local() };
+    store.insert_credential(credential.clone(), &maker).await?;
     Ok(Made { secret, credential })
 }

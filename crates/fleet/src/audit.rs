@@ -4,12 +4,13 @@
 //! second truth beside it. The log holds digests of the same things, so that
 //! whoever reads a record can ask the log for it.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use firmseal_manifest::{ArtifactId, ChannelName, ProductId, ReleaseId, RequestId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Caller, FleetError, Reason, Time};
+use crate::{Caller, Credential, CredentialId, FleetError, Reason, Role, Scope, Time};
 
 /// What happened.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -51,11 +52,20 @@ pub enum AuditAction {
     RolloutChanged,
     /// The use of a key departs from the usual.
     Anomaly,
+    /// Somebody can sign in with a credential that was made.
+    CredentialCreated,
+    /// A credential was revoked.
+    CredentialRevoked,
+    /// A product was made.
+    ProductCreated,
+    /// Somebody was denied what was asked for: nobody is known by what was
+    /// shown, or it is not enough.
+    AccessDenied,
 }
 
 impl AuditAction {
     /// Every action.
-    pub const ALL: [AuditAction; 18] = [
+    pub const ALL: [AuditAction; 22] = [
         AuditAction::SigningRequested,
         AuditAction::SigningDecided,
         AuditAction::SigningHeld,
@@ -74,6 +84,10 @@ impl AuditAction {
         AuditAction::TrustPublished,
         AuditAction::RolloutChanged,
         AuditAction::Anomaly,
+        AuditAction::CredentialCreated,
+        AuditAction::CredentialRevoked,
+        AuditAction::ProductCreated,
+        AuditAction::AccessDenied,
     ];
 
     /// The word for it.
@@ -97,6 +111,10 @@ impl AuditAction {
             AuditAction::TrustPublished => "trust-published",
             AuditAction::RolloutChanged => "rollout-changed",
             AuditAction::Anomaly => "anomaly",
+            AuditAction::CredentialCreated => "credential-created",
+            AuditAction::CredentialRevoked => "credential-revoked",
+            AuditAction::ProductCreated => "product-created",
+            AuditAction::AccessDenied => "access-denied",
         }
     }
 }
@@ -125,6 +143,47 @@ pub enum Outcome {
     Failure,
     /// Nobody saw how it ended.
     Unknown,
+}
+
+/// A credential, as records show it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AuditedCredential {
+    /// Its id.
+    pub id: CredentialId,
+    /// Whose it is.
+    pub holder: String,
+    /// What it allows.
+    pub roles: BTreeSet<Role>,
+    /// What it is confined to.
+    #[serde(default, skip_serializing_if = "Scope::is_open")]
+    pub scope: Scope,
+    /// When it stops working, if ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Time>,
+}
+
+impl From<Credential> for AuditedCredential {
+    fn from(credential: Credential) -> AuditedCredential {
+        let Credential { id, operator, roles, scope, expires, .. } = credential;
+        AuditedCredential { id, holder: operator, roles, scope, expires }
+    }
+}
+
+/// What a record tells of an event and the log does not, since it holds no
+/// names.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Circumstances {
+    /// When it happened.
+    pub time: Time,
+    /// Who did it, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller: Option<Caller>,
+    /// The product, where the log has no more of it than a digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product: Option<ProductId>,
+    /// Why, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<Reason>,
 }
 
 /// What it was about; what does not apply is absent.
@@ -173,6 +232,12 @@ pub struct AuditSubject {
     /// The commit it was built from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+    /// The credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<AuditedCredential>,
+    /// How often, where a record tells of several times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
 }
 
 /// One record.

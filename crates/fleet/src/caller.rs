@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use firmseal_manifest::{ChannelName, ProductId};
+use firmseal_manifest::{ChannelName, Digest, ProductId, holder_id, scope_id};
 use serde::{Deserialize, Serialize};
 
 use crate::Role;
@@ -77,6 +77,11 @@ impl Caller {
             source: None,
         }
     }
+
+    /// What stands for it in the log.
+    pub fn id(&self) -> Digest {
+        holder_id(&self.name)
+    }
 }
 
 /// What a caller is confined to. An empty set confines nothing.
@@ -98,6 +103,14 @@ impl Scope {
     /// Whether it confines nothing.
     pub fn is_open(&self) -> bool {
         self.products.is_empty() && self.channels.is_empty() && self.keys.is_empty()
+    }
+
+    /// What stands for it in the log; nothing, if it confines nothing.
+    pub fn id(&self) -> Option<Digest> {
+        let products = self.products.iter().map(ProductId::as_str).collect();
+        let channels = self.channels.iter().map(ChannelName::as_str).collect();
+        let keys = self.keys.iter().map(String::as_str).collect();
+        (!self.is_open()).then(|| scope_id([products, channels, keys]))
     }
 
     /// Whether a product lies within it.
@@ -136,12 +149,14 @@ mod tests {
         let (router, meter): (ProductId, ProductId) = ("router".parse().unwrap(), "meter".parse().unwrap());
         let open = Scope::default();
         assert!(open.is_open() && open.takes_product(&router) && open.takes_key("release"));
+        assert_eq!(open.id(), None, "it confines nothing");
         let one = Scope { products: [router.clone()].into(), ..Scope::default() };
         assert!(one.takes_product(&router) && !one.takes_product(&meter) && !one.is_open());
         let two = Scope { products: [router, meter].into(), ..Scope::default() };
         assert!(two.covers(&one) && !one.covers(&two) && !one.covers(&open) && open.covers(&one));
         let other = Scope { channels: ["beta".parse().unwrap()].into(), ..one.clone() };
         assert!(one.covers(&other) && !other.covers(&one));
+        assert!(one.id().is_some() && one.id() != two.id() && one.id() != other.id());
         assert!(one.takes_channel(&"stable".parse().unwrap()), "it says nothing of channels");
     }
 }

@@ -46,6 +46,18 @@ impl Role {
             Role::Admin => "admin",
         }
     }
+
+    /// Roles as the log has them: a bit for each, in the order of
+    /// [`Role::ALL`].
+    pub fn bits(roles: &BTreeSet<Role>) -> u8 {
+        let bits = (0..).zip(Role::ALL).filter(|(_, role)| roles.contains(role));
+        bits.fold(0, |bits, (at, _)| bits | 1 << at)
+    }
+
+    /// The roles behind bits.
+    pub fn of_bits(bits: u8) -> BTreeSet<Role> {
+        (0..).zip(Role::ALL).filter(|(at, _)| bits >> at & 1 == 1).map(|(_, role)| role).collect()
+    }
 }
 
 /// What kind of credential it is.
@@ -120,5 +132,20 @@ impl Credential {
     /// Whether it can be used at a time.
     pub fn is_live(&self, now: Time) -> bool {
         self.revoked.is_none() && self.expires.is_none_or(|end| now < end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_are_bits_that_stay_the_same() {
+        let bits = [Role::Auditor, Role::Signer, Role::Approver, Role::Operator, Role::Officer, Role::Admin]
+            .map(|role| Role::bits(&[role].into()));
+        assert_eq!(bits, [1, 2, 4, 8, 16, 32]);
+        for bits in 0..64 {
+            assert_eq!(Role::bits(&Role::of_bits(bits)), bits);
+        }
     }
 }

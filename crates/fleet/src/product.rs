@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use firmseal_manifest::ProductId;
 /// Most components of a product: what core lets a manifest name, so that no
 /// product is made whose releases every device would refuse.
 pub use firmseal_manifest::limits::COMPONENTS_MAX;
+use firmseal_manifest::{Digest, ProductId, digest_of};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -121,6 +121,12 @@ fn is_name(text: &str) -> bool {
 }
 
 impl Product {
+    /// What stands for it in the log: SHA-256 of its JSON, which is also what
+    /// `GET /v1/products/{product}` answers.
+    pub fn digest(&self) -> serde_json::Result<Digest> {
+        serde_json::to_vec(self).map(|text| digest_of(&text))
+    }
+
     /// Checks every rule that holds for a product by itself.
     pub fn check(&self) -> Result<(), FleetError> {
         const NAME: &str = "use 1 to 64 printable ASCII characters without spaces";

@@ -14,11 +14,14 @@ use minicbor::{Decoder, decode};
 use uuid::Uuid;
 
 use crate::cbor::Writer;
-pub use crate::event_words::{End, KeyChange, Outcome, Phase, Ruling};
+pub use crate::event_words::{Denial, End, KeyChange, Outcome, Phase, Ruling};
 use crate::ids::{RequestId, RolloutId};
 
 /// The first item of every event.
 pub const TAG: &str = "firmseal/event";
+
+/// Roles that a credential can have, a bit for each.
+const ROLES: u8 = 0b11_1111;
 
 /// Something that happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -148,6 +151,49 @@ pub enum Event {
         /// source.
         how: u8,
     },
+    /// A credential was made: somebody can sign in with it.
+    Credential {
+        /// Its id.
+        credential: Uuid,
+        /// Whose it is, as intents say it.
+        holder: Digest,
+        /// What it allows: bit 0 is the role auditor, 1 signer, 2 approver, 3
+        /// operator, 4 officer, 5 admin.
+        roles: u8,
+        /// What it is confined to, by the digest of its scope.
+        scope: Option<Digest>,
+        /// When it stops working, in seconds since 1970; 0 for never.
+        expires: u64,
+        /// Who made it, as intents say it.
+        by: Digest,
+    },
+    /// A credential was revoked.
+    Revoked {
+        /// Its id.
+        credential: Uuid,
+        /// Who revoked it, as intents say it.
+        by: Digest,
+    },
+    /// A product was made. It never changes.
+    Product {
+        /// SHA-256 of what the registry answers about it.
+        product: Digest,
+        /// Who made it, as intents say it.
+        by: Digest,
+    },
+    /// Somebody was denied what was asked for, so many times.
+    Denied {
+        /// Why.
+        why: Denial,
+        /// Who, as intents say it, where that is known.
+        caller: Option<Digest>,
+        /// How often.
+        count: u64,
+        /// The first time of them, in seconds since 1970.
+        since: u64,
+        /// The last.
+        until: u64,
+    },
 }
 
 impl Event {
@@ -209,17 +255,27 @@ impl Event {
             }
             Event::Policy { number, policy, previous, root, agreed } => {
                 let out = begin(&mut out, 13, 5).uint(*number).bytes(policy.as_bytes());
-                match previous {
-                    Some(previous) => out.bytes(previous.as_bytes()),
-                    None => out.null(),
-                };
-                out.uint(*root).bytes(agreed.as_bytes());
+                maybe(out, previous).uint(*root).bytes(agreed.as_bytes());
             }
             Event::Unusual { request, key, how } => {
                 begin(&mut out, 14, 3)
                     .bytes(request.uuid().as_bytes())
                     .bytes(key.0.as_bytes())
                     .uint((*how).into());
+            }
+            Event::Credential { credential, holder, roles, scope, expires, by } => {
+                let out = begin(&mut out, 15, 6).bytes(credential.as_bytes()).bytes(holder.as_bytes());
+                maybe(out.uint((*roles).into()), scope).uint(*expires).bytes(by.as_bytes());
+            }
+            Event::Revoked { credential, by } => {
+                begin(&mut out, 16, 2).bytes(credential.as_bytes()).bytes(by.as_bytes());
+            }
+            Event::Product { product, by } => {
+                begin(&mut out, 17, 2).bytes(product.as_bytes()).bytes(by.as_bytes());
+            }
+            Event::Denied { why, caller, count, since, until } => {
+                let out = begin(&mut out, 18, 5).uint(*why as u64);
+                maybe(out, caller).uint(*count).uint(*since).uint(*until);
             }
         }
         out.finish()
@@ -233,6 +289,13 @@ impl Event {
 
 fn begin(out: &mut Writer, kind: u64, members: usize) -> &mut Writer {
     out.array(2 + members).text(TAG).uint(kind)
+}
+
+fn maybe<'a>(out: &'a mut Writer, digest: &Option<Digest>) -> &'a mut Writer {
+    match digest {
+        Some(digest) => out.bytes(digest.as_bytes()),
+        None => out.null(),
+    }
 }
 
 fn read(decoder: &mut Decoder<'_>) -> Result<Option<Event>, decode::Error> {
@@ -324,6 +387,31 @@ fn read(decoder: &mut Decoder<'_>) -> Result<Option<Event>, decode::Error> {
                 _ => return Ok(None),
             },
         },
+        15 => Event::Credential {
+            credential: input.uuid()?,
+            holder: input.digest()?,
+            roles: match input.0.u8()? {
+                roles @ 0..=ROLES => roles,
+                _ => return Ok(None),
+            },
+            scope: input.maybe_digest()?,
+            expires: input.0.u64()?,
+            by: input.digest()?,
+        },
+        16 => Event::Revoked { credential: input.uuid()?, by: input.digest()? },
+        17 => Event::Product { product: input.digest()?, by: input.digest()? },
+        18 => Event::Denied {
+            why: match input.0.u64()? {
+                0 => Denial::SignIn,
+                1 => Denial::Role,
+                2 => Denial::Scope,
+                _ => return Ok(None),
+            },
+            caller: input.maybe_digest()?,
+            count: input.0.u64()?,
+            since: input.0.u64()?,
+            until: input.0.u64()?,
+        },
         _ => return Ok(None),
     }))
 }
@@ -384,6 +472,10 @@ impl fmt::Display for Event {
             }
             Event::Policy { number, policy, .. } => write!(f, "policy {number} in force: {policy}"),
             Event::Unusual { request, key, .. } => write!(f, "{request} would use key {key} unusually"),
+            Event::Credential { credential, .. } => write!(f, "credential {credential} is made"),
+            Event::Revoked { credential, .. } => write!(f, "credential {credential} is revoked"),
+            Event::Product { product, .. } => write!(f, "a product is made: {product}"),
+            Event::Denied { why, count, .. } => write!(f, "denied {count} times: {}", why.word()),
             Event::Attempt { request, intent, outcome } => {
                 let outcome = format!("{outcome:?}").to_lowercase();
                 write!(f, "an attempt for {request} under entry {intent}: {outcome}")

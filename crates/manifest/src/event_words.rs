@@ -1,5 +1,5 @@
 //! Words of events: what became of a key, a request, an attempt or a rollout,
-//! each by the number that the log has.
+//! and why somebody was denied, each by the number that the log has.
 
 /// What a signing key is from now on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,4 +68,30 @@ pub enum Phase {
     Halted = 1,
     /// It is over.
     Finished = 2,
+}
+
+/// Why somebody was denied what was asked for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Denial {
+    /// Nobody is known by what was shown, or it is known and over.
+    SignIn = 0,
+    /// The role for it is missing.
+    Role = 1,
+    /// It lies outside what the credential is confined to.
+    Scope = 2,
+}
+
+impl Denial {
+    /// Every reason.
+    pub const ALL: [Denial; 3] = [Denial::SignIn, Denial::Role, Denial::Scope];
+
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Denial::SignIn => "sign-in",
+            Denial::Role => "role",
+            Denial::Scope => "scope",
+        }
+    }
 }

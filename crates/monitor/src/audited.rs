@@ -7,12 +7,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use firmseal_api::audit::{AuditOutcome, AuditRecord, LogEntry};
+use firmseal_api::audit::{AuditOutcome, AuditRecord, AuditedCredential, LogEntry};
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::evidence::holder_id;
 use firmseal_core::{Digest, KeyId};
 use firmseal_fleet::audit::AuditAction;
-use firmseal_fleet::{KeyPhase, Time};
+use firmseal_fleet::{self as fleet, KeyPhase, Role, Time};
 use firmseal_manifest::{ArtifactId, End, Event, Intent, Leaf, Outcome, Purpose, Ruling};
 use firmseal_tlog::{Checkpoint, VerifierKey, leaf_hash, verify_inclusion};
 use serde::{Deserialize, Serialize};
@@ -282,9 +282,40 @@ fn says(
         | (AuditAction::HoldReleased, Event::Decided { request, decision, ruling: Ruling::Released }) => {
             is(request) && decided(*decision)
         }
+        (AuditAction::CredentialCreated, Event::Credential { by: who, .. }) => {
+            by == Some(*who) && record.credential.as_ref().is_some_and(|own| allows(own, event))
+        }
+        (AuditAction::CredentialRevoked, Event::Revoked { credential, by: who }) => {
+            by == Some(*who) && record.credential.as_ref().is_some_and(|own| own.id == *credential)
+        }
+        (AuditAction::ProductCreated, Event::Product { product, by: who }) => {
+            digest == Some(*product) && by == Some(*who)
+        }
+        (AuditAction::AccessDenied, Event::Denied { why, caller, count, .. }) => {
+            failed
+                && by == *caller
+                && record.count == Some(*count)
+                && record.reasons.first().is_some_and(|reason| reason.rule == why.word())
+        }
         (AuditAction::Anomaly, Event::Unusual { request, key: own, .. }) => is(request) && key == Some(*own),
         _ => false,
     }
+}
+
+/// Whether a credential is the one that an event tells of, and allows no more
+/// and no less.
+fn allows(own: &AuditedCredential, event: &Event) -> bool {
+    let AuditedCredential { id, holder, roles, products, channels, keys, expires } = own.clone();
+    let Event::Credential { by, .. } = *event else { return false };
+    let told = Event::Credential {
+        credential: id,
+        holder: holder_id(&holder, &RustCrypto),
+        roles: Role::bits(&roles),
+        scope: fleet::Scope { products, channels, keys }.id(),
+        expires: expires.map_or(0, |end| end.millis() / 1000),
+        by,
+    };
+    told == *event
 }
 
 /// Uses of keys that have come to an end, as records and entries tell it.

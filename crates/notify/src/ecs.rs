@@ -31,6 +31,10 @@ fn classes(action: AuditAction) -> (&'static str, &'static str) {
         }
         AuditAction::RolloutChanged => ("configuration", "change"),
         AuditAction::Anomaly => ("intrusion_detection", "info"),
+        AuditAction::CredentialCreated => ("iam", "creation"),
+        AuditAction::CredentialRevoked => ("iam", "deletion"),
+        AuditAction::ProductCreated => ("configuration", "creation"),
+        AuditAction::AccessDenied => ("authentication", "info"),
     }
 }
 
@@ -65,6 +69,10 @@ pub fn encode(record: &AuditRecord) -> Value {
     });
     if let Some(user) = user(record) {
         out["user"] = user;
+    }
+    // ECS, "User fields": `user.target` is whom a change is about.
+    if let Some(credential) = &record.subject.credential {
+        out["user"]["target"] = json!({ "name": credential.holder, "roles": credential.roles });
     }
     if let Some(team) = record.caller.as_ref().and_then(|caller| caller.team.as_ref()) {
         out["group"] = json!({ "name": team });

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use firmseal_fleet::audit::{AuditAction, AuditRecord, AuditSubject, Outcome};
-use firmseal_fleet::{Caller, CallerKind, Reason, Role, Scope, Time};
+use firmseal_fleet::audit::{AuditAction, AuditRecord, AuditSubject, AuditedCredential, Outcome};
+use firmseal_fleet::{Caller, CallerKind, CredentialId, Reason, Role, Scope, Time};
 use firmseal_notify::ecs;
 use serde_json::Value;
 
@@ -51,6 +51,18 @@ fn record(action: AuditAction, outcome: Outcome) -> AuditRecord {
             log_index: Some(17),
             build: Some("job-5".to_owned()),
             commit: Some("89abcdef".to_owned()),
+            credential: Some(AuditedCredential {
+                id: CredentialId("0197c0de-0000-7000-8000-000000000001".parse().unwrap()),
+                holder: "ann".to_owned(),
+                roles: [Role::Admin].into(),
+                scope: Scope {
+                    products: ["router".parse().unwrap()].into(),
+                    channels: ["beta".parse().unwrap()].into(),
+                    keys: ["release-2026".to_owned()].into(),
+                },
+                expires: Some(Time::from_millis(1_900_000_000_000)),
+            }),
+            count: Some(3),
         },
     }
 }

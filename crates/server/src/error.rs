@@ -6,6 +6,8 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use firmseal_api::problem::{PROBLEM_TYPE, Problem};
 use firmseal_api::signatures::Reason;
+use firmseal_fleet::Caller;
+use firmseal_manifest::Denial;
 use firmseal_store::StoreError;
 use http::{HeaderValue, StatusCode, header};
 
@@ -16,14 +18,18 @@ pub(crate) enum ApiError {
     Malformed(String),
     #[error("the request carries no credential that this server knows")]
     Unauthenticated,
+    /// Known, and revoked or expired: who shows it learns no more than who
+    /// shows nothing.
+    #[error("the request carries no credential that this server knows")]
+    Over(Box<Caller>),
     #[error(transparent)]
     Token(firmseal_identity::TokenError),
     #[error(transparent)]
     Replay(firmseal_identity::Replay),
-    #[error("this needs the role `{0}`")]
-    RoleMissing(String),
-    #[error("{0} lies outside what this credential is for")]
-    OutOfScope(String),
+    #[error("this needs the role `{needs}`")]
+    RoleMissing { needs: String, caller: Box<Caller> },
+    #[error("{what} lies outside what this credential is for")]
+    OutOfScope { what: String, caller: Box<Caller> },
     #[error("this needs a device certificate of this server")]
     NoDevice,
     #[error("this device was revoked")]
@@ -94,7 +100,7 @@ impl ApiError {
         use StatusCode as S;
         match self {
             ApiError::Malformed(_) => (S::BAD_REQUEST, "malformed", "Malformed request", None),
-            ApiError::Unauthenticated => (
+            ApiError::Unauthenticated | ApiError::Over(_) => (
                 S::UNAUTHORIZED,
                 "unauthenticated",
                 "Not authenticated",
@@ -118,13 +124,13 @@ impl ApiError {
                 "Token used before",
                 Some("get a fresh token for each change"),
             ),
-            ApiError::RoleMissing(_) => (
+            ApiError::RoleMissing { .. } => (
                 S::FORBIDDEN,
                 "role-missing",
                 "Not allowed",
                 Some("ask an administrator for a token with this role"),
             ),
-            ApiError::OutOfScope(_) => (
+            ApiError::OutOfScope { .. } => (
                 S::FORBIDDEN,
                 "out-of-scope",
                 "Outside the scope",
@@ -187,6 +193,20 @@ impl ApiError {
         }
     }
 
+    /// Why an operator was denied what it asked for, and who that is where it
+    /// is known; `None` for every other error.
+    pub(crate) fn denial(&self) -> Option<(Denial, Option<&Caller>)> {
+        match self {
+            ApiError::Unauthenticated | ApiError::Token(_) | ApiError::Replay(_) => {
+                Some((Denial::SignIn, None))
+            }
+            ApiError::Over(caller) => Some((Denial::SignIn, Some(caller))),
+            ApiError::RoleMissing { caller, .. } => Some((Denial::Role, Some(caller))),
+            ApiError::OutOfScope { caller, .. } => Some((Denial::Scope, Some(caller))),
+            _ => None,
+        }
+    }
+
     /// What the caller is told.
     pub(crate) fn problem(&self, request_id: &str) -> Problem {
         let (status, slug, title, hint) = self.parts();
@@ -221,7 +241,7 @@ impl ApiError {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_TYPE));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match self {
-            ApiError::Unauthenticated => {
+            ApiError::Unauthenticated | ApiError::Over(_) => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             ApiError::Token(_) | ApiError::Replay(_) if status == StatusCode::UNAUTHORIZED => {

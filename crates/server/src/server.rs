@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::api;
 use crate::app::catalog::Catalog;
+use crate::app::denials::Denials;
 use crate::app::identities::{Identities, IdentityError};
 use crate::app::log::Published;
 use crate::app::presence::Presence;
@@ -158,6 +159,7 @@ impl Server {
             readiness: Readiness::default(),
             published: Published::new(deps.public),
             rollouts: tokio::sync::Mutex::default(),
+            denials: Denials::default(),
             recording: Arc::default(),
         });
         app.pipeline.enter_keys(app.clock.now()).await?;
@@ -257,6 +259,7 @@ impl Running {
         let _ = self.stop.send(true);
         while self.listeners.join_next().await.is_some() {}
         while self.background.join_next().await.is_some() {}
+        tasks::tell_denials(self.app.clone()).await;
         tasks::write_notes(self.app.clone()).await;
         tasks::settle_keys(self.app.clone()).await;
         tasks::keep_habits(self.app.clone()).await;

@@ -253,7 +253,7 @@ impl Pipeline {
     async fn tell_of_lost(&self, attempts: &Attempts, kept: bool) {
         for event in attempts.events(kept) {
             // A store that fails now has the job's next claim to tell it.
-            let _ = self.store().note(event).await;
+            let _ = self.store().note(event, None).await;
         }
     }
 }

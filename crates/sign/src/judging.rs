@@ -130,7 +130,7 @@ impl Pipeline {
         };
         if !errand.is_job() {
             // Nobody can hold what is no job: it is refused.
-            self.store().note(Event::Decided { request, decision, ruling: Ruling::Refused }).await?;
+            self.store().note(Event::Decided { request, decision, ruling: Ruling::Refused }, None).await?;
         }
         Err(stop)
     }

@@ -3,7 +3,6 @@
 use std::ops::Deref;
 
 use firmseal_core::crypto::{Crypto, RustCrypto};
-use firmseal_core::evidence::holder_id;
 use firmseal_fleet::Caller;
 use firmseal_formats::Parameters;
 use firmseal_manifest::cbor::Writer;
@@ -29,7 +28,7 @@ impl Requester {
     /// What stands for the requester in Intents and Statements. A holder of
     /// this name does not approve the own request: devices see to it.
     pub fn id(&self) -> Digest {
-        holder_id(&self.name, &RustCrypto)
+        self.0.id()
     }
 }
 

@@ -87,24 +87,22 @@ impl Bench {
         let release = FileKey::generate(&path, KeyAlgorithm::Ed25519, &secret).unwrap();
         let root = root_for(release.public_key(), 1, 0);
         let store = LocalStore::open(&directory.path().join("store")).unwrap();
-        store
-            .insert_product(Product {
-                id: "gateway".parse().unwrap(),
-                environment: Environment::Test,
-                vendor: Uuid::from_u128(1),
-                class: Uuid::from_u128(2),
-                hardware: vec![],
-                format: "raw".to_owned(),
-                components: vec![ComponentSpec {
-                    name: "main".to_owned(),
-                    capacity: 1 << 20,
-                    block_size: BlockSize::Page,
-                    addresses: None,
-                }],
-                created: NOW,
-            })
-            .await
-            .unwrap();
+        let product = Product {
+            id: "gateway".parse().unwrap(),
+            environment: Environment::Test,
+            vendor: Uuid::from_u128(1),
+            class: Uuid::from_u128(2),
+            hardware: vec![],
+            format: "raw".to_owned(),
+            components: vec![ComponentSpec {
+                name: "main".to_owned(),
+                capacity: 1 << 20,
+                block_size: BlockSize::Page,
+                addresses: None,
+            }],
+            created: NOW,
+        };
+        store.insert_product(product, &Caller::local("alice")).await.unwrap();
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         let release = SigningKey::implicit(KeyPurpose::Release, Environment::Test, Arc::new(release));
         let keys = Keys { release: vec![release], artifact: None, ..Keys::default() };
@@ -346,8 +344,8 @@ async fn the_log_tells_what_happened() {
     let pipeline = Pipeline::new(shared, tired, bench.root.clone(), Keys::default());
     let stuck = pipeline.enter_events().await;
     assert!(matches!(stuck, Err(EventError::Log(LogError::Unwitnessed(_)))), "{stuck:?}");
-    assert_eq!(bench.store.waiting_events(9).await.unwrap().len(), 4);
-    assert_eq!(bench.pipeline.enter_events().await.unwrap(), 4);
+    assert_eq!(bench.store.waiting_events(9).await.unwrap().len(), 5);
+    assert_eq!(bench.pipeline.enter_events().await.unwrap(), 5);
     assert_eq!(bench.pipeline.enter_events().await.unwrap(), 0, "once");
 
     let key = |name: &str| key_of(name).public().id();
@@ -365,7 +363,8 @@ async fn the_log_tells_what_happened() {
         Event::Released { manifest, envelope: release.envelope, intent: 0 },
         Event::Closed { request: id, end: End::Signed },
     ];
-    assert_eq!(leaves[1..], events.map(Leaf::Event));
+    assert!(matches!(leaves[1], Leaf::Event(Event::Product { .. })), "{leaves:?}");
+    assert_eq!(leaves[2..], events.map(Leaf::Event));
 }
 
 #[tokio::test]

@@ -94,7 +94,7 @@ impl Bench {
             components: vec![component],
             created: Time::EPOCH,
         };
-        store.insert_product(product).await.unwrap();
+        store.insert_product(product, &Caller::local("alice")).await.unwrap();
         Bench { store, ci, artifact, _directory: directory }
     }
 

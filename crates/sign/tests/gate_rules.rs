@@ -131,7 +131,7 @@ impl Bench {
         let keys = Keys { release: vec![release], artifact: images, ..Keys::default() };
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         let pipeline = Pipeline::new(shared, Arc::new(store.intents().clone()), root, keys);
-        store.insert_product(product).await.unwrap();
+        store.insert_product(product, &Caller::local("alice")).await.unwrap();
         Bench { store, pipeline, _directory: directory }
     }
 

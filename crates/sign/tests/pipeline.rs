@@ -80,24 +80,22 @@ async fn bench(format: &str) -> Bench {
     let keys = Keys { release: vec![releases(release)], artifact: Some(images), ..Keys::default() };
     let shared: Arc<dyn Store> = Arc::new(store.clone());
     let pipeline = Pipeline::new(shared, Arc::new(store.intents().clone()), root, keys);
-    store
-        .insert_product(Product {
-            id: "gateway".parse().unwrap(),
-            environment: Environment::Test,
-            vendor: Uuid::from_u128(1),
-            class: Uuid::from_u128(2),
-            hardware: vec![],
-            format: format.to_owned(),
-            components: vec![ComponentSpec {
-                name: "main".to_owned(),
-                capacity: 1 << 20,
-                block_size: BlockSize::Page,
-                addresses: None,
-            }],
-            created: Time::EPOCH,
-        })
-        .await
-        .unwrap();
+    let product = Product {
+        id: "gateway".parse().unwrap(),
+        environment: Environment::Test,
+        vendor: Uuid::from_u128(1),
+        class: Uuid::from_u128(2),
+        hardware: vec![],
+        format: format.to_owned(),
+        components: vec![ComponentSpec {
+            name: "main".to_owned(),
+            capacity: 1 << 20,
+            block_size: BlockSize::Page,
+            addresses: None,
+        }],
+        created: Time::EPOCH,
+    };
+    store.insert_product(product, &Caller::local("alice")).await.unwrap();
     Bench { store, pipeline, _directory: directory }
 }
 

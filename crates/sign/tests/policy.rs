@@ -134,7 +134,7 @@ impl Bench {
             }],
             created: Time::EPOCH,
         };
-        store.insert_product(product).await.unwrap();
+        store.insert_product(product, &Caller::local("alice")).await.unwrap();
         Bench { store, pipeline, root, _directory: directory }
     }
 
@@ -228,7 +228,7 @@ async fn what_the_policy_does_not_permit_uses_no_key() {
     assert!(error.is_refusal());
     assert_eq!(error.to_string(), "the policy refuses: because (no-debug)");
     let waiting = bench.store.waiting_events(9).await.unwrap();
-    let [event] = waiting.as_slice() else { panic!("{waiting:?}") };
+    let [_product, event] = waiting.as_slice() else { panic!("{waiting:?}") };
     let Event::Decided { decision, ruling: Ruling::Refused, .. } = event.event else { panic!("{event:?}") };
     assert_eq!(bench.decision(&decision).await.answer, Verdict::Refuse { reasons: reasons("no-debug") });
 

@@ -1,6 +1,7 @@
 //! The audit trail in the database.
 
 use async_trait::async_trait;
+use firmseal_fleet::audit::Circumstances;
 use firmseal_fleet::{AuditRecord, Time};
 use firmseal_manifest::Event;
 use firmseal_store::{AuditFilter, AuditPosition, AuditTrail, Happened, Page, StoreError, Unrecorded};
@@ -19,7 +20,10 @@ fn position(connection: &Connection) -> Result<AuditPosition, Failure> {
     found.ok_or_else(|| StoreError::corrupt("the position of the audit trail").into())
 }
 
-fn unrecorded(connection: &Connection, limit: u32) -> Result<Unrecorded, Failure> {
+/// Number, leaf, index and circumstances.
+type EventRow = (Count, Vec<u8>, Option<Count>, Option<Json<Box<Circumstances>>>);
+
+pub(crate) fn unrecorded(connection: &Connection, limit: u32) -> Result<Unrecorded, Failure> {
     let since = position(connection)?;
     let (mut until, mut happened) = (since, Vec::new());
     let signatures = all(
@@ -37,17 +41,18 @@ fn unrecorded(connection: &Connection, limit: u32) -> Result<Unrecorded, Failure
         until.signature = number;
         happened.push(signature);
     }
-    let events: Vec<(Count, Vec<u8>, Option<Count>)> = all(
+    let events: Vec<EventRow> = all(
         connection,
-        "SELECT number, event, log_index FROM events WHERE number > ? ORDER BY number LIMIT ?",
+        "SELECT number, event, log_index, circumstances FROM events WHERE number > ? ORDER BY number LIMIT ?",
         params![Count(since.event), limit],
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
     )?;
-    for (Count(number), leaf, index) in events {
+    for (Count(number), leaf, index, circumstances) in events {
         let Some(Count(log_index)) = index else { break };
         let event = Event::decode(&leaf).ok_or_else(|| StoreError::corrupt(format!("event {number}")))?;
         until.event = number;
-        happened.push(Happened::Event { event, log_index });
+        let circumstances = circumstances.map(|Json(known)| known);
+        happened.push(Happened::Event { event, log_index, circumstances });
     }
     Ok(Unrecorded { since, until, happened })
 }
@@ -77,6 +82,13 @@ fn record(
             Json(&record),
         ])?;
     }
+    // From here on the records alone have names, which go with them.
+    connection
+        .prepare_cached(
+            "UPDATE events SET circumstances = NULL
+             WHERE number > ? AND number <= ? AND circumstances IS NOT NULL",
+        )?
+        .execute(params![Count(since.event), Count(until.event)])?;
     connection
         .prepare_cached("UPDATE audit_position SET event = ?, signature = ?")?
         .execute(params![Count(until.event), Count(until.signature)])?;

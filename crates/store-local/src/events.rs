@@ -1,25 +1,37 @@
 //! Events on their way into the log, in the database.
 
 use async_trait::async_trait;
+use firmseal_fleet::audit::Circumstances;
 use firmseal_manifest::Event;
 use firmseal_store::{Events, StoreError, WaitingEvent};
 use rusqlite::{Connection, params};
 
 use crate::LocalStore;
-use crate::column::Count;
+use crate::column::{Count, Json};
 use crate::error::Failure;
 use crate::registry::all;
 
 /// Notes an event, in the transaction that makes it happen.
 pub(crate) fn happened(connection: &Connection, event: &Event) -> Result<(), Failure> {
-    connection.prepare_cached("INSERT INTO events (event) VALUES (?)")?.execute([event.encode()])?;
+    note(connection, event, None)
+}
+
+/// Notes an event with what the log does not say of it.
+pub(crate) fn note(
+    connection: &Connection,
+    event: &Event,
+    circumstances: Option<&Circumstances>,
+) -> Result<(), Failure> {
+    connection
+        .prepare_cached("INSERT INTO events (event, circumstances) VALUES (?, ?)")?
+        .execute(params![event.encode(), circumstances.map(Json)])?;
     Ok(())
 }
 
 #[async_trait]
 impl Events for LocalStore {
-    async fn note(&self, event: Event) -> Result<(), StoreError> {
-        self.write("note an event", move |connection| happened(connection, &event)).await
+    async fn note(&self, event: Event, circumstances: Option<Circumstances>) -> Result<(), StoreError> {
+        self.write("note an event", move |connection| note(connection, &event, circumstances.as_ref())).await
     }
 
     async fn waiting_events(&self, limit: u32) -> Result<Vec<WaitingEvent>, StoreError> {

@@ -1,14 +1,16 @@
 //! Operators' credentials in the database.
 
 use async_trait::async_trait;
-use firmseal_fleet::{Credential, CredentialId, CredentialKind, Time};
-use firmseal_manifest::Digest;
+use firmseal_fleet::audit::Circumstances;
+use firmseal_fleet::{Caller, Credential, CredentialId, CredentialKind, Role, Time};
+use firmseal_manifest::{Digest, Event, holder_id};
 use firmseal_store::{Operators, StoreError};
 use rusqlite::{Connection, Row, params};
 
 use crate::LocalStore;
 use crate::column::{Hash, Json, Text, When, Word};
 use crate::error::Failure;
+use crate::events::note;
 use crate::registry::{all, fresh, one};
 
 const COLUMNS: &str = "id, operator, kind, digest, roles, team, scope, created, expires, revoked";
@@ -33,6 +35,21 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Credential> {
     })
 }
 
+fn done(by: &Caller, time: Time) -> Circumstances {
+    Circumstances { time, caller: Some(by.clone()), product: None, reasons: Vec::new() }
+}
+
+fn made(credential: &Credential, by: &Caller) -> Event {
+    Event::Credential {
+        credential: credential.id.0,
+        holder: holder_id(&credential.operator),
+        roles: Role::bits(&credential.roles),
+        scope: credential.scope.id(),
+        expires: credential.expires.map_or(0, |end| end.millis() / 1000),
+        by: by.id(),
+    }
+}
+
 pub(crate) fn find(connection: &Connection, id: CredentialId) -> Result<Option<Credential>, Failure> {
     one(connection, &format!("SELECT {COLUMNS} FROM credentials WHERE id = ?"), [Text(id)], read)
 }
@@ -48,7 +65,8 @@ fn find_by_digest(
 
 #[async_trait]
 impl Operators for LocalStore {
-    async fn insert_credential(&self, credential: Credential) -> Result<(), StoreError> {
+    async fn insert_credential(&self, credential: Credential, by: &Caller) -> Result<(), StoreError> {
+        let by = by.clone();
         self.write("add a credential", move |connection| {
             let there = match find(connection, credential.id)? {
                 Some(there) => Some(there),
@@ -76,7 +94,7 @@ impl Operators for LocalStore {
                     credential.expires.map(When),
                     credential.revoked.map(When)
                 ])?;
-            Ok(())
+            note(connection, &made(&credential, &by), Some(&done(&by, credential.created)))
         })
         .await
     }
@@ -90,6 +108,10 @@ impl Operators for LocalStore {
         self.query("look a credential up", move |connection| find_by_digest(connection, kind, &digest)).await
     }
 
+    async fn credential_of(&self, id: CredentialId) -> Result<Option<Credential>, StoreError> {
+        self.query("look a credential up", move |connection| find(connection, id)).await
+    }
+
     async fn credentials(&self) -> Result<Vec<Credential>, StoreError> {
         self.query("list credentials", |connection| {
             all(connection, &format!("SELECT {COLUMNS} FROM credentials ORDER BY n DESC"), [], read)
@@ -97,15 +119,18 @@ impl Operators for LocalStore {
         .await
     }
 
-    async fn revoke_credential(&self, id: CredentialId, now: Time) -> Result<(), StoreError> {
+    async fn revoke_credential(&self, id: CredentialId, by: &Caller, now: Time) -> Result<(), StoreError> {
+        let by = by.clone();
         self.write("revoke a credential", move |connection| {
-            let revoked = connection
-                .prepare_cached("UPDATE credentials SET revoked = coalesce(revoked, ?) WHERE id = ?")?
-                .execute(params![When(now), Text(id)])?;
-            match revoked {
-                0 => Err(StoreError::not_found(format!("credential {id}")).into()),
-                _ => Ok(()),
+            let known = find(connection, id)?;
+            let known = known.ok_or_else(|| StoreError::not_found(format!("credential {id}")))?;
+            if known.revoked.is_some() {
+                return Ok(());
             }
+            connection
+                .prepare_cached("UPDATE credentials SET revoked = ? WHERE id = ?")?
+                .execute(params![When(now), Text(id)])?;
+            note(connection, &Event::Revoked { credential: id.0, by: by.id() }, Some(&done(&by, now)))
         })
         .await
     }

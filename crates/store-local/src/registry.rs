@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use firmseal_fleet::{Artifact, Product, Release, ReleaseState};
-use firmseal_manifest::{ArtifactId, ChannelName, Digest, ProductId, ReleaseId, RequestId};
+use firmseal_fleet::audit::Circumstances;
+use firmseal_fleet::{Artifact, Caller, Product, Release, ReleaseState};
+use firmseal_manifest::{ArtifactId, ChannelName, Digest, Event, ProductId, ReleaseId, RequestId};
 use firmseal_store::{Page, Registry, StoreError, page::PAGE_MAX};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use semver::Version;
 
 use crate::column::{Count, Hash, Json, Text, When, Word};
 use crate::error::Failure;
+use crate::events::note;
 use crate::{LocalStore, blobs, releases};
 
 /// What a page asks SQLite for.
@@ -91,8 +93,10 @@ pub(crate) fn no_artifact(id: &ArtifactId) -> StoreError {
 
 #[async_trait]
 impl Registry for LocalStore {
-    async fn insert_product(&self, product: Product) -> Result<(), StoreError> {
+    async fn insert_product(&self, product: Product, by: &Caller) -> Result<(), StoreError> {
         product.check().map_err(|error| StoreError::conflict(error.to_string()))?;
+        let digest = product.digest().map_err(|error| StoreError::conflict(error.to_string()))?;
+        let by = by.clone();
         self.write("add a product", move |connection| {
             let there = find_product(connection, &product.id)?;
             if !fresh(there, |there| *there == product, format!("product {}", product.id))? {
@@ -110,7 +114,10 @@ impl Registry for LocalStore {
                     Json(&product.components),
                     When(product.created)
                 ])?;
-            Ok(())
+            let event = Event::Product { product: digest, by: by.id() };
+            let (time, product) = (product.created, Some(product.id));
+            let circumstances = Circumstances { time, caller: Some(by), product, reasons: Vec::new() };
+            note(connection, &event, Some(&circumstances))
         })
         .await
     }

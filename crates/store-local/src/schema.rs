@@ -29,6 +29,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0016_habits.sql"),
     include_str!("../migrations/0017_decisions.sql"),
     include_str!("../migrations/0018_open_jobs.sql"),
+    include_str!("../migrations/0019_circumstances.sql"),
 ];
 
 /// What this program's databases say they are: `FSLS`.
@@ -192,6 +193,21 @@ mod tests {
         let kept = crate::operators::find(&connection, CredentialId(id.parse().unwrap())).unwrap().unwrap();
         assert_eq!(kept.roles, Role::ALL.into());
         assert!(kept.team.is_none() && kept.scope.is_open());
+    }
+
+    #[test]
+    fn events_of_before_are_recorded_without_circumstances() {
+        let (_dir, path) = database();
+        let mut old = connect(&path).unwrap();
+        migrate(&mut old, &MIGRATIONS[..18]).unwrap();
+        let event =
+            firmseal_manifest::Event::Root { version: 1, document: firmseal_manifest::Digest([7; 32]) };
+        old.execute("INSERT INTO events (event, log_index) VALUES (?, 5)", [event.encode()]).unwrap();
+        drop(old);
+        let connection = open_writer(&path).unwrap();
+        let found = crate::audit::unrecorded(&connection, 9).unwrap().happened;
+        let expected = firmseal_store::Happened::Event { event, log_index: 5, circumstances: None };
+        assert_eq!(found, [expected]);
     }
 
     #[test]

@@ -221,7 +221,7 @@ async fn what_a_crash_left_is_cleaned_and_nothing_else() {
 async fn a_damaged_job_is_set_aside_and_the_others_go_on() {
     let dir = tempfile::tempdir().unwrap();
     let store = LocalStore::open(dir.path()).unwrap();
-    store.insert_product(samples::product("gateway")).await.unwrap();
+    store.insert_product(samples::product("gateway"), &samples::admin()).await.unwrap();
     let mut ids = Vec::new();
     for _ in 0..3 {
         let job = samples::job("red", "own", Priority::Release);

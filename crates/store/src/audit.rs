@@ -9,7 +9,7 @@
 //! [`Jobs`]: crate::Jobs
 
 use async_trait::async_trait;
-use firmseal_fleet::audit::AuditAction;
+use firmseal_fleet::audit::{AuditAction, Circumstances};
 use firmseal_fleet::{Asked, AuditRecord, Signature, Time};
 use firmseal_manifest::{Event, ProductId, RequestId};
 
@@ -33,6 +33,9 @@ pub enum Happened {
         event: Event,
         /// Where the log says so.
         log_index: u64,
+        /// What the log does not say of it, where that was noted. It is kept
+        /// until it stands on record.
+        circumstances: Option<Box<Circumstances>>,
     },
     /// An artifact was signed.
     Signature {

@@ -5,6 +5,7 @@
 //! the log enters them afterwards, in their order.
 
 use async_trait::async_trait;
+use firmseal_fleet::audit::Circumstances;
 use firmseal_manifest::Event;
 
 use crate::StoreError;
@@ -27,7 +28,8 @@ pub struct WaitingEvent {
 /// [`set_release_state`] (withdrawn or revoked), [`insert_trust_document`],
 /// [`insert_rollout`], [`set_rollout_state`], [`set_key_state`], [`insert_policy_proposal`],
 /// [`insert_policy_approval`], [`close_policy_proposal`], [`activate_policy`], [`cancel_job`],
-/// [`expire_jobs`], [`insert_job_approval`] and [`remove_job_approvals`] (one for each).
+/// [`expire_jobs`], [`insert_job_approval`], [`remove_job_approvals`] (one for each),
+/// [`insert_credential`], [`revoke_credential`] and [`insert_product`].
 /// [`end_claim`] and [`resume_job`] note those that they are given.
 ///
 /// [`insert_signing_request`]: crate::SigningRequests::insert_signing_request
@@ -38,6 +40,9 @@ pub struct WaitingEvent {
 /// [`insert_release`]: crate::Registry::insert_release
 /// [`set_release_state`]: crate::Registry::set_release_state
 /// [`insert_trust_document`]: crate::TrustDocuments::insert_trust_document
+/// [`insert_credential`]: crate::Operators::insert_credential
+/// [`revoke_credential`]: crate::Operators::revoke_credential
+/// [`insert_product`]: crate::Registry::insert_product
 /// [`insert_rollout`]: crate::Fleet::insert_rollout
 /// [`set_rollout_state`]: crate::Fleet::set_rollout_state
 /// [`set_key_state`]: crate::KeyUses::set_key_state
@@ -53,8 +58,9 @@ pub struct WaitingEvent {
 /// [`resume_job`]: crate::Jobs::resume_job
 #[async_trait]
 pub trait Events: Send + Sync {
-    /// Notes an event that no other write of the store makes.
-    async fn note(&self, event: Event) -> Result<(), StoreError>;
+    /// Notes an event that no other write of the store makes, and what is to
+    /// stand on record of it besides.
+    async fn note(&self, event: Event, circumstances: Option<Circumstances>) -> Result<(), StoreError>;
 
     /// Events that are not in the log yet, the oldest first.
     async fn waiting_events(&self, limit: u32) -> Result<Vec<WaitingEvent>, StoreError>;

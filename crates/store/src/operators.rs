@@ -1,7 +1,7 @@
 //! Operators' credentials: hashes only, and revocation that stays.
 
 use async_trait::async_trait;
-use firmseal_fleet::{Credential, CredentialId, CredentialKind, Time};
+use firmseal_fleet::{Caller, Credential, CredentialId, CredentialKind, Time};
 use firmseal_manifest::Digest;
 
 use crate::StoreError;
@@ -10,8 +10,8 @@ use crate::StoreError;
 #[async_trait]
 pub trait Operators: Send + Sync {
     /// Adds a credential. The same one again is `Ok`; the same id or digest
-    /// with anything else is a conflict.
-    async fn insert_credential(&self, credential: Credential) -> Result<(), StoreError>;
+    /// with anything else is a conflict. `by` is who makes it, for the record.
+    async fn insert_credential(&self, credential: Credential, by: &Caller) -> Result<(), StoreError>;
 
     /// The credential with this digest, revoked and expired ones too;
     /// `None` if there is none. The kind is part of the question: a
@@ -22,9 +22,12 @@ pub trait Operators: Send + Sync {
         digest: &Digest,
     ) -> Result<Option<Credential>, StoreError>;
 
+    /// A credential by its id, revoked and expired ones too.
+    async fn credential_of(&self, id: CredentialId) -> Result<Option<Credential>, StoreError>;
+
     /// All credentials, newest first. They are few: no pages.
     async fn credentials(&self) -> Result<Vec<Credential>, StoreError>;
 
     /// Revokes a credential, for good. The first time stays on record.
-    async fn revoke_credential(&self, id: CredentialId, now: Time) -> Result<(), StoreError>;
+    async fn revoke_credential(&self, id: CredentialId, by: &Caller, now: Time) -> Result<(), StoreError>;
 }

@@ -1,7 +1,7 @@
 //! The registry: products, artifacts and releases.
 
 use async_trait::async_trait;
-use firmseal_fleet::{Artifact, Product, Release, ReleaseState};
+use firmseal_fleet::{Artifact, Caller, Product, Release, ReleaseState};
 use firmseal_manifest::{ArtifactId, ChannelName, Digest, ProductId, ReleaseId, RequestId};
 use semver::Version;
 
@@ -15,8 +15,9 @@ use crate::{Page, StoreError};
 /// conflict.
 #[async_trait]
 pub trait Registry: Send + Sync {
-    /// Adds a product. One that fails [`Product::check`] is a conflict.
-    async fn insert_product(&self, product: Product) -> Result<(), StoreError>;
+    /// Adds a product. One that fails [`Product::check`] is a conflict. `by`
+    /// is who makes it, for the record.
+    async fn insert_product(&self, product: Product, by: &Caller) -> Result<(), StoreError>;
 
     /// A product.
     async fn product(&self, id: &ProductId) -> Result<Product, StoreError>;

@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_fleet::product::{BlockSize, ComponentSpec, Environment};
-use firmseal_fleet::{Artifact, Credential, CredentialId, CredentialKind, Product, Role, Scope, Time};
+use firmseal_fleet::{
+    Artifact, Caller, Credential, CredentialId, CredentialKind, Product, Role, Scope, Time,
+};
 use firmseal_keys::DynSigner;
 use firmseal_manifest::{ArtifactId, PolicyDocument, PolicyFile};
 use firmseal_policy::{CedarPolicy, NUMBER};
@@ -141,7 +143,7 @@ impl Service {
             expires: None,
             revoked: None,
         };
-        store.insert_credential(credential).await.unwrap();
+        store.insert_credential(credential, &Caller::local("bench")).await.unwrap();
         let component = ComponentSpec {
             name: "main".to_owned(),
             capacity: 1 << 20,
@@ -158,7 +160,7 @@ impl Service {
             components: vec![component],
             created: now,
         };
-        store.insert_product(product).await.unwrap();
+        store.insert_product(product, &Caller::local("bench")).await.unwrap();
         let authority = server.certificate;
         Service { running, address, authority, token, store, made: 0, _directory: directory }
     }

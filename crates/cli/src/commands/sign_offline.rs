@@ -8,7 +8,7 @@ use clap::Args;
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::limits::ENVELOPE_MAX;
 use firmseal_core::{Environment, Hasher, Root};
-use firmseal_fleet::{self as fleet, Artifact, Caller, Product, Release, RequestState, Time};
+use firmseal_fleet::{self as fleet, Artifact, Product, Release, RequestState, Time};
 use firmseal_formats::Parameters;
 use firmseal_keys::{KeyUri, SecretSource};
 use firmseal_manifest::bundle::{self, BundleWriter};
@@ -26,6 +26,7 @@ use tokio::io::AsyncReadExt;
 use super::assignment::{Assignment, Given};
 use crate::error::{CliError, Kind, Result, file};
 use crate::newfile::{self, NewFile};
+use crate::operator;
 use crate::output::Output;
 use crate::place::{Place, delegation, in_files};
 use crate::unechoed::unechoed;
@@ -154,7 +155,7 @@ impl SignOffline {
         }
         let order = Order {
             key: None,
-            requester: requester(),
+            requester: Requester(operator::local()),
             product,
             channel: self.channel.clone(),
             version: self.version.clone(),
@@ -234,7 +235,9 @@ impl SignOffline {
                 let what = format!("product `{}` is in the registry with other properties", product.id);
                 return Err(CliError::new(Kind::Conflict, what));
             }
-            Err(StoreError::NotFound { .. }) => store.insert_product(product.clone()).await?,
+            Err(StoreError::NotFound { .. }) => {
+                store.insert_product(product.clone(), &operator::local()).await?
+            }
             Err(error) => return Err(error.into()),
         }
         Ok(product.id)
@@ -281,14 +284,6 @@ pub fn to_fleet(product: firmseal_api::registry::Product) -> Result<Product> {
     Ok(product)
 }
 
-/// Whoever sits at this machine: the record has the account's name, the log
-/// its digest.
-fn requester() -> Requester {
-    let name =
-        std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "local".to_owned());
-    Requester(Caller::local(name))
-}
-
 /// Puts a file into the store as an artifact.
 async fn store_artifact(store: &LocalStore, path: &Path, now: Time) -> Result<ArtifactId> {
     let mut input = tokio::fs::File::open(path).await.map_err(file(path))?;
@@ -316,7 +311,7 @@ async fn store_artifact(store: &LocalStore, path: &Path, now: Time) -> Result<Ar
             size,
             format: inspection.format.clone(),
             inspection: serde_json::to_value(&inspection).unwrap_or_default(),
-            uploaded_by: requester().0.name,
+            uploaded_by: operator::local().name,
             created: now,
         })
         .await?;

@@ -49,6 +49,24 @@ fn every() -> Vec<Event> {
         agreed: Digest([5; 32]),
     }));
     all.push(Event::Unusual { request, key, how: 0b1010 });
+    let credential = Uuid::from_bytes([6; 16]);
+    all.extend([None, Some(Digest([4; 32]))].map(|scope| Event::Credential {
+        credential,
+        holder: Digest([3; 32]),
+        roles: 0b10_0010,
+        scope,
+        expires: 1_900_000_000,
+        by: D,
+    }));
+    all.push(Event::Revoked { credential, by: D });
+    all.push(Event::Product { product: Digest([3; 32]), by: D });
+    all.extend(Denial::ALL.map(|why| Event::Denied {
+        why,
+        caller: (why != Denial::SignIn).then_some(D),
+        count: 70_003,
+        since: 1_900_000_000,
+        until: 1_900_003_600,
+    }));
     all.extend([Outcome::Failed, Outcome::Unknown].map(|outcome| Event::Attempt {
         request,
         intent: 70_001,
@@ -87,6 +105,15 @@ fn the_bytes_are_these() {
         let leaf = Event::Unusual { request, key: KeyId(D), how }.encode();
         assert_eq!(Event::decode(&leaf), None, "no deviation, or one that nobody knows");
     }
+    let leaf = Event::Credential {
+        credential: Uuid::from_bytes([6; 16]),
+        holder: D,
+        roles: ROLES + 1,
+        scope: None,
+        expires: 0,
+        by: D,
+    };
+    assert_eq!(Event::decode(&leaf.encode()), None, "a role that nobody knows");
     let other = Event::decode(&[&[0x82, 0x6e][..], TAG.as_bytes(), &[0x18, 99]].concat());
     assert_eq!(other, None, "a kind that nobody knows");
     assert_eq!(Event::decode(&[0x9f]), None);

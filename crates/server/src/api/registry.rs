@@ -41,7 +41,7 @@ async fn create_product(
     Json(product): Json<Product>,
 ) -> Result<Answer<Product>, ApiError> {
     scope::product(&operator, &product.id)?;
-    Ok(Answer(app.create_product(&operator.name, product).await?))
+    Ok(Answer(app.create_product(&operator, product).await?))
 }
 
 /// Products, newest first.

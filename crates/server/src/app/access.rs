@@ -67,7 +67,7 @@ impl App {
             expires: Some(now.plus(Duration::from_secs(valid))),
             revoked: None,
         };
-        self.store.insert_credential(credential.clone()).await?;
+        self.store.insert_credential(credential.clone(), creator).await?;
         tracing::info!(token = %credential.id, holder = credential.operator, creator = creator.name, "operator token made");
         Ok(NewOperatorToken { secret, token: wire::credential_out(credential) })
     }
@@ -85,12 +85,12 @@ impl App {
         creator: &Caller,
         id: Uuid,
     ) -> Result<OperatorToken, ApiError> {
-        let all = self.store.credentials().await?;
-        let known = all.iter().find(|credential| credential.id.0 == id);
-        scope::within(creator, &known.map(|known| known.scope.clone()).unwrap_or_default())?;
-        self.store.revoke_credential(CredentialId(id), self.clock.now()).await?;
+        let id = CredentialId(id);
+        let known = self.store.credential_of(id).await?;
+        scope::within(creator, &known.map(|known| known.scope).unwrap_or_default())?;
+        self.store.revoke_credential(id, creator, self.clock.now()).await?;
         tracing::info!(token = %id, creator = creator.name, "operator token revoked");
-        let found = self.store.credentials().await?.into_iter().find(|credential| credential.id.0 == id);
+        let found = self.store.credential_of(id).await?;
         found.map(wire::credential_out).ok_or_else(|| ApiError::NotFound(format!("operator token {id}")))
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod access;
 mod audit;
 pub(crate) mod catalog;
 pub(crate) mod delivery;
+pub(crate) mod denials;
 pub(crate) mod enrolment;
 pub(crate) mod identities;
 mod inspection;
@@ -14,6 +15,7 @@ pub(crate) mod log;
 pub(crate) mod policies;
 pub(crate) mod presence;
 pub(crate) mod readiness;
+mod records;
 pub(crate) mod registry;
 pub(crate) mod releases;
 pub(crate) mod requests;
@@ -40,6 +42,7 @@ use crate::config::Limits;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
 use catalog::Catalog;
+use denials::Denials;
 use identities::Identities;
 use log::Published;
 use presence::Presence;
@@ -95,6 +98,8 @@ pub(crate) struct App {
     /// One change at a time of which rollouts there are: a revocation that
     /// comes in meanwhile must find them all.
     pub(crate) rollouts: tokio::sync::Mutex<()>,
+    /// Who was denied what, until it is told.
+    pub(crate) denials: Denials,
     /// One at a time puts on record what happened.
     pub(crate) recording: Arc<tokio::sync::Mutex<()>>,
 }

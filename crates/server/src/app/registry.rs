@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use firmseal_api::registry::{CreateUpload, Product};
-use firmseal_fleet::Artifact;
+use firmseal_fleet::{Artifact, Caller};
 use firmseal_manifest::{ArtifactId, UploadId};
 use firmseal_store::uploads::APPEND_MAX;
 use firmseal_store::{NewUpload, StoreError, Upload};
@@ -18,7 +18,11 @@ use crate::wire;
 
 impl App {
     /// Makes a product, of the environment that the root document is for.
-    pub(crate) async fn create_product(&self, creator: &str, product: Product) -> Result<Product, ApiError> {
+    pub(crate) async fn create_product(
+        &self,
+        creator: &Caller,
+        product: Product,
+    ) -> Result<Product, ApiError> {
         let product = wire::product_in(product, self.clock.now())?;
         // Devices under this root refuse whatever is of another environment
         // (refusal 302), and so does the check after signing. Said here, it
@@ -37,8 +41,8 @@ impl App {
             Ok(known) => firmseal_fleet::Product { created: known.created, ..product },
             Err(_) => product,
         };
-        self.store.insert_product(product.clone()).await?;
-        tracing::info!(product = %product.id, creator, "product made");
+        self.store.insert_product(product.clone(), creator).await?;
+        tracing::info!(product = %product.id, creator = creator.name, "product made");
         Ok(wire::product_out(product))
     }
 

@@ -91,7 +91,7 @@ pub(crate) fn within(caller: &Caller, scope: &Scope) -> Result<(), ApiError> {
 
 fn outside(caller: &Caller, what: String) -> ApiError {
     tracing::warn!(operator = caller.name, what, "outside its scope");
-    ApiError::OutOfScope(what)
+    ApiError::OutOfScope { what, caller: Box::new(caller.clone()) }
 }
 
 impl App {

@@ -150,7 +150,7 @@ async fn with_role<R: Needs>(parts: &Parts, app: &App) -> Result<Verified, ApiEr
     if !R::ROLES.iter().any(|role| caller.roles.contains(role)) {
         let needs = words(R::ROLES);
         tracing::warn!(operator = caller.name, needs, "role missing");
-        return Err(ApiError::RoleMissing(needs));
+        return Err(ApiError::RoleMissing { needs, caller: Box::new(verified.caller) });
     }
     Ok(verified)
 }
@@ -188,8 +188,11 @@ async fn identify(parts: &Parts, app: &App) -> Result<Verified, ApiError> {
             credential.digest.as_bytes(),
             digest.as_bytes(),
         );
-        if same.is_err() || credential.kind != kind || !credential.is_live(now) {
+        if same.is_err() || credential.kind != kind {
             return Err(ApiError::Unauthenticated);
+        }
+        if !credential.is_live(now) {
+            return Err(ApiError::Over(Box::new(credential.caller())));
         }
         return Ok(Verified { caller: credential.caller(), once: None });
     }

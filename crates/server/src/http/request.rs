@@ -49,6 +49,7 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, request: Request, next:
     let peer = request.extensions().get::<Arc<Peer>>();
     let listener = peer.map_or("none", |peer| peer.listener.as_str());
     let address = peer.map(|peer| tracing::field::display(peer.address));
+    let source = peer.map(|peer| peer.address.ip().to_canonical());
     // Who asks is known once the credential was looked at.
     let who = tracing::field::Empty;
     let span =
@@ -76,6 +77,9 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, request: Request, next:
                     tracing::error!(why, "request failed");
                 }
                 other => tracing::debug!(why = %other, "request refused"),
+            }
+            if let Some((why, caller)) = error.denial() {
+                app.denials.count(why, caller, source, app.clock.now());
             }
             let mut written = error.respond(&id);
             written.headers_mut().extend(response.headers().clone());

@@ -3,6 +3,7 @@
 
 mod approved;
 mod audit;
+mod denials;
 mod events;
 mod expire;
 mod follow;
@@ -26,6 +27,7 @@ use tokio::task::JoinSet;
 use crate::app::App;
 use crate::tls::ReloadingTls;
 
+pub(crate) use denials::tell_all as tell_denials;
 pub(crate) use habits::keep as keep_habits;
 pub(crate) use keys::{settle_keys, warn as warn_keys};
 pub(crate) use notes::write_notes;
@@ -54,6 +56,7 @@ pub(crate) fn start(
     spawn(tasks, Duration::from_secs(86_400), |app| Box::pin(habits::forget(app)));
     spawn(tasks, Duration::from_secs(1), |app| Box::pin(audit::record(app)));
     spawn(tasks, Duration::from_secs(3600), |app| Box::pin(audit::forget(app)));
+    spawn(tasks, Duration::from_secs(5), |app| Box::pin(denials::tell(app)));
     spawn(tasks, Duration::from_secs(30), |app| Box::pin(approved::approved(app)));
     spawn(tasks, Duration::from_secs(30), |app| Box::pin(notes::write_notes(app)));
     spawn(tasks, Duration::from_secs(60), |app| Box::pin(policies::expire(app)));

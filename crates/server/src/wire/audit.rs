@@ -1,8 +1,8 @@
 //! Audit records on the wire.
 
 use firmseal_api::audit as api;
-use firmseal_fleet::AuditRecord;
-use firmseal_fleet::audit::Outcome;
+use firmseal_fleet::audit::{AuditedCredential, Outcome};
+use firmseal_fleet::{AuditRecord, Scope};
 
 pub(crate) fn record_out(record: AuditRecord) -> api::AuditRecord {
     let AuditRecord { number, time, action, outcome, caller, by, reasons, subject } = record;
@@ -43,5 +43,13 @@ pub(crate) fn record_out(record: AuditRecord) -> api::AuditRecord {
         log_index: subject.log_index,
         build: subject.build,
         commit: subject.commit,
+        credential: subject.credential.map(credential_out),
+        count: subject.count,
     }
+}
+
+fn credential_out(credential: AuditedCredential) -> api::AuditedCredential {
+    let AuditedCredential { id, holder, roles, scope, expires } = credential;
+    let Scope { products, channels, keys } = scope;
+    api::AuditedCredential { id: id.0, holder, roles, products, channels, keys, expires }
 }

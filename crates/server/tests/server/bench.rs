@@ -15,7 +15,7 @@ use firmseal_api::fleet::{Cohort, CreateRollout, Rollout};
 use firmseal_api::registry::{Component, CreateUpload, Environment, Product};
 use firmseal_api::signing::{CreateRelease, Release, ReleaseComponent};
 use firmseal_api::updates::{Bootloader, DeviceState, Poll, Running as Runs};
-use firmseal_fleet::{Credential, CredentialId, CredentialKind, Role, Scope, Time};
+use firmseal_fleet::{Caller, Credential, CredentialId, CredentialKind, Role, Scope, Time};
 use firmseal_keys::{Backend, Covered, FileKey, Secret, SignError, Signer};
 use firmseal_manifest::{ArtifactId, DeviceId, Digest, KeyAlgorithm, PublicKey, Signature};
 use firmseal_server::NamedOperator;
@@ -248,7 +248,7 @@ impl Bench {
             expires: None,
             revoked: None,
         };
-        self.store.insert_credential(credential).await.unwrap();
+        self.store.insert_credential(credential, &Caller::local("bench")).await.unwrap();
         (secret, id)
     }
 

@@ -259,7 +259,7 @@ async fn an_operator_can_be_a_certificate() {
         expires: None,
         revoked: None,
     };
-    bench.store.insert_credential(credential).await.unwrap();
+    bench.store.insert_credential(credential, &firmseal_fleet::Caller::local("bench")).await.unwrap();
     for (file, listed, made) in
         [("named", 200, 403), ("kept", 403, 200), ("configured", 200, 200), ("unknown", 401, 401)]
     {

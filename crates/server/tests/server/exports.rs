@@ -1,7 +1,7 @@
 //! Exports of the audit trail: what an auditor needs, proven, and found out
 //! where somebody changed it.
 
-use firmseal_api::audit::{AuditQuery, LogEntry, LogQuery};
+use firmseal_api::audit::{AuditQuery, AuditRecord, LogEntry, LogQuery};
 use firmseal_api::encoding::PAGE_MAX;
 use firmseal_fleet::audit::AuditAction;
 use firmseal_fleet::{Role, Scope};
@@ -21,7 +21,9 @@ async fn export(bench: &Bench) -> Export {
     let all = AuditQuery { limit: Some(PAGE_MAX), ..AuditQuery::default() };
     let mut records = operator.audit(&all).await.unwrap().items;
     records.reverse();
-    assert_eq!(records.last().map(|record| record.action), Some(AuditAction::ReleaseRetired), "{records:#?}");
+    // The auditor's own token was made just now.
+    let newest = records.iter().rfind(|record| record.action != AuditAction::CredentialCreated);
+    assert_eq!(newest.map(|record| record.action), Some(AuditAction::ReleaseRetired), "{records:#?}");
     let end = records.iter().filter_map(|record| record.log_index).max().unwrap() + 1;
     let query = LogQuery { from: 0, size: None, limit: Some(PAGE_MAX) };
     let proven = loop {
@@ -78,6 +80,22 @@ async fn an_export_holds_by_itself_and_shows_what_was_changed() {
         export.records[at].digest = Some(release.components[0].artifact);
     });
     assert_eq!(other, [Kind::Contradicted]);
+    // A token that allows more than the log says, is somebody else's, or was
+    // made by somebody else.
+    type Change = fn(&mut AuditRecord);
+    let changes: [Change; 4] = [
+        |made| made.credential.as_mut().unwrap().roles = [Role::Auditor].into(),
+        |made| made.credential.as_mut().unwrap().holder = "mallory".to_owned(),
+        |made| made.credential.as_mut().unwrap().products = ["gateway".parse().unwrap()].into(),
+        |made| made.by = Some("mallory".to_owned()),
+    ];
+    for change in changes {
+        let bolder = altered(&|export| {
+            let made = |record: &&mut AuditRecord| record.action == AuditAction::CredentialCreated;
+            change(export.records.iter_mut().find(made).unwrap());
+        });
+        assert_eq!(bolder, [Kind::Contradicted]);
+    }
     let elsewhere = altered(&|export| {
         let at = mine(export);
         export.records[at].log_index = Some(export.scope.end + 70);

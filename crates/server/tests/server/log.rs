@@ -272,11 +272,12 @@ async fn no_key_is_used_before_the_witnesses_have_seen_why() {
     assert_eq!((fresh.revocation, fresh.checkpoint.origin), (0, bench.store.intents().verifier().name()));
 
     // One of two is not enough: the server serves, and does not sign.
+    let (secret, _) = bench.token(&firmseal_fleet::Role::ALL).await;
     bench.told().await;
     let size = bench.store.intents().len();
     panel.stop(1).await;
     bench.restart().await;
-    let admin = bench.everything().await;
+    let admin = bench.builder(Serves::Operator).token(&secret).build().unwrap();
     let wish = order("gateway", "1.1.0", bench.upload(&admin, &firmware(2, 10_000)).await);
     let Ordered::Open(queued) = admin.operator().create_release("key-2", &wish).await.unwrap() else {
         panic!("it is kept until the witness is back")

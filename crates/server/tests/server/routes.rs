@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use firmseal_api::client::Client;
-use firmseal_fleet::Role;
+use firmseal_fleet::{Caller, Role};
 use firmseal_server::{Serves, openapi};
 use firmseal_store::Operators;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -91,7 +91,8 @@ async fn nobody_gets_in_who_must_not() {
         roles.push((role, bench.operator(&[role]).await, bench.operator(&others).await));
     }
     let (revoked, id) = bench.token(&Role::ALL).await;
-    bench.store.revoke_credential(id, firmseal_server::Clock::now(bench.clock.as_ref())).await.unwrap();
+    let now = firmseal_server::Clock::now(bench.clock.as_ref());
+    bench.store.revoke_credential(id, &Caller::local("bench"), now).await.unwrap();
     let strangers = [
         bench.anybody(Serves::Operator),
         bench.builder(Serves::Operator).token("fsop_guess").build().unwrap(),

@@ -247,7 +247,7 @@ impl Service {
             components: vec![component],
             created: Time::EPOCH,
         };
-        self.store.insert_product(product).await.unwrap();
+        self.store.insert_product(product, &Caller::local("alice")).await.unwrap();
     }
 
     pub(crate) async fn upload(&self, bytes: &[u8]) -> ArtifactId {
@@ -349,9 +349,14 @@ impl Service {
         }
     }
 
+    /// What the log tells of jobs.
     pub(crate) async fn events(&self) -> Vec<Event> {
-        let events = self.log().await.into_iter();
-        events.filter_map(|leaf| if let Leaf::Event(event) = leaf { Some(event) } else { None }).collect()
+        let told = |leaf| match leaf {
+            Leaf::Event(Event::Product { .. }) => None,
+            Leaf::Event(event) => Some(event),
+            _ => None,
+        };
+        self.log().await.into_iter().filter_map(told).collect()
     }
 
     /// Ends, as a person would end it.

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use firmseal_fleet::audit::Circumstances;
 use firmseal_fleet::{
-    Approval, Artifact, AuditRecord, Certificate, Credential, CredentialId, CredentialKind, Device,
+    Approval, Artifact, AuditRecord, Caller, Certificate, Credential, CredentialId, CredentialKind, Device,
     DeviceState, EnrolmentToken, Habit, HabitOf, Job, JobState, KeyHour, KeyRecord, KeyState,
     PolicyActivation, PolicyProposal, Product, ProposalState, Release, ReleaseState, Report, ReportId,
     RequestState, Rollout, RolloutState, Signature, SigningRequest, Time,
@@ -126,7 +127,7 @@ through!(Uploads {
 });
 
 through!(Registry {
-    fn insert_product(product: Product) -> ();
+    fn insert_product(product: Product, by: &Caller) -> ();
     fn product(id: &ProductId) -> Product;
     fn products(page: Page<ProductId>) -> Vec<Product>;
     fn insert_artifact(artifact: Artifact) -> ();
@@ -199,10 +200,11 @@ through!(Fleet {
 });
 
 through!(Operators {
-    fn insert_credential(credential: Credential) -> ();
+    fn insert_credential(credential: Credential, by: &Caller) -> ();
     fn credential(kind: CredentialKind, digest: &Digest) -> Option<Credential>;
+    fn credential_of(id: CredentialId) -> Option<Credential>;
     fn credentials() -> Vec<Credential>;
-    fn revoke_credential(id: CredentialId, now: Time) -> ();
+    fn revoke_credential(id: CredentialId, by: &Caller, now: Time) -> ();
 });
 
 through!(KeyUses {
@@ -233,7 +235,7 @@ through!(TrustDocuments {
 });
 
 through!(Events {
-    fn note(event: Event) -> ();
+    fn note(event: Event, circumstances: Option<Circumstances>) -> ();
     fn waiting_events(limit: u32) -> Vec<WaitingEvent>;
     fn events_entered(entered: Vec<(u64, u64)>) -> ();
 });

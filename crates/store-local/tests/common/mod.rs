@@ -185,7 +185,7 @@ async fn releases(store: Arc<LocalStore>, round: u64, template: Release) -> Neve
 }
 
 async fn reports(store: Arc<LocalStore>) -> Never {
-    store.insert_product(samples::product("gateway")).await.map_err(name)?;
+    store.insert_product(samples::product("gateway"), &samples::admin()).await.map_err(name)?;
     let token = samples::token("gateway", 1);
     // Hashes of samples repeat in every process.
     let token = firmseal_fleet::EnrolmentToken { hash: unique(), ..token };

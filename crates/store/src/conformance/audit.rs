@@ -1,9 +1,9 @@
 //! The audit trail: in one order, nothing twice, nothing left out.
 
 use bytes::Bytes;
-use firmseal_fleet::audit::{AuditAction, AuditSubject, Outcome};
-use firmseal_fleet::{AuditRecord, Priority, Time};
-use firmseal_manifest::Event;
+use firmseal_fleet::audit::{AuditAction, AuditSubject, Circumstances, Outcome};
+use firmseal_fleet::{AuditRecord, Priority, Reason, Time};
+use firmseal_manifest::{Denial, Event};
 
 use super::{Engine, conflict, samples};
 use crate::trust::{TrustDocument, TrustKind};
@@ -13,6 +13,7 @@ use crate::{AuditFilter, AuditPosition, Claiming, Ending, Happened, JobOutcome, 
 pub async fn all(engine: &dyn Engine) {
     what_happened_is_recorded_once(engine).await;
     events_wait_for_the_log(engine).await;
+    circumstances_are_kept_until_they_stand_on_record(engine).await;
     records_are_found(engine).await;
     receivers_are_told_in_order(engine).await;
     records_go_when_their_time_is_over(engine).await;
@@ -61,7 +62,7 @@ async fn numbers(store: &dyn Store, filter: AuditFilter) -> Vec<u64> {
 
 async fn what_happened_is_recorded_once(engine: &dyn Engine) {
     let mut store = engine.fresh().await;
-    store.insert_product(samples::product("gateway")).await.unwrap();
+    store.insert_product(samples::product("gateway"), &samples::admin()).await.unwrap();
     let job = samples::job("team", "k", Priority::Release);
     store.insert_job(job.clone(), 9).await.unwrap();
     let rooms = vec![Room { key: "k".to_owned(), most: 1, after: None }];
@@ -84,7 +85,7 @@ async fn what_happened_is_recorded_once(engine: &dyn Engine) {
     let found = store.unrecorded(99).await.unwrap();
     let asked = Some(Box::new(job.asked.clone()));
     assert_eq!(found.happened[0], Happened::Signature { signature: Box::new(signature), asked });
-    let Some(Happened::Event { event: Event::Revocation { version: 1, .. }, log_index }) =
+    let Some(Happened::Event { event: Event::Revocation { version: 1, .. }, log_index, circumstances: None }) =
         found.happened.last()
     else {
         panic!("{found:?}")
@@ -118,6 +119,34 @@ async fn events_wait_for_the_log(engine: &dyn Engine) {
     store.events_entered(vec![(waiting[0].number, 6)]).await.unwrap();
     assert_eq!(store.unrecorded(9).await.unwrap().happened.len(), 2);
     assert_eq!(store.unrecorded(1).await.unwrap().happened.len(), 1, "no more than asked for");
+}
+
+async fn circumstances_are_kept_until_they_stand_on_record(engine: &dyn Engine) {
+    let mut store = engine.fresh().await;
+    store.insert_product(samples::product("gateway"), &samples::admin()).await.unwrap();
+    let product = store.product(&"gateway".parse().unwrap()).await.unwrap();
+    let denied = Event::Denied { why: Denial::Role, caller: None, count: 3, since: 1, until: 2 };
+    let why = vec![Reason::new("role", "officer is missing")];
+    let noted = Circumstances { time: samples::later(9), caller: None, product: None, reasons: why };
+    store.note(denied, Some(noted.clone())).await.unwrap();
+    enter_all(&*store).await;
+    store = engine.reopen(store).await;
+    let found = store.unrecorded(99).await.unwrap();
+    let told: Vec<_> = found
+        .happened
+        .iter()
+        .map(|happened| match happened {
+            Happened::Event { circumstances, .. } => circumstances.as_deref().cloned().unwrap(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let (time, product) = (product.created, Some(product.id));
+    let made = Circumstances { time, caller: Some(samples::admin()), product, reasons: Vec::new() };
+    assert_eq!(told, [made, noted]);
+    store.record(found.since, found.until, Vec::new()).await.unwrap();
+    store = engine.reopen(store).await;
+    let rest = store.unrecorded(99).await.unwrap();
+    assert_eq!((rest.since, rest.happened), (found.until, Vec::new()));
 }
 
 async fn records_are_found(engine: &dyn Engine) {

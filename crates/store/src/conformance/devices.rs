@@ -20,7 +20,7 @@ pub async fn all(engine: &dyn Engine) {
 
 async fn a_token_admits_as_often_as_it_says(engine: &dyn Engine) {
     let mut store = engine.fresh().await;
-    store.insert_product(samples::product("gateway")).await.unwrap();
+    store.insert_product(samples::product("gateway"), &samples::admin()).await.unwrap();
     for uses in [1, 3] {
         let token = samples::token("gateway", uses);
         store.insert_token(token.clone()).await.unwrap();
@@ -50,7 +50,7 @@ async fn a_token_admits_as_often_as_it_says(engine: &dyn Engine) {
 
 async fn a_lost_answer_is_repeated(engine: &dyn Engine) {
     let store = engine.fresh().await;
-    store.insert_product(samples::product("gateway")).await.unwrap();
+    store.insert_product(samples::product("gateway"), &samples::admin()).await.unwrap();
     let token = samples::token("gateway", 2);
     store.insert_token(token.clone()).await.unwrap();
     let device = samples::device(&token.product);
@@ -79,8 +79,8 @@ async fn tokens_are_refused_for_a_reason(engine: &dyn Engine) {
     let store = engine.fresh().await;
     let token = samples::token("gateway", 1);
     not_found(store.insert_token(token.clone()).await);
-    store.insert_product(samples::product("gateway")).await.unwrap();
-    store.insert_product(samples::product("camera")).await.unwrap();
+    store.insert_product(samples::product("gateway"), &samples::admin()).await.unwrap();
+    store.insert_product(samples::product("camera"), &samples::admin()).await.unwrap();
     store.insert_token(token.clone()).await.unwrap();
     conflict(store.insert_token(EnrolmentToken { expires: samples::later(1), ..token.clone() }).await);
     let device = samples::device(&token.product);
@@ -146,7 +146,7 @@ async fn devices_are_listed_and_changed(engine: &dyn Engine) {
 
 async fn tokens_are_listed_and_ended(engine: &dyn Engine) {
     let mut store = engine.fresh().await;
-    store.insert_product(samples::product("gateway")).await.unwrap();
+    store.insert_product(samples::product("gateway"), &samples::admin()).await.unwrap();
     let tokens = [1, 2, 3].map(|uses| samples::token("gateway", uses));
     for token in &tokens {
         store.insert_token(token.clone()).await.unwrap();
@@ -166,7 +166,7 @@ async fn tokens_are_listed_and_ended(engine: &dyn Engine) {
 
 async fn certificates_are_bounded_by_the_day(engine: &dyn Engine) {
     let mut store = engine.fresh().await;
-    store.insert_product(samples::product("gateway")).await.unwrap();
+    store.insert_product(samples::product("gateway"), &samples::admin()).await.unwrap();
     let token = samples::token("gateway", 2);
     store.insert_token(token.clone()).await.unwrap();
     let allowance = |seconds| Allowance { now: samples::later(seconds), most: 3 };

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use firmseal_fleet::{ReleaseState, RequestState, RolloutState};
-use firmseal_manifest::{End, Event, KeyId, Phase, RequestId};
+use firmseal_manifest::{End, Event, KeyId, Phase, RequestId, holder_id};
 
 use super::{Engine, conflict, not_found, samples};
 use crate::trust::{TrustDocument, TrustKind};
@@ -21,7 +21,9 @@ async fn events(store: &dyn Store) -> Vec<Event> {
 async fn each_thing_happens_once(engine: &dyn Engine) {
     let mut store = engine.fresh().await;
     let release = samples::release(&*store, "gateway", "1.0.0", 1).await;
-    assert_eq!(events(&*store).await, [], "products, artifacts and blobs are nobody's business");
+    let product = store.product(&release.product).await.unwrap();
+    let product = Event::Product { product: product.digest().unwrap(), by: holder_id("alice") };
+    assert_eq!(events(&*store).await, [product], "artifacts and blobs are nobody's business");
     let request = samples::signing_request("gateway");
     let (id, manifest) = (request.id, request.manifest);
     let approval = samples::approval("ann", "desk");
@@ -42,6 +44,7 @@ async fn each_thing_happens_once(engine: &dyn Engine) {
         // The second time none of this changes anything.
         store.insert_signing_request(request.clone()).await.unwrap();
         store.insert_approval(id, approval.clone()).await.unwrap();
+        store.insert_product(samples::product("gateway"), &samples::admin()).await.unwrap();
         store.insert_release(release.clone()).await.unwrap();
         store.insert_trust_document(document.clone()).await.unwrap();
         store.insert_trust_document(revocation.clone()).await.unwrap();
@@ -66,6 +69,7 @@ async fn each_thing_happens_once(engine: &dyn Engine) {
     let (envelope, intent) = (release.envelope, release.log_index);
     let is_now = |phase| Event::Rollout { rollout: rollout.id, manifest: release.manifest, phase };
     let expected = [
+        product,
         Event::Requested { request: id, manifest, requester: request.requester_id },
         Event::Approved { request: id, manifest, key },
         Event::Released { manifest: release.manifest, envelope, intent },

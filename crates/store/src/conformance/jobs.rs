@@ -33,7 +33,10 @@ const MOST: u64 = 1000;
 
 async fn store(engine: &dyn Engine) -> std::sync::Arc<dyn Store> {
     let store = engine.fresh().await;
-    store.insert_product(samples::product("gateway")).await.unwrap();
+    store.insert_product(samples::product("gateway"), &samples::admin()).await.unwrap();
+    // What waits from here on is about jobs.
+    let waiting = store.waiting_events(9).await.unwrap();
+    store.events_entered(waiting.iter().map(|waiting| (waiting.number, 0)).collect()).await.unwrap();
     store
 }
 
@@ -77,7 +80,7 @@ async fn what_is_handed_in_is_kept_once(engine: &dyn Engine) {
     let mut store = engine.fresh().await;
     let job = samples::job("red", "k", Priority::Release);
     assert!(store.insert_job(job.clone(), MOST).await.is_err(), "its product does not exist");
-    store.insert_product(samples::product("gateway")).await.unwrap();
+    store.insert_product(samples::product("gateway"), &samples::admin()).await.unwrap();
     assert_eq!(store.job(job.id).await.unwrap(), None);
     let again = Job { id: RequestId::new(), ..job.clone() };
     let mut other = again.clone();

@@ -22,14 +22,14 @@ async fn what_is_inserted_is_read(engine: &dyn Engine) {
     let mut store = engine.fresh().await;
     let product = samples::product("gateway");
     not_found(store.product(&product.id).await);
-    store.insert_product(product.clone()).await.unwrap();
-    store.insert_product(product.clone()).await.unwrap();
+    store.insert_product(product.clone(), &samples::admin()).await.unwrap();
+    store.insert_product(product.clone(), &samples::admin()).await.unwrap();
     let mut other = product.clone();
     other.hardware.clear();
-    conflict(store.insert_product(other.clone()).await);
+    conflict(store.insert_product(other.clone(), &samples::admin()).await);
     other.id = "other".parse().unwrap();
     other.components.clear();
-    conflict(store.insert_product(other).await);
+    conflict(store.insert_product(other, &samples::admin()).await);
 
     let artifact = samples::artifact(&*store, b"firmware").await;
     not_found(store.artifact(&artifact.id).await);

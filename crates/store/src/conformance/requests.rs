@@ -139,7 +139,7 @@ async fn one_at_a_time_reserves_a_product(engine: &dyn Engine) {
     refused!(store.reserve(loser, above.clone(), samples::NOW).await, StoreError::Busy { .. });
     // Another product is free, and the winner may ask again.
     let camera = Reservation { product: "camera".parse().unwrap(), ..wanted.clone() };
-    store.insert_product(samples::product("camera")).await.unwrap();
+    store.insert_product(samples::product("camera"), &samples::admin()).await.unwrap();
     store.reserve(loser, camera, samples::NOW).await.unwrap();
     store.reserve(&claims[winner], wanted.clone(), samples::NOW).await.unwrap();
     let release = Release { request: claims[winner].request, ..first };

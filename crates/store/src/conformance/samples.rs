@@ -32,6 +32,11 @@ pub fn digest() -> Digest {
     Digest(bytes)
 }
 
+/// Whoever makes products and credentials.
+pub fn admin() -> Caller {
+    Caller { roles: [Role::Admin].into(), source: Some([192, 0, 2, 7].into()), ..Caller::local("alice") }
+}
+
 /// A product.
 pub fn product(name: &str) -> Product {
     Product {
@@ -67,7 +72,7 @@ pub async fn artifact(store: &dyn Store, bytes: &'static [u8]) -> Artifact {
 /// A release of a product with everything it stands on, not yet inserted.
 pub async fn release(store: &dyn Store, product: &str, version: &str, sequence: u64) -> Release {
     let product = self::product(product);
-    store.insert_product(product.clone()).await.unwrap();
+    store.insert_product(product.clone(), &admin()).await.unwrap();
     let artifact = artifact(store, b"the bytes of an image").await;
     store.insert_artifact(artifact.clone()).await.unwrap();
     let empty = store.put_bytes("".into()).await.unwrap();
@@ -223,7 +228,7 @@ pub fn device(product: &ProductId) -> Device {
 
 /// A device that is enrolled in a product that exists.
 pub async fn enrolled(store: &dyn Store, product: &str) -> Device {
-    store.insert_product(self::product(product)).await.unwrap();
+    store.insert_product(self::product(product), &admin()).await.unwrap();
     let token = token(product, 1);
     store.insert_token(token.clone()).await.unwrap();
     let device = device(&token.product);

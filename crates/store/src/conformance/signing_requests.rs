@@ -16,7 +16,7 @@ pub async fn all(engine: &dyn Engine) {
 }
 
 async fn request(store: &dyn Store) -> SigningRequest {
-    store.insert_product(samples::product("approved")).await.unwrap();
+    store.insert_product(samples::product("approved"), &samples::admin()).await.unwrap();
     let request = samples::signing_request("approved");
     store.insert_signing_request(request.clone()).await.unwrap();
     request

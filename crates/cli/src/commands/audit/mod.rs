@@ -27,6 +27,7 @@ use crate::profile::Profile;
 #[command(after_help = "Examples:
   firmseal audit
   firmseal audit --product router --action artifact-signed --from 2026-11-01T00:00:00Z
+  firmseal audit --action credential-created
   firmseal audit --request req-0197c0de-0000-7000-8000-000000000001
   firmseal --json audit --by github:acme/router:refs/heads/main > november.json")]
 #[command(args_conflicts_with_subcommands = true)]
@@ -113,6 +114,13 @@ fn row(record: &AuditRecord) -> Vec<String> {
         (Some(product), Some(version)) => Some(format!("{product} {version}")),
         (product, version) => product.or(version.clone()).or(record.digest.map(|digest| digest.to_string())),
     };
+    let credential = record.credential.as_ref().map(|own| {
+        let roles: Vec<_> = own.roles.iter().map(|role| role.as_str()).collect();
+        format!("credential of {}: {}", own.holder, roles.join(", "))
+    });
+    let denied =
+        record.count.and_then(|count| Some(format!("{}, {count} times", record.reasons.first()?.rule)));
+    let about = about.or(credential).or(denied);
     let key = match (&record.key, record.fallback) {
         (Some(key), true) => Some(format!("{key} (stand-in)")),
         (key, _) => key.clone(),
