@@ -239,6 +239,7 @@ fn says(
     let is = |request: &_| record.request.as_ref() == Some(request);
     let failed = record.outcome == AuditOutcome::Failure;
     match (record.action, event) {
+        // A proposed policy is asked for as a release is, and ends so.
         (
             AuditAction::SigningRequested | AuditAction::PolicyProposed,
             Event::Requested { request, manifest, requester },

@@ -32,6 +32,9 @@ pub(crate) use habits::keep as keep_habits;
 pub(crate) use keys::{settle_keys, warn as warn_keys};
 pub(crate) use notes::write_notes;
 
+/// How long after the start what is seldom done is done first.
+const SOON: Duration = Duration::from_secs(2);
+
 /// Starts every task; they end when told to stop.
 pub(crate) fn start(
     tasks: &mut JoinSet<()>,
@@ -40,10 +43,13 @@ pub(crate) fn start(
     receivers: Vec<notices::Receiver>,
     stop: &watch::Receiver<bool>,
 ) {
-    let spawn = |tasks: &mut JoinSet<()>, every, task: fn(Arc<App>) -> Work| {
+    let from = |tasks: &mut JoinSet<()>, first, every, task: fn(Arc<App>) -> Work| {
         let app = app.clone();
-        tasks.spawn(repeat(every, stop.clone(), move || task(app.clone())));
+        tasks.spawn(repeat(first, every, stop.clone(), move || task(app.clone())));
     };
+    let spawn = |tasks: &mut JoinSet<()>, every, task| from(tasks, every, every, task);
+    // A server that is started anew each night gets round to these as well.
+    let soon = |tasks: &mut JoinSet<()>, every, task| from(tasks, SOON, every, task);
     spawn(tasks, Duration::from_secs(2), |app| Box::pin(follow::follow(app)));
     spawn(tasks, Duration::from_secs(2), |app| Box::pin(log::log(app)));
     spawn(tasks, Duration::from_secs(2), |app| Box::pin(queue::measure(app)));
@@ -53,9 +59,9 @@ pub(crate) fn start(
     spawn(tasks, Duration::from_secs(15), |app| Box::pin(keys::look(app)));
     spawn(tasks, Duration::from_secs(86_400), |app| Box::pin(keys::warn(app)));
     spawn(tasks, Duration::from_secs(2), |app| Box::pin(habits::keep(app)));
-    spawn(tasks, Duration::from_secs(86_400), |app| Box::pin(habits::forget(app)));
+    soon(tasks, Duration::from_secs(86_400), |app| Box::pin(habits::forget(app)));
     spawn(tasks, Duration::from_secs(1), |app| Box::pin(audit::record(app)));
-    spawn(tasks, Duration::from_secs(3600), |app| Box::pin(audit::forget(app)));
+    soon(tasks, Duration::from_secs(3600), |app| Box::pin(audit::forget(app)));
     spawn(tasks, Duration::from_secs(5), |app| Box::pin(denials::tell(app)));
     spawn(tasks, Duration::from_secs(30), |app| Box::pin(approved::approved(app)));
     spawn(tasks, Duration::from_secs(30), |app| Box::pin(notes::write_notes(app)));
@@ -70,12 +76,14 @@ pub(crate) fn start(
 
 type Work = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
-async fn repeat(every: Duration, mut stop: watch::Receiver<bool>, task: impl Fn() -> Work) {
+async fn repeat(first: Duration, every: Duration, mut stop: watch::Receiver<bool>, task: impl Fn() -> Work) {
+    let mut wait = first;
     loop {
         tokio::select! {
-            _ = tokio::time::sleep(every) => {}
+            _ = tokio::time::sleep(wait) => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
         task().await;
+        wait = every;
     }
 }

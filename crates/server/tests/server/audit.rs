@@ -1,8 +1,11 @@
 //! The audit trail: told in order, to auditors alone, and to receivers.
 
+use std::time::{Duration, Instant};
+
 use firmseal_api::audit::{AuditOutcome, AuditQuery, AuditRecord};
 use firmseal_fleet::Role;
 use firmseal_fleet::audit::AuditAction;
+use firmseal_manifest::{ArtifactId, Event, Leaf};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -77,4 +80,47 @@ async fn what_happens_is_on_record_and_told_to_whoever_wants_to_know() {
     assert!(!story.is_empty() && story.iter().all(|record| record.request == Some(release.request)));
     let none = AuditQuery { by: Some("nobody".to_owned()), ..AuditQuery::default() };
     assert_eq!(auditor.operator().audit(&none).await.unwrap().items, []);
+}
+
+/// Those that tell of products.
+async fn products(bench: &Bench) -> Vec<AuditRecord> {
+    let mut found = records(bench, AuditAction::ProductCreated).await;
+    found.retain(|record| record.action == AuditAction::ProductCreated);
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_go_when_their_days_are_over_and_no_earlier() {
+    let mut bench = Bench::with(|config| config.limits.audit_days = 30).await;
+    let admin = bench.everything().await;
+    admin.operator().create_product(&product("gateway")).await.unwrap();
+    let before = products(&bench).await;
+    bench.clock.forward(29);
+    bench.restart().await;
+    let admin = bench.everything().await;
+    admin.operator().create_product(&product("meter")).await.unwrap();
+    // Longer than the server waits before it looks for the first time.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let both = products(&bench).await;
+    assert_eq!((both.len(), &both[0]), (2, &before[0]), "29 days are not 30");
+
+    bench.clock.forward(2);
+    bench.restart().await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let left = loop {
+        let left = products(&bench).await;
+        if left.len() < 2 {
+            break left;
+        }
+        assert!(Instant::now() < deadline, "31 days, and the record is still there: {left:#?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert_eq!(left, both[1..], "what is 2 days old stays, under its number");
+    // The log keeps what it said.
+    let entries = bench.store.intents().read(0, 100).await.unwrap();
+    let products = entries.iter().filter_map(|entry| match Leaf::decode(&entry.leaf) {
+        Some(Leaf::Event(Event::Product { product, .. })) => Some(ArtifactId(product)),
+        _ => None,
+    });
+    assert_eq!(products.map(Some).collect::<Vec<_>>(), [before[0].digest, left[0].digest]);
 }

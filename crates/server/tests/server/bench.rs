@@ -23,7 +23,7 @@ use firmseal_server::{
     Clock, Config, Deps, DeviceCaFiles, Limits, Listener, Running, Server, Serves, create_device_ca,
     create_server_certificate,
 };
-use firmseal_sign::{KeyPurpose, Keys, Pipeline, SigningKey};
+use firmseal_sign::{KeyPurpose, Keys, Pipeline, Policy, PolicyReader, SigningKey};
 use firmseal_store::{Events, Operators, Store};
 use firmseal_store_local::LocalStore;
 use firmseal_testkit::TestKey;
@@ -58,6 +58,8 @@ pub(crate) struct Bench {
     pub(crate) config: Config,
     pub(crate) running: Option<Running>,
     pub(crate) quorum: Option<Quorum>,
+    /// What decides after the next start, and what reads proposals.
+    pub(crate) policy: Option<(Arc<dyn Policy>, Arc<dyn PolicyReader>)>,
     release_key: Arc<FileKey>,
     root: Vec<u8>,
 }
@@ -144,8 +146,8 @@ impl Bench {
         });
         let root = root_for(&release_key);
         let store = LocalStore::open(&path.join("store")).unwrap();
-        let mut bench =
-            Bench { directory, clock, store, config, running: None, quorum: None, release_key, root };
+        let (running, quorum, policy) = (None, None, None);
+        let mut bench = Bench { directory, clock, store, config, running, quorum, policy, release_key, root };
         bench.run().await;
         bench
     }
@@ -165,6 +167,9 @@ impl Bench {
         let mut pipeline = Pipeline::new(store.clone(), log.clone(), self.root.clone(), keys);
         if public.is_watched() {
             pipeline = pipeline.with_proofs(Arc::new(public.clone()));
+        }
+        if let Some((policy, reader)) = &self.policy {
+            pipeline = pipeline.with_policy(policy.clone()).with_policy_reader(reader.clone());
         }
         // An operator whom the server knows by a name in a certificate.
         let named = NamedOperator {

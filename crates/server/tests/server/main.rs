@@ -16,6 +16,7 @@ mod keys;
 mod log;
 mod monitor;
 mod notices;
+mod records;
 mod replays;
 mod revocation;
 mod routes;
