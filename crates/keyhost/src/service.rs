@@ -1,12 +1,8 @@
 //! The host on HTTP. Whoever reaches it was let in by a client certificate,
 //! and is believed nothing: the listener is the server crate's.
 //!
-//! | request | answer |
-//! | --- | --- |
-//! | `GET /keys/{name}` | its public key |
-//! | `GET /keys/{name}/ready` | whether it could sign now |
-//! | `POST /add-checkpoint` | C2SP tlog-witness |
-//! | `POST /sign` | a signature under what the log announces |
+//! [`ROUTES`] is all that there is; spec/keyhost-routes.txt has it, and a test
+//! tries each as everybody who must not get in.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use firmseal_api::Base64;
@@ -31,14 +27,44 @@ use crate::wire::{ProblemKind, SIGN_MAX, Shown, Signed};
 /// How long a body may take: it is a few MiB at most, and sent at once.
 const BODY_WAIT: Duration = Duration::from_secs(10);
 
-/// The routes.
+/// A route.
+pub struct Route {
+    /// `GET` or `POST`.
+    pub method: &'static str,
+    /// Its path, with names in braces.
+    pub path: &'static str,
+    /// What it answers.
+    pub answer: &'static str,
+    handler: fn() -> MethodRouter<Arc<KeyHost>>,
+}
+
+/// Every route.
+pub const ROUTES: [Route; 4] = [
+    Route { method: "GET", path: "/keys/{name}", answer: "its public key", handler: || get(show) },
+    Route {
+        method: "GET",
+        path: "/keys/{name}/ready",
+        answer: "whether it could sign now",
+        handler: || get(ready),
+    },
+    Route {
+        method: "POST",
+        path: "/add-checkpoint",
+        answer: "C2SP tlog-witness",
+        handler: || post(add_checkpoint),
+    },
+    Route {
+        method: "POST",
+        path: "/sign",
+        answer: "a signature under what the log announces",
+        handler: || post(sign),
+    },
+];
+
+/// The routes, for a listener that asks for client certificates.
 pub fn router(host: Arc<KeyHost>) -> Router {
-    Router::new()
-        .route("/keys/{name}", get(show))
-        .route("/keys/{name}/ready", get(ready))
-        .route("/add-checkpoint", post(add_checkpoint))
-        .route("/sign", post(sign))
-        .with_state(host)
+    let add = |router: Router<Arc<KeyHost>>, route: &Route| router.route(route.path, (route.handler)());
+    ROUTES.iter().fold(Router::new(), add).with_state(host)
 }
 
 async fn show(State(host): State<Arc<KeyHost>>, Path(name): Path<KeyName>) -> Result<Json<Shown>, HostError> {

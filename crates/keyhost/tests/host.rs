@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_fleet::{Environment, Time};
+use firmseal_keyhost::service::{ROUTES, Route};
 use firmseal_keyhost::{ConnectError, Connection, Hosted, HostedKey, KeyHost, Use, service};
 use firmseal_keys::conformance::{covering, intent, run_under};
 use firmseal_keys::{FileKey, Log, Logged, Secret, SignError, Signer, verify};
@@ -17,7 +18,7 @@ use firmseal_manifest::{KeyAlgorithm, Purpose, Tbs};
 use firmseal_outbound::{Endpoint, Fetched};
 use firmseal_server::{
     Listener, ListenerLimits, Pair, Serves, SigningConfig, SigningListener, create_client_certificate,
-    create_server_certificate,
+    create_device_ca, create_server_certificate,
 };
 use firmseal_store_local::IntentLog;
 use firmseal_tlog::leaf_hash;
@@ -302,5 +303,67 @@ async fn strangers_stay_outside_and_environments_apart() {
     let plain =
         Connection::new("http://localhost:1", authority, identity, room.log.clone(), Options::default());
     assert!(matches!(plain, Err(ConnectError::NotPrivate)));
+    listener.shutdown().await;
+}
+
+#[test]
+fn the_committed_list_of_routes_is_complete() {
+    let mut text = String::new();
+    for Route { method, path, answer, .. } in &ROUTES {
+        text.push_str(&format!("{method} {path}: {answer}\n"));
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spec/keyhost-routes.txt");
+    if std::env::var_os("UPDATE").is_some_and(|value| value == "1") {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(kept == text, "spec/keyhost-routes.txt is out of date; run the tests once with UPDATE=1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_route_answers_whoever_must_not_get_in() {
+    let room = Room::new();
+    let listener = room.serve(&ALL).await;
+    let url = format!("https://localhost:{}", listener.address().port());
+    let authority = room.server.certificate.as_bytes();
+    let now = Time::from(SystemTime::now());
+    // A certificate of the same name that nobody chose, one of a device, which
+    // another authority vouches for, and the host's own.
+    let named = create_client_certificate("server", 7, now).unwrap();
+    let devices = create_device_ca(now).unwrap();
+    let key = rcgen::KeyPair::from_pem(&devices.key).unwrap();
+    let ca = rcgen::Issuer::from_ca_cert_pem(&devices.certificate, key).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    let device = (params.signed_by(&key, &ca).unwrap().pem(), key.serialize_pem());
+    let strangers = [
+        None,
+        Some((named.certificate.as_bytes(), named.key.as_bytes())),
+        Some((device.0.as_bytes(), device.1.as_bytes())),
+        Some((room.server.certificate.as_bytes(), room.server.key.as_bytes())),
+    ];
+    let vouched = Some((room.client.certificate.as_bytes(), room.client.key.as_bytes()));
+    let call = async |identity: Option<(&[u8], &[u8])>, route: &Route| {
+        let endpoint = Endpoint::with_identity(&url, Some(authority), identity, DEADLINE).unwrap();
+        let path = route.path.trim_start_matches('/').replace("{name}", "release");
+        match route.method {
+            "GET" => endpoint.get(&path, 1 << 20).await,
+            _ => endpoint.post(&path, "{}".into(), 1 << 20).await,
+        }
+    };
+    for route in &ROUTES {
+        for (number, identity) in strangers.into_iter().enumerate() {
+            let answer = call(identity, route).await;
+            assert!(answer.is_err(), "{} {} as stranger {number}: {answer:?}", route.method, route.path);
+        }
+        // Whoever is vouched for is answered, and told what is wrong.
+        let status = call(vouched, route).await.unwrap().status;
+        let expected = match route.method {
+            "GET" => 200..=204,
+            _ => 400..=400,
+        };
+        assert!(expected.contains(&status), "{} {}: {status}", route.method, route.path);
+    }
     listener.shutdown().await;
 }

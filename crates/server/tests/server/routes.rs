@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use firmseal_api::client::Client;
+use firmseal_api::enrolment::{CreateToken, Enrol};
 use firmseal_fleet::{Caller, Role};
 use firmseal_server::{Serves, openapi};
 use firmseal_store::Operators;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use crate::bench::{Bench, product};
+use crate::bench::{Bench, csr, listener, product};
 
 fn spec(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../spec").join(name)
@@ -48,6 +49,21 @@ fn the_committed_list_of_routes_is_complete() {
     committed("routes.txt", &text);
 }
 
+/// A server whose operators' door was hung by mistake under the authority of
+/// devices, besides the one that asks for no certificate; and that door.
+async fn with_a_wrong_door() -> (Bench, std::net::SocketAddr) {
+    let bench = Bench::with(|config| {
+        let directory = config.device_ca.certificate.parent().unwrap().to_owned();
+        let mut wrong = listener(&directory, Serves::Operator);
+        wrong.validate_client_certificates = true;
+        wrong.authority = Some(config.device_ca.certificate.clone());
+        config.listener.push(wrong);
+    })
+    .await;
+    let wrong = bench.running.as_ref().unwrap().addresses().last().unwrap().1;
+    (bench, wrong)
+}
+
 /// A route's path with ids that parse, and nothing that exists.
 pub(crate) fn place_of(path: &str) -> String {
     let uuid = "01900000-0000-7000-8000-000000000000";
@@ -82,7 +98,7 @@ async fn call(client: &Client, method: &str, path: &str) -> Option<StatusCode> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_gets_in_who_must_not() {
-    let bench = Bench::start().await;
+    let (bench, wrong_door) = with_a_wrong_door().await;
     let admin = bench.everything().await;
     admin.operator().create_product(&product("gateway")).await.unwrap();
     let mut roles = Vec::new();
@@ -93,15 +109,27 @@ async fn nobody_gets_in_who_must_not() {
     let (revoked, id) = bench.token(&Role::ALL).await;
     let now = firmseal_server::Clock::now(bench.clock.as_ref());
     bench.store.revoke_credential(id, &Caller::local("bench"), now).await.unwrap();
+    let fine = bench.device(&admin, "gateway").await;
+    let authority = std::fs::read(bench.file("server.pem")).unwrap();
+    let at_wrong_door = || {
+        let door = Client::builder(&format!("https://{wrong_door}")).authorities(&authority);
+        door.identity(fine.chain.as_bytes(), fine.key.as_bytes())
+    };
     let strangers = [
         bench.anybody(Serves::Operator),
         bench.builder(Serves::Operator).token("fsop_guess").build().unwrap(),
         bench.builder(Serves::Operator).token(&revoked).build().unwrap(),
+        bench.builder(Serves::Operator).identity(fine.chain.as_bytes(), fine.key.as_bytes()).build().unwrap(),
+        // Here the handshake takes a device's certificate, and it is worth
+        // nothing; nor does it mend a token.
+        at_wrong_door().build().unwrap(),
+        at_wrong_door().token("fsop_guess").build().unwrap(),
     ];
-    let fine = bench.device(&admin, "gateway").await;
     let gone = bench.device(&admin, "gateway").await;
     admin.operator().revoke_device(gone.id).await.unwrap();
     let stranger = bench.anybody(Serves::Device);
+    let (secret, _) = bench.token(&Role::ALL).await;
+    let operator = bench.builder(Serves::Device).token(&secret).build().unwrap();
 
     for route in openapi::routes() {
         let (method, path) = (route.method.as_str(), route.path.as_str());
@@ -125,13 +153,16 @@ async fn nobody_gets_in_who_must_not() {
                 }
             }
             ("device", _) => {
-                for client in [&stranger, &gone.client] {
+                for client in [&stranger, &gone.client, &operator] {
                     assert_eq!(call(client, method, path).await, Some(StatusCode::FORBIDDEN), "{at}");
                 }
                 assert_ne!(call(&fine.client, method, path).await, Some(StatusCode::FORBIDDEN), "{at}");
             }
             ("enrolment", _) => {
-                assert_eq!(call(&stranger, method, path).await, Some(StatusCode::BAD_REQUEST), "{at}");
+                for client in [&stranger, &gone.client, &operator, &fine.client] {
+                    assert_eq!(call(client, method, path).await, Some(StatusCode::BAD_REQUEST), "{at}");
+                }
+                assert_eq!((method, path), ("POST", "/v1/enrol"), "nobody tests that {at} wants a token");
             }
             ("anybody", _) => {
                 assert_eq!(method, "GET", "{at}: nobody writes without a name");
@@ -151,5 +182,75 @@ async fn nobody_gets_in_who_must_not() {
             route.method,
             route.path
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_enrols_without_a_token_for_it() {
+    let bench = Bench::start().await;
+    let admin = bench.everything().await;
+    admin.operator().create_product(&product("gateway")).await.unwrap();
+    let device = bench.device(&admin, "gateway").await;
+    let (operators, _) = bench.token(&Role::ALL).await;
+    let wish = CreateToken {
+        product: "gateway".parse().unwrap(),
+        labels: Default::default(),
+        uses: None,
+        valid_for: None,
+    };
+    let revoked = admin.operator().create_enrolment_token(&wish).await.unwrap();
+    let fresh = admin.operator().create_enrolment_token(&wish).await.unwrap();
+    let known = admin.operator().enrolment_tokens(&Default::default()).await.unwrap().items;
+    // Newest first: the one before the last was made for nobody.
+    admin.operator().revoke_enrolment_token(known[1].id).await.unwrap();
+    let callers = [
+        bench.anybody(Serves::Device),
+        bench.builder(Serves::Device).token(&operators).build().unwrap(),
+        bench
+            .builder(Serves::Device)
+            .identity(device.chain.as_bytes(), device.key.as_bytes())
+            .build()
+            .unwrap(),
+    ];
+    let key = rcgen::KeyPair::generate().unwrap();
+    for caller in &callers {
+        let hash = known[1].id.to_string();
+        for token in ["", "fset_guess", &operators, &revoked.token, &hash] {
+            let enrol = Enrol { token: token.to_owned(), csr: csr(&key) };
+            let refused = caller.device().enrol(&enrol).await.unwrap_err();
+            assert_eq!(refused.status(), Some(StatusCode::FORBIDDEN), "{token}: {refused}");
+        }
+    }
+    let devices = admin.operator().devices(None, &Default::default()).await.unwrap().items;
+    assert_eq!(devices.len(), 1, "none of them is a device now");
+    // The same request with a token that is good.
+    let enrol = Enrol { token: fresh.token, csr: csr(&key) };
+    callers[0].device().enrol(&enrol).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_listed_at_a_listener_is_not_there() {
+    let bench = Bench::start().await;
+    let admin = bench.everything().await;
+    admin.operator().create_product(&product("gateway")).await.unwrap();
+    let device = bench.device(&admin, "gateway").await;
+    let (secret, _) = bench.token(&Role::ALL).await;
+    let routes = openapi::routes();
+    for serves in [Serves::Operator, Serves::Device, Serves::Public] {
+        // Whoever may do everything, as a device and as an operator.
+        let identity = bench.builder(serves).identity(device.chain.as_bytes(), device.key.as_bytes());
+        let caller = identity.token(&secret).build().unwrap();
+        let here = |method: &str, path: &str| {
+            let same = |route: &&openapi::Route| route.method == method && route.path == path;
+            routes.iter().filter(same).any(|route| route.listener == serves.as_str())
+        };
+        let mut absent = 0;
+        for route in routes.iter().filter(|route| !here(&route.method, &route.path)) {
+            let status = call(&caller, &route.method, &route.path).await;
+            let gone = matches!(status, Some(StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED));
+            assert!(gone, "{} {} at the {} listener: {status:?}", route.method, route.path, serves.as_str());
+            absent += 1;
+        }
+        assert!(absent > 3, "{absent} routes are elsewhere");
     }
 }
