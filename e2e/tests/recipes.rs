@@ -253,6 +253,7 @@ fn the_gitlab_job_signs_with_its_id_token_and_no_copy_of_it_does() {
     run(&t, &beside, &stolen).exits(5).says("each is good for one");
     assert!(!t.path("evil.sig").exists());
     // A branch of the same project is nobody here.
+    std::fs::remove_file(t.path("firmware.signed.bin")).unwrap();
     (own["ref_type"], own["ref"], own["jti"]) = (json!("branch"), json!("main"), json!("job-2"));
     variables.insert("FIRMSEAL_TOKEN".to_owned(), provider.token(&own));
     run(&t, &beside, &variables).exits(5).says("no grant");

@@ -252,7 +252,7 @@ async fn chaos(requests: usize, lives: usize) {
         *bench.store.lock().unwrap() = Box::new(|| None);
         let again = ended(&service, &mut told).await;
         judge(&bench, &service, &told).await;
-        let counts = counts.lock().unwrap();
+        let counts = counts.lock().unwrap().clone();
         println!("{again} were asked for again; the store {counts:?}");
         assert_eq!(counts.len(), StoreFault::KINDS, "every kind of trouble was there");
         service.stop().await;
