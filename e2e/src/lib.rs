@@ -16,9 +16,11 @@ pub mod firmware;
 pub mod hostile;
 pub mod key_host;
 pub mod operator;
+pub mod pipelines;
 pub mod server;
 pub mod shell;
 pub mod spy;
+pub mod supervisor;
 pub mod wire;
 
 pub use chance::Chance;

@@ -42,8 +42,16 @@ impl Server {
 
     /// The server of a place that was made before; it does not run yet.
     pub fn in_place(shell: &Shell, place: &str, port: u16) -> Server {
-        let line = format!("firmseal serve {place} --log json");
-        let shell = Shell::at(&shell.path(""));
+        Server::by(format!("firmseal serve {place} --log json"), Shell::at(&shell.path("")), place, port)
+    }
+
+    /// A server that waits while another has its place, in the shell's own
+    /// environment; it does not run yet.
+    pub fn standby_in_place(shell: Shell, place: &str, port: u16) -> Server {
+        Server::by(format!("firmseal serve {place} --standby --log json"), shell, place, port)
+    }
+
+    fn by(line: String, shell: Shell, place: &str, port: u16) -> Server {
         Server {
             place: shell.path(place),
             port,
@@ -138,6 +146,11 @@ impl Server {
         let line =
             format!("curl --silent --fail --cacert {place}/tls/server.pem --header @scraper {url}/metrics");
         shell.ok(&line).stdout
+    }
+
+    /// The first of its ports.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Where operators find it.

@@ -54,6 +54,8 @@ mod random;
 #[cfg(feature = "full")]
 mod root_file;
 #[cfg(feature = "full")]
+mod supervision;
+#[cfg(feature = "full")]
 mod timestamps;
 #[cfg(feature = "full")]
 mod trust;

@@ -14,7 +14,7 @@ use firmseal_manifest::chain::CHAIN_MAX;
 use firmseal_manifest::{DelegationChain, ProductId, PublicKey};
 use firmseal_sign::{Chain, Pipeline, TrustError};
 use firmseal_store::{Store, TrustDocuments, TrustKind};
-use firmseal_store_local::LocalStore;
+use firmseal_store_local::{LocalStore, Successor};
 use firmseal_witness::{PublicLog, Quorum, QuorumSettings};
 use serde::{Deserialize, Serialize};
 
@@ -171,6 +171,11 @@ impl Place {
     /// Opens the store. One process has it at a time.
     pub fn store(&self) -> Result<LocalStore> {
         Ok(LocalStore::open(&self.path(layout::STORE))?)
+    }
+
+    /// Waits for the store, which another process has.
+    pub fn successor(&self) -> Result<Successor> {
+        Ok(Successor::of(&self.path(layout::STORE))?)
     }
 
     /// Reads `signing.toml`.

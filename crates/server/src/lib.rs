@@ -17,6 +17,7 @@ mod listen;
 pub mod logging;
 mod metrics;
 pub mod openapi;
+mod pulse;
 mod server;
 mod signing;
 mod tasks;
@@ -32,5 +33,6 @@ pub use clock::{Clock, SystemClock};
 pub use config::{
     CertificateOperator, Config, ConfigError, DeviceCaFiles, Limits, Listener, ListenerLimits, Serves,
 };
+pub use pulse::Pulse;
 pub use server::{Deps, Running, Server, ServerError};
 pub use signing::{SigningConfig, SigningListener};

@@ -126,6 +126,7 @@ pub(crate) struct Metrics {
     pub(crate) audit_failing: Gauge,
     pub(crate) notices: Counters<Notice>,
     policy: Gauges<PolicyFrom>,
+    pub(crate) successor: Gauge,
 }
 
 impl Metrics {
@@ -206,6 +207,7 @@ impl Metrics {
             events_waiting: make.one("events_waiting", "Events that are not in the log yet, up to 1000"),
             audit_records: make.one("audit_records", "Audit records by what they tell of"),
             audit_failing: make.one("audit_failing", "1 while what happened cannot be put on record"),
+            successor: make.one("successor", "1 while another process waits to go on with the store"),
             policy: make.one(
                 "policy",
                 "1 for where the policy in force comes from: none, file, approved; broken while nothing is signed",

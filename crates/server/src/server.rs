@@ -30,6 +30,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Listener, Serves};
 use crate::listen::Listening;
 use crate::metrics::Metrics;
+use crate::pulse::Pulse;
 use crate::tasks;
 use crate::tls::{ReloadingTls, TlsError};
 
@@ -153,6 +154,7 @@ impl Server {
             identities,
             limits: config.limits.clone(),
             metrics,
+            pulse: Arc::new(Pulse::new()),
             dispatcher,
             catalog,
             presence: Presence::default(),
@@ -244,6 +246,11 @@ impl Running {
     /// The first listener that serves this.
     pub fn address(&self, serves: Serves) -> Option<SocketAddr> {
         self.addresses.iter().find(|(kind, _)| *kind == serves).map(|(_, address)| *address)
+    }
+
+    /// When it last got something done.
+    pub fn pulse(&self) -> Arc<Pulse> {
+        self.app.pulse.clone()
     }
 
     /// Looks for new TLS files at once, as SIGHUP does. Returns how many

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! lock               held while a process has the store; says which
+//! successor          held while a process waits for it
 //! store.db           the database
 //! intents.log        the intent log; beside it intents.key, and
 //! intents.tiles/     what is published of it
@@ -24,6 +25,8 @@ use crate::error::file;
 
 /// The intent log, relative to the directory.
 pub(crate) const INTENTS: &str = "intents.log";
+/// What a process that waits for the store holds, likewise.
+pub(crate) const SUCCESSOR: &str = "successor";
 
 /// An open store directory. Whoever has it is the only process that does.
 #[derive(Debug)]
@@ -67,6 +70,10 @@ impl Directory {
 
     pub(crate) fn intents(&self) -> PathBuf {
         self.root.join(INTENTS)
+    }
+
+    pub(crate) fn successor(&self) -> PathBuf {
+        self.root.join(SUCCESSOR)
     }
 
     pub(crate) fn upload(&self, id: UploadId) -> PathBuf {
@@ -157,16 +164,16 @@ fn create_dir(path: &Path) -> Result<(), StoreError> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(file("create", path))
 }
 
+/// Opens a file that is there to be locked.
+pub(crate) fn open_lock(path: &Path) -> Result<File, StoreError> {
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.open(path).map_err(file("open", path))
+}
+
 fn lock(path: &Path) -> Result<File, StoreError> {
     let failed = file("lock", path);
-    let mut lock = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(&failed)?;
+    let mut lock = open_lock(path)?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

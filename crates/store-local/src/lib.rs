@@ -42,6 +42,7 @@ mod requests;
 mod rollouts;
 mod schema;
 mod signing_requests;
+mod successor;
 mod sums;
 mod trust;
 mod uploads;
@@ -70,6 +71,7 @@ use crate::writer::{Refuses, Writer};
 pub use crate::intents::{IntentLog, Proven};
 pub use crate::ledger::Entry;
 pub use crate::lms_leaves::LmsLeaves;
+pub use crate::successor::Successor;
 
 /// Threads that read the database, and threads that work on files.
 const READERS: usize = 2;

@@ -74,5 +74,6 @@ groups!(
     trust,
     events,
     audit,
-    habits
+    habits,
+    continuity
 );

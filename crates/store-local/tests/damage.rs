@@ -10,8 +10,8 @@ use firmseal_fleet::{Priority, Time};
 use firmseal_keys::Log;
 use firmseal_manifest::Digest;
 use firmseal_store::conformance::samples;
-use firmseal_store::{Blobs, Claiming, Jobs, Registry, Room, StoreError, stream_of};
-use firmseal_store_local::{IntentLog, LocalStore};
+use firmseal_store::{Blobs, Claiming, Continuity, Jobs, Registry, Room, StoreError, stream_of};
+use firmseal_store_local::{IntentLog, LocalStore, Successor};
 use futures_util::StreamExt;
 
 const CHUNK: u64 = 64 * 1024;
@@ -181,6 +181,24 @@ async fn a_second_opening_is_refused_by_name() {
     assert!(LocalStore::open(dir.path()).is_err(), "a clone still has it");
     drop(clone);
     drop(LocalStore::open(dir.path()).unwrap());
+}
+
+#[tokio::test]
+async fn a_successor_is_known_and_takes_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(dir.path()).unwrap();
+    assert!(!store.has_successor().await.unwrap());
+    let first = Successor::of(dir.path()).unwrap();
+    let second = Successor::of(dir.path()).unwrap();
+    assert!(store.has_successor().await.unwrap());
+    assert!(first.take_over().unwrap().is_none(), "it is in use");
+    drop(first);
+    assert!(store.has_successor().await.unwrap(), "the second still waits");
+    drop(store);
+    let store = second.take_over().unwrap().unwrap();
+    drop(second);
+    assert!(!store.has_successor().await.unwrap());
+    store.answers().await.unwrap();
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ pub mod audit;
 pub mod blobs;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod continuity;
 pub mod error;
 pub mod events;
 pub mod fleet;
@@ -39,6 +40,7 @@ pub mod uploads;
 
 pub use audit::{AuditFilter, AuditPosition, AuditTrail, Happened, Unrecorded};
 pub use blobs::{BlobStream, Blobs, stream_of};
+pub use continuity::Continuity;
 pub use error::StoreError;
 pub use events::{Events, WaitingEvent};
 pub use fleet::{Allowance, Enrolled, Fleet, Observation, Observed};
@@ -72,6 +74,7 @@ pub trait Store:
     + Events
     + AuditTrail
     + Habits
+    + Continuity
 {
 }
 
@@ -90,6 +93,7 @@ impl<
         + Events
         + AuditTrail
         + Habits
+        + Continuity
         + ?Sized,
 > Store for T
 {

@@ -3,28 +3,35 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use firmseal_keys::SecretSource;
 use firmseal_server::logging::{self, LogFormat};
 use firmseal_server::{Config, ConfigError, Deps, Running, Server, ServerError};
 use firmseal_store::Store;
-use tokio::signal::unix::{SignalKind, signal};
+use firmseal_store_local::LocalStore;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::commands::{block_on, keyhost};
 use crate::error::{CliError, Kind, Result};
 use crate::file_access;
 use crate::output::Output;
 use crate::place::{Place, layout};
+use crate::supervision::Supervision;
 
 /// Start the server of a place, or a key host
 ///
 /// Runs until SIGINT or SIGTERM, then lets requests end. SIGHUP looks for
 /// new certificates at once; they are also noticed by themselves. With
 /// `--serve signing` the directory is a key host, which `keyhost init` made.
+/// Two servers on one directory, the second with `--standby`, are one service
+/// that outlives either (docs/how-to/standby.md).
 #[derive(Args)]
 #[command(after_help = "Examples:
   firmseal serve
   firmseal serve /srv/firmseal --log json
+  firmseal serve /srv/firmseal --standby
   firmseal serve /srv/keyhost --serve signing
   RUST_LOG=debug firmseal serve")]
 pub struct Serve {
@@ -35,6 +42,9 @@ pub struct Serve {
     /// holds no keys
     #[arg(long, value_enum, default_value = "all", value_name = "WHAT")]
     serve: What,
+    /// Wait while another server has this place, and take over when it ends
+    #[arg(long)]
+    standby: bool,
     /// How log lines are written
     #[arg(long, value_enum, default_value = "text")]
     log: Log,
@@ -79,32 +89,101 @@ impl Serve {
                     let own = [self.place.clone(), std::env::temp_dir()];
                     file_access::confine(own.into_iter().chain(config.writable.clone()))?;
                 }
-                block_on(all(place, config, output))
+                block_on(all(place, config, self.standby, output))
             }
+            What::Signing if self.standby => Err(CliError::new(Kind::Usage, "a key host does not stand by")
+                .hint("run two that hold the same keys: docs/how-to/key-host.md")),
             What::Signing => keyhost::serve(&self.place, output),
         }
     }
 }
 
-async fn all(place: Place, config: Config, output: &Output) -> Result {
-    let deps = deps(&place).await?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let running = Server::start(config, deps).await?;
+async fn all(place: Place, config: Config, standby: bool, output: &Output) -> Result {
+    let supervision = Supervision::begin();
+    let mut end = End::new()?;
+    let (store, config) = match standby {
+        false => (place.store()?, config),
+        true => {
+            let store = tokio::select! {
+                store = take_over(&place, &supervision, output) => store?,
+                () = end.asked() => return Ok(()),
+            };
+            // Somebody may have changed the settings since this one began to
+            // wait.
+            (store, Config::read(&place.path(layout::SERVER))?)
+        }
+    };
+    let longest = config.limits.hang();
+    let running = Server::start(config, with(&place, store).await?).await?;
     for (serves, address) in running.addresses() {
         output.note(format_args!("{:<9} https://{address}", serves.as_str()));
     }
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => result?,
-        _ = terminate.recv() => {}
-    }
+    supervision.serves(running.pulse(), longest);
+    end.asked().await;
     output.note("stopping; requests in flight may end");
+    supervision.ends();
     running.shutdown().await;
     Ok(())
 }
 
+/// SIGINT and SIGTERM.
+struct End {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl End {
+    fn new() -> Result<End> {
+        Ok(End { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// How often a standby looks whether the store is free.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Waits until no other process has the store, and opens it.
+async fn take_over(place: &Place, supervision: &Supervision, output: &Output) -> Result<LocalStore> {
+    // Now, while there is somebody to be told: nobody is when it matters.
+    let signing = place.signing()?;
+    if let SecretSource::Prompt = place.secret(&signing)? {
+        return Err(CliError::new(
+            Kind::Usage,
+            "a standby has nobody to ask for a passphrase when it takes over",
+        )
+        .hint("name a file or a variable as `secret` in signing.toml"));
+    }
+    place.root()?;
+    let successor = place.successor()?;
+    let mut waits = false;
+    loop {
+        if let Some(store) = successor.take_over()? {
+            if waits {
+                output.note("the other server is gone: taking over");
+            }
+            return Ok(store);
+        }
+        if !waits {
+            waits = true;
+            output.note("another server has this place: standing by");
+            supervision.stands_by();
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
 /// What the server of a place works with: its store and its open keys.
 pub async fn deps(place: &Place) -> Result<Deps> {
-    let store = place.store()?;
+    with(place, place.store()?).await
+}
+
+async fn with(place: &Place, store: LocalStore) -> Result<Deps> {
     let log = place.log(&store)?;
     let pipeline = Arc::new(place.pipeline(&store, &log).await?);
     let shared: Arc<dyn Store> = Arc::new(store);

@@ -26,7 +26,15 @@ impl From<StoreError> for CliError {
             StoreError::DigestMismatch { .. } | StoreError::SizeMismatch { .. } => Kind::Refused,
             _ => Kind::Local,
         };
-        CliError::new(kind, error)
+        let hint = match &error {
+            StoreError::InUse { .. } => Some("`firmseal serve --standby` waits for its end and takes over"),
+            _ => None,
+        };
+        let out = CliError::new(kind, error);
+        match hint {
+            Some(hint) => out.hint(hint),
+            None => out,
+        }
     }
 }
 

@@ -41,6 +41,7 @@ use crate::clock::Clock;
 use crate::config::Limits;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
+use crate::pulse::Pulse;
 use catalog::Catalog;
 use denials::Denials;
 use identities::Identities;
@@ -89,6 +90,7 @@ pub(crate) struct App {
     pub(crate) identities: Identities,
     pub(crate) limits: Limits,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) pulse: Arc<Pulse>,
     /// Carries jobs out.
     pub(crate) dispatcher: Arc<Dispatcher>,
     pub(crate) catalog: Arc<Catalog>,

@@ -24,6 +24,10 @@ pub struct Limits {
     pub connection_age_seconds: u64,
     /// Seconds that requests get to end when the server stops.
     pub shutdown_seconds: u64,
+    /// Seconds without an answer of the store after which the process ends
+    /// itself, so that a standby takes over or a supervisor starts it anew; 0
+    /// for never.
+    pub hang_seconds: u64,
     /// Bytes of a request's head.
     pub head_bytes: usize,
     /// Bytes of a JSON request.
@@ -54,6 +58,7 @@ impl Default for Limits {
             stall_seconds: 60,
             connection_age_seconds: 3600,
             shutdown_seconds: 20,
+            hang_seconds: 60,
             head_bytes: 16 * 1024,
             json_bytes: 256 * 1024,
             piece_bytes: 8 * 1024 * 1024,
@@ -93,6 +98,11 @@ impl Limits {
 
     pub(crate) fn stall(&self) -> Duration {
         Duration::from_secs(self.stall_seconds)
+    }
+
+    /// How long the store may give no answer; for ever, if `None`.
+    pub fn hang(&self) -> Option<Duration> {
+        (self.hang_seconds > 0).then(|| Duration::from_secs(self.hang_seconds))
     }
 
     /// Those of a listener.

@@ -13,6 +13,7 @@ mod log;
 mod notes;
 pub(crate) mod notices;
 mod policies;
+mod pulse;
 mod queue;
 mod reload;
 mod revocation;
@@ -50,6 +51,8 @@ pub(crate) fn start(
     let spawn = |tasks: &mut JoinSet<()>, every, task| from(tasks, every, every, task);
     // A server that is started anew each night gets round to these as well.
     let soon = |tasks: &mut JoinSet<()>, every, task| from(tasks, SOON, every, task);
+    spawn(tasks, Duration::from_secs(1), |app| Box::pin(pulse::beat(app)));
+    soon(tasks, Duration::from_secs(5), |app| Box::pin(pulse::successor(app)));
     spawn(tasks, Duration::from_secs(2), |app| Box::pin(follow::follow(app)));
     spawn(tasks, Duration::from_secs(2), |app| Box::pin(log::log(app)));
     spawn(tasks, Duration::from_secs(2), |app| Box::pin(queue::measure(app)));

@@ -20,10 +20,10 @@ use firmseal_manifest::{
 };
 use firmseal_store::{
     Allowance, AuditFilter, AuditPosition, AuditTrail, Before, Begin, BlobStream, Blobs, Claim, ClaimedJob,
-    Claiming, Depth, Ending, Enrolled, Events, Finished, Fleet, GrantedUses, Habits, Inserted, JobFilter,
-    Jobs, KeyUses, NewRequest, NewUpload, Observation, Observed, Operators, Page, Policies, Registry,
-    Requests, Reservation, SigningRequests, Store, StoreError, TrustDocument, TrustDocuments, TrustKind,
-    Unaccounted, Unrecorded, Upload, Uploads, WaitingEvent, WantedUses,
+    Claiming, Continuity, Depth, Ending, Enrolled, Events, Finished, Fleet, GrantedUses, Habits, Inserted,
+    JobFilter, Jobs, KeyUses, NewRequest, NewUpload, Observation, Observed, Operators, Page, Policies,
+    Registry, Requests, Reservation, SigningRequests, Store, StoreError, TrustDocument, TrustDocuments,
+    TrustKind, Unaccounted, Unrecorded, Upload, Uploads, WaitingEvent, WantedUses,
 };
 use semver::Version;
 
@@ -267,4 +267,9 @@ through!(Habits {
     fn habit(of: &HabitOf) -> Option<Habit>;
     fn keep_habits(habits: Vec<(HabitOf, Habit)>) -> ();
     fn forget_habits(before: u32, most: u32) -> u32;
+});
+
+through!(Continuity {
+    fn answers() -> ();
+    fn has_successor() -> bool;
 });

@@ -9,6 +9,7 @@
 
 pub mod audit;
 pub mod blobs;
+pub mod continuity;
 pub mod devices;
 pub mod events;
 pub mod habits;
@@ -60,6 +61,7 @@ pub async fn all(engine: &dyn Engine) {
     events::all(engine).await;
     audit::all(engine).await;
     habits::all(engine).await;
+    continuity::all(engine).await;
 }
 
 /// Expects a refusal of a kind.

@@ -1,0 +1,107 @@
+//! Supervision: what whoever started a server is told of it, and the end of a
+//! server that hangs.
+//!
+//! A server that hangs is worse than one that is gone: its ports are open, it
+//! holds its store, and nobody takes over. So a thread that needs neither the
+//! executor nor the store watches over both, and ends the process. Where
+//! systemd supervises, the same thread feeds its watchdog (sd_notify(3)),
+//! which ends a process that is stopped altogether.
+
+use std::io::Write;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use firmseal_server::Pulse;
+use sd_notify::NotifyState;
+
+/// How often the thread looks; several times in any watchdog's patience.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What the supervisor is asked for while the process comes up, beyond what it
+/// would wait for by itself: a store that is large takes its time to open.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How far the process is.
+#[derive(Clone)]
+enum Phase {
+    Starts,
+    /// It works, and ends where nothing gets done for longer than that.
+    Works(Option<(Arc<Pulse>, Duration)>),
+    Ends,
+}
+
+/// A process that is supervised. Ends with this value.
+pub struct Supervision {
+    phase: Arc<Mutex<Phase>>,
+    _alive: Sender<()>,
+}
+
+impl Supervision {
+    /// Begins: the process comes up.
+    pub fn begin() -> Supervision {
+        let (alive, ended) = channel();
+        let phase = Arc::new(Mutex::new(Phase::Starts));
+        let seen = phase.clone();
+        thread::spawn(move || watch(&seen, &ended));
+        Supervision { phase, _alive: alive }
+    }
+
+    /// The process stands by: it is up, and has nothing to do.
+    pub fn stands_by(&self) {
+        self.enter(Phase::Works(None));
+        tell(&[NotifyState::Ready, NotifyState::Status("standing by")]);
+    }
+
+    /// The process serves, and ends where nothing gets done for longer than
+    /// this; never, if that is `None`.
+    pub fn serves(&self, pulse: Arc<Pulse>, longest: Option<Duration>) {
+        self.enter(Phase::Works(longest.map(|longest| (pulse, longest))));
+        tell(&[NotifyState::Ready, NotifyState::Status("serving")]);
+    }
+
+    /// The process ends. Nothing beats any more, and whoever supervises waits
+    /// as long as it likes.
+    pub fn ends(&self) {
+        self.enter(Phase::Ends);
+        tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+    }
+
+    fn enter(&self, phase: Phase) {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
+}
+
+fn watch(phase: &Mutex<Phase>, ended: &Receiver<()>) {
+    while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(LOOK) {
+        let phase = phase.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match phase {
+            Phase::Starts => {
+                let patience = u32::try_from(PATIENCE.as_micros()).unwrap_or(u32::MAX);
+                tell(&[NotifyState::ExtendTimeoutUsec(patience)]);
+            }
+            Phase::Works(Some((pulse, longest))) if pulse.silent_for() > longest => end(longest),
+            Phase::Works(_) | Phase::Ends => {}
+        }
+        tell(&[NotifyState::Watchdog]);
+    }
+}
+
+/// Ends the process at once. Its destructors and those of modules that it
+/// loaded would wait for whatever hangs; what is durable needs none of them.
+fn end(longest: Duration) -> ! {
+    let seconds = longest.as_secs();
+    // A closed stderr is no reason to stay.
+    let _ = writeln!(
+        std::io::stderr(),
+        "error: the store gave no answer for {seconds} s: this process ends, so that another can go on"
+    );
+    std::process::abort()
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    // Without a supervisor nobody is told, and one that cannot be told ends a
+    // process of which it hears nothing.
+    let _ = sd_notify::notify(states);
+}

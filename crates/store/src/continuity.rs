@@ -1,0 +1,18 @@
+//! Continuity: whether a store can be worked with, and who would go on with
+//! it.
+
+use async_trait::async_trait;
+
+use crate::StoreError;
+
+/// What whoever watches over a server asks of its store.
+#[async_trait]
+pub trait Continuity: Send + Sync {
+    /// Comes back when what was written and read before it is done with: it
+    /// changes nothing, and goes the way of a write and then of a read. Where
+    /// it does not come back, neither does anything else.
+    async fn answers(&self) -> Result<(), StoreError>;
+
+    /// Whether a process waits to go on with this store when this one ends.
+    async fn has_successor(&self) -> Result<bool, StoreError>;
+}
