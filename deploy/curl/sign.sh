@@ -34,10 +34,12 @@ case $product$version$build$commit in
     ;;
 esac
 
-# The token stands in no argument: those are read by every process.
+# The token stands in no argument: those are read by every process. A server
+# that is away may come back, or another in its place.
 call() {
     printf 'header = "Authorization: Bearer %s"\n' "$FIRMSEAL_TOKEN" |
-        curl --config - --cacert "$FIRMSEAL_AUTHORITY" --silent --show-error "$@"
+        curl --config - --cacert "$FIRMSEAL_AUTHORITY" --silent --show-error \
+            --retry 5 --retry-connrefused --retry-max-time 30 "$@"
 }
 
 # A member of the answer, which has no blanks between its parts.

@@ -5,8 +5,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::io::Write;
+
 use firmseal_api::Base64;
-use firmseal_e2e::{Server, Shell, binaries, server};
+use firmseal_e2e::{Child, Server, Shell, binaries, server, until};
 
 const ENGINE: &str = "-engine pkcs11 -keyform engine";
 
@@ -105,6 +107,27 @@ fn openssl_signs_what_was_handed_in_and_nothing_else() {
     // Each use stands in the log, once.
     let signed = t.json("firmseal audit --action artifact-signed");
     assert_eq!(signed.as_array().unwrap().len(), 3, "{signed}");
+}
+
+#[test]
+fn a_signer_outlives_a_change_of_servers() {
+    let t = Shell::new();
+    let mut server = place(&t);
+    let m = with_module(&t, &server, "");
+    t.write("firmware.bin", vec![7; 20_000]);
+    t.ok("firmseal sign firmware.bin --product gateway --version 1.0.0 --epoch 0 --key boot");
+    // OpenSSL has found its key when it opens the file.
+    t.ok("mkfifo later");
+    let mut signer = Child::start(&mut m.command(&dgst("boot", "later")));
+    let mut file = std::fs::File::options().write(true).open(t.path("later")).unwrap();
+    server.kill();
+    file.write_all(&t.read("firmware.bin")).unwrap();
+    drop(file);
+    until("it to find that nobody answers", || signer.stderr.text().contains("firmseal: ").then_some(()));
+    server.start();
+    assert!(signer.wait().success(), "{}", signer.stderr.text());
+    m.ok("openssl pkey -engine pkcs11 -inform engine -pubin -in pkcs11:object=boot;type=public -pubout -out boot.pem");
+    t.ok("openssl dgst -sha256 -verify boot.pem -signature later.sig firmware.bin");
 }
 
 /// A kernel and a configuration that is signed, as U-Boot's documentation has

@@ -15,6 +15,9 @@ use std::time::Duration;
 
 use firmseal_server::Pulse;
 use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::error::Result;
 
 /// How often the thread looks; several times in any watchdog's patience.
 const LOOK: Duration = Duration::from_millis(500);
@@ -27,7 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 enum Phase {
     Starts,
-    /// It works, and ends where nothing gets done for longer than that.
+    /// It works, and ends where nothing gets done for longer than that, if
+    /// there is something to look at.
     Works(Option<(Arc<Pulse>, Duration)>),
     Ends,
 }
@@ -48,17 +52,11 @@ impl Supervision {
         Supervision { phase, _alive: alive }
     }
 
-    /// The process stands by: it is up, and has nothing to do.
-    pub fn stands_by(&self) {
-        self.enter(Phase::Works(None));
-        tell(&[NotifyState::Ready, NotifyState::Status("standing by")]);
-    }
-
-    /// The process serves, and ends where nothing gets done for longer than
-    /// this; never, if that is `None`.
-    pub fn serves(&self, pulse: Arc<Pulse>, longest: Option<Duration>) {
-        self.enter(Phase::Works(longest.map(|longest| (pulse, longest))));
-        tell(&[NotifyState::Ready, NotifyState::Status("serving")]);
+    /// The process is up and does this. From now on it ends where nothing gets
+    /// done for longer than is said here.
+    pub fn up(&self, what: &str, watched: Option<(Arc<Pulse>, Duration)>) {
+        self.enter(Phase::Works(watched));
+        tell(&[NotifyState::Ready, NotifyState::Status(what)]);
     }
 
     /// The process ends. Nothing beats any more, and whoever supervises waits
@@ -70,6 +68,27 @@ impl Supervision {
 
     fn enter(&self, phase: Phase) {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
+}
+
+/// Being asked to end: SIGINT and SIGTERM.
+pub struct End {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl End {
+    /// Listens for them from now on.
+    pub fn new() -> Result<End> {
+        Ok(End { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Waits until one comes.
+    pub async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 

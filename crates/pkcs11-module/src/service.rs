@@ -23,6 +23,9 @@ use crate::object::{Key, Object, objects};
 /// How long a blind signature is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_secs(20);
+/// How long a service that does not answer is waited for, once it has: another
+/// server may be taking over. Signers above us have no patience of their own.
+const AWAY: Duration = Duration::from_secs(20);
 
 /// The service.
 pub struct Service {
@@ -48,6 +51,20 @@ impl Service {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Fault::failed)?;
         runtime.block_on(work(&client))
+    }
+
+    /// The same, again while the service is away. All that is asked for may be
+    /// asked for twice.
+    fn ask_patiently<T>(&self, work: impl AsyncFn(&Client) -> Result<T>) -> Result<T> {
+        let until = Instant::now() + AWAY;
+        loop {
+            match self.ask(async |client| work(client).await) {
+                Err(Fault(CKR_DEVICE_REMOVED | CKR_DEVICE_ERROR)) if Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(500));
+                }
+                answer => return answer,
+            }
+        }
     }
 
     /// The objects of every key that is shown.
@@ -80,7 +97,7 @@ impl Service {
     /// The signature of a key over this: the one on record, or for a blind
     /// key a new one. What comes back is verified here.
     pub fn sign(&self, key: &Key, tbs: &Tbs) -> Result<Vec<u8>> {
-        let found = self.ask(async |client| {
+        let found = self.ask_patiently(async |client| {
             match client.operator().signature_by(&key.name, ArtifactId(tbs.fingerprint())).await {
                 Ok(request) => Ok(Some(request)),
                 Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => Ok(None),
@@ -89,7 +106,9 @@ impl Service {
         })?;
         let request = match (found, &key.blind) {
             (Some(request), _) => request,
-            (None, Some(blind)) => self.ask(async |client| signed_blind(client, key, blind, tbs).await)?,
+            (None, Some(blind)) => {
+                self.ask_patiently(async |client| signed_blind(client, key, blind, tbs).await)?
+            }
             (None, None) => {
                 return Err(Fault::told(
                     CKR_FUNCTION_REJECTED,

@@ -33,6 +33,14 @@ pub(crate) trait Context: Send + 'static {
 /// File work needs nothing.
 impl Context for () {}
 
+/// When a job is done.
+enum Turn {
+    /// Before everything that waits, however much that is.
+    Next,
+    /// After it.
+    Last,
+}
+
 type Job<C> = Box<dyn FnOnce(&mut C) + Send>;
 
 struct Shared<C> {
@@ -76,12 +84,19 @@ impl<C: Context> Handle<C> {
         F: FnOnce(&mut C) -> Result<T, StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.submit(doing, move |context| {
-            if !reply.is_canceled() {
-                // The caller may be gone by now; then nobody needs it.
-                let _ = reply.send(work(context));
-            }
-        })?;
+        self.submit(doing, answering(reply, work))?;
+        answer.await.unwrap_or_else(|_| Err(closed(doing)))
+    }
+
+    /// The same before everything that waits: how long that takes says whether
+    /// the threads work, and not how much they have to do.
+    pub(crate) async fn run_next<T, F>(&self, doing: &'static str, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut C) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.hand_in(doing, Turn::Next, Box::new(answering(reply, work)))?;
         answer.await.unwrap_or_else(|_| Err(closed(doing)))
     }
 
@@ -91,14 +106,21 @@ impl<C: Context> Handle<C> {
         doing: &'static str,
         work: impl FnOnce(&mut C) + Send + 'static,
     ) -> Result<(), StoreError> {
+        self.hand_in(doing, Turn::Last, Box::new(work))
+    }
+
+    fn hand_in(&self, doing: &'static str, turn: Turn, job: Job<C>) -> Result<(), StoreError> {
         let mut state = self.shared.lock();
         if state.closed {
             return Err(closed(doing));
         }
-        if state.waiting.len() >= QUEUE {
-            return Err(StoreError::Busy { what: "the store".to_owned() });
+        match turn {
+            Turn::Next => state.waiting.push_front(job),
+            Turn::Last if state.waiting.len() >= QUEUE => {
+                return Err(StoreError::Busy { what: "the store".to_owned() });
+            }
+            Turn::Last => state.waiting.push_back(job),
         }
-        state.waiting.push_back(Box::new(work));
         let idle = state.idle > 0;
         drop(state);
         // A thread that is busy looks at the queue by itself; waking nobody
@@ -107,6 +129,19 @@ impl<C: Context> Handle<C> {
             self.shared.work.notify_one();
         }
         Ok(())
+    }
+}
+
+/// Work as a job: it is not begun where the caller is gone.
+fn answering<C, T>(
+    reply: oneshot::Sender<Result<T, StoreError>>,
+    work: impl FnOnce(&mut C) -> Result<T, StoreError>,
+) -> impl FnOnce(&mut C) {
+    move |context| {
+        if !reply.is_canceled() {
+            // The caller may be gone by now; then nobody needs it.
+            let _ = reply.send(work(context));
+        }
     }
 }
 
@@ -207,6 +242,29 @@ mod tests {
         for _ in 0..100 {
             assert!(matches!(handle.run("work", |()| Ok(())).await, Err(StoreError::Unavailable { .. })));
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_next_does_not_wait_for_what_is_queued() {
+        let pool = Pool::start("test", vec![()]).unwrap();
+        let handle = pool.handle().clone();
+        let (begin, begun) = std::sync::mpsc::channel::<()>();
+        handle.submit("hold the thread", move |()| drop(begun.recv())).unwrap();
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let noting = |what| {
+            let done = done.clone();
+            move |_: &mut ()| done.lock().unwrap().push(what)
+        };
+        while handle.submit("work", noting("queued")).is_ok() {}
+        let next = handle.run_next("look", {
+            let note = noting("next");
+            move |context| Ok(note(context))
+        });
+        let (next, ()) = futures_util::join!(next, async { drop(begin) });
+        next.unwrap();
+        drop(pool);
+        // What was at work when the next came in may be before it.
+        assert!(done.lock().unwrap().iter().take(2).any(|what| *what == "next"));
     }
 
     #[tokio::test]

@@ -60,8 +60,8 @@ fn has_successor(directory: &Directory) -> Result<bool, StoreError> {
 impl Continuity for LocalStore {
     async fn answers(&self) -> Result<(), StoreError> {
         self.write_whole("see whether writes get through", |_| Ok(())).await?;
-        self.query("see whether reads get through", |_| Ok(())).await?;
-        self.inner.files.handle().run("see whether files are worked on", |()| Ok(())).await
+        self.inner.readers.handle().run_next("see whether reads get through", |_| Ok(())).await?;
+        self.inner.files.handle().run_next("see whether files are worked on", |()| Ok(())).await
     }
 
     async fn has_successor(&self) -> Result<bool, StoreError> {

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -38,7 +39,8 @@ impl Connector {
             .map_err(|_| invalid("the host is neither a name nor an address"))?;
         let port = uri.port_u16().unwrap_or(443);
         let handshake = async {
-            let tcp = TcpStream::connect((host, port)).await?;
+            let addresses: Vec<_> = lookup_host((host, port)).await?.collect();
+            let tcp = first(&addresses, self.timeout).await?;
             tcp.set_nodelay(true)?;
             self.tls.connect(name, Socket(tcp)).await
         };
@@ -47,6 +49,23 @@ impl Connector {
             Ok(stream) => Ok(Stream(TokioIo::new(stream?))),
         }
     }
+}
+
+/// A connection to the first address that answers. A service may have several,
+/// one of a machine that is gone: it must not take all the time that there is.
+async fn first(addresses: &[SocketAddr], timeout: Duration) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let tries = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+    for address in addresses {
+        match tokio::time::timeout(timeout / (tries + 1), TcpStream::connect(address)).await {
+            Ok(Ok(tcp)) => return Ok(tcp),
+            Ok(Err(error)) => last = error,
+            Err(_) => {
+                last = io::Error::new(io::ErrorKind::TimedOut, format!("no connection to {address} in time"))
+            }
+        }
+    }
+    Err(last)
 }
 
 impl tower::Service<Uri> for Connector {
@@ -137,5 +156,36 @@ impl Write for Stream {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::net::TcpSocket;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_machine_that_is_silent_leaves_time_for_the_next() {
+        // Its queue is full: whoever comes now hears nothing, as from a
+        // machine that is gone.
+        let silent = TcpSocket::new_v4().unwrap();
+        silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let silent = silent.listen(1).unwrap();
+        let gone = silent.local_addr().unwrap();
+        let soon = Duration::from_millis(300);
+        let mut queued = Vec::new();
+        while let Ok(Ok(tcp)) = tokio::time::timeout(soon, TcpStream::connect(gone)).await {
+            queued.push(tcp);
+        }
+        let there = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let there = there.local_addr().map(|address| (address, there)).unwrap();
+        let found = first(&[gone, there.0], soon * 3).await.unwrap();
+        assert_eq!(found.peer_addr().unwrap(), there.0);
+        let error = first(&[gone], soon).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(error.to_string().contains(&gone.to_string()), "{error}");
+        assert_eq!(first(&[], soon).await.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

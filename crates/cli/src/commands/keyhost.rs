@@ -22,7 +22,6 @@ use firmseal_store_local::IntentLog;
 use firmseal_witness::Witness;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::block_on;
 use super::init::World;
@@ -31,6 +30,7 @@ use crate::file_access;
 use crate::keys;
 use crate::output::Output;
 use crate::record::Record;
+use crate::supervision::{End, Supervision};
 
 /// Files of a key host, relative to its directory.
 mod layout {
@@ -272,6 +272,7 @@ pub fn serve(base: &Path, output: &Output) -> Result {
 }
 
 async fn run(base: &Path, settings: Settings, output: &Output) -> Result {
+    let supervision = Supervision::begin();
     let about = |error: CliError| error.about(base.join(layout::SETTINGS).display());
     let config = SigningConfig { listener: settings.listener, limits: settings.limits };
     let config =
@@ -302,14 +303,13 @@ async fn run(base: &Path, settings: Settings, output: &Output) -> Result {
     }
     let host =
         KeyHost::open(settings.environment, witness, &base.join(layout::USES).join(layout::LOG), keys)?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut end = End::new()?;
     let listener = SigningListener::start(config, service::router(Arc::new(host))).await?;
     output.note(format_args!("signing   https://{}", listener.address()));
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => result?,
-        _ = terminate.recv() => {}
-    }
+    supervision.up("signing", None);
+    end.asked().await;
     output.note("stopping; requests in flight may end");
+    supervision.ends();
     listener.shutdown().await;
     Ok(())
 }

@@ -11,14 +11,13 @@ use firmseal_server::logging::{self, LogFormat};
 use firmseal_server::{Config, ConfigError, Deps, Running, Server, ServerError};
 use firmseal_store::Store;
 use firmseal_store_local::LocalStore;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::commands::{block_on, keyhost};
 use crate::error::{CliError, Kind, Result};
 use crate::file_access;
 use crate::output::Output;
 use crate::place::{Place, layout};
-use crate::supervision::Supervision;
+use crate::supervision::{End, Supervision};
 
 /// Start the server of a place, or a key host
 ///
@@ -118,31 +117,12 @@ async fn all(place: Place, config: Config, standby: bool, output: &Output) -> Re
     for (serves, address) in running.addresses() {
         output.note(format_args!("{:<9} https://{address}", serves.as_str()));
     }
-    supervision.serves(running.pulse(), longest);
+    supervision.up("serving", longest.map(|longest| (running.pulse(), longest)));
     end.asked().await;
     output.note("stopping; requests in flight may end");
     supervision.ends();
     running.shutdown().await;
     Ok(())
-}
-
-/// SIGINT and SIGTERM.
-struct End {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl End {
-    fn new() -> Result<End> {
-        Ok(End { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }
 
 /// How often a standby looks whether the store is free.
@@ -172,7 +152,7 @@ async fn take_over(place: &Place, supervision: &Supervision, output: &Output) ->
         if !waits {
             waits = true;
             output.note("another server has this place: standing by");
-            supervision.stands_by();
+            supervision.up("standing by", None);
         }
         tokio::time::sleep(LOOK).await;
     }

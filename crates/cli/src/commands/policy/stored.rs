@@ -29,8 +29,8 @@ use crate::trust;
 /// Propose a policy to a server
 ///
 /// It has to be read without a complaint, and to say what its own examples
-/// want. What changes is shown, and with --last what the newest decisions of
-/// the server would be under it. It decides nothing before enough approvers
+/// want. What changes is shown, and which of the server's newest decisions
+/// would be others under it. It decides nothing before enough approvers
 /// have agreed and an officer has activated it. Needs the role officer.
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -42,9 +42,9 @@ pub struct Propose {
     /// Why, for those who are to agree
     #[arg(long, value_name = "TEXT")]
     why: String,
-    /// Show which of the server's newest N decisions would be others
-    #[arg(long, value_name = "N", alias = "past")]
-    last: Option<u32>,
+    /// Make the server's newest N decisions again; 0 for none
+    #[arg(long, value_name = "N", alias = "past", default_value_t = 100)]
+    last: u32,
 }
 
 /// Agree to a policy that is proposed, after looking at it
@@ -141,9 +141,10 @@ impl Propose {
         for line in changes(before.as_ref(), &document) {
             output.note(plain(&line));
         }
-        if let Some(last) = self.last {
+        let decisions = past::of_server(&client, self.last).await?;
+        if !decisions.is_empty() {
             let old = before.as_ref().map(CedarPolicy::load).transpose().map_err(unreadable)?;
-            let compared = past::compare(&past::of_server(&client, last).await?, old.as_ref(), &policy);
+            let compared = past::compare(&decisions, old.as_ref(), &policy);
             compared.iter().filter_map(Compared::told).for_each(|line| output.note(line));
             let differ = compared.iter().filter(|one| one.differs.is_some()).count();
             output.note(format_args!("{differ} of the last {} decisions would be others", compared.len()));
