@@ -39,7 +39,7 @@ esac
 call() {
     printf 'header = "Authorization: Bearer %s"\n' "$FIRMSEAL_TOKEN" |
         curl --config - --cacert "$FIRMSEAL_AUTHORITY" --silent --show-error \
-            --retry 5 --retry-connrefused --retry-max-time 30 "$@"
+            --connect-timeout 10 --retry 5 --retry-connrefused --retry-max-time 30 "$@"
 }
 
 # A member of the answer, which has no blanks between its parts.

@@ -48,7 +48,7 @@ struct Supervised {
 
 impl Supervised {
     fn new(t: &Shell, place: &str, port: u16, number: usize) -> Supervised {
-        let socket = t.path(&format!("notify-{number}"));
+        let socket = t.path(format!("notify-{number}"));
         let supervisor = Supervisor::new(&socket);
         let shell = Shell::at(&t.path("")).with("NOTIFY_SOCKET", socket);
         Supervised { server: Server::standby_in_place(shell, place, port), supervisor }
@@ -74,7 +74,7 @@ impl End {
             }
             End::LosesItsStore => {
                 let database = of.server.place().join("store/store.db");
-                t.ok(&format!("python3 -c '{LOCK}' {} 8", database.display()));
+                t.ok(&format!("python3 -c '{LOCK}' {} 12", database.display()));
                 until("the server to end itself", || (!of.server.is_running()).then_some(()));
                 let last = of.server.log().text();
                 assert!(last.contains("the store gave no answer for 2 s"), "{last}");
@@ -135,6 +135,13 @@ fn one_server_goes_on_where_the_other_ends() {
 fn a_standby_that_could_not_take_over_says_so_at_once() {
     let t = Shell::new();
     let port = firmseal_e2e::server::init(&t, "place");
+    let mut server = Server::in_place(&t, "place", port);
+    server.start();
+    // A second server that does not stand by is told how it would.
+    let refused = t.run("firmseal serve place");
+    assert_eq!(refused.code, Some(8), "{}", refused.stderr);
+    assert!(refused.stderr.contains("--standby"), "{}", refused.stderr);
+    // What is wrong with one is said while there is somebody to mend it.
     let settings = String::from_utf8(t.read("place/signing.toml")).unwrap();
     let secret = settings.lines().find(|line| line.starts_with("secret = ")).unwrap();
     t.write("place/signing.toml", settings.replace(secret, "secret = \"prompt\""));
@@ -142,12 +149,12 @@ fn a_standby_that_could_not_take_over_says_so_at_once() {
     assert_eq!(refused.code, Some(2), "{}", refused.stderr);
     assert!(refused.stderr.contains("a standby has nobody to ask"), "{}", refused.stderr);
     t.write("place/signing.toml", settings);
-    // A second server that does not stand by is told how it would.
-    let mut server = Server::in_place(&t, "place", port);
-    server.start();
-    let refused = t.run("firmseal serve place");
-    assert_eq!(refused.code, Some(8), "{}", refused.stderr);
-    assert!(refused.stderr.contains("--standby"), "{}", refused.stderr);
+    let certificate = t.read("place/tls/server.pem");
+    t.write("place/tls/server.pem", "no certificate");
+    let refused = t.run("firmseal serve place --standby");
+    assert_ne!(refused.code, Some(0), "{}", refused.stderr);
+    assert!(refused.stderr.contains("server.pem"), "{}", refused.stderr);
+    t.write("place/tls/server.pem", certificate);
     // One that waits ends when it is told to.
     let mut waiting = Server::standby_in_place(Shell::at(&t.path("")), "place", port);
     waiting.start_unobserved();

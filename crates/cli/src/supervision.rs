@@ -11,7 +11,7 @@ use std::io::Write;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use firmseal_server::Pulse;
 use sd_notify::NotifyState;
@@ -21,19 +21,29 @@ use crate::error::Result;
 
 /// How often the thread looks; several times in any watchdog's patience.
 const LOOK: Duration = Duration::from_millis(500);
-
+/// How many looks in a row find nothing done before it is believed: a process
+/// that was stopped for long and goes on has done nothing yet.
+const LOOKS: u32 = 6;
 /// What the supervisor is asked for while the process comes up, beyond what it
-/// would wait for by itself: a store that is large takes its time to open.
+/// would wait for by itself.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest that a process comes up, or takes over: a large store takes its time
+/// to open, and the middleware of an HSM may hang.
+const START: Duration = Duration::from_secs(600);
+/// Longest that it ends, beyond what requests get.
+const END: Duration = Duration::from_secs(60);
+/// How long somebody may take to read why the process ends.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How far the process is.
 #[derive(Clone)]
 enum Phase {
-    Starts,
-    /// It works, and ends where nothing gets done for longer than that, if
-    /// there is something to look at.
-    Works(Option<(Arc<Pulse>, Duration)>),
-    Ends,
+    /// It comes up, or ends, until then at the latest.
+    Until(Instant),
+    /// It is up, and has nothing to do that could be looked at.
+    Waits,
+    /// It works, and ends where nothing gets done for longer than that.
+    Works(Arc<Pulse>, Duration),
 }
 
 /// A process that is supervised. Ends with this value.
@@ -46,7 +56,7 @@ impl Supervision {
     /// Begins: the process comes up.
     pub fn begin() -> Supervision {
         let (alive, ended) = channel();
-        let phase = Arc::new(Mutex::new(Phase::Starts));
+        let phase = Arc::new(Mutex::new(Phase::Until(Instant::now() + START)));
         let seen = phase.clone();
         thread::spawn(move || watch(&seen, &ended));
         Supervision { phase, _alive: alive }
@@ -55,20 +65,59 @@ impl Supervision {
     /// The process is up and does this. From now on it ends where nothing gets
     /// done for longer than is said here.
     pub fn up(&self, what: &str, watched: Option<(Arc<Pulse>, Duration)>) {
-        self.enter(Phase::Works(watched));
+        self.enter(watched.map_or(Phase::Waits, |(pulse, longest)| Phase::Works(pulse, longest)));
         tell(&[NotifyState::Ready, NotifyState::Status(what)]);
     }
 
-    /// The process ends. Nothing beats any more, and whoever supervises waits
-    /// as long as it likes.
-    pub fn ends(&self) {
-        self.enter(Phase::Ends);
+    /// The process is about to come up, from where it may not return.
+    pub fn comes_up(&self) {
+        self.enter(Phase::Until(Instant::now() + START));
+    }
+
+    /// The process ends, for which requests get so long.
+    pub fn ends(&self, requests: Duration) {
+        self.enter(Phase::Until(Instant::now() + requests + END));
         tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
     }
 
     fn enter(&self, phase: Phase) {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
     }
+}
+
+fn watch(phase: &Mutex<Phase>, ended: &Receiver<()>) {
+    let mut silent = 0;
+    while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(LOOK) {
+        let phase = phase.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (late, why) = match phase {
+            Phase::Waits => (false, String::new()),
+            Phase::Until(then) => {
+                let patience = u32::try_from(PATIENCE.as_micros()).unwrap_or(u32::MAX);
+                tell(&[NotifyState::ExtendTimeoutUsec(patience)]);
+                (Instant::now() > then, "it neither came up nor ended in time".to_owned())
+            }
+            Phase::Works(pulse, longest) => (
+                pulse.silent_for() > longest,
+                format!("the store gave no answer for {} s", longest.as_secs()),
+            ),
+        };
+        silent = if late { silent + 1 } else { 0 };
+        if silent >= LOOKS {
+            end(why);
+        }
+        tell(&[NotifyState::Watchdog]);
+    }
+}
+
+/// Ends the process at once. Its destructors and those of modules that it
+/// loaded would wait for whatever hangs; what is durable needs none of them.
+fn end(why: String) -> ! {
+    // Whoever reads stderr may hang as well.
+    thread::spawn(move || {
+        let _ = writeln!(std::io::stderr(), "error: {why}: this process ends, so that another can go on");
+    });
+    thread::sleep(LAST_WORDS);
+    std::process::abort()
 }
 
 /// Being asked to end: SIGINT and SIGTERM.

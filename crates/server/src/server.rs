@@ -110,6 +110,17 @@ impl Deps {
 pub struct Server;
 
 impl Server {
+    /// Reads every file that a start reads, and starts nothing: for whoever
+    /// is to start later, when there is nobody to mend what is wrong.
+    pub fn rehearse(config: &Config) -> Result<(), ServerError> {
+        DeviceCa::read(&config.device_ca)?;
+        config.receivers()?;
+        for listener in &config.listener {
+            ReloadingTls::load(listener.tls(&config.device_ca.certificate)?)?;
+        }
+        Ok(())
+    }
+
     /// Starts: when this returns, every listener accepts connections.
     pub async fn start(config: Config, deps: Deps) -> Result<Running, ServerError> {
         let mut taken = HashSet::new();
@@ -195,6 +206,8 @@ impl Server {
         }
         let mut background = JoinSet::new();
         tasks::start(&mut background, &app, tls.clone(), receivers, &stopped);
+        // Coming up took what it took.
+        app.pulse.beat();
         Ok(Running { addresses, app, tls, stop, listeners, background })
     }
 }

@@ -23,7 +23,9 @@ use firmseal_store::StoreError;
 
 use crate::error::file;
 
-/// The intent log, relative to the directory.
+/// The database, relative to the directory.
+pub(crate) const DATABASE: &str = "store.db";
+/// The intent log, likewise.
 pub(crate) const INTENTS: &str = "intents.log";
 /// What a process that waits for the store holds, likewise.
 pub(crate) const SUCCESSOR: &str = "successor";
@@ -43,7 +45,7 @@ impl Directory {
     /// throws away what earlier processes left unfinished.
     pub(crate) fn open(root: &Path) -> Result<Directory, StoreError> {
         create_dir(root)?;
-        let lock = lock(&root.join("lock"))?;
+        let lock = lock(&lock_of(root))?;
         let blobs = root.join("blobs");
         for dir in [&blobs, &root.join("uploads"), &root.join("tmp")] {
             create_dir(dir)?;
@@ -65,7 +67,7 @@ impl Directory {
     }
 
     pub(crate) fn database(&self) -> PathBuf {
-        self.root.join("store.db")
+        self.root.join(DATABASE)
     }
 
     pub(crate) fn intents(&self) -> PathBuf {
@@ -162,6 +164,11 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
 fn create_dir(path: &Path) -> Result<(), StoreError> {
     // 0700: what lies here is nobody else's business.
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(file("create", path))
+}
+
+/// What a process holds that has the store at `root`.
+pub(crate) fn lock_of(root: &Path) -> PathBuf {
+    root.join("lock")
 }
 
 /// Opens a file that is there to be locked.

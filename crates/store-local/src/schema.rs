@@ -1,12 +1,14 @@
 //! The schema: numbered files, each applied once, in a transaction.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use firmseal_store::StoreError;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::error::sql;
+use crate::error::{file, sql};
 
 /// Every migration, in order. Files are never changed once released: a
 /// store remembers only how many it has.
@@ -86,6 +88,22 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     let mut connection = connect(path)?;
     migrate(&mut connection, MIGRATIONS)?;
     Ok(connection)
+}
+
+/// Refuses a database that a newer program wrote, without opening it: another
+/// process has it, perhaps on another machine. What is read is what its header
+/// says (SQLite's file format, 1.3: the user version, at 60, big-endian), which
+/// may be behind its log and is never ahead.
+pub(crate) fn check_version(path: &Path) -> Result<(), StoreError> {
+    let mut version = [0; 4];
+    File::open(path)
+        .and_then(|database| database.read_exact_at(&mut version, 60))
+        .map_err(file("read the header of", path))?;
+    let (found, known) = (u32::from_be_bytes(version), MIGRATIONS.len() as u32);
+    match found > known {
+        true => Err(StoreError::Newer { found, known }),
+        false => Ok(()),
+    }
 }
 
 /// Opens the database for reading.

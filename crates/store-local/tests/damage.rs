@@ -194,11 +194,27 @@ async fn a_successor_is_known_and_takes_over() {
     assert!(first.take_over().unwrap().is_none(), "it is in use");
     drop(first);
     assert!(store.has_successor().await.unwrap(), "the second still waits");
+    let moved = dir.path().with_extension("moved");
+    std::fs::rename(dir.path(), &moved).unwrap();
+    assert!(matches!(second.take_over().map(drop), Err(StoreError::NotFound { .. })));
+    assert!(!dir.path().exists(), "nothing was made in its place");
+    std::fs::create_dir(dir.path()).unwrap();
+    std::fs::write(dir.path().join("lock"), "").unwrap();
+    assert!(matches!(second.take_over().map(drop), Err(StoreError::Conflict { .. })));
+    std::fs::remove_dir_all(dir.path()).unwrap();
+    std::fs::rename(&moved, dir.path()).unwrap();
     drop(store);
     let store = second.take_over().unwrap().unwrap();
     drop(second);
     assert!(!store.has_successor().await.unwrap());
     store.answers().await.unwrap();
+    drop(store);
+    // A program that could not take over is told when it begins to wait.
+    let path = dir.path().join("store.db");
+    let mut database = std::fs::read(&path).unwrap();
+    database[60..64].copy_from_slice(&9999u32.to_be_bytes());
+    std::fs::write(&path, database).unwrap();
+    assert!(matches!(Successor::of(dir.path()).map(drop), Err(StoreError::Newer { found: 9999, .. })));
 }
 
 #[tokio::test]

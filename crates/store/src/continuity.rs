@@ -8,9 +8,9 @@ use crate::StoreError;
 /// What whoever watches over a server asks of its store.
 #[async_trait]
 pub trait Continuity: Send + Sync {
-    /// Goes the way of a write, and then of a read, and changes nothing. Where
-    /// it does not come back, neither does anything else; where there is much
-    /// to do, it does all the same.
+    /// Goes the way of a write, then of a read, then of an entry of the log,
+    /// and changes nothing. Where it does not come back, neither do they;
+    /// where there is much to do, it does all the same.
     async fn answers(&self) -> Result<(), StoreError>;
 
     /// Whether a process waits to go on with this store when this one ends.

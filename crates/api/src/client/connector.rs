@@ -38,30 +38,38 @@ impl Connector {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| invalid("the host is neither a name nor an address"))?;
         let port = uri.port_u16().unwrap_or(443);
-        let handshake = async {
+        let all = async {
             let addresses: Vec<_> = lookup_host((host, port)).await?.collect();
-            let tcp = first(&addresses, self.timeout).await?;
-            tcp.set_nodelay(true)?;
-            self.tls.connect(name, Socket(tcp)).await
+            first(&addresses, self.timeout, async |address| {
+                let tcp = TcpStream::connect(address).await?;
+                tcp.set_nodelay(true)?;
+                self.tls.connect(name.clone(), Socket(tcp)).await
+            })
+            .await
         };
-        match tokio::time::timeout(self.timeout, handshake).await {
+        match tokio::time::timeout(self.timeout, all).await {
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time")),
             Ok(stream) => Ok(Stream(TokioIo::new(stream?))),
         }
     }
 }
 
-/// A connection to the first address that answers. A service may have several,
-/// one of a machine that is gone: it must not take all the time that there is.
-async fn first(addresses: &[SocketAddr], timeout: Duration) -> io::Result<TcpStream> {
+/// A connection to the first address that gives one. A service may have
+/// several, one of a machine that is gone or hangs: it must not take all the
+/// time that there is.
+async fn first<T>(
+    addresses: &[SocketAddr],
+    timeout: Duration,
+    connect: impl AsyncFn(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     let tries = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
     for address in addresses {
-        match tokio::time::timeout(timeout / (tries + 1), TcpStream::connect(address)).await {
-            Ok(Ok(tcp)) => return Ok(tcp),
+        match tokio::time::timeout(timeout / (tries + 1), connect(*address)).await {
+            Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(error)) => last = error,
             Err(_) => {
-                last = io::Error::new(io::ErrorKind::TimedOut, format!("no connection to {address} in time"))
+                last = io::Error::new(io::ErrorKind::TimedOut, format!("no connection to {address} in time"));
             }
         }
     }
@@ -181,11 +189,11 @@ mod tests {
         }
         let there = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let there = there.local_addr().map(|address| (address, there)).unwrap();
-        let found = first(&[gone, there.0], soon * 3).await.unwrap();
+        let found = first(&[gone, there.0], soon * 3, TcpStream::connect).await.unwrap();
         assert_eq!(found.peer_addr().unwrap(), there.0);
-        let error = first(&[gone], soon).await.unwrap_err();
+        let error = first(&[gone], soon, TcpStream::connect).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(error.to_string().contains(&gone.to_string()), "{error}");
-        assert_eq!(first(&[], soon).await.unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(first(&[], soon, TcpStream::connect).await.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

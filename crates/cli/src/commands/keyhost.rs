@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
 use firmseal_fleet::{Environment, Time};
@@ -274,6 +274,7 @@ pub fn serve(base: &Path, output: &Output) -> Result {
 async fn run(base: &Path, settings: Settings, output: &Output) -> Result {
     let supervision = Supervision::begin();
     let about = |error: CliError| error.about(base.join(layout::SETTINGS).display());
+    let shutdown = Duration::from_secs(settings.limits.shutdown_seconds);
     let config = SigningConfig { listener: settings.listener, limits: settings.limits };
     let config =
         config.resolve(base).map_err(|(why, hint)| about(CliError::new(Kind::Usage, why).hint(hint)))?;
@@ -309,7 +310,7 @@ async fn run(base: &Path, settings: Settings, output: &Output) -> Result {
     supervision.up("signing", None);
     end.asked().await;
     output.note("stopping; requests in flight may end");
-    supervision.ends();
+    supervision.ends(shutdown);
     listener.shutdown().await;
     Ok(())
 }

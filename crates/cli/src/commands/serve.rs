@@ -104,14 +104,13 @@ async fn all(place: Place, config: Config, standby: bool, output: &Output) -> Re
         false => (place.store()?, config),
         true => {
             let store = tokio::select! {
-                store = take_over(&place, &supervision, output) => store?,
+                store = take_over(&place, &config, &supervision, output) => store?,
                 () = end.asked() => return Ok(()),
             };
-            // Somebody may have changed the settings since this one began to
-            // wait.
-            (store, Config::read(&place.path(layout::SERVER))?)
+            (store, changed(&place, &config)?)
         }
     };
+    let requests = Duration::from_secs(config.limits.shutdown_seconds);
     let longest = config.limits.hang();
     let running = Server::start(config, with(&place, store).await?).await?;
     for (serves, address) in running.addresses() {
@@ -120,7 +119,7 @@ async fn all(place: Place, config: Config, standby: bool, output: &Output) -> Re
     supervision.up("serving", longest.map(|longest| (running.pulse(), longest)));
     end.asked().await;
     output.note("stopping; requests in flight may end");
-    supervision.ends();
+    supervision.ends(requests);
     running.shutdown().await;
     Ok(())
 }
@@ -129,20 +128,16 @@ async fn all(place: Place, config: Config, standby: bool, output: &Output) -> Re
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Waits until no other process has the store, and opens it.
-async fn take_over(place: &Place, supervision: &Supervision, output: &Output) -> Result<LocalStore> {
-    // Now, while there is somebody to be told: nobody is when it matters.
-    let signing = place.signing()?;
-    if let SecretSource::Prompt = place.secret(&signing)? {
-        return Err(CliError::new(
-            Kind::Usage,
-            "a standby has nobody to ask for a passphrase when it takes over",
-        )
-        .hint("name a file or a variable as `secret` in signing.toml"));
-    }
-    place.root()?;
+async fn take_over(
+    place: &Place,
+    config: &Config,
+    supervision: &Supervision,
+    output: &Output,
+) -> Result<LocalStore> {
     let successor = place.successor()?;
     let mut waits = false;
     loop {
+        supervision.comes_up();
         if let Some(store) = successor.take_over()? {
             if waits {
                 output.note("the other server is gone: taking over");
@@ -151,10 +146,41 @@ async fn take_over(place: &Place, supervision: &Supervision, output: &Output) ->
         }
         if !waits {
             waits = true;
+            // While there is somebody to be told: nobody is when it matters.
+            rehearse(place, config)?;
             output.note("another server has this place: standing by");
             supervision.up("standing by", None);
         }
         tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Reads what a start reads, but for what keys want.
+fn rehearse(place: &Place, config: &Config) -> Result {
+    let secret = place.secret(&place.signing()?)?;
+    if secret == SecretSource::Prompt {
+        return Err(CliError::new(
+            Kind::Usage,
+            "a standby has nobody to ask for a passphrase when it takes over",
+        )
+        .hint("name a file or a variable as `secret` in signing.toml"));
+    }
+    drop(secret.read("secret of the keys")?);
+    place.root()?;
+    Ok(Server::rehearse(config)?)
+}
+
+/// The settings, which somebody may have changed since this process began to
+/// wait. What it gave up by then is given up.
+fn changed(place: &Place, before: &Config) -> Result<Config> {
+    let now = Config::read(&place.path(layout::SERVER))?;
+    match (now.confine, &now.writable) == (before.confine, &before.writable) {
+        true => Ok(now),
+        false => Err(CliError::new(
+            Kind::Local,
+            "`confine` or `writable` is another one than when this server began to stand by",
+        )
+        .hint("start it again")),
     }
 }
 

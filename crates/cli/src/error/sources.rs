@@ -26,14 +26,11 @@ impl From<StoreError> for CliError {
             StoreError::DigestMismatch { .. } | StoreError::SizeMismatch { .. } => Kind::Refused,
             _ => Kind::Local,
         };
-        let hint = match &error {
-            StoreError::InUse { .. } => Some("`firmseal serve --standby` waits for its end and takes over"),
-            _ => None,
-        };
+        let waits = matches!(error, StoreError::InUse { .. });
         let out = CliError::new(kind, error);
-        match hint {
-            Some(hint) => out.hint(hint),
-            None => out,
+        match waits {
+            true => out.hint("`firmseal serve --standby` waits for its end and takes over"),
+            false => out,
         }
     }
 }
