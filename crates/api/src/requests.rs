@@ -80,8 +80,8 @@ pub struct SigningRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub sbom: Option<ArtifactId>,
-    /// Documents about the build: provenance and test results in DSSE, JUnit
-    /// XML, reproductions.
+    /// Documents about the build: provenance, test results, scans and
+    /// evaluations in DSSE, JUnit XML, reproductions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub evidence: Vec<ArtifactId>,

@@ -41,8 +41,8 @@ pub struct CreateRelease {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub sbom: Option<ArtifactId>,
-    /// Documents about the build: provenance and test results in DSSE, JUnit
-    /// XML, reproductions.
+    /// Documents about the build: provenance, test results, scans and
+    /// evaluations in DSSE, JUnit XML, reproductions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>, max_items = 64)]
     pub evidence: Vec<ArtifactId>,
@@ -126,8 +126,8 @@ pub struct Release {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub sbom: Option<ArtifactId>,
-    /// Documents about the build: provenance and test results in DSSE, JUnit
-    /// XML, reproductions.
+    /// Documents about the build: provenance, test results, scans and
+    /// evaluations in DSSE, JUnit XML, reproductions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub evidence: Vec<ArtifactId>,

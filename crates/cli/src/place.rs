@@ -128,7 +128,8 @@ pub struct BuilderRow {
     /// The products that it builds; all, if none is named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub products: Vec<ProductId>,
-    /// What it may say: provenance, tests, sbom, reproduction.
+    /// What it may say: provenance, tests, sbom, reproduction, scan,
+    /// evaluation.
     #[serde(default = "usual")]
     pub attests: Vec<Attests>,
 }

@@ -24,6 +24,12 @@ pub enum Attests {
     /// That a second build came out the same. Not among the usual ones:
     /// whoever builds does not vouch for the own build.
     Reproduction,
+    /// What a scanner found. Not among the usual ones: a machine that puts
+    /// something into a build would say that nothing is in it.
+    Scan,
+    /// What somebody who evaluated an artifact found it to have. Not among
+    /// the usual ones: nobody evaluates the own work.
+    Evaluation,
 }
 
 /// A key, and what is believed of statements that it signs.

@@ -1,5 +1,6 @@
 //! Facts: what a policy may decide on.
 
+use firmseal_fleet::Time;
 use firmseal_manifest::ArtifactId;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,13 @@ pub struct Facts {
     /// where not all were compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reproduced: Option<bool>,
+    /// Scans, for malware or known vulnerabilities, by somebody who may say
+    /// what came of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scans: Vec<Scan>,
+    /// Evaluations, each signed by whom it names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evaluations: Vec<Evaluation>,
 }
 
 /// A software bill of materials.
@@ -83,5 +91,52 @@ pub struct TestRun {
     /// The artifacts of this request that it is about, sorted; none where
     /// nobody signed it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<ArtifactId>,
+}
+
+/// One run of a scanner.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct Scan {
+    /// The scanner, by its URI.
+    pub scanner: String,
+    /// Its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The version of what it knows: signatures of malware, vulnerabilities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// When that was last updated; never after the scan.
+    pub updated: Time,
+    /// When the scan ended.
+    pub finished: Time,
+    /// Findings that are critical, or of which nothing says how bad they are.
+    pub critical: u32,
+    /// Findings that are high.
+    pub high: u32,
+    /// Findings that are medium.
+    pub medium: u32,
+    /// Findings below that.
+    pub low: u32,
+    /// The artifacts of this request that it is about, sorted; never empty.
+    pub artifacts: Vec<ArtifactId>,
+}
+
+/// One evaluation.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Who evaluated, and whose configured key signed it.
+    pub evaluator: String,
+    /// When.
+    pub evaluated: Time,
+    /// Until when it holds, where that is limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
+    /// Whether the artifact did not pass.
+    #[serde(default)]
+    pub failed: bool,
+    /// Levels and properties that it passed, sorted; none where it failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed: Vec<String>,
+    /// The artifacts of this request that it is about, sorted; never empty.
     pub artifacts: Vec<ArtifactId>,
 }

@@ -9,10 +9,10 @@ use serde_json::Value;
 use crate::builder::{Attests, Builder, Builders, Verify};
 use crate::dsse::{self, Envelope};
 use crate::error::EvidenceError;
-use crate::facts::Facts;
+use crate::facts::{Evaluation, Facts, Provenance, Sbom};
 use crate::materials::{self, Materials};
 use crate::statement::Statement;
-use crate::{json, junit, provenance, reproduction, test_result};
+use crate::{evaluation, json, junit, provenance, reproduction, scan, test_result};
 
 /// Longest document, in bytes.
 pub const DOCUMENT_MAX: usize = 8 << 20;
@@ -116,8 +116,9 @@ impl<'a> Gathering<'a> {
         if self.facts.reproduced.is_none() && every(&self.reproduced) {
             self.facts.reproduced = Some(true);
         }
-        self.facts.provenance.sort();
-        self.facts.provenance.dedup();
+        once(&mut self.facts.provenance);
+        once(&mut self.facts.scans);
+        once(&mut self.facts.evaluations);
         self.facts
     }
 
@@ -150,68 +151,102 @@ impl<'a> Gathering<'a> {
             return Ok(());
         }
         let statement = Statement::read(envelope.payload())?;
-        let about: Vec<ArtifactId> = self.artifacts.intersection(&statement.subjects).copied().collect();
-        let may = |what| signers.iter().any(|signer| signer.attests.contains(&what));
-        let all = about.len() == self.artifacts.len();
-        let predicate = &statement.predicate;
-        let proven = !about.is_empty()
-            && match statement.predicate_type.as_str() {
-                of if provenance::TYPES.contains(&of) => {
-                    let mut told = provenance::read(of, predicate)?;
-                    // The key must be one of the builder that it names: any
-                    // other builder could claim to be it.
-                    let own = |signer: &&Builder| {
-                        signer.id == told.builder && signer.attests.contains(&Attests::Provenance)
-                    };
-                    let proven = signers.iter().any(own);
-                    if proven {
-                        if self.facts.provenance.len() == ENTRIES_MAX {
-                            return Err(EvidenceError::Many("256 provenance statements of a request"));
-                        }
-                        self.attested.extend(&about);
-                        told.artifacts = about;
-                        self.facts.provenance.push(told);
-                    }
-                    proven
-                }
-                test_result::TYPE if may(Attests::Tests) => {
-                    if self.facts.tests.len() == ENTRIES_MAX {
-                        return Err(EvidenceError::Many("256 test runs of a request"));
-                    }
-                    self.facts.tests.push(test_result::read(predicate, about)?);
-                    true
-                }
-                reproduction::TYPE if may(Attests::Reproduction) => {
-                    match reproduction::read(predicate)? {
-                        true => self.reproduced.extend(&about),
-                        // One that differs is enough, whatever others say.
-                        false => self.facts.reproduced = Some(false),
-                    }
-                    true
-                }
-                of if materials::PREDICATES.contains(&of) && may(Attests::Sbom) && all => {
-                    let materials = Materials::of(predicate, envelope.payload())?;
-                    if self.facts.sbom.as_ref().is_none_or(|sbom| !sbom.signed) {
-                        self.facts.sbom = Some(materials.facts());
-                        self.facts.sbom.iter_mut().for_each(|sbom| sbom.signed = true);
-                    }
-                    true
-                }
-                test_result::TYPE | reproduction::TYPE => false,
-                of if materials::PREDICATES.contains(&of) => false,
-                // Signed, about these artifacts, and of no kind that a
-                // policy asks about.
-                _ => true,
-            };
-        if !proven {
+        if !self.proven(&statement, &signers, envelope.payload())? {
             self.unproven();
         }
         Ok(())
     }
 
+    /// Takes what a statement says, if these signers may say it of artifacts
+    /// of this request.
+    fn proven(
+        &mut self,
+        statement: &Statement,
+        signers: &[&Builder],
+        payload: &[u8],
+    ) -> Result<bool, EvidenceError> {
+        let about: Vec<ArtifactId> = self.artifacts.intersection(&statement.subjects).copied().collect();
+        if about.is_empty() {
+            return Ok(false);
+        }
+        let may = |what| signers.iter().any(|signer| signer.attests.contains(&what));
+        // The key must be one of whom the statement names: anybody else could
+        // claim to be it.
+        let own =
+            |what, id: &str| signers.iter().any(|signer| signer.id == id && signer.attests.contains(&what));
+        let all = about.len() == self.artifacts.len();
+        let (of, predicate) = (statement.predicate_type.as_str(), &statement.predicate);
+        let facts = &mut self.facts;
+        if provenance::TYPES.contains(&of) {
+            let told = provenance::read(of, predicate)?;
+            if !own(Attests::Provenance, &told.builder) {
+                return Ok(false);
+            }
+            self.attested.extend(&about);
+            let told = Provenance { artifacts: about, ..told };
+            push(&mut facts.provenance, told, "256 provenance statements of a request")?;
+        } else if of == test_result::TYPE {
+            if !may(Attests::Tests) {
+                return Ok(false);
+            }
+            let told = test_result::read(predicate, about)?;
+            push(&mut facts.tests, told, "256 test runs of a request")?;
+        } else if of == reproduction::TYPE {
+            if !may(Attests::Reproduction) {
+                return Ok(false);
+            }
+            match reproduction::read(predicate)? {
+                true => self.reproduced.extend(&about),
+                // One that differs is enough, whatever others say.
+                false => facts.reproduced = Some(false),
+            }
+        } else if scan::TYPES.contains(&of) {
+            if !may(Attests::Scan) {
+                return Ok(false);
+            }
+            push(&mut facts.scans, scan::read(of, predicate, about)?, "256 scans of a request")?;
+        } else if evaluation::TYPES.contains(&of) {
+            if !may(Attests::Evaluation) {
+                return Ok(false);
+            }
+            let told = evaluation::read(of, predicate)?;
+            if !own(Attests::Evaluation, &told.evaluator) {
+                return Ok(false);
+            }
+            let told = Evaluation { artifacts: about, ..told };
+            push(&mut facts.evaluations, told, "256 evaluations of a request")?;
+        } else if materials::PREDICATES.contains(&of) {
+            if !may(Attests::Sbom) || !all {
+                return Ok(false);
+            }
+            let materials = Materials::of(predicate, payload)?;
+            if facts.sbom.as_ref().is_none_or(|sbom| !sbom.signed) {
+                facts.sbom = Some(Sbom { signed: true, ..materials.facts() });
+            }
+        }
+        // Anything else is signed, about these artifacts, and of no kind that
+        // a policy asks about.
+        Ok(true)
+    }
+
     fn unproven(&mut self) {
         self.facts.unproven = self.facts.unproven.saturating_add(1);
     }
+}
+
+/// One entry more, if there is room.
+fn push<T>(entries: &mut Vec<T>, entry: T, most: &'static str) -> Result<(), EvidenceError> {
+    if entries.len() == ENTRIES_MAX {
+        return Err(EvidenceError::Many(most));
+    }
+    entries.push(entry);
+    Ok(())
+}
+
+/// In order, and what was handed in twice once.
+fn once<T: Ord>(entries: &mut Vec<T>) {
+    entries.sort();
+    entries.dedup();
 }
 
 /// One document a line, if that is what it is.

@@ -9,6 +9,7 @@
 pub mod builder;
 pub mod dsse;
 pub mod error;
+mod evaluation;
 pub mod facts;
 pub mod gather;
 pub mod json;
@@ -17,13 +18,14 @@ pub mod materials;
 mod member;
 mod provenance;
 pub mod reproduction;
+pub mod scan;
 mod spdx;
 pub mod statement;
 mod test_result;
 
 pub use builder::{Attests, Builder, Builders, Verify};
 pub use error::EvidenceError;
-pub use facts::{Facts, Provenance, Sbom, TestRun};
+pub use facts::{Evaluation, Facts, Provenance, Sbom, Scan, TestRun};
 pub use gather::Gathering;
 pub use materials::Materials;
 pub use reproduction::Reproduction;

@@ -1,5 +1,6 @@
 //! Members of JSON objects, and what may become a word in the facts.
 
+use firmseal_fleet::Time;
 use serde_json::Value;
 
 use crate::error::EvidenceError;
@@ -46,6 +47,13 @@ impl Format {
         }
     }
 
+    /// A time that has to be there. "MUST be in RFC 3339 format in the UTC
+    /// timezone" (in-toto, Timestamp); fractions, of which writers have any
+    /// number of digits, are cut off.
+    pub(crate) fn time(self, object: &Value, name: &'static str) -> Result<Time, EvidenceError> {
+        instant(self.text(object, name)?).ok_or(self.malformed(name))
+    }
+
     /// An object that has to be there.
     pub(crate) fn object<'a>(
         self,
@@ -65,6 +73,43 @@ impl Format {
             None | Some(Value::Null) => Ok(&[]),
             Some(Value::Array(list)) => Ok(list),
             Some(_) => Err(self.malformed(name)),
+        }
+    }
+}
+
+fn instant(text: &str) -> Option<Time> {
+    let plain = text.strip_suffix('Z')?;
+    let (seconds, fraction) = plain.split_once('.').unwrap_or((plain, "0"));
+    let digits = !fraction.is_empty() && fraction.bytes().all(|digit| digit.is_ascii_digit());
+    // Without its fraction it is of one length.
+    (digits && seconds.len() == 19).then(|| format!("{seconds}Z").parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::instant;
+
+    #[test]
+    fn times_of_all_writers() {
+        let whole = instant("2026-11-18T09:00:00Z");
+        assert!(whole.is_some());
+        for text in ["2026-11-18T09:00:00.5Z", "2026-11-18T09:00:00.52Z", "2026-11-18T09:00:00.123456789Z"] {
+            assert_eq!(instant(text), whole, "{text}");
+        }
+        for text in [
+            "",
+            "Z",
+            "2026-11-18",
+            "2026-11-18T09:00:00",
+            "2026-11-18T09:00:00+01:00",
+            "2026-11-18T09:00:00.Z",
+            "2026-11-18T09:00:00.5.5Z",
+            "2026-11-18T09:00:00.-5Z",
+            "2026-13-18T09:00:00Z",
+            "2026-11-18T09:00:00.000.Z",
+            "1700000000",
+        ] {
+            assert_eq!(instant(text), None, "{text}");
         }
     }
 }

@@ -8,11 +8,11 @@ mod entry;
 
 use std::path::Path;
 
-use common::{GITHUB, Pair, provenance, statement};
+use common::{GITHUB, Pair, SCAN, SVR, VSA, evaluated, provenance, scanned, statement, summary};
 use serde_json::json;
 
 /// What the files are made of.
-fn made() -> [(&'static str, Vec<u8>); 7] {
+fn made() -> [(&'static str, Vec<u8>); 10] {
     let pair = Pair::ed25519(7);
     let bom = json!({ "bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1,
                       "components": [{ "type": "library", "name": "z", "version": "1" }] });
@@ -30,6 +30,12 @@ fn made() -> [(&'static str, Vec<u8>); 7] {
         ("bom-signed.json", pair.envelope(&statement(&[1], "https://cyclonedx.org/bom", bom.clone()))),
         ("bom.json", bom.to_string().into_bytes()),
         ("junit.xml", junit.as_bytes().to_vec()),
+        ("scan.json", pair.envelope(&statement(&[1], SCAN, scanned(&["high", "9.1", "?"])))),
+        ("evaluation.json", pair.envelope(&statement(&[1], SVR, evaluated("b", &["LEVEL_2"])))),
+        (
+            "evaluation-slsa.json",
+            pair.envelope(&statement(&[1], VSA, summary("b", "PASSED", &["SLSA_BUILD_LEVEL_3"]))),
+        ),
         ("spdx.json", spdx.to_string().into_bytes()),
     ]
 }

@@ -9,7 +9,9 @@
 mod common;
 
 use common::{GITHUB, Pair, artifact, builder, provenance, python, verify};
+use firmseal_evidence::scan::Report;
 use firmseal_evidence::{Builder, Builders, Facts, Gathering, Materials, Reproduction};
+use firmseal_fleet::Time;
 use firmseal_manifest::PublicKey;
 
 const VERIFY: &str = r#"
@@ -116,6 +118,18 @@ fn in_toto_accepts_our_statements() {
         differences: vec!["byte 0x5".to_owned()],
     };
     std::fs::write(&path, reproduction.statement()).unwrap();
+    let (good, said) = python(STATEMENT, &[&path]);
+    assert!(good, "{said}");
+    let report = Report {
+        scanner: "https://www.clamav.net".to_owned(),
+        version: "1.4.6".to_owned(),
+        database: Some("27500".to_owned()),
+        updated: Time::EPOCH,
+        started: Time::EPOCH,
+        finished: Time::from_millis(1),
+        findings: vec!["Eins.UNOFFICIAL".to_owned()],
+    };
+    std::fs::write(&path, report.statement(&[("a", artifact(1)), ("b", artifact(2))])).unwrap();
     let (good, said) = python(STATEMENT, &[&path]);
     assert!(good, "{said}");
     std::fs::write(&path, String::from_utf8(reproduction.statement()).unwrap().replace("Statement/v1", "x"))

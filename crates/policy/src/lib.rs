@@ -20,6 +20,7 @@ mod policy;
 mod problem;
 mod question;
 mod reads;
+mod reports;
 mod rule;
 mod schema;
 

@@ -19,6 +19,7 @@ use semver::Version;
 
 use crate::known::Known;
 use crate::reads::Reads;
+use crate::reports;
 use crate::schema::{actions, schema};
 
 /// Most pairs of artifacts and keys of one question.
@@ -33,7 +34,7 @@ pub(crate) struct Asked {
     pub(crate) requests: Vec<Request>,
 }
 
-type Record = BTreeMap<String, Value>;
+pub(crate) type Record = BTreeMap<String, Value>;
 
 /// Translates a question, as far as rules read it. One that asks about nothing
 /// has no answer: an empty list of files must not come through because each
@@ -54,10 +55,14 @@ pub(crate) fn translate(question: &Question, reads: &Reads, known: &Known) -> Re
     // a large policy.
     if cfg!(debug_assertions) {
         let schema = Some(schema().map_err(PolicyError)?);
-        entities(question, schema)?;
+        reports::beside(entities(question, schema)?.into(), question, schema)?;
         requests(question, &Reads::Everything, schema)?;
     }
     let entities = known.of(question, || entities(question, None))?;
+    let entities = match reads.has("evidence") {
+        true => reports::beside(entities, question, None)?,
+        false => entities,
+    };
     Ok(Asked { entities, requests: requests(question, reads, None)? })
 }
 
@@ -118,7 +123,7 @@ impl Fields<'_> {
     }
 }
 
-fn failed(error: impl std::fmt::Display) -> PolicyError {
+pub(crate) fn failed(error: impl std::fmt::Display) -> PolicyError {
     PolicyError(error.to_string())
 }
 
@@ -137,6 +142,8 @@ fn check(question: &Question) -> Result<(), PolicyError> {
         question.anomalies.len(),
         facts.provenance.len(),
         facts.tests.len(),
+        facts.scans.len(),
+        facts.evaluations.iter().map(|own| 1 + own.passed.len()).sum(),
         question.artifacts.iter().map(|artifact| artifact.addresses.len()).max().unwrap_or(0),
     ];
     if lists.iter().any(|len| *len > LIST_MAX) {
@@ -161,11 +168,22 @@ fn check(question: &Question) -> Result<(), PolicyError> {
 /// Types of the schema that questions name, read once: Cedar reads a name
 /// with the parser that reads policies.
 static TYPES: LazyLock<BTreeMap<&'static str, EntityTypeName>> = LazyLock::new(|| {
-    let names = ["Action", "Caller", "Environment", "Kind", "Product", "Purpose", "Role", "Team"];
+    let names = [
+        "Action",
+        "Caller",
+        "Environment",
+        "Evaluations",
+        "Kind",
+        "Product",
+        "Purpose",
+        "Role",
+        "Scans",
+        "Team",
+    ];
     names.into_iter().filter_map(|name| Some((name, name.parse().ok()?))).collect()
 });
 
-fn uid(kind: &'static str, id: &str) -> Result<EntityUid, PolicyError> {
+pub(crate) fn uid(kind: &'static str, id: &str) -> Result<EntityUid, PolicyError> {
     let known = TYPES.get(kind).ok_or_else(|| failed(format_args!("there is no type `{kind}`")))?;
     Ok(EntityUid::from_type_name_and_id(known.clone(), EntityId::new(id)))
 }
@@ -174,11 +192,11 @@ fn reference(kind: &'static str, id: &str) -> Result<Value, PolicyError> {
     uid(kind, id).map(Value::new_entity_uid)
 }
 
-fn record(fields: Record) -> Result<Value, PolicyError> {
+pub(crate) fn record(fields: Record) -> Result<Value, PolicyError> {
     Value::new_record(fields).map_err(failed)
 }
 
-fn text(value: impl Into<String>) -> Value {
+pub(crate) fn text(value: impl Into<String>) -> Value {
     Value::new_string(value.into())
 }
 
@@ -189,7 +207,7 @@ fn long(name: &str, value: u64) -> Result<Value, PolicyError> {
     Ok(Value::new_long(value))
 }
 
-fn fields<const N: usize>(fields: [(&str, Value); N]) -> Record {
+pub(crate) fn fields<const N: usize>(fields: [(&str, Value); N]) -> Record {
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
@@ -317,6 +335,8 @@ fn evidence(facts: &Facts, artifact: &ArtifactId) -> Result<Value, PolicyError> 
         ("attested", Value::new_bool(facts.attested)),
         ("unproven", Value::new_long(facts.unproven.into())),
         ("tests", tests(&facts.tests, artifact)?),
+        ("scans", Value::new_entity_uid(reports::uid_of(reports::SCANS, artifact)?)),
+        ("evaluations", Value::new_entity_uid(reports::uid_of(reports::EVALUATIONS, artifact)?)),
     ]);
     if let Some(sbom) = &facts.sbom {
         let sbom = fields([

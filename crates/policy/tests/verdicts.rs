@@ -175,8 +175,10 @@ fn every_question_fits_the_schema() {
         artifact.addresses = if has(6) { vec![0, 0x8000] } else { Vec::new() };
         facts.sbom = facts.sbom.take().filter(|_| has(7));
         facts.reproduced = has(8).then_some(true);
+        facts.evaluations[0].until = facts.evaluations[0].until.filter(|_| has(8));
         if !has(9) {
             (facts.provenance, facts.tests) = (Vec::new(), Vec::new());
+            (facts.scans, facts.evaluations) = (Vec::new(), Vec::new());
             (asked.anomalies, asked.caller.claims) = (vec!["rate".to_owned()], Default::default());
         }
         assert_eq!(policy.decide(&asked), Ok(Verdict::Permit), "shape {shape:#b}");
@@ -284,6 +286,33 @@ fn provenance_counts_for_the_file_that_it_is_about() {
 }
 
 #[test]
+fn scans_count_for_the_files_and_the_request_that_they_are_about() {
+    let policy = policy(&["@id(\"p\") @reason(\"p\") permit (principal, action, resource)\n\
+         when { context.evidence.scans.hasTag(\"https://www.clamav.net\")\n\
+           && context.evidence.evaluations.hasTag(\"https://lab.example.com\") };"
+        .to_owned()]);
+    let good = question("{}");
+    assert_eq!(policy.decide(&good), Ok(Verdict::Permit));
+    // The same file twice is one that was scanned.
+    let mut same = good.clone();
+    same.artifacts
+        .push(firmseal_sign::ArtifactFacts { component: "b".to_owned(), ..good.artifacts[0].clone() });
+    assert_eq!(policy.decide(&same), Ok(Verdict::Permit));
+    let digest = firmseal_manifest::ArtifactId(firmseal_manifest::Digest([7; 32]));
+    same.artifacts[1].digest = digest;
+    assert!(matches!(policy.decide(&same), Ok(Verdict::Refuse { .. })), "the other one was not scanned");
+    same.evidence.scans[0].artifacts.push(digest);
+    assert!(matches!(policy.decide(&same), Ok(Verdict::Refuse { .. })), "and not evaluated");
+    same.evidence.evaluations[0].artifacts.push(digest);
+    assert_eq!(policy.decide(&same), Ok(Verdict::Permit));
+    // What one request brought is not there for the next one of the same
+    // caller, for the same file.
+    let mut next = good.clone();
+    next.evidence.scans.clear();
+    assert!(matches!(policy.decide(&next), Ok(Verdict::Refuse { .. })));
+}
+
+#[test]
 fn what_cannot_be_evaluated_permits_nothing() {
     let open = "@id(\"p\") @reason(\"p\") permit (principal, action, resource);\n";
     let overflows = "@id(\"sum\") @reason(\"x\") forbid (principal, action, resource)\n\
@@ -303,7 +332,9 @@ fn what_cannot_be_evaluated_permits_nothing() {
     };
     assert_eq!(asked(|_| {}), Ok(Verdict::Permit));
     type Change = fn(&mut Question);
-    let bad: [(&str, Change); 7] = [
+    let bad: [(&str, Change); 9] = [
+        ("too many scans", |q| q.evidence.scans = vec![q.evidence.scans[0].clone(); 1025]),
+        ("too many levels", |q| q.evidence.evaluations[0].passed = vec!["x".to_owned(); 1024]),
         ("no artifact", |q| q.artifacts.clear()),
         ("no key", |q| q.keys.clear()),
         ("too many", |q| q.keys = vec![q.keys[0].clone(); 300]),

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use firmseal_core::Environment as CoreEnvironment;
 use firmseal_core::crypto::{Crypto, RustCrypto};
-use firmseal_evidence::{Builder, Builders, dsse, statement};
+use firmseal_evidence::scan::Report;
+use firmseal_evidence::{Attests, Builder, Builders, dsse, statement};
 use firmseal_fleet::product::{BlockSize, ComponentSpec, Environment};
 use firmseal_fleet::{Caller, Product, Time};
 use firmseal_keys::{Backend, Covered, FileKey, Secret, SignError, Signer};
@@ -215,6 +216,45 @@ async fn evidence_is_read_before_a_key_is_used_and_kept() {
     let mut less = order.clone();
     less.evidence.pop();
     assert_ne!(less.fingerprint(), order.fingerprint());
+}
+
+#[tokio::test]
+async fn scans_are_told_by_those_who_may_and_of_each_component() {
+    let mut bench = bench("raw").await;
+    let (scanner, ci) = (TestKey::ed25519(43), TestKey::ed25519(44));
+    let builder = |id: &str, key: &TestKey, attests: &[Attests]| Builder {
+        id: id.to_owned(),
+        key: key.public().clone(),
+        products: vec![],
+        attests: attests.to_vec(),
+    };
+    let known = vec![builder("scanner", &scanner, &[Attests::Scan]), builder("ci", &ci, &Builder::USUAL)];
+    bench.pipeline = bench.pipeline.with_builders(Builders::new(known).unwrap());
+    let order = bench.order("1.0.0", &firmware(50_000, 1)).await;
+    let (first, second) = (order.components[0].artifact, bench.upload(b"the other").await);
+    let report = Report {
+        scanner: "https://scanner.example.com".to_owned(),
+        version: "1".to_owned(),
+        database: None,
+        updated: Time::from_millis(1000),
+        started: Time::from_millis(2000),
+        finished: Time::from_millis(3000),
+        findings: Vec::new(),
+    };
+    let statement = report.statement(&[("firmware", first)]);
+    let signed = |key: &TestKey| {
+        let message = Tbs::Message(dsse::pae(dsse::STATEMENT, &statement));
+        dsse::encode(dsse::STATEMENT, &statement, key.public(), &key.sign(&message))
+    };
+    let both = [first, second];
+    for (document, scans, unproven) in
+        [(signed(&scanner), 1, 0), (signed(&ci), 0, 1), (signed(&TestKey::ed25519(45)), 0, 1)]
+    {
+        let evidence = [bench.upload(&document).await];
+        let facts = bench.pipeline.facts(&order.product, &evidence, &both).await.unwrap();
+        assert_eq!((facts.scans.len(), facts.unproven), (scans, unproven));
+        assert!(facts.scans.iter().all(|scan| scan.artifacts == [first]), "nothing of the other one");
+    }
 }
 
 #[tokio::test]

@@ -108,3 +108,38 @@ pub fn provenance(artifacts: &[u8], builder: &str) -> Value {
     });
     statement(artifacts, "https://slsa.dev/provenance/v1", predicate)
 }
+
+pub const SCAN: &str = "https://in-toto.io/attestation/vulns/v0.2";
+pub const SVR: &str = "https://in-toto.io/attestation/svr/v0.1";
+pub const VSA: &str = "https://slsa.dev/verification_summary/v1";
+
+/// A scan with a finding for each of these scores.
+pub fn scanned(scores: &[&str]) -> Value {
+    let finding =
+        |score: &&str| json!({ "id": "CVE-2026-1", "severity": [{ "method": "cvss", "score": score }] });
+    json!({
+        "scanner": {
+            "uri": "https://scanner.example.com", "version": "1.4.6",
+            "db": { "uri": "https://db.example.com", "version": "27500", "lastUpdate": "2026-11-18T07:00:00.25Z" },
+            "result": scores.iter().map(finding).collect::<Vec<_>>(),
+        },
+        "metadata": { "scanStartedOn": "2026-11-18T08:59:00Z", "scanFinishedOn": "2026-11-18T09:00:00Z" },
+    })
+}
+
+/// A Simple Verification Result.
+pub fn evaluated(evaluator: &str, properties: &[&str]) -> Value {
+    json!({
+        "verifier": { "id": evaluator }, "timeCreated": "2026-11-01T12:00:00Z", "properties": properties,
+        "firmseal_validUntil": "2027-11-01T00:00:00Z",
+    })
+}
+
+/// A Verification Summary of SLSA's.
+pub fn summary(evaluator: &str, result: &str, levels: &[&str]) -> Value {
+    json!({
+        "verifier": { "id": evaluator }, "timeVerified": "2026-11-01T12:00:00Z",
+        "resourceUri": "https://example.com/firmware.bin", "policy": { "uri": "https://example.com/policy" },
+        "verificationResult": result, "verifiedLevels": levels, "slsaVersion": "1.0",
+    })
+}

@@ -23,7 +23,8 @@ fn no(_: &PublicKey, _: &[u8], _: &Signature) -> bool {
 pub fn run(bytes: &[u8]) {
     let _ = Materials::read(bytes).map(|list| firmseal_evidence::materials::lines(None, Some(&list)));
     let (Ok(product), Ok(key)) = ("gateway".parse(), PublicKey::from_ed25519([7; 32])) else { return };
-    let all = vec![Attests::Provenance, Attests::Tests, Attests::Sbom, Attests::Reproduction];
+    let more = [Attests::Reproduction, Attests::Scan, Attests::Evaluation];
+    let all = [&Builder::USUAL[..], &more].concat();
     let builder = Builder { id: "b".to_owned(), key, products: vec![], attests: all };
     let Ok(builders) = Builders::new(vec![builder]) else { return };
     let artifacts = [ArtifactId(Digest([1; 32]))];
@@ -32,10 +33,14 @@ pub fn run(bytes: &[u8]) {
     let facts = gathering.finish();
     assert!(facts.provenance.iter().all(|one| one.builder == "b" && one.artifacts == artifacts));
     assert_eq!(facts.attested, !facts.provenance.is_empty());
+    assert!(facts.scans.iter().all(|one| one.updated <= one.finished && one.artifacts == artifacts));
+    assert!(facts.evaluations.iter().all(|one| one.evaluator == "b" && one.artifacts == artifacts));
+    assert!(facts.evaluations.iter().all(|one| !one.failed || one.passed.is_empty()));
 
     let mut gathering = Gathering::new(&product, &artifacts, &builders, &no);
     let _ = gathering.read(bytes);
     let facts = gathering.finish();
     assert!(!facts.attested && facts.provenance.is_empty() && facts.reproduced.is_none());
+    assert!(facts.scans.is_empty() && facts.evaluations.is_empty());
     assert!(facts.tests.iter().all(|run| !run.signed) && facts.sbom.is_none_or(|sbom| !sbom.signed));
 }
