@@ -9,6 +9,7 @@ use std::sync::Arc;
 use clap::Args;
 use firmseal_core::Hasher;
 use firmseal_core::crypto::{Crypto, RustCrypto};
+use firmseal_evidence::dsse;
 use firmseal_keys::{DynSigner, KeyUri, SecretSource, Signer};
 use firmseal_manifest::{Digest, Intent, PublicKey, Purpose, Signature, Tbs};
 use firmseal_store_local::IntentLog;
@@ -71,6 +72,13 @@ impl OwnKey {
     /// The public half.
     pub fn public_key(&self) -> &PublicKey {
         self.signer.public_key()
+    }
+
+    /// Signs an in-toto statement, in an envelope (DSSE).
+    pub async fn attest(&self, statement: &[u8]) -> Result<Vec<u8>> {
+        let message = dsse::pae(dsse::STATEMENT, statement);
+        let signature = self.sign(Purpose::Attestation, message).await?;
+        Ok(dsse::encode(dsse::STATEMENT, statement, self.public_key(), &signature))
     }
 
     /// Logs the use, then signs.

@@ -43,6 +43,7 @@ const PACKAGES: &[Package] = &[
     tests("jcat", "jcat-tool, the judge of signatures for fwupd"),
     tests("openssl", "the judge of keys, certificates and TLS"),
     tests("kmod", "modinfo, which reads kernel modules"),
+    tests("libclamav12", "what clamscan links"),
     tests("libclang1", "reads the headers of the token that knows ML-DSA"),
     tests("libengine-pkcs11-openssl", "takes our PKCS#11 module into OpenSSL"),
     tests("libgnutls28-dev", "what fit_check_sign links"),

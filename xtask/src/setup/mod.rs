@@ -1,8 +1,8 @@
 //! Set-up: what the tests need beyond Rust, gcc and git.
 //!
 //! Parts, each of which looks before it acts: Debian packages, a Python
-//! environment with other people's implementations, packages for Node, promtool
-//! and a registry, swupdate, an OpenSSL of today, U-Boot's verifier, avbtool and
+//! environment with other people's implementations, packages for Node, promtool,
+//! a registry and ClamAV, swupdate, an OpenSSL of today, U-Boot's verifier, avbtool and
 //! libavb, Debian's kernel, real files to inspect, and a bare-metal target for rustc. What cannot
 //! be installed is named with the command that would install it; the steps that do
 //! not need it run all the same.

@@ -15,7 +15,9 @@ struct Tool {
     package: &'static str,
 }
 
-const TOOLS: [Tool; 2] = [
+const TOOLS: [Tool; 3] = [
+    // The scanner whose findings are signed.
+    Tool { name: "clamscan", package: "clamav" },
     // The judge of alert rules.
     Tool { name: "promtool", package: "prometheus" },
     // The registry that images and their signatures are pushed to.

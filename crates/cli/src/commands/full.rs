@@ -7,9 +7,9 @@ use clap::Subcommand;
 
 use super::block_on;
 use super::{
-    approve, assemble, audit, ceremony, countersign, delegate, demo, device, drill, init, inspect, keyhost,
-    keys, log, login, monitor, oci, policy, product, release, reproduce, request, revoke, rollout, root,
-    serve, sign_offline, timestamp, tls, token, tuf, verify, witness,
+    approve, assemble, attest, audit, ceremony, countersign, delegate, demo, device, drill, init, inspect,
+    keyhost, keys, log, login, monitor, oci, policy, product, release, reproduce, request, revoke, rollout,
+    root, serve, sign_offline, timestamp, tls, token, tuf, verify, witness,
 };
 use crate::error::Result;
 use crate::output::Output;
@@ -85,6 +85,9 @@ pub enum Full {
     Verify(verify::Verify),
     /// Compare two builds of the same source
     Reproduce(reproduce::Reproduce),
+    /// Sign what is known about files: that they were scanned, or anything else
+    #[command(subcommand)]
+    Attest(attest::Attest),
     /// Get and check timestamps (RFC 3161), and be a small authority
     #[command(subcommand)]
     Timestamp(timestamp::Timestamps),
@@ -134,6 +137,7 @@ pub fn run(command: Full, profile: Option<&Path>, output: &Output) -> Result {
         Full::Inspect(command) => command.run(output),
         Full::Verify(command) => command.run(output),
         Full::Reproduce(command) => block_on(command.run(output)),
+        Full::Attest(command) => block_on(command.run(output)),
         Full::Timestamp(command) => block_on(command.run(output)),
         Full::Tls(command) => command.run(output),
         Full::Log(command) => command.run(output),

@@ -20,6 +20,8 @@ mod approve;
 #[cfg(feature = "full")]
 mod assemble;
 #[cfg(feature = "full")]
+mod attest;
+#[cfg(feature = "full")]
 mod audit;
 #[cfg(feature = "full")]
 mod ceremony;

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use firmseal_evidence::{Reproduction, dsse};
+use firmseal_evidence::Reproduction;
 use firmseal_formats::compare::Likeness;
 use firmseal_keys::{KeyUri, SecretSource};
-use firmseal_manifest::{ArtifactId, Purpose};
+use firmseal_manifest::ArtifactId;
 use serde_json::json;
 
 use crate::error::{CliError, Kind, Result, file};
@@ -74,10 +74,7 @@ impl Reproduce {
             };
             let statement = reproduction.statement();
             let key = KeyAndLog { key, secret: self.secret, log }.open()?;
-            let message = dsse::pae(dsse::STATEMENT, &statement);
-            let signature = key.sign(Purpose::Attestation, message).await?;
-            let envelope = dsse::encode(dsse::STATEMENT, &statement, key.public_key(), &signature);
-            newfile::write(path, newfile::PUBLIC, &envelope)?;
+            newfile::write(path, newfile::PUBLIC, &key.attest(&statement).await?)?;
         }
         let word = match compared.likeness {
             Likeness::Identical => "identical",
