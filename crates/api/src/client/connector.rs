@@ -40,10 +40,13 @@ impl Connector {
         let port = uri.port_u16().unwrap_or(443);
         let all = async {
             let addresses: Vec<_> = lookup_host((host, port)).await?.collect();
-            first(&addresses, self.timeout, async |address| {
-                let tcp = TcpStream::connect(address).await?;
-                tcp.set_nodelay(true)?;
-                self.tls.connect(name.clone(), Socket(tcp)).await
+            first(&addresses, self.timeout, |address| {
+                let (tls, name) = (self.tls.clone(), name.clone());
+                async move {
+                    let tcp = TcpStream::connect(address).await?;
+                    tcp.set_nodelay(true)?;
+                    tls.connect(name, Socket(tcp)).await
+                }
             })
             .await
         };
@@ -57,10 +60,10 @@ impl Connector {
 /// A connection to the first address that gives one. A service may have
 /// several, one of a machine that is gone or hangs: it must not take all the
 /// time that there is.
-async fn first<T>(
+async fn first<T, C: Future<Output = io::Result<T>>>(
     addresses: &[SocketAddr],
     timeout: Duration,
-    connect: impl AsyncFn(SocketAddr) -> io::Result<T>,
+    connect: impl Fn(SocketAddr) -> C,
 ) -> io::Result<T> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     let tries = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
