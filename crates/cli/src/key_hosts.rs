@@ -9,7 +9,7 @@ use firmseal_keyhost::{ConnectError, Connection};
 use firmseal_keys::{DynSigner, KeyHostUri, KeyUri, SecretSource};
 use firmseal_manifest::KeyName;
 use firmseal_store_local::IntentLog;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{CliError, Kind, Result, file};
 use crate::keys;
@@ -21,14 +21,29 @@ use crate::place::{Place, Signing, layout};
 pub struct KeyHostRow {
     /// What key URIs call it.
     pub name: KeyName,
-    /// Its address, `https://...`.
-    pub url: String,
+    /// Its address, `https://...`, or those of several hosts that hold the
+    /// same keys.
+    #[serde(deserialize_with = "one_or_several")]
+    pub url: Vec<String>,
     /// Its certificate, or the authority that vouches for it, PEM.
     pub authority: PathBuf,
     /// Our certificate, PEM.
     pub certificate: PathBuf,
     /// Our key, PEM.
     pub key: PathBuf,
+}
+
+fn one_or_several<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "an address, or a list of addresses")]
+    enum Addresses {
+        One(String),
+        Several(Vec<String>),
+    }
+    Ok(match Addresses::deserialize(from)? {
+        Addresses::One(address) => vec![address],
+        Addresses::Several(addresses) => addresses,
+    })
 }
 
 /// The key hosts of a place, none of them asked yet.
@@ -110,11 +125,10 @@ impl From<ConnectError> for CliError {
     fn from(error: ConnectError) -> CliError {
         let kind = match &error {
             ConnectError::Outbound(_) | ConnectError::NoAnswer(_) => Kind::Unavailable,
-            ConnectError::NotPrivate => Kind::Usage,
-            ConnectError::Refused(_)
-            | ConnectError::Environment(_)
-            | ConnectError::Answer(_)
-            | ConnectError::Key(_) => Kind::Refused,
+            ConnectError::NotPrivate | ConnectError::NoAddress | ConnectError::Twice(_) => Kind::Usage,
+            ConnectError::Host { .. } | ConnectError::Different { .. } | ConnectError::Key(_) => {
+                Kind::Refused
+            }
         };
         CliError::new(kind, error)
     }

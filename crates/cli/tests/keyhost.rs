@@ -15,8 +15,12 @@ use place::{Place, bytes};
 
 /// Starts the host in `host` and waits until it listens.
 fn serve(place: &Place) -> Child {
+    serve_in(place, "host")
+}
+
+fn serve_in(place: &Place, directory: &str) -> Child {
     let mut child = Command::new(env!("CARGO_BIN_EXE_firmseal"))
-        .args(["serve", "host", "--serve", "signing", "--filter", "error"])
+        .args(["serve", directory, "--serve", "signing", "--filter", "error"])
         .current_dir(place.path(""))
         .stderr(Stdio::piped())
         .spawn()
@@ -57,6 +61,25 @@ fn move_keys(place: &Place) {
          certificate = \"keyhost/client.pem\"\nkey = \"keyhost/client.key\"\n"
     );
     place.write("place/signing.toml", format!("{signing}{host}").as_bytes());
+}
+
+/// Makes a second host with the keys of the first, as the how-to says.
+fn make_pair(place: &Place, log: &str, first: u16, second: u16) {
+    place.json(&format!("keyhost init second --name keys.example/2 --log {log} --port {second}"));
+    let server = |path: &str| String::from_utf8(place.read(path)).unwrap();
+    let both = server("place/keyhost/server.pem") + &server("second/client/server.pem");
+    place.write("place/keyhost/server.pem", both.as_bytes());
+    std::fs::copy(place.path("host/tls/clients.pem"), place.path("second/tls/clients.pem")).unwrap();
+    for name in ["release.pem", "artifact.pem", "passphrase"] {
+        std::fs::copy(place.path(&format!("host/{name}")), place.path(&format!("second/{name}"))).unwrap();
+    }
+    let keys = server("host/keyhost.toml").replace(&format!("port = {first}"), &format!("port = {second}"));
+    place.write("second/keyhost.toml", keys.as_bytes());
+    let signing = server("place/signing.toml");
+    let one = format!("url = \"https://localhost:{first}\"");
+    assert!(signing.contains(&one), "{signing}");
+    let pair = format!("url = [\"https://localhost:{first}\", \"https://localhost:{second}\"]");
+    place.write("place/signing.toml", signing.replace(&one, &pair).as_bytes());
 }
 
 /// The monitor, with what the host wrote down.
@@ -191,4 +214,56 @@ fn a_key_host_signs_for_a_server_that_has_no_key() {
     let why = place.fails("serve host --serve signing", 3);
     assert!(why.contains("lies in a file"), "{why}");
     place.fails("serve place --serve signing", 4);
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn a_server_signs_while_one_of_two_key_hosts_is_there() {
+    let mut place = Place::start();
+    place.stop();
+    let log = place.json("log show place")["key"].as_str().unwrap().to_owned();
+    let (first, second) = (free_port(), free_port());
+    place.json(&format!("keyhost init host --name keys.example/1 --log {log} --port {first}"));
+    move_keys(&place);
+    make_pair(&place, &log, first, second);
+    let [one, other] = [serve_in(&place, "host"), serve_in(&place, "second")];
+    let mut place = place.again();
+    place.json("product create gw --vendor example.com --class gw-1 --component main=1MiB");
+    place.write("firmware.bin", &bytes(20_000, 7));
+    let create = |version: &str| {
+        format!("release create --product gw --version {version} --epoch 1 --component main=firmware.bin")
+    };
+    assert_eq!(place.json(&create("1.0.0"))["state"], "verified");
+    // Killed, and nobody waits for it.
+    stop(one);
+    assert_eq!(place.json(&create("1.0.1"))["state"], "verified");
+    let warned = place.json("keys list");
+    let warning = format!("https://localhost:{first}, one of its 2 key hosts, is away");
+    assert!(warned.to_string().contains(&warning), "{warned}");
+    // Both are away: the order is kept.
+    stop(other);
+    let open = place.json(&format!("{} --no-wait", create("1.0.2")));
+    assert_eq!(open["state"], "queued", "{open}");
+    let one = serve_in(&place, "host");
+    let made = place.json(&format!("{} --wait=1m", create("1.0.2")));
+    assert_eq!(made["request"], open["id"], "{made}");
+    // What each wrote down is what was announced, and no more.
+    let used = |directory: &str| place.json(&format!("keyhost show {directory}"))["used"].as_u64().unwrap();
+    stop(one);
+    assert_eq!((used("host"), used("second")), (2, 1));
+    place.stop();
+
+    // Two keys under one name are not a pair.
+    let sealed = |name: &str| place.path(&format!("second/{name}.pem"));
+    std::fs::copy(sealed("artifact"), sealed("release")).unwrap();
+    let [one, other] = [serve_in(&place, "host"), serve_in(&place, "second")];
+    let why = place.fails("serve place", 3);
+    for host in [first, second] {
+        assert!(why.contains(&host.to_string()) && why.contains("different keys"), "{why}");
+    }
+    stop(one);
+    stop(other);
 }

@@ -1,99 +1,158 @@
-//! Keys on a host, as signers.
+//! Keys on hosts, as signers.
 //!
 //! Each signature needs two things shown to the host: a checkpoint that
 //! covers the intent, which one request does for all that wait, and the path
-//! from the intent to it.
+//! from the intent to it. Several hosts may hold the same key; the first that
+//! is there is asked, and whether the others are is looked at all the time.
 
-use std::fmt;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use bytes::Bytes;
-use firmseal_api::Base64;
 use firmseal_fleet::Environment;
-use firmseal_keys::{Covered, SignError};
-use firmseal_keys_remote::{Kept, Options, RemoteKey, Service, wait_for};
+use firmseal_keys::{Covered, KeyPlace, SignError};
+use firmseal_keys_remote::{Kept, Options, RemoteKey, Service, run, wait_for};
 use firmseal_manifest::{KeyError, KeyName, PublicKey, Signature};
-use firmseal_outbound::{Endpoint, Fetched, OutboundError};
-use firmseal_store::StoreError;
 use firmseal_store_local::IntentLog;
-use firmseal_tlog::{Answer, Checkpoint, NOTE_MAX, Note, Request};
-use serde::de::DeserializeOwned;
-use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 
 use crate::error::ConnectError;
-use crate::wire::{ANSWER_MAX, Problem, ProblemKind, Shown, SignRequest, Signed, WireTbs};
+use crate::member::{Failed, Member};
+use crate::seat::{Seat, Standing, Wanted, watch};
 
-/// How often a request is repeated because the host had seen another size:
-/// after a restart it knows the newest tree alone.
-const TURNS: usize = 4;
-
-/// A server's way to one key host. Clones are the same one.
+/// A server's way to one key host, or to several that hold the same keys.
+/// Clones are the same one.
 #[derive(Clone)]
 pub struct Connection {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    endpoint: Endpoint,
+    /// In the order in which they are asked; at least one.
+    members: Vec<Arc<Member>>,
     /// The log in which the intents stand.
     log: IntentLog,
-    /// The size that the host has cosigned, as far as we know.
-    seen: AtomicU64,
-    /// Held by whoever shows it more.
-    showing: Mutex<()>,
     options: Options,
+    /// How long one request may take, and how often a host is looked at.
+    patience: Duration,
 }
 
 impl Connection {
-    /// A connection to the host at `https://...`, with the authorities and
-    /// the client certificate and key in these PEM texts, for keys whose uses
-    /// stand in this log. Nothing is sent yet.
+    /// A connection to the hosts at these addresses, `https://...`, with the
+    /// authorities and the client certificate and key in these PEM texts, for
+    /// keys whose uses stand in this log. Nothing is sent yet.
+    ///
+    /// They share the deadline, so that one that hangs leaves time to ask
+    /// another.
     pub fn new(
-        url: &str,
+        addresses: &[String],
         authorities: &[u8],
         identity: (&[u8], &[u8]),
         log: IntentLog,
         options: Options,
     ) -> Result<Connection, ConnectError> {
-        let timeout = options.deadline;
-        let endpoint = Endpoint::with_identity(url, Some(authorities), Some(identity), timeout)?;
-        if !endpoint.is_private() {
-            return Err(ConnectError::NotPrivate);
+        let count = u32::try_from(addresses.len()).ok().filter(|count| *count > 0);
+        let patience = options.deadline / count.ok_or(ConnectError::NoAddress)?;
+        let (mut members, mut known) = (Vec::new(), BTreeSet::new());
+        for address in addresses.iter().map(|address| address.trim_end_matches('/')) {
+            if !known.insert(address) {
+                return Err(ConnectError::Twice(address.to_owned()));
+            }
+            members.push(Arc::new(Member::new(address, authorities, identity, patience)?));
         }
-        let (seen, showing) = (AtomicU64::new(0), Mutex::new(()));
-        Ok(Connection { inner: Arc::new(Inner { endpoint, log, seen, showing, options }) })
+        Ok(Connection { inner: Arc::new(Inner { members, log, options, patience }) })
     }
 }
 
 /// A signer with its key on a host.
 pub type HostedKey = RemoteKey<Named>;
 
-/// One key there.
+/// One key there: each host that holds it, in the order in which they are
+/// asked.
 pub struct Named {
-    host: Connection,
-    key: KeyName,
+    seats: Vec<Arc<Seat>>,
 }
 
-/// Opens a key: asks the host for its public half. A host of the other
-/// environment is refused. Blocks for up to the deadline; call it at start.
-pub fn open(host: &Connection, key: &KeyName, environment: Environment) -> Result<HostedKey, ConnectError> {
-    let (asked, path) = (host.clone(), format!("keys/{key}"));
-    let get = async move { asked.inner.endpoint.get(&path, ANSWER_MAX).await };
-    let fetched = wait_for(host.inner.options.deadline, get)??;
-    if fetched.status != 200 {
-        return Err(ConnectError::Refused(problem(&fetched).why));
-    }
-    let shown: Shown = json(&fetched).map_err(ConnectError::Answer)?;
-    if shown.environment != environment {
-        return Err(ConnectError::Environment(shown.environment));
-    }
-    let public_key = PublicKey::from_pem(&shown.public_key)?;
+/// Opens a key: asks the hosts for its public half. Those of another
+/// environment, or with different keys under this name, are refused; one of
+/// several may be out of reach. Blocks for up to the deadline; call it at
+/// start.
+pub fn open(hosts: &Connection, key: &KeyName, environment: Environment) -> Result<HostedKey, ConnectError> {
+    let Inner { members, log, options, patience } = &*hosts.inner;
+    let (public_key, standing) =
+        wait_for(options.deadline, shown(members.clone(), key.clone(), environment))??;
+    let addresses: Vec<_> = members.iter().map(|member| member.address()).collect();
     // What it is kept in there, its host knows.
-    let kept =
-        Kept { place: format!("{:?}, key {key}", host.inner.endpoint), within: "its host", weakness: None };
-    let named = Named { host: host.clone(), key: key.clone() };
-    Ok(RemoteKey::new(named, public_key, kept, host.inner.options).map_err(|_| KeyError::Malformed)?)
+    let place = format!("{}, key {key}", addresses.join(" and "));
+    let kept = Kept { place, within: "its host", weakness: None };
+    let wanted = Wanted { key: key.clone(), public_key: public_key.clone(), environment, log: log.clone() };
+    let wanted = Arc::new(wanted);
+    let mut seats = Vec::new();
+    for (member, standing) in members.iter().zip(standing) {
+        let seat = Arc::new(Seat::new(wanted.clone(), member.clone(), standing));
+        run(watch(Arc::downgrade(&seat), *patience))?;
+        seats.push(seat);
+    }
+    Ok(RemoteKey::new(Named { seats }, public_key, kept, *options).map_err(|_| KeyError::Malformed)?)
+}
+
+/// The public half of a key, and how each host stands with it.
+async fn shown(
+    members: Vec<Arc<Member>>,
+    key: KeyName,
+    environment: Environment,
+) -> Result<(PublicKey, Vec<Standing>), ConnectError> {
+    let mut asked = JoinSet::new();
+    for (number, member) in members.into_iter().enumerate() {
+        let key = key.clone();
+        asked.spawn(async move {
+            let answer = member.key(&key, environment).await;
+            (number, member, answer)
+        });
+    }
+    let mut answers = asked.join_all().await;
+    answers.sort_by_key(|(number, ..)| *number);
+    let mut first: Option<(Arc<Member>, PublicKey)> = None;
+    let (mut standing, mut silent) = (Vec::new(), Vec::new());
+    for (_, member, answer) in answers {
+        match (answer, &first) {
+            (Ok(found), Some((known, public_key))) if found != *public_key => {
+                let (one, other) = (known.address().to_owned(), member.address().to_owned());
+                return Err(ConnectError::Different { key, one, other });
+            }
+            (Ok(found), known) => {
+                standing.push(Standing::There);
+                if known.is_none() {
+                    first = Some((member, found));
+                }
+            }
+            (Err(ConnectError::NoAnswer(why)), _) => {
+                standing.push(Standing::Away(why.clone()));
+                silent.push(why);
+            }
+            (Err(error), _) => return Err(error),
+        }
+    }
+    match first {
+        Some((_, public_key)) => Ok((public_key, standing)),
+        None => Err(ConnectError::NoAnswer(silent.join("; "))),
+    }
+}
+
+impl Named {
+    /// The seats in the order in which they are asked: those that are there
+    /// first, and where one knows another history, that one alone.
+    fn order(&self) -> Vec<&Seat> {
+        let mut order: Vec<_> =
+            self.seats.iter().map(|seat| (seat.standing() != Standing::There, &**seat)).collect();
+        if let Some((_, forked)) =
+            order.iter().find(|(_, seat)| matches!(seat.standing(), Standing::Forked(_)))
+        {
+            return vec![forked];
+        }
+        order.sort_by_key(|(is_away, _)| *is_away);
+        order.into_iter().map(|(_, seat)| seat).collect()
+    }
 }
 
 impl Service for Named {
@@ -101,132 +160,47 @@ impl Service for Named {
     const SALTS_LONGEST: bool = true;
 
     async fn sign(&self, covered: &Covered) -> Result<Signature, SignError> {
-        let (host, intent) = (&*self.host.inner, covered.intent());
-        let (leaf, index) = (intent.value().encode(), intent.index());
-        for _ in 0..TURNS {
-            let size = host.cover(index).await?;
-            let path = host.log.proof(index, size).await.map_err(log)?;
-            let request = SignRequest {
-                key: self.key.clone(),
-                origin: host.log.verifier().name().to_owned(),
-                intent: Base64(leaf.clone()),
-                index,
-                size,
-                path: path.iter().map(|hash| Base64(hash.as_bytes().to_vec())).collect(),
-                tbs: WireTbs::new(covered.tbs()),
-            };
-            let body = serde_json::to_vec(&request).map_err(|error| SignError::Refused(error.to_string()))?;
-            let fetched = host.endpoint.post("sign", body.into(), ANSWER_MAX).await.map_err(unreachable)?;
-            if fetched.status == 200 {
-                let signed: Signed = json(&fetched).map_err(SignError::Unavailable)?;
-                return Ok(Signature(signed.signature.0));
-            }
-            let problem = problem(&fetched);
-            match problem.size.filter(|_| problem.problem == ProblemKind::Unseen) {
-                // It was restarted: what it remembers is less than we knew.
-                Some(seen) => host.seen.store(seen, Ordering::Release),
-                None => return Err(told(problem)),
+        let mut troubles = Vec::new();
+        for seat in self.order() {
+            match seat.sign(covered).await {
+                Ok(signature) => return Ok(signature),
+                Err(Failed::Unasked(error)) => troubles.push(error),
+                Err(Failed::Forked(why)) => return Err(SignError::Refused(why)),
+                // It may have signed. Another one is asked under another
+                // entry of the log, as after every use of which nobody saw
+                // the end.
+                Err(Failed::Asked(error) | Failed::Log(error)) => return Err(error),
             }
         }
-        Err(SignError::Unavailable("the key host keeps changing what it has seen of the log".to_owned()))
+        Err(all(troubles))
     }
 
     async fn ready(&self) -> Result<(), SignError> {
-        let path = format!("keys/{}/ready", self.key);
-        let fetched = self.host.inner.endpoint.get(&path, ANSWER_MAX).await.map_err(unreachable)?;
-        match fetched.status {
-            204 => Ok(()),
-            _ => Err(told(problem(&fetched))),
-        }
-    }
-}
-
-impl Inner {
-    /// Sees to it that the host has seen the log beyond an index; returns
-    /// the size that it has cosigned.
-    async fn cover(&self, index: u64) -> Result<u64, SignError> {
-        let seen = |least: u64| Some(self.seen.load(Ordering::Acquire)).filter(|size| *size > least);
-        if let Some(size) = seen(index) {
-            return Ok(size);
-        }
-        let _showing = self.showing.lock().await;
-        // Whoever went before may have shown ours as well.
-        match seen(index) {
-            Some(size) => Ok(size),
-            None => self.show().await,
-        }
-    }
-
-    async fn show(&self) -> Result<u64, SignError> {
-        let bad = |why: &dyn fmt::Display| SignError::Unavailable(format!("the key host: {why}"));
-        let bytes = self.log.checkpoint().await.map_err(log)?;
-        let checkpoint = Note::parse(&bytes).map_err(|error| bad(&error))?;
-        let size = Checkpoint::parse(checkpoint.text()).map_err(|error| bad(&error))?.size;
-        let mut seen = self.seen.load(Ordering::Acquire);
-        for _ in 0..TURNS {
-            if seen > size {
-                return Err(SignError::Refused(format!(
-                    "the key host has seen {seen} entries of this log, which has {size}: it was restored from \
-                     a backup, or there are two of it"
-                )));
-            }
-            let proof = self.log.consistency(seen, size).await.map_err(log)?;
-            let request = Request { old: seen, proof, checkpoint: checkpoint.clone() };
-            let body = Bytes::from(request.to_string());
-            let fetched = self.endpoint.post("add-checkpoint", body, NOTE_MAX).await.map_err(unreachable)?;
-            match Answer::read(fetched.status, fetched.content_type(), &fetched.body) {
-                Ok(Answer::Cosigned(_)) => {
-                    self.seen.store(size, Ordering::Release);
-                    return Ok(size);
-                }
-                Ok(Answer::Conflict(other)) => seen = other,
-                Ok(Answer::Refused(422)) => {
-                    let why = "the key host has seen another history of this log, and signs nothing for it";
-                    return Err(SignError::Refused(why.to_owned()));
-                }
-                Ok(Answer::Refused(403 | 404)) => {
-                    let why =
-                        "the key host does not watch this log: put its key into the host's witness.toml";
-                    return Err(SignError::Refused(why.to_owned()));
-                }
-                Ok(Answer::Refused(status)) => return Err(bad(&format_args!("it answered {status}"))),
-                Err(error) => return Err(bad(&error)),
+        let mut troubles = Vec::new();
+        for seat in self.order() {
+            match seat.ready().await {
+                Ok(()) => return Ok(()),
+                Err(error) => troubles.push(error),
             }
         }
-        Err(bad(&"it keeps changing what it has seen"))
+        Err(all(troubles))
+    }
+
+    fn places(&self) -> Vec<KeyPlace> {
+        self.seats.iter().map(|seat| seat.place()).collect()
     }
 }
 
-/// What a refusal means to whoever wanted a signature.
-fn told(problem: Problem) -> SignError {
-    match problem.problem {
-        // Its PIN is the host's to guard, and it does not try it again: from
-        // here it is asked whether it is there until somebody has seen to it.
-        ProblemKind::WrongPin => SignError::Denied(problem.why),
-        ProblemKind::BadSignature => SignError::BadSignature,
-        ProblemKind::Unseen | ProblemKind::Unavailable => SignError::Unavailable(problem.why),
-        ProblemKind::Refused | ProblemKind::Unsupported => SignError::Refused(problem.why),
+/// What the troubles of every host come to: as long as waiting may help with
+/// one of them, it may help.
+fn all(mut troubles: Vec<SignError>) -> SignError {
+    if troubles.len() == 1 {
+        return troubles.remove(0);
     }
-}
-
-/// The problem that an answer names; one that names none came from nobody
-/// who knows about keys.
-fn problem(fetched: &Fetched) -> Problem {
-    serde_json::from_slice(&fetched.body).unwrap_or_else(|_| Problem {
-        problem: ProblemKind::Unavailable,
-        why: format!("it answered {}", fetched.status),
-        size: None,
-    })
-}
-
-fn json<T: DeserializeOwned>(fetched: &Fetched) -> Result<T, String> {
-    serde_json::from_slice(&fetched.body).map_err(|error| format!("the key host's answer: {error}"))
-}
-
-fn unreachable(error: OutboundError) -> SignError {
-    SignError::Unavailable(format!("the key host: {error}"))
-}
-
-fn log(error: StoreError) -> SignError {
-    SignError::Unavailable(format!("the log: {error}"))
+    let may_pass = troubles.iter().any(|error| !matches!(error, SignError::Refused(_)));
+    let why: Vec<_> = troubles.iter().map(ToString::to_string).collect();
+    match may_pass {
+        true => SignError::Unavailable(why.join("; ")),
+        false => SignError::Refused(why.join("; ")),
+    }
 }

@@ -87,21 +87,56 @@ pub enum ConnectError {
     /// `http://`: anybody in between could have things signed.
     #[error("a key host is reached over https:// only")]
     NotPrivate,
-    /// It did not answer.
-    #[error("the key host did not answer: {0}")]
+    /// No host at all.
+    #[error("no address of a key host is given")]
+    NoAddress,
+    /// One host, where two were meant.
+    #[error("the address {0} stands twice; two hosts have two")]
+    Twice(String),
+    /// No host answered.
+    #[error("no key host answered: {0}")]
     NoAnswer(String),
+    /// What one host says is wrong.
+    #[error("the key host {address} {fault}")]
+    Host {
+        /// Its address.
+        address: String,
+        /// What is wrong.
+        fault: HostFault,
+    },
+    /// Hosts that stand in for each other hold the same keys.
+    #[error(
+        "the key hosts {one} and {other} hold different keys called `{key}`; put the same key on both, or name \
+         them in two [[keyhost]] tables"
+    )]
+    Different {
+        /// The key.
+        key: KeyName,
+        /// One host.
+        one: String,
+        /// The other.
+        other: String,
+    },
+    /// The public key.
+    #[error("the key cannot be used: {0}")]
+    Key(#[from] KeyError),
+}
+
+/// What is wrong with a key host that answers.
+#[derive(Debug, thiserror::Error)]
+pub enum HostFault {
     /// It has no such key.
-    #[error("the key host says: {0}")]
+    #[error("says: {0}")]
     Refused(String),
     /// A test key in production, or the other way round.
-    #[error("the key host is for {}, and this place is not", .0.name())]
+    #[error("is for {}, and this place is not", .0.name())]
     Environment(Environment),
     /// It answered with something else.
-    #[error("the answer of the key host cannot be used: {0}")]
+    #[error("gave an answer that cannot be used: {0}")]
     Answer(String),
     /// The public key.
-    #[error("the key host shows a key that cannot be used: {0}")]
-    Key(#[from] KeyError),
+    #[error("shows a key that cannot be used: {0}")]
+    Key(KeyError),
 }
 
 impl From<NoAnswer> for ConnectError {

@@ -8,14 +8,17 @@
 //! takes the server over can have signed what everybody who reads the log
 //! will see, and nothing else.
 //!
-//! [`service`] puts the host on HTTP; [`open`] makes a signer of a key there.
+//! [`service`] puts the host on HTTP; [`open`] makes a signer of a key there, or
+//! on several hosts that hold the same key.
 
 mod client;
 mod error;
 mod host;
+mod member;
+mod seat;
 pub mod service;
 mod wire;
 
 pub use client::{Connection, HostedKey, Named, open};
-pub use error::{ConnectError, HostError};
+pub use error::{ConnectError, HostError, HostFault};
 pub use host::{Hosted, KeyHost, Use};

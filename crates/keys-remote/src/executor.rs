@@ -32,6 +32,12 @@ pub(crate) fn executor() -> Result<&'static Handle, String> {
     started.as_ref().map(Runtime::handle).map_err(String::clone)
 }
 
+/// Lets a task run there that nobody waits for.
+pub fn run(task: impl Future<Output = ()> + Send + 'static) -> Result<(), NoAnswer> {
+    executor().map_err(NoAnswer::Thread)?.spawn(task);
+    Ok(())
+}
+
 /// Runs a request and blocks until it is done, at most for `deadline`: for
 /// start-up, when a key is opened. Unlike `block_on` it may be called inside
 /// another executor, whose thread it holds up.

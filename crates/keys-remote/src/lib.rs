@@ -13,5 +13,5 @@ mod remote;
 
 pub use der::fixed;
 pub use digest::hashed;
-pub use executor::{NoAnswer, wait_for};
+pub use executor::{NoAnswer, run, wait_for};
 pub use remote::{Kept, Options, RemoteKey, Service};

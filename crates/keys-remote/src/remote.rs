@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firmseal_keys::{Backend, Covered, SignError, Verifier, VerifyError};
+use firmseal_keys::{Backend, Covered, KeyPlace, SignError, Verifier, VerifyError};
 use firmseal_manifest::{PublicKey, Signature};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -27,6 +27,11 @@ pub trait Service: Send + Sync + 'static {
 
     /// Whether the key could sign now; uses no key.
     fn ready(&self) -> impl Future<Output = Result<(), SignError>> + Send;
+
+    /// As [`Signer::places`](firmseal_keys::Signer::places).
+    fn places(&self) -> Vec<KeyPlace> {
+        Vec::new()
+    }
 }
 
 /// How much a key asks of its service at once, and how long it waits.
@@ -157,6 +162,10 @@ impl<S: Service> Backend for RemoteKey<S> {
     /// a credential in force and the key in its place.
     async fn probe(&self) -> Result<(), SignError> {
         self.ask(|shared| async move { shared.service.ready().await }).await
+    }
+
+    fn places(&self) -> Vec<KeyPlace> {
+        self.shared.service.places()
     }
 }
 

@@ -236,7 +236,9 @@ impl Transit {
             self.endpoint.send(request).await.map_err(|error| match error {
                 OutboundError::Timeout => VaultError::TimedOut,
                 OutboundError::TooLong(_) => VaultError::Answer("it is too long"),
-                OutboundError::Unreachable(why) | OutboundError::Address { why, .. } => {
+                OutboundError::NotSent(why)
+                | OutboundError::Unreachable(why)
+                | OutboundError::Address { why, .. } => {
                     VaultError::Unreachable { address: self.uri.address(), why }
                 }
             })?;

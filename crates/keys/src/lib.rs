@@ -42,7 +42,7 @@ pub use listed::ListedKey;
 pub use logged::{DynLog, LeafError, Log, LogError, Logged, Reserved};
 pub use pkcs11_uri::Pkcs11Uri;
 pub use secret::{Secret, SecretSource};
-pub use signer::{Backend, Covered, DynSigner, SignError, Signer};
+pub use signer::{Backend, Covered, DynSigner, KeyPlace, SignError, Signer};
 pub use tpm_uri::TpmUri;
 pub use uri::KeyUri;
 pub use vault_uri::VaultUri;

@@ -87,6 +87,15 @@ impl Covered {
     }
 }
 
+/// A machine that is asked for a key, for people.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeyPlace {
+    /// Its address.
+    pub address: String,
+    /// Why it is away, if it is.
+    pub away: Option<String>,
+}
+
 /// Where a private key is kept, and how it is asked to sign. Every backend
 /// is a [`Signer`], and none can be one without what [`Signer::sign`] does
 /// before and after.
@@ -117,6 +126,11 @@ pub trait Backend: Send + Sync {
     /// As [`Signer::ready`].
     fn probe(&self) -> impl Future<Output = Result<(), SignError>> + Send {
         std::future::ready(Ok(()))
+    }
+
+    /// As [`Signer::places`].
+    fn places(&self) -> Vec<KeyPlace> {
+        Vec::new()
     }
 }
 
@@ -152,6 +166,10 @@ pub trait Signer: Send + Sync + sealed::Sealed {
     /// use needs a logged intent. A key in memory always can; a backend with
     /// a token behind it asks the token.
     fn ready(&self) -> impl Future<Output = Result<(), SignError>> + Send;
+
+    /// The machines that are asked for it, and which of them are away, as far
+    /// as is known; asks nobody. Empty where that is nothing to tell apart.
+    fn places(&self) -> Vec<KeyPlace>;
 }
 
 impl<B: Backend> Signer for B {
@@ -184,6 +202,10 @@ impl<B: Backend> Signer for B {
     async fn ready(&self) -> Result<(), SignError> {
         self.probe().await
     }
+
+    fn places(&self) -> Vec<KeyPlace> {
+        Backend::places(self)
+    }
 }
 
 /// A signature on its way, from a signer behind a pointer.
@@ -204,6 +226,9 @@ pub trait DynSigner: Send + Sync {
 
     /// As [`Signer::ready`].
     fn dyn_ready(&self) -> Asking<'_>;
+
+    /// As [`Signer::places`].
+    fn dyn_places(&self) -> Vec<KeyPlace>;
 }
 
 impl<S: Signer> DynSigner for S {
@@ -217,6 +242,10 @@ impl<S: Signer> DynSigner for S {
 
     fn dyn_ready(&self) -> Asking<'_> {
         Box::pin(self.ready())
+    }
+
+    fn dyn_places(&self) -> Vec<KeyPlace> {
+        Signer::places(self)
     }
 }
 
@@ -232,6 +261,10 @@ impl Signer for dyn DynSigner + '_ {
     async fn ready(&self) -> Result<(), SignError> {
         self.dyn_ready().await
     }
+
+    fn places(&self) -> Vec<KeyPlace> {
+        self.dyn_places()
+    }
 }
 
 impl<S: Signer + ?Sized> Signer for Arc<S> {
@@ -245,5 +278,9 @@ impl<S: Signer + ?Sized> Signer for Arc<S> {
 
     async fn ready(&self) -> Result<(), SignError> {
         (**self).ready().await
+    }
+
+    fn places(&self) -> Vec<KeyPlace> {
+        Signer::places(&**self)
     }
 }

@@ -35,7 +35,7 @@ pub struct HostRecord {
     pub tiles: PathBuf,
     /// The keys that sign it.
     pub trusted: Trusted,
-    /// The keys that nothing else has.
+    /// The keys that nothing has but this host and others that name them.
     pub keys: BTreeSet<KeyId>,
     /// The first entry of the server's log for which they were there.
     pub first: u64,

@@ -16,7 +16,7 @@ use crate::memory::Known;
 pub struct Hosted<'a> {
     /// What findings call it.
     pub name: &'a str,
-    /// The keys that nothing else has.
+    /// The keys that nothing has but this host and others that name them.
     pub keys: &'a BTreeSet<KeyId>,
     /// The first entry of the log for which they were there.
     pub first: u64,
@@ -49,8 +49,12 @@ pub fn compare_hosts(entries: &[Known], hosts: &[Hosted<'_>], now: u64, grace: u
         }
     }
     // From which entry on each key is looked for.
-    let keys: BTreeMap<KeyId, u64> =
-        hosts.iter().flat_map(|host| host.keys.iter().map(|key| (*key, host.first))).collect();
+    let mut keys: BTreeMap<KeyId, u64> = BTreeMap::new();
+    for (key, host) in hosts.iter().flat_map(|host| host.keys.iter().map(move |key| (*key, host))) {
+        // Of hosts that have a key together, either used it: since it was on
+        // the first of them.
+        keys.entry(key).and_modify(|first| *first = host.first.min(*first)).or_insert(host.first);
+    }
     let failed = failed(entries);
     let due = |index: u64| entry(entries, index).is_some_and(|known| known.seen.saturating_add(grace) < now);
     let mut unused: Vec<u64> = Vec::new();

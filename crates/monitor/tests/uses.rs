@@ -102,6 +102,28 @@ fn keys_on_two_hosts_sign_one_manifest() {
     assert_eq!(compare_hosts(&entries, &[host("one", &three, &used)], NOON + 1000, 900), []);
 }
 
+#[test]
+fn one_key_on_two_hosts_is_used_on_either_and_never_on_both() {
+    let later = NOON + 901;
+    let keys = BTreeSet::from([key(3)]);
+    let known = |uses: &[Leaf]| uses.iter().map(|leaf| seen(leaf.clone(), NOON)).collect::<Vec<_>>();
+    let compare = |one: &[Leaf], other: &[Leaf], firsts: [u64; 2]| {
+        let (one, other) = (known(one), known(other));
+        let [first, second] = firsts;
+        let one = Hosted { name: "one", keys: &keys, first, uses: &one };
+        let other = Hosted { name: "other", keys: &keys, first: second, uses: &other };
+        compare_hosts(&log(), &[one, other], later, 900)
+    };
+    assert_eq!(compare(&[intent(1, &[3])], &[intent(3, &[3])], [0, 0]), []);
+    let twice = compare(&[intent(1, &[3])], &[intent(3, &[3]), intent(1, &[3])], [0, 0]);
+    assert_eq!(found(&twice), [(Kind::Unannounced, "other: use 1")]);
+    // The second joined later, and whatever was signed before is looked for
+    // all the same.
+    for firsts in [[0, 3], [3, 0]] {
+        assert_eq!(found(&compare(&[], &[intent(3, &[3])], firsts)), [(Kind::Unused, "0")]);
+    }
+}
+
 /// An event as CloudTrail has it.
 fn event(id: &str, second: u64, more: &str) -> String {
     let (minutes, seconds) = (second / 60, second % 60);

@@ -36,6 +36,10 @@ pub enum OutboundError {
         /// What is wrong.
         why: String,
     },
+    /// Nobody took the request: nothing of it was sent. Trying again may
+    /// help.
+    #[error("{0}")]
+    NotSent(String),
     /// No answer; trying again may help. The request may have been carried
     /// out.
     #[error("{0}")]
@@ -268,14 +272,14 @@ impl Inner {
     }
 
     async fn connect(&self) -> Result<Connection, OutboundError> {
-        let tcp = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(unreachable)?;
+        let tcp = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(not_sent)?;
         // Small requests leave at once; a failure costs latency only.
         let _ = tcp.set_nodelay(true);
         match &self.tls {
             None => drive(tcp).await,
             Some(tls) => {
-                let name = ServerName::try_from(self.host.clone()).map_err(unreachable)?;
-                drive(tls.connect(name, tcp).await.map_err(unreachable)?).await
+                let name = ServerName::try_from(self.host.clone()).map_err(not_sent)?;
+                drive(tls.connect(name, tcp).await.map_err(not_sent)?).await
             }
         }
     }
@@ -284,7 +288,7 @@ impl Inner {
 async fn drive(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
 ) -> Result<Connection, OutboundError> {
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(unreachable)?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(not_sent)?;
     let driver = tokio::spawn(async move {
         // Whoever waits for an answer hears of it.
         let _ = connection.await;
@@ -296,6 +300,10 @@ impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Endpoint({}{})", self.inner.authority, self.inner.base)
     }
+}
+
+fn not_sent(error: impl std::fmt::Display) -> OutboundError {
+    OutboundError::NotSent(error.to_string())
 }
 
 fn unreachable(error: impl std::fmt::Display) -> OutboundError {

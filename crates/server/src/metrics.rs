@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 
 use firmseal_api::keys::SigningKey;
 use firmseal_fleet::{Deviation, KeyPhase, Priority, Time};
+use firmseal_keys::KeyPlace;
 use firmseal_sign::{BreakerState, PolicyStanding};
 use firmseal_store::Depth;
 use firmseal_witness::Status;
@@ -105,6 +106,7 @@ pub(crate) struct Metrics {
     key_left_in_hour: Gauges<OfKey>,
     key_rotation_days: Gauges<OfKey>,
     key_state: Gauges<KeyStands>,
+    key_hosts: Gauges<OnHost>,
     pub(crate) anomalies: Counters<Departs>,
     pub(crate) revocation_seconds: Histogram,
     revocation_published: Gauge,
@@ -165,6 +167,7 @@ impl Metrics {
                 "Days until a signing key should have a successor, negative afterwards",
             ),
             key_state: make.one("key_state", "1 for the state that a signing key has"),
+            key_hosts: make.one("key_hosts", "1 for a key host that holds a key and is there; 0 for one that is away"),
             anomalies: make.one("anomalies", "Uses of keys that depart from the usual, by how"),
             revocation_seconds: make.made(
                 "revocation_duration",
@@ -326,6 +329,14 @@ impl Metrics {
         for phase in KeyPhase::ALL {
             let state = KeyStands { key: of.key.clone(), state: phase.word() };
             self.key_state.get_or_create(&state).set(i64::from(key.state == phase.word()));
+        }
+    }
+
+    /// Measures which of a key's hosts are there.
+    pub(crate) fn key_hosts(&self, key: &str, places: &[KeyPlace]) {
+        for KeyPlace { address, away } in places {
+            let labels = OnHost { key: key.to_owned(), host: address.clone() };
+            self.key_hosts.get_or_create(&labels).set(i64::from(away.is_none()));
         }
     }
 

@@ -11,7 +11,7 @@ use firmseal_core::crypto::RustCrypto;
 use firmseal_core::evidence::holder_id;
 use firmseal_fleet::product::Environment;
 use firmseal_fleet::{KeyPhase, KeyRecord, KeyState, Product, Time};
-use firmseal_keys::{DynSigner, Logged, SignError};
+use firmseal_keys::{DynSigner, KeyPlace, Logged, SignError};
 use firmseal_manifest::{Intent, KeyId, KeyName, ProductId, PublicKey, Signature, Tbs};
 use firmseal_store::{Store, StoreError};
 
@@ -128,6 +128,13 @@ impl SigningKey {
     /// [`Signer::ready`]: firmseal_keys::Signer::ready
     pub async fn ready(&self) -> Result<(), SignError> {
         self.signer.dyn_ready().await
+    }
+
+    /// The machines that are asked for it, as [`Signer::places`] says.
+    ///
+    /// [`Signer::places`]: firmseal_keys::Signer::places
+    pub fn places(&self) -> Vec<KeyPlace> {
+        self.signer.dyn_places()
     }
 
     /// What a policy is told of it; `fallback` says that it stands in for

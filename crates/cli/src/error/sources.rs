@@ -98,7 +98,10 @@ impl From<OciError> for CliError {
             | OciError::Outbound { error: OutboundError::Address { .. }, .. } => Kind::Usage,
             OciError::NotFound { .. } => Kind::NotFound,
             OciError::NotAllowed { .. } => Kind::NotAllowed,
-            OciError::Outbound { error: OutboundError::Unreachable(_) | OutboundError::Timeout, .. }
+            OciError::Outbound {
+                error: OutboundError::NotSent(_) | OutboundError::Unreachable(_) | OutboundError::Timeout,
+                ..
+            }
             | OciError::Status { status: 429 | 500.., .. }
             | OciError::Contended => Kind::Unavailable,
             _ => Kind::Refused,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use firmseal_api::keys::{HourUses, KeyUsage, NamedUses, SigningKey};
 use firmseal_fleet::signing_key::{hour_begins, hour_of};
 use firmseal_fleet::{KeyLimits, KeyPhase, KeyRecord, Time};
+use firmseal_keys::KeyPlace;
 use firmseal_manifest::{KeyName, PublicKey};
 use firmseal_sign::{Age, KeyOrder, KeyStateError, Requester};
 use firmseal_store::StoreError;
@@ -169,6 +170,7 @@ impl App {
         let age = rules.map_or(Age::Fresh, |rules| rules.age(now));
         if matches!(phase, KeyPhase::Enabled | KeyPhase::Ending) {
             key.warnings = warnings(&key, age);
+            key.warnings.extend(held.map(|held| away(&held.places())).unwrap_or_default());
         }
         Ok(key)
     }
@@ -196,6 +198,16 @@ pub(crate) fn warnings(key: &SigningKey, age: Age) -> Vec<String> {
         out.push("it has no use left in this hour".to_owned());
     }
     out
+}
+
+/// The same, about the hosts that hold it. Why one is away the log says.
+fn away(places: &[KeyPlace]) -> Vec<String> {
+    let whose = match places.len() {
+        1 => "its key host".to_owned(),
+        many => format!("one of its {many} key hosts"),
+    };
+    let away = places.iter().filter(|place| place.away.is_some());
+    away.map(|place| format!("{}, {whose}, is away", place.address)).collect()
 }
 
 fn most_first(uses: BTreeMap<String, u64>) -> Vec<NamedUses> {

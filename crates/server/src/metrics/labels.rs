@@ -37,6 +37,8 @@ labels! {
     OfKey { key: String }
     /// A signing key, and how it stands.
     KeyStands { key: String, state: &'static str }
+    /// A signing key, and a key host that holds it.
+    OnHost { key: String, host: String }
     /// Where a policy comes from.
     PolicyFrom { source: &'static str }
     /// How urgent jobs are.

@@ -29,6 +29,7 @@ pub(super) async fn look(app: Arc<App>) {
             for key in &keys {
                 if let Some(held) = app.pipeline.keyring().key(&key.name) {
                     app.metrics.key(key, held.uses());
+                    app.metrics.key_hosts(key.name.as_str(), &held.places());
                 }
             }
         }

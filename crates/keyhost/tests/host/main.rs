@@ -2,128 +2,31 @@
 //! over.
 #![allow(clippy::unwrap_used)]
 
-use std::net::{Ipv4Addr, SocketAddr};
+mod pair;
+mod room;
+
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_fleet::{Environment, Time};
 use firmseal_keyhost::service::{ROUTES, Route};
-use firmseal_keyhost::{ConnectError, Connection, Hosted, HostedKey, KeyHost, Use, service};
+use firmseal_keyhost::{ConnectError, Connection, HostFault, Use};
 use firmseal_keys::conformance::{covering, intent, run_under};
-use firmseal_keys::{FileKey, Log, Logged, Secret, SignError, Signer, verify};
+use firmseal_keys::{Log, Logged, SignError, Signer, verify};
 use firmseal_keys_remote::Options;
-use firmseal_manifest::{KeyAlgorithm, Purpose, Tbs};
-use firmseal_outbound::{Endpoint, Fetched};
-use firmseal_server::{
-    Listener, ListenerLimits, Pair, Serves, SigningConfig, SigningListener, create_client_certificate,
-    create_device_ca, create_server_certificate,
-};
+use firmseal_manifest::{Purpose, Tbs};
+use firmseal_outbound::Endpoint;
+use firmseal_server::{create_client_certificate, create_device_ca};
 use firmseal_store_local::IntentLog;
 use firmseal_tlog::leaf_hash;
-use firmseal_witness::Witness;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-const DEADLINE: Duration = Duration::from_secs(20);
+use room::{Room, copy, open};
 
-/// A host in a directory, and the log of a server beside it.
-struct Room {
-    dir: TempDir,
-    log: IntentLog,
-    server: Pair,
-    client: Pair,
-}
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-impl Room {
-    fn new() -> Room {
-        let dir = tempfile::tempdir().unwrap();
-        let now = Time::from(SystemTime::now());
-        std::fs::create_dir(dir.path().join("log")).unwrap();
-        let log = IntentLog::open(&dir.path().join("log/intents")).unwrap();
-        Witness::create(&dir.path().join("witness"), "keys.example/1").unwrap();
-        let watched = format!("[[log]]\nkey = \"{}\"\n", log.verifier());
-        std::fs::write(dir.path().join("witness/witness.toml"), watched).unwrap();
-        std::fs::create_dir(dir.path().join("uses")).unwrap();
-        let room = Room {
-            log,
-            server: create_server_certificate(&["localhost".to_owned()], 7, now).unwrap(),
-            client: create_client_certificate("server", 7, now).unwrap(),
-            dir,
-        };
-        for (name, text) in [
-            ("server.pem", &room.server.certificate),
-            ("server.key", &room.server.key),
-            ("clients.pem", &room.client.certificate),
-        ] {
-            write_private(&room.path(name), text);
-        }
-        FileKey::generate(&room.path("key.pem"), KeyAlgorithm::P256, &Secret::new(b"pass".to_vec())).unwrap();
-        room
-    }
-
-    fn path(&self, name: &str) -> std::path::PathBuf {
-        self.dir.path().join(name)
-    }
-
-    async fn serve(&self, uses: &[Use]) -> SigningListener {
-        self.serve_on(0, uses).await
-    }
-
-    async fn serve_on(&self, port: u16, uses: &[Use]) -> SigningListener {
-        let key = FileKey::open(&self.path("key.pem"), &Secret::new(b"pass".to_vec())).unwrap();
-        let hosted = Hosted {
-            name: "release".parse().unwrap(),
-            signer: Arc::new(key),
-            uses: uses.iter().copied().collect(),
-        };
-        let witness = Witness::open(&self.path("witness")).unwrap();
-        let host = KeyHost::open(Environment::Test, witness, &self.path("uses/log"), vec![hosted]).unwrap();
-        let listener = Listener {
-            serves: Serves::Signing,
-            address: Ipv4Addr::LOCALHOST.into(),
-            port,
-            certificate: self.path("server.pem"),
-            key: self.path("server.key"),
-            validate_client_certificates: true,
-            authority: Some(self.path("clients.pem")),
-            check_remote_host: Vec::new(),
-        };
-        let config = SigningConfig { listener, limits: ListenerLimits::default() };
-        SigningListener::start(config, service::router(Arc::new(host))).await.unwrap()
-    }
-
-    fn connect(&self, address: SocketAddr, log: &IntentLog) -> Connection {
-        let identity = (self.client.certificate.as_bytes(), self.client.key.as_bytes());
-        let url = format!("https://localhost:{}", address.port());
-        let options = Options { deadline: DEADLINE, ..Options::default() };
-        Connection::new(&url, self.server.certificate.as_bytes(), identity, log.clone(), options).unwrap()
-    }
-
-    /// What somebody sends who has the server's certificate and no manners.
-    async fn send(&self, address: SocketAddr, body: &Value) -> Fetched {
-        let identity = (self.client.certificate.as_bytes(), self.client.key.as_bytes());
-        let url = format!("https://localhost:{}", address.port());
-        let authority = self.server.certificate.as_bytes();
-        let endpoint = Endpoint::with_identity(&url, Some(authority), Some(identity), DEADLINE).unwrap();
-        endpoint.post("sign", serde_json::to_vec(body).unwrap().into(), 1 << 20).await.unwrap()
-    }
-}
-
-fn write_private(path: &Path, text: &str) {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::write(path, text).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
-}
-
-async fn open(room: &Room, address: SocketAddr, log: &IntentLog) -> Result<HostedKey, ConnectError> {
-    let connection = room.connect(address, log);
-    let open = move || firmseal_keyhost::open(&connection, &"release".parse().unwrap(), Environment::Test);
-    tokio::task::spawn_blocking(open).await.unwrap()
-}
-
-const ALL: [Use; 3] = [Use::Artifact, Use::Release, Use::Root];
+pub(crate) const ALL: [Use; 3] = [Use::Artifact, Use::Release, Use::Root];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hosted_key_is_a_signer_like_any_other() {
@@ -226,17 +129,6 @@ async fn what_no_log_announced_is_not_signed() {
     assert_eq!(IntentLog::open(&room.path("uses/log")).unwrap().len(), 2);
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let to = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy(&entry.path(), &to),
-            false => drop(std::fs::copy(entry.path(), to).unwrap()),
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_forgot_or_another_one_opens_nothing() {
     let room = Room::new();
@@ -289,7 +181,7 @@ async fn strangers_stay_outside_and_environments_apart() {
     let identity = (own.certificate.as_bytes(), own.key.as_bytes());
     let named = Endpoint::with_identity(&url, Some(authority), Some(identity), DEADLINE).unwrap();
     assert!(named.get("keys/release", 1 << 16).await.is_err());
-    let connection = room.connect(listener.address(), &room.log);
+    let connection = room.connect(&[listener.address()], &room.log, DEADLINE);
     let open =
         move |key: &str, environment| firmseal_keyhost::open(&connection, &key.parse().unwrap(), environment);
     let (production, missing) = tokio::task::spawn_blocking(move || {
@@ -297,12 +189,21 @@ async fn strangers_stay_outside_and_environments_apart() {
     })
     .await
     .unwrap();
-    assert!(matches!(production, Err(ConnectError::Environment(Environment::Test))));
-    assert!(matches!(missing, Err(ConnectError::Refused(why)) if why.contains("no key `another`")));
+    assert!(matches!(
+        production,
+        Err(ConnectError::Host { fault: HostFault::Environment(Environment::Test), .. })
+    ));
+    let missing = missing.unwrap_err().to_string();
+    assert!(missing.contains("https://localhost:") && missing.contains("no key `another`"), "{missing}");
     let identity = (room.client.certificate.as_bytes(), room.client.key.as_bytes());
-    let plain =
-        Connection::new("http://localhost:1", authority, identity, room.log.clone(), Options::default());
-    assert!(matches!(plain, Err(ConnectError::NotPrivate)));
+    let to = |addresses: &[&str]| {
+        let addresses: Vec<_> = addresses.iter().map(|address| (*address).to_owned()).collect();
+        Connection::new(&addresses, authority, identity, room.log.clone(), Options::default())
+    };
+    assert!(matches!(to(&["http://localhost:1"]), Err(ConnectError::NotPrivate)));
+    assert!(matches!(to(&[]), Err(ConnectError::NoAddress)));
+    let twice = to(&["https://localhost:1", "https://localhost:2", "https://localhost:1/"]);
+    assert!(matches!(twice, Err(ConnectError::Twice(address)) if address == "https://localhost:1"));
     listener.shutdown().await;
 }
 
