@@ -36,12 +36,6 @@ impl Backoff {
         if !error.is_transient() {
             return Err(error.into());
         }
-        self.wait_anyway(error).await
-    }
-
-    /// Waits after any failure, of which the caller knows that time may mend
-    /// it.
-    pub async fn wait_anyway(&mut self, error: ClientError) -> Result {
         match self.pause() {
             Some(pause) => {
                 tokio::time::sleep(pause).await;

@@ -2,8 +2,8 @@
 //! worth.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use firmseal_fleet::{Caller, Time};
 use serde_json::Value;
 
@@ -11,7 +11,6 @@ use crate::claims::Claims;
 use crate::error::{SettingsError, TokenError};
 use crate::jwks::Jwks;
 use crate::settings::IdentitySettings;
-use crate::spent;
 use crate::token::Unverified;
 
 /// An issuer whose settings are in order.
@@ -36,10 +35,6 @@ pub struct TokenUse {
     /// writes ids (`jti`), and a token cannot be written in another way that
     /// its signature covers.
     pub id: [u8; 32],
-    /// When it was made, as far as its issuer's clock is right.
-    pub issued: Time,
-    /// How far that clock may be ahead.
-    pub leeway: Duration,
     /// From when on it is refused in any case.
     pub ends: Time,
 }
@@ -78,7 +73,7 @@ impl Issuer {
         keys.verify(token)?;
         let claims = Claims(&token.claims);
         self.audience(&token.claims)?;
-        let (issued, ends) = self.times(&token.claims, now)?;
+        let ends = self.ends(&token.claims, now)?;
         // A logout token is signed by the same key for the same audience
         // (OpenID Connect Back-Channel Logout 1.0 §2.4), and signs nobody in.
         if token.claims.contains_key("events") {
@@ -86,10 +81,7 @@ impl Issuer {
         }
         let subject = claims.kept("sub").filter(|subject| !subject.is_empty());
         let subject = subject.ok_or(TokenError::Malformed("it names no subject"))?;
-        let once = settings.is_single_use().then(|| {
-            let leeway = Duration::from_secs(settings.leeway_seconds);
-            TokenUse { id: spent::hash(&token.signed), issued, leeway, ends }
-        });
+        let once = settings.is_single_use().then(|| TokenUse { id: hash(&token.signed), ends });
         let grant = settings.grant.iter().find(|grant| grant.fits(&claims)).ok_or(TokenError::NoGrant)?;
         let name = grant.name.fill(|claim| claims.one(claim)).ok_or(TokenError::NoGrant)?;
         let mut kept =
@@ -126,8 +118,8 @@ impl Issuer {
         if good && asked { Ok(()) } else { Err(TokenError::Audience) }
     }
 
-    /// When it was made, and from when on it is refused.
-    fn times(&self, claims: &serde_json::Map<String, Value>, now: Time) -> Result<(Time, Time), TokenError> {
+    /// From when on it is refused.
+    fn ends(&self, claims: &serde_json::Map<String, Value>, now: Time) -> Result<Time, TokenError> {
         let seconds = |name: &'static str, absent| match claims.get(name).map(Value::as_f64) {
             None => Ok(None),
             Some(Some(value)) if (0.0..4e12).contains(&value) => Ok(Some(value as u64)),
@@ -150,6 +142,12 @@ impl Issuer {
         if have == 0 || have > most {
             return Err(TokenError::TooLong { have, most });
         }
-        Ok((Time::from_millis(iat * 1000), Time::from_millis((exp + leeway) * 1000)))
+        Ok(Time::from_millis((exp + leeway) * 1000))
     }
+}
+
+fn hash(bytes: &[u8]) -> [u8; 32] {
+    let mut id = [0; 32];
+    id.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    id
 }

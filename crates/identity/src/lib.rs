@@ -5,8 +5,8 @@
 //! is worth here: [`Unverified`] takes it apart, [`Issuer`] checks it with
 //! the provider's [`Jwks`] and turns its claims into a
 //! [`Caller`](firmseal_fleet::Caller). All of it is pure: whoever uses it
-//! brings bytes and the time. [`KeyCache`] says when to fetch keys and
-//! [`Spent`] whether a token was used before.
+//! brings bytes and the time. [`KeyCache`] says when to fetch keys, and
+//! [`TokenUse`] what to remember of a token that is good for one change.
 
 mod cache;
 mod claims;
@@ -17,7 +17,6 @@ mod jwks;
 mod name;
 mod pattern;
 mod settings;
-mod spent;
 mod strict;
 mod token;
 
@@ -29,5 +28,4 @@ pub use jwks::Jwks;
 pub use name::Template;
 pub use pattern::{Pattern, Patterns};
 pub use settings::{DISCOVERY, Discovery, IdentitySettings, Kind, SignIn};
-pub use spent::{Replay, Spent};
 pub use token::{Algorithm, TOKEN_MAX, Unverified};

@@ -24,8 +24,8 @@ pub(crate) enum ApiError {
     Over(Box<Caller>),
     #[error(transparent)]
     Token(firmseal_identity::TokenError),
-    #[error(transparent)]
-    Replay(firmseal_identity::Replay),
+    #[error("the token was used for another change; each is good for one")]
+    TokenUsed,
     #[error("this needs the role `{needs}`")]
     RoleMissing { needs: String, caller: Box<Caller> },
     #[error("{what} lies outside what this credential is for")]
@@ -118,7 +118,7 @@ impl ApiError {
                 "Token refused",
                 Some("get a fresh token from the identity provider, for the audience of this server"),
             ),
-            ApiError::Replay(_) => (
+            ApiError::TokenUsed => (
                 S::UNAUTHORIZED,
                 "token-used",
                 "Token used before",
@@ -197,7 +197,7 @@ impl ApiError {
     /// is known; `None` for every other error.
     pub(crate) fn denial(&self) -> Option<(Denial, Option<&Caller>)> {
         match self {
-            ApiError::Unauthenticated | ApiError::Token(_) | ApiError::Replay(_) => {
+            ApiError::Unauthenticated | ApiError::Token(_) | ApiError::TokenUsed => {
                 Some((Denial::SignIn, None))
             }
             ApiError::Over(caller) => Some((Denial::SignIn, Some(caller))),
@@ -244,7 +244,7 @@ impl ApiError {
             ApiError::Unauthenticated | ApiError::Over(_) => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            ApiError::Token(_) | ApiError::Replay(_) if status == StatusCode::UNAUTHORIZED => {
+            ApiError::Token(_) | ApiError::TokenUsed if status == StatusCode::UNAUTHORIZED => {
                 let value = HeaderValue::from_static("Bearer error=\"invalid_token\"");
                 headers.insert(header::WWW_AUTHENTICATE, value);
             }

@@ -143,7 +143,7 @@ impl Server {
         deps: Deps,
         sockets: Vec<TcpListener>,
     ) -> Result<Running, ServerError> {
-        let identities = Identities::new(&config.identity, deps.clock.now())?;
+        let identities = Identities::new(&config.identity)?;
         let trust = deps.pipeline.load_trust(deps.clock.now()).await?;
         let metrics = Arc::new(Metrics::new());
         let catalog = Arc::new(Catalog::default());

@@ -44,6 +44,7 @@ mod schema;
 mod signing_requests;
 mod successor;
 mod sums;
+mod tokens;
 mod trust;
 mod uploads;
 mod writer;

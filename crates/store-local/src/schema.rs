@@ -32,6 +32,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0017_decisions.sql"),
     include_str!("../migrations/0018_open_jobs.sql"),
     include_str!("../migrations/0019_circumstances.sql"),
+    include_str!("../migrations/0020_used_tokens.sql"),
 ];
 
 /// What this program's databases say they are: `FSLS`.

@@ -35,6 +35,7 @@ pub mod policies;
 pub mod registry;
 pub mod requests;
 pub mod signing_requests;
+pub mod tokens;
 pub mod trust;
 pub mod uploads;
 
@@ -55,6 +56,7 @@ pub use policies::Policies;
 pub use registry::Registry;
 pub use requests::{Begin, Claim, Finished, NewRequest, Requests, Reservation};
 pub use signing_requests::SigningRequests;
+pub use tokens::{TokenUsed, UsedTokens};
 pub use trust::{TrustDocument, TrustDocuments, TrustKind};
 pub use uploads::{NewUpload, Upload, Uploads};
 
@@ -75,6 +77,7 @@ pub trait Store:
     + AuditTrail
     + Habits
     + Continuity
+    + UsedTokens
 {
 }
 
@@ -94,6 +97,7 @@ impl<
         + AuditTrail
         + Habits
         + Continuity
+        + UsedTokens
         + ?Sized,
 > Store for T
 {

@@ -105,7 +105,7 @@ async fn create_release(
 ) -> Result<Response, ApiError> {
     let key = idempotency_key(&headers)?;
     scope::channel(&operator, &wish.product, &wish.channel)?;
-    let requester = Requester(operator.bind(&app, &key)?);
+    let requester = Requester(operator.bind(&app, &key).await?);
     let wait = patience(&app, &headers);
     ordered(&app, app.create_release(requester, &key, wish, wait).await?).await
 }
@@ -126,7 +126,7 @@ async fn prepare_rollback(
 ) -> Result<Response, ApiError> {
     let key = idempotency_key(&headers)?;
     app.confine_release(&operator, of).await?;
-    let requester = Requester(operator.bind(&app, &key)?);
+    let requester = Requester(operator.bind(&app, &key).await?);
     let wait = patience(&app, &headers);
     ordered(&app, app.prepare_rollback(requester, &key, of, wish, wait).await?).await
 }
@@ -172,7 +172,7 @@ async fn import_release(
     expect_type(&request, ENVELOPE_TYPE)?;
     scope::product(&operator, &query.product)?;
     let envelope = read(request.into_body(), ENVELOPE_MAX, app.limits.stall()).await?;
-    let requester = Requester(operator.bind(&app, &crate::tls::sha256(&envelope).to_string())?);
+    let requester = Requester(operator.bind(&app, &crate::tls::sha256(&envelope).to_string()).await?);
     let origin = Origin { product: query.product, build: query.build, commit: query.commit };
     let work = async move { app.import_release(requester, envelope, origin).await };
     Ok(Answer(wire::release_out(detached(work).await?)))

@@ -80,7 +80,7 @@ async fn create_signature(
 ) -> Result<Response, ApiError> {
     let key = idempotency_key(&headers)?;
     scope::channel(&operator, &wish.product, &wish.channel)?;
-    let caller = operator.bind(&app, &key)?;
+    let caller = operator.bind(&app, &key).await?;
     let wait = wait(&headers).min(app.limits.request() / 2);
     let (status, request) = match app.create_signature(caller, &key, wish, wait).await? {
         Asked::Made(request) => (StatusCode::CREATED, request),
@@ -113,7 +113,7 @@ async fn create_signatures(
     // A token that is good for one batch is good for just this one: under the
     // same key a longer one would ask for more.
     let all = serde_json::to_vec(&requests).map_err(|err| ApiError::Internal(err.to_string()))?;
-    let caller = operator.bind(&app, &format!("{key} {}", RustCrypto.digest(&all)))?;
+    let caller = operator.bind(&app, &format!("{key} {}", RustCrypto.digest(&all))).await?;
     let wait = wait(&headers).min(app.limits.request() / 2);
     let came_to = app.create_signatures(caller, &key, requests, wait).await?;
     let answers = came_to.into_iter().map(|came_to| wire::signature_answer_out(came_to, &called.0));

@@ -1,5 +1,5 @@
-//! Identity providers: their keys, fetched and kept, and the tokens that
-//! were used up.
+//! Identity providers: their keys, fetched and kept, and how a token is
+//! used up.
 //!
 //! What a token is worth the identity crate decides; here its keys are
 //! brought. Addresses come from the configuration and from the provider's
@@ -12,13 +12,16 @@ use std::time::Duration;
 use firmseal_api::access::SignIn;
 use firmseal_fleet::Time;
 use firmseal_identity::{
-    DISCOVERY, Discovery, IdentitySettings, Issuer, Jwks, KeyCache, Look, Replay, Spent, TokenError,
-    TokenUse, Unverified, Verified,
+    DISCOVERY, Discovery, IdentitySettings, Issuer, Jwks, KeyCache, Look, TokenError, TokenUse, Unverified,
+    Verified,
 };
+use firmseal_manifest::Digest;
 use firmseal_outbound::{Endpoint, OutboundError};
+use firmseal_store::TokenUsed;
 
 use super::App;
 use crate::error::ApiError;
+use crate::tls::sha256;
 
 /// Longest wait for a provider's answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -51,7 +54,6 @@ pub enum IdentityError {
 /// Every configured provider.
 pub(crate) struct Identities {
     providers: Vec<Provider>,
-    spent: Mutex<Spent>,
 }
 
 struct Provider {
@@ -66,7 +68,7 @@ struct Provider {
 impl Identities {
     /// Checks settings and reads authority files. Keys are fetched when the
     /// first token comes.
-    pub(crate) fn new(settings: &[IdentitySettings], now: Time) -> Result<Identities, IdentityError> {
+    pub(crate) fn new(settings: &[IdentitySettings]) -> Result<Identities, IdentityError> {
         let mut providers: Vec<Provider> = Vec::new();
         for settings in settings {
             let name = settings.issuer.clone();
@@ -87,7 +89,7 @@ impl Identities {
             let (cache, fetching) = (Mutex::default(), tokio::sync::Mutex::default());
             providers.push(Provider { issuer, authorities, cache, fetching });
         }
-        Ok(Identities { providers, spent: Mutex::new(Spent::since(now)) })
+        Ok(Identities { providers })
     }
 
     /// Who shows a token.
@@ -101,11 +103,6 @@ impl Identities {
             .ok_or(ApiError::Token(TokenError::UnknownIssuer))?;
         let keys = provider.keys(&token, now).await?;
         provider.issuer.verify(&token, &keys, now).map_err(ApiError::Token)
-    }
-
-    /// Uses up a token that is good for one change.
-    fn spend(&self, token: &TokenUse, purpose: Option<&str>, now: Time) -> Result<(), Replay> {
-        self.spent.lock().unwrap_or_else(PoisonError::into_inner).spend(token, purpose, now)
     }
 
     /// How people sign in.
@@ -124,13 +121,19 @@ impl Identities {
 impl App {
     /// Uses up a token for a change, where it is good for one only. With a
     /// purpose, such as a request's idempotency key, who asks again because
-    /// an answer was lost asks for the same.
-    pub(crate) fn spend(&self, token: Option<&TokenUse>, purpose: Option<&str>) -> Result<(), ApiError> {
-        let Some(token) = token else { return Ok(()) };
-        self.identities.spend(token, purpose, self.clock.now()).map_err(|replay| match replay {
-            Replay::Full => ApiError::Busy(replay.to_string()),
-            Replay::Used | Replay::Before => ApiError::Replay(replay),
-        })
+    /// an answer was lost asks for the same. That it was used is durable
+    /// before anything else happens.
+    pub(crate) async fn spend(
+        &self,
+        token: Option<&TokenUse>,
+        purpose: Option<&str>,
+    ) -> Result<(), ApiError> {
+        let Some(TokenUse { id, ends }) = token else { return Ok(()) };
+        let purpose = purpose.map(|purpose| sha256(purpose.as_bytes()));
+        match self.store.use_token(TokenUsed { token: Digest(*id), purpose, ends: *ends }).await? {
+            true => Ok(()),
+            false => Err(ApiError::TokenUsed),
+        }
     }
 }
 

@@ -81,8 +81,8 @@ impl<R> Repeating<R> {
     /// The caller, whose token is good for this alone from now on if it is
     /// good for one change. What is the same on another route is another
     /// change.
-    pub(crate) fn bind(self, app: &App, purpose: &str) -> Result<Caller, ApiError> {
-        app.spend(self.once.as_ref(), Some(&format!("{} {purpose}", self.what)))?;
+    pub(crate) async fn bind(self, app: &App, purpose: &str) -> Result<Caller, ApiError> {
+        app.spend(self.once.as_ref(), Some(&format!("{} {purpose}", self.what))).await?;
         Ok(self.caller)
     }
 }
@@ -117,7 +117,7 @@ impl<R: Needs> FromRequestParts<Arc<App>> for Operator<R> {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let Verified { caller, once } = with_role::<R>(parts, app).await?;
         if !matches!(parts.method, Method::GET | Method::HEAD) {
-            app.spend(once.as_ref(), None)?;
+            app.spend(once.as_ref(), None).await?;
         }
         Ok(Operator { caller, role: PhantomData })
     }

@@ -56,16 +56,30 @@ async fn a_job_signs_once_with_its_token_unless_settings_say_otherwise() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_from_before_the_start_may_have_been_used() {
+async fn what_a_token_was_used_for_is_known_after_a_restart() {
     let provider = Provider::start().await;
-    let bench = bench(&provider, json!({})).await;
-    let admin = bench.everything().await;
-    admin.operator().create_product(&product("gateway")).await.unwrap();
-    let artifact = bench.upload(&admin, &[1; 5000]).await;
-    let early = with(&bench, &provider.token(&provider.job("early", "acme/gw", "refs/heads/main")));
-    let answer = early.operator().create_release("a", &order("gateway", "1.0.0", artifact)).await;
-    assert_eq!(problem(answer), "token-used");
-    early.operator().products(&Default::default()).await.unwrap();
+    let (mut bench, claims) = started(&provider, json!({})).await;
+    let other = provider.token(&later(provider.job("two", "acme/gw", "refs/heads/main")));
+    let token = provider.token(&claims);
+    let job = with(&bench, &token);
+    let artifact = bench.upload(&job, &[1; 5000]).await;
+    let first = order("gateway", "1.0.0", artifact);
+    let made = job.operator().create_release("a", &first).await.unwrap().release().unwrap();
+    for _ in 0..2 {
+        bench.restart().await;
+        let job = with(&bench, &token);
+        let again = job.operator().create_release("a", &first).await.unwrap().release().unwrap();
+        assert_eq!(again.id, made.id, "the answer may have been lost with the server");
+        let replayed = job.operator().create_release("b", &order("gateway", "1.0.1", artifact)).await;
+        assert_eq!(problem(replayed), "token-used");
+        assert_eq!(problem(job.operator().create_signature("a", &wish(artifact), WAIT).await), "token-used");
+    }
+    // One that was made before the restart, and not used, is as good as ever.
+    let unused = with(&bench, &other);
+    unused.operator().create_release("b", &order("gateway", "1.0.1", artifact)).await.unwrap();
+    // What has ended is refused for that, and need not be known any more.
+    bench.clock.forward(1);
+    assert_eq!(problem(with(&bench, &token).operator().create_release("c", &first).await), "token-refused");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,8 +22,8 @@ use firmseal_store::{
     Allowance, AuditFilter, AuditPosition, AuditTrail, Before, Begin, BlobStream, Blobs, Claim, ClaimedJob,
     Claiming, Continuity, Depth, Ending, Enrolled, Events, Finished, Fleet, GrantedUses, Habits, Inserted,
     JobFilter, Jobs, KeyUses, NewRequest, NewUpload, Observation, Observed, Operators, Page, Policies,
-    Registry, Requests, Reservation, SigningRequests, Store, StoreError, TrustDocument, TrustDocuments,
-    TrustKind, Unaccounted, Unrecorded, Upload, Uploads, WaitingEvent, WantedUses,
+    Registry, Requests, Reservation, SigningRequests, Store, StoreError, TokenUsed, TrustDocument, TrustDocuments,
+    TrustKind, Unaccounted, Unrecorded, Upload, Uploads, UsedTokens, WaitingEvent, WantedUses,
 };
 use semver::Version;
 
@@ -261,6 +261,11 @@ through!(Policies {
     fn activate_policy(activation: PolicyActivation) -> ();
     fn policy_in_force() -> Option<PolicyActivation>;
     fn policy_activations(page: Page<u64>) -> Vec<PolicyActivation>;
+});
+
+through!(UsedTokens {
+    fn use_token(used: TokenUsed) -> bool;
+    fn forget_tokens(now: Time, most: u32) -> u32;
 });
 
 through!(Habits {

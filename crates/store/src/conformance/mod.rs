@@ -23,6 +23,7 @@ pub mod requests;
 pub mod rollouts;
 pub mod samples;
 pub mod signing_requests;
+pub mod tokens;
 pub mod trust;
 pub mod uploads;
 
@@ -62,6 +63,7 @@ pub async fn all(engine: &dyn Engine) {
     audit::all(engine).await;
     habits::all(engine).await;
     continuity::all(engine).await;
+    tokens::all(engine).await;
 }
 
 /// Expects a refusal of a kind.

@@ -27,11 +27,6 @@ pub(super) struct Service {
     keys: HashMap<String, PublicKey>,
 }
 
-/// Whether the token may have been used before; another one was not.
-fn is_used(error: &ClientError) -> bool {
-    matches!(error, ClientError::Refused(problem) if problem.kind.ends_with(":token-used"))
-}
-
 impl Service {
     pub(super) fn open(profile: Profile) -> Result<Service> {
         Ok(Service { client: profile.client()?, profile, keys: HashMap::new() })
@@ -61,15 +56,10 @@ impl Service {
         loop {
             match call(&self.client).await {
                 Ok(answer) => return Ok(answer),
+                // The token is over, or was used for another change.
                 Err(error) if error.status() == Some(StatusCode::UNAUTHORIZED) => {
-                    let again = self.profile.renews() && (!renewed || is_used(&error));
-                    if !again {
+                    if renewed || !self.profile.renews() {
                         return Err(error.into());
-                    }
-                    // Right after a start the service takes no token that may
-                    // have been used before it: half a minute later it does.
-                    if renewed {
-                        backoff.wait_anyway(error).await?;
                     }
                     (self.client, renewed) = (self.profile.client()?, true);
                 }
