@@ -15,6 +15,9 @@ use crate::requests::Approval;
 /// Most signatures that are asked for in one [`CreateSignatures`].
 pub const BATCH_MAX: usize = 64;
 
+/// Most parts of which several [`CreateSignatures`] are one.
+pub const PARTS_MAX: usize = 1024;
+
 /// How urgent a request is. A more urgent one comes first, always.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -108,6 +111,15 @@ pub struct CreateSignatures {
     /// What is asked for.
     #[schema(min_items = 1, max_items = 64)]
     pub requests: Vec<CreateSignature>,
+    /// Where more is asked for than one of these holds: the SHA-256 of the
+    /// `requests` of every part, in hex, in their order. Each part is sent by itself,
+    /// with the same idempotency key and all of these, and together they are
+    /// one change. What is hashed is the JSON of the list without white space,
+    /// members as the schema orders them, those with the value that they have
+    /// if absent left out where that is optional.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 1024)]
+    pub parts: Vec<String>,
 }
 
 /// What one of several requests came to.

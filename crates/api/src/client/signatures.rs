@@ -54,7 +54,17 @@ impl OperatorClient<'_> {
         requests: Vec<CreateSignature>,
         wait: Duration,
     ) -> Result<Vec<SignatureAnswer>, ClientError> {
-        let (asked, wishes) = (requests.len(), CreateSignatures { requests });
+        self.create_part(idempotency_key, CreateSignatures { requests, parts: Vec::new() }, wait).await
+    }
+
+    /// The same for one of several parts, which have one key together.
+    pub async fn create_part(
+        &self,
+        idempotency_key: &str,
+        wishes: CreateSignatures,
+        wait: Duration,
+    ) -> Result<Vec<SignatureAnswer>, ClientError> {
+        let asked = wishes.requests.len();
         let mut headers = idempotent(idempotency_key)?;
         self.prefer(&mut headers, wait);
         let path = "/v1/signatures/batch";

@@ -9,7 +9,8 @@ use axum::{Extension, Json as Answer};
 use firmseal_api::encoding::PageQuery;
 use firmseal_api::requests::Approve;
 use firmseal_api::signatures::{
-    CreateSignature, CreateSignatures, SignatureAnswers, SignatureProof, SignatureQuery, SignatureRequest,
+    CreateSignature, CreateSignatures, PARTS_MAX, SignatureAnswers, SignatureProof, SignatureQuery,
+    SignatureRequest,
 };
 use firmseal_api::{BYTES_TYPE, PREFER, Page, Problem};
 use firmseal_core::crypto::{Crypto, RustCrypto};
@@ -94,7 +95,8 @@ async fn create_signature(
 /// Asks for signatures of up to 64 files, each as `POST /v1/signatures` would
 /// alone; the answers come in the same order. Where one lies outside what the
 /// caller may ask for, none is handed in. The idempotency key is that of all
-/// of them: the same key with the same requests is the same batch.
+/// of them: the same key with the same requests is the same batch. More files
+/// are asked for in parts, each of which names all of them.
 #[utoipa::path(post, path = "/v1/signatures/batch", tag = "signing", request_body = CreateSignatures,
     params(("idempotency-key" = String, Header), ("prefer" = Option<String>, Header)),
     responses((status = 200, body = SignatureAnswers), (status = "default", body = Problem, content_type = "application/problem+json")),
@@ -104,20 +106,47 @@ async fn create_signatures(
     operator: Repeating<Signer>,
     Extension(called): Extension<Called>,
     headers: HeaderMap,
-    Json(CreateSignatures { requests }): Json<CreateSignatures>,
+    Json(CreateSignatures { requests, parts }): Json<CreateSignatures>,
 ) -> Result<Answer<SignatureAnswers>, ApiError> {
     let key = idempotency_key(&headers)?;
     for wish in &requests {
         scope::channel(&operator, &wish.product, &wish.channel)?;
     }
-    // A token that is good for one batch is good for just this one: under the
-    // same key a longer one would ask for more.
-    let all = serde_json::to_vec(&requests).map_err(|err| ApiError::Internal(err.to_string()))?;
-    let caller = operator.bind(&app, &format!("{key} {}", RustCrypto.digest(&all))).await?;
+    let Batch { key, purpose } = Batch::of(key, &requests, &parts)?;
+    let caller = operator.bind(&app, &purpose).await?;
     let wait = wait(&headers).min(app.limits.request() / 2);
     let came_to = app.create_signatures(caller, &key, requests, wait).await?;
     let answers = came_to.into_iter().map(|came_to| wire::signature_answer_out(came_to, &called.0));
     Ok(Answer(SignatureAnswers { answers: answers.collect() }))
+}
+
+/// What a batch is called, and what a token is used for that asks for it.
+struct Batch {
+    key: String,
+    purpose: String,
+}
+
+impl Batch {
+    /// A token that is good for one batch is good for just this one: under
+    /// the same key a longer one would ask for more. Parts name each other
+    /// from the first on, so whoever finds the token can send those again and
+    /// no others.
+    fn of(key: String, requests: &[CreateSignature], parts: &[String]) -> Result<Batch, ApiError> {
+        let unwritten = |err: serde_json::Error| ApiError::Internal(err.to_string());
+        let own = RustCrypto.digest(&serde_json::to_vec(requests).map_err(unwritten)?).to_string();
+        if parts.is_empty() {
+            return Ok(Batch { purpose: format!("{key} {own}"), key });
+        }
+        if parts.len() > PARTS_MAX {
+            return Err(ApiError::Malformed(format!("parts: at most {PARTS_MAX}")));
+        }
+        let Some(number) = parts.iter().position(|part| *part == own) else {
+            let why = format!("parts: these requests have the digest {own}, which is none of them");
+            return Err(ApiError::Malformed(why));
+        };
+        let all = RustCrypto.digest(&serde_json::to_vec(parts).map_err(unwritten)?);
+        Ok(Batch { purpose: format!("{key} {all}"), key: format!("{key}/{number}") })
+    }
 }
 
 /// Requests for signatures, newest first.

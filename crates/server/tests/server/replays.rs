@@ -1,12 +1,14 @@
 //! Tokens that somebody copied: what a second use of them is worth.
 
 use bytes::Bytes;
+use firmseal_api::client::Client;
+use firmseal_api::signatures::{CreateSignature, CreateSignatures, PARTS_MAX};
 use firmseal_server::openapi;
 use firmseal_testkit::identity::Provider;
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, order, product};
+use crate::bench::{Bench, order, product, sha256};
 use crate::identities::{bench, problem, with};
 use crate::routes::place_of;
 use crate::signatures::{WAIT, wish};
@@ -99,6 +101,47 @@ async fn a_token_asks_for_one_batch() {
     for key in ["a", "a/0", "a/1"] {
         assert_eq!(problem(job.create_signature(key, &wish(two), WAIT).await), "token-used", "{key}");
     }
+}
+
+/// The digest of a part, as whoever sends it makes it.
+fn digest(requests: &[CreateSignature]) -> String {
+    sha256(&serde_json::to_vec(requests).unwrap()).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_asks_for_one_batch_in_parts_and_for_no_part_more() {
+    let provider = Provider::start().await;
+    let (mut bench, claims) = started(&provider, json!({})).await;
+    let token = provider.token(&claims);
+    let job = with(&bench, &token);
+    let mut wishes = Vec::new();
+    for number in 0..4u8 {
+        wishes.push(wish(bench.upload(&job, &[number; 100]).await));
+    }
+    let (one, two, three) = (&wishes[..2], &wishes[2..3], &wishes[3..]);
+    let named = vec![digest(one), digest(two)];
+    let part = |requests: &[CreateSignature], parts: &[String]| CreateSignatures {
+        requests: requests.to_vec(),
+        parts: parts.to_vec(),
+    };
+    let ask = async |job: &Client, part: CreateSignatures| job.operator().create_part("a", part, WAIT).await;
+    let first = ask(&job, part(one, &named)).await.unwrap();
+    // The server goes down in between, and what is sent again is the same.
+    bench.restart().await;
+    let job = with(&bench, &token);
+    assert_eq!(ask(&job, part(one, &named)).await.unwrap(), first);
+    let second = ask(&job, part(two, &named)).await.unwrap();
+    assert_eq!((first.len(), second.len()), (2, 1));
+    assert_eq!(ask(&job, part(two, &named)).await.unwrap(), second);
+    // What was not named is not asked for, however it is named now.
+    assert_eq!(problem(ask(&job, part(three, &named)).await), "malformed");
+    for parts in [vec![digest(three)], [&named[..], &[digest(three)]].concat(), Vec::new()] {
+        assert_eq!(problem(ask(&job, part(three, &parts)).await), "token-used", "{parts:?}");
+    }
+    let turned: Vec<_> = named.iter().rev().cloned().collect();
+    assert_eq!(problem(ask(&job, part(one, &turned)).await), "token-used");
+    let many = vec![digest(three); PARTS_MAX + 1];
+    assert_eq!(problem(ask(&job, part(three, &many)).await), "malformed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

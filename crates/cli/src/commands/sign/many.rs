@@ -4,7 +4,11 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use firmseal_api::client::Client;
-use firmseal_api::signatures::{BATCH_MAX, SignatureAnswer, SignatureRequest, SignatureState};
+use firmseal_api::signatures::{
+    BATCH_MAX, CreateSignature, CreateSignatures, PARTS_MAX, SignatureAnswer, SignatureRequest,
+    SignatureState,
+};
+use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_formats::Format;
 use firmseal_manifest::{ArtifactId, PublicKey};
 use serde::Serialize;
@@ -39,6 +43,25 @@ struct One<'a> {
     output: Option<(PathBuf, Part)>,
 }
 
+/// What is asked for at once: all of it, or parts that name each other, so
+/// that they are one change of a token that is good for one.
+fn parts(wishes: &[CreateSignature]) -> Result<Vec<CreateSignatures>> {
+    let chunks = wishes.chunks(BATCH_MAX);
+    if chunks.len() > PARTS_MAX {
+        let what = format!("{} files are more than are signed at once", wishes.len());
+        let hint = format!("sign at most {} with one command", BATCH_MAX * PARTS_MAX);
+        return Err(CliError::new(Kind::Usage, what).hint(hint));
+    }
+    let mut parts = Vec::new();
+    if chunks.len() > 1 {
+        for chunk in chunks.clone() {
+            let text = serde_json::to_vec(chunk).map_err(|error| CliError::new(Kind::Unexpected, error))?;
+            parts.push(RustCrypto.digest(&text).to_string());
+        }
+    }
+    Ok(chunks.map(|chunk| CreateSignatures { requests: chunk.to_vec(), parts: parts.clone() }).collect())
+}
+
 impl Sign {
     /// Has every file signed. The outcome is that of the first one that
     /// failed; the others are done all the same.
@@ -58,15 +81,14 @@ impl Sign {
         }
         let until = Instant::now() + if self.no_wait { Duration::ZERO } else { self.wait.0 };
         let mut answers = Vec::with_capacity(all.len());
-        for (number, wishes) in wishes.chunks(BATCH_MAX).enumerate() {
-            let key = match &self.order.idempotency_key {
-                Some(key) => format!("{key}-{number}"),
-                None => derived_key(&wishes)?,
-            };
+        let key = match &self.order.idempotency_key {
+            Some(key) => key.clone(),
+            None => derived_key(&wishes)?,
+        };
+        for part in parts(&wishes)? {
             let first = until.saturating_duration_since(Instant::now()).min(POLL);
-            let asked = async |client: &Client| {
-                client.operator().create_signatures(&key, wishes.to_vec(), first).await
-            };
+            let asked =
+                async |client: &Client| client.operator().create_part(&key, part.clone(), first).await;
             answers.extend(service.ask(asked).await?);
         }
         let (mut told, mut failed) = (Vec::with_capacity(all.len()), Vec::new());
