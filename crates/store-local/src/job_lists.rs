@@ -61,12 +61,24 @@ pub(crate) fn unaccounted(
     let sql = format!(
         "SELECT since, {JOB} FROM jobs
          WHERE since IS NOT NULL AND {ENDED}
-           AND (lease_until IS NULL OR lease_until <= ?) ORDER BY n LIMIT ?"
+           AND (lease_until IS NULL OR lease_until <= ?) ORDER BY n"
     );
-    all(connection, &sql, params![When(now), most], |row| {
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![When(now)])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        if found.len() == most as usize {
+            break;
+        }
         let Count(since) = row.get(0)?;
-        Ok(Unaccounted { job: read_at(row, 1)?, since })
-    })
+        match read_at(row, 1) {
+            Ok(job) => found.push(Unaccounted { job, since }),
+            // It stays as it is, and keeps none behind it from its account.
+            Err(rusqlite::Error::FromSqlConversionFailure(..)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(found)
 }
 
 /// Notes what was found of one of them.

@@ -273,14 +273,14 @@ fn cancel(connection: &Connection, id: RequestId, now: Time) -> Result<(), Failu
 }
 
 fn expire(connection: &Connection, now: Time, most: u32) -> Result<Vec<RequestId>, Failure> {
-    let late = all(
+    let late = queue::undamaged(
         connection,
         &format!(
-            "SELECT {JOB} FROM jobs WHERE {OPEN} AND deadline <= ?1
+            "SELECT n, {JOB} FROM jobs WHERE {OPEN} AND deadline <= ?1
                AND (lease_until IS NULL OR lease_until <= ?1) ORDER BY deadline LIMIT ?2"
         ),
         params![When(now), most],
-        read,
+        |row| read_at(row, 1),
     )?;
     let ids = late.iter().map(|job| job.id).collect();
     for job in late {

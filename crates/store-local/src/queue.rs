@@ -65,6 +65,31 @@ fn set_aside(connection: &Connection, number: i64) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Rows that begin with their number, without those that came back damaged,
+/// which are set aside.
+pub(crate) fn undamaged<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl rusqlite::Params,
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, Failure> {
+    let found = all(connection, sql, params, |row| {
+        let number: i64 = row.get(0)?;
+        match read(row) {
+            Err(rusqlite::Error::FromSqlConversionFailure(..)) => Ok(Err(number)),
+            found => found.map(Ok),
+        }
+    })?;
+    let mut whole = Vec::with_capacity(found.len());
+    for found in found {
+        match found {
+            Ok(found) => whole.push(found),
+            Err(number) => set_aside(connection, number)?,
+        }
+    }
+    Ok(whole)
+}
+
 /// Up to `most` jobs of a key and a priority, shares taking turns.
 fn take(
     connection: &Connection,
@@ -81,19 +106,9 @@ fn take(
                AND not_before <= ?4 AND deadline > ?4 ORDER BY n LIMIT ?5"
         );
         let given = params![room.key, rank(priority), share, When(claiming.now), most];
-        let found = all(connection, &sql, given, |row| {
-            let number: i64 = row.get(0)?;
-            match read(row) {
-                Err(rusqlite::Error::FromSqlConversionFailure(..)) => Ok(Err(number)),
-                found => found.map(Ok),
-            }
-        })?;
-        let (whole, damaged): (Vec<_>, Vec<_>) = found.into_iter().partition(Result::is_ok);
-        for number in damaged.into_iter().filter_map(Result::err) {
-            set_aside(connection, number)?;
-        }
-        if !whole.is_empty() {
-            shares.push(whole.into_iter().flatten());
+        let found = undamaged(connection, &sql, given, read)?;
+        if !found.is_empty() {
+            shares.push(found.into_iter());
         }
     }
     let mut taken = Vec::new();

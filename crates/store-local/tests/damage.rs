@@ -252,6 +252,44 @@ async fn what_a_crash_left_is_cleaned_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_damaged_job_keeps_no_other_from_its_end_or_its_account() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(dir.path()).unwrap();
+    store.insert_product(samples::product("gateway"), &samples::admin()).await.unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let job = samples::job("red", "own", Priority::Release);
+        ids.push(job.id);
+        store.insert_job(job, 9).await.unwrap();
+    }
+    let change = |number: usize, sql: &str| {
+        let connection = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
+        assert_eq!(connection.execute(sql, [ids[number].to_string()]).unwrap(), 1);
+    };
+    const BREAK: &str = "UPDATE jobs SET asked = substr(asked, 2) WHERE id = ?";
+    const MEND: &str = "UPDATE jobs SET asked = '{' || asked WHERE id = ?";
+    // Somebody was at all of them, and nobody knows what became of it.
+    let rooms = vec![Room { key: "own".to_owned(), most: 9, after: None }];
+    let lease = std::time::Duration::from_secs(60);
+    let claiming = Claiming { rooms, now: samples::NOW, lease, log_size: 5 };
+    assert_eq!(store.claim_jobs(claiming).await.unwrap().len(), 3);
+    change(0, BREAK);
+    let late = samples::later(3601);
+    assert_eq!(store.expire_jobs(late, 1).await.unwrap(), [], "it is looked at once");
+    assert_eq!(store.expire_jobs(late, 9).await.unwrap(), ids[1..]);
+    assert!(matches!(store.job(ids[0]).await, Err(StoreError::Corrupt { .. })));
+    change(1, BREAK);
+    let accounted = store.unaccounted_jobs(late, 1).await.unwrap();
+    assert_eq!(accounted.iter().map(|ended| ended.job.id).collect::<Vec<_>>(), ids[2..]);
+    drop(store);
+    change(0, MEND);
+    change(1, MEND);
+    let store = LocalStore::open(dir.path()).unwrap();
+    assert_eq!(store.expire_jobs(late, 9).await.unwrap(), ids[..1]);
+    assert_eq!(store.unaccounted_jobs(late, 9).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
 async fn a_damaged_job_is_set_aside_and_the_others_go_on() {
     let dir = tempfile::tempdir().unwrap();
     let store = LocalStore::open(dir.path()).unwrap();
