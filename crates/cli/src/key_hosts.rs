@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use firmseal_fleet::Environment;
-use firmseal_keyhost::{ConnectError, Connection};
-use firmseal_keys::{DynSigner, KeyHostUri, KeyUri, SecretSource};
+use firmseal_keyhost::{ConnectError, Connection, KeyHostUri};
+use firmseal_keys::{DynSigner, SecretSource};
 use firmseal_manifest::KeyName;
 use firmseal_store_local::IntentLog;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{CliError, Kind, Result, file};
-use crate::keys;
+use crate::keys::{self, KeyUri};
 use crate::place::{Place, Signing, layout};
 
 /// A table `[[keyhost]]`: where a key host is, and how it knows us.
@@ -109,9 +109,9 @@ pub struct KeyOpener {
 impl KeyOpener {
     /// Opens a key.
     pub fn open(&self, uri: &KeyUri) -> Result<Arc<dyn DynSigner>> {
-        match uri {
-            KeyUri::Host(uri) => self.hosts.open(uri),
-            _ => keys::open(uri, &self.secret),
+        match uri.of::<KeyHostUri>() {
+            Some(uri) => self.hosts.open(uri),
+            None => keys::open(uri, &self.secret),
         }
     }
 

@@ -10,12 +10,12 @@ use clap::Args;
 use firmseal_core::Hasher;
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_evidence::dsse;
-use firmseal_keys::{DynSigner, KeyUri, SecretSource, Signer};
+use firmseal_keys::{DynSigner, SecretSource, Signer};
 use firmseal_manifest::{Digest, Intent, PublicKey, Purpose, Signature, Tbs};
 use firmseal_store_local::IntentLog;
 
 use crate::error::{Result, file};
-use crate::keys;
+use crate::keys::{self, KeyUri};
 use crate::unechoed::unechoed;
 
 /// The log in its directory.

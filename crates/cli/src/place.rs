@@ -8,8 +8,8 @@ use bytes::Bytes;
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{Environment, Root};
 use firmseal_evidence::{Attests, Builder, Builders};
+use firmseal_keys::SecretSource;
 use firmseal_keys::known::development_key;
-use firmseal_keys::{KeyUri, SecretSource};
 use firmseal_manifest::chain::CHAIN_MAX;
 use firmseal_manifest::{DelegationChain, ProductId, PublicKey};
 use firmseal_sign::{Chain, Pipeline, TrustError};
@@ -22,7 +22,7 @@ use crate::commands::policy;
 use crate::error::{CliError, Kind, Result, file};
 use crate::key_hosts::{KeyHostRow, KeyHosts};
 use crate::key_table::{self, KeyRef, KeyTable};
-use crate::keys;
+use crate::keys::{self, KeyUri};
 use crate::timestamps::{Demand, Sources, TimestampRow};
 use crate::trust;
 
@@ -163,10 +163,7 @@ impl Place {
 
     /// A key's URI as it stands in the settings, seen from here.
     pub fn own(&self, uri: &KeyUri) -> KeyUri {
-        match uri {
-            KeyUri::File(path) => KeyUri::File(self.path(path)),
-            other => other.clone(),
-        }
+        uri.within(&self.directory)
     }
 
     /// Opens the store. One process has it at a time.

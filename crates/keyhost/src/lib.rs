@@ -17,8 +17,10 @@ mod host;
 mod member;
 mod seat;
 pub mod service;
+mod uri;
 mod wire;
 
 pub use client::{Connection, HostedKey, Named, open};
 pub use error::{ConnectError, HostError, HostFault};
 pub use host::{Hosted, KeyHost, Use};
+pub use uri::{KeyHostUri, SCHEME};

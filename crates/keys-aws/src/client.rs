@@ -8,7 +8,8 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_kms::Client;
-use firmseal_keys::AwsKmsUri;
+
+use crate::uri::AwsKmsUri;
 
 /// A client for the region of the URI. Where credentials come from is
 /// looked up here, and they are renewed when they run out; none is read

@@ -5,12 +5,13 @@ use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::{
     KeyMetadata, KeyState, KeyUsageType, MessageType, OriginType, SigningAlgorithmSpec,
 };
-use firmseal_keys::{AwsKmsUri, Covered, SignError};
+use firmseal_keys::{Covered, SignError};
 use firmseal_keys_remote::{Kept, Options, RemoteKey, Service, fixed, hashed, wait_for};
 use firmseal_manifest::{KeyAlgorithm, KeyError, PublicKey, Signature, Tbs};
 
 use crate::client::client;
 use crate::error::AwsError;
+use crate::uri::AwsKmsUri;
 
 /// A signer with its key in AWS KMS.
 pub type AwsKey = RemoteKey<Pinned>;

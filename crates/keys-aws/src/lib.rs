@@ -8,11 +8,14 @@
 
 mod client;
 mod error;
+mod home;
 mod key;
 mod manage;
+mod uri;
 
 pub use error::AwsError;
-pub use firmseal_keys::AwsKmsUri;
 pub use firmseal_keys_remote::Options;
+pub use home::SCHEME;
 pub use key::{AwsKey, Pinned, open};
 pub use manage::{Destroyed, destroy, generate, list};
+pub use uri::AwsKmsUri;

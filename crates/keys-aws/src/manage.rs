@@ -6,13 +6,14 @@ use std::time::Duration;
 use aws_sdk_kms::Client;
 use aws_sdk_kms::primitives::DateTimeFormat;
 use aws_sdk_kms::types::{KeyMetadata, KeySpec, KeyState, KeyUsageType};
-use firmseal_keys::{AwsKmsUri, ListedKey};
+use firmseal_keys::ListedKey;
 use firmseal_keys_remote::wait_for;
 use firmseal_manifest::{KeyAlgorithm, KeyId, PublicKey};
 
 use crate::client::client;
 use crate::error::AwsError;
 use crate::key::{describe, enabled, public_key, weakness};
+use crate::uri::AwsKmsUri;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 /// The shortest time, in days, that KMS keeps a key that is to be deleted.

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use firmseal_keys::conformance::{self, MemoryLog, covering};
 use firmseal_keys::pool::wait;
-use firmseal_keys::{SignError, Signer};
-use firmseal_keys_aws::{AwsError, AwsKey, AwsKmsUri, Destroyed, Options, destroy, generate, list};
+use firmseal_keys::{SecretSource, SignError, Signer};
+use firmseal_keys_aws::{AwsError, AwsKey, AwsKmsUri, Destroyed, Options, SCHEME, destroy, generate, list};
 use firmseal_manifest::{KeyAlgorithm, Signature, Tbs};
 
 /// moto on a free port. It ends with its input.
@@ -95,6 +95,14 @@ fn every_algorithm_conforms() {
             conformance::run_threads(&key, 2);
             assert!(matches!(generate(&uri, algorithm), Err(AwsError::Exists(_))));
         }
+    });
+}
+
+#[test]
+fn a_key_lives_where_its_uri_says() {
+    isolated("a_key_lives_where_its_uri_says", || {
+        let moto = Moto::start(&[]);
+        conformance::run_home(&SCHEME, &moto.uri("alias/release").to_string(), &SecretSource::Prompt);
     });
 }
 

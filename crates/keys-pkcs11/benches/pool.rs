@@ -21,8 +21,8 @@ use cryptoki::object::{Attribute, ObjectClass};
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use firmseal_keys::conformance::covering;
-use firmseal_keys::{Backend, Covered, Log, LogError, Pkcs11Uri, Secret, Signer};
-use firmseal_keys_pkcs11::{Options, Pkcs11Key, generate};
+use firmseal_keys::{Backend, Covered, Log, LogError, Secret, Signer};
+use firmseal_keys_pkcs11::{Options, Pkcs11Key, Pkcs11Uri, generate};
 use firmseal_manifest::{KeyAlgorithm, Tbs};
 use tokio::runtime::Builder;
 

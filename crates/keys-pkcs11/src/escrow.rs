@@ -12,8 +12,8 @@ use std::time::Duration;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
+use firmseal_keys::Secret;
 use firmseal_keys::wrapped::{Wrapped, WrappingKey};
-use firmseal_keys::{Pkcs11Uri, Secret};
 use firmseal_manifest::{KeyAlgorithm, PublicKey};
 use zeroize::Zeroize;
 
@@ -21,6 +21,7 @@ use crate::error::Pkcs11Error;
 use crate::manage::{TokenKey, describe, free_id, label};
 use crate::object::{ED25519, P256, P384, private_key};
 use crate::token::{Access, Connection, with_deadline};
+use crate::uri::Pkcs11Uri;
 
 /// Longest time for one of these. They are a few calls each.
 const DEADLINE: Duration = Duration::from_secs(60);

@@ -9,16 +9,16 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use cryptoki::object::{AttributeType, ObjectHandle};
 use cryptoki::slot::Limit;
-use firmseal_keys::pkcs11_uri::ObjectType;
 use firmseal_keys::pool::{Pool, PoolOptions};
 use firmseal_keys::scheme::SHA256_DIGEST_INFO;
-use firmseal_keys::{Backend, Covered, Pkcs11Uri, Secret, SignError, Verifier};
+use firmseal_keys::{Backend, Covered, Secret, SignError, Verifier};
 use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs};
 
 use crate::error::Pkcs11Error;
 use crate::module::lock;
 use crate::object::{Protection, mechanism, private_key};
 use crate::token::{Access, Connection, with_deadline};
+use crate::uri::{ObjectType, Pkcs11Uri};
 
 /// How many sessions a key uses and how long it waits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -7,16 +7,19 @@
 
 mod error;
 pub mod escrow;
+mod home;
 mod key;
 mod login;
 mod manage;
 mod module;
 mod object;
 mod token;
+mod uri;
 
 pub use error::Pkcs11Error;
-pub use firmseal_keys::Pkcs11Uri;
+pub use home::SCHEME;
 pub use key::{Options, Pkcs11Key};
 pub use manage::{TokenKey, destroy, generate, generate_escrowable, list};
 pub use object::Protection;
-pub use token::read_pin;
+pub use token::{pin, read_pin};
+pub use uri::{ObjectType, Pkcs11Uri};

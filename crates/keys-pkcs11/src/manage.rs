@@ -6,12 +6,13 @@ use aws_lc_rs::rand;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectClass};
 use cryptoki::session::Session;
-use firmseal_keys::{Pkcs11Uri, Secret};
+use firmseal_keys::Secret;
 use firmseal_manifest::{KeyAlgorithm, KeyId, PublicKey};
 
 use crate::error::Pkcs11Error;
 use crate::object::{ED25519, ML_DSA, P256, P384, PrivateKey, Protection, private_key, private_keys};
 use crate::token::{Access, Connection, with_deadline};
+use crate::uri::Pkcs11Uri;
 
 /// Longest time that listing may take.
 const LIST_DEADLINE: Duration = Duration::from_secs(30);

@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
 use cryptoki::slot::{Slot, TokenInfo};
-use firmseal_keys::Pkcs11Uri;
 
 use crate::error::Pkcs11Error;
 use crate::login::Login;
+use crate::uri::Pkcs11Uri;
 
 /// A loaded and initialized module.
 pub(crate) struct Module {

@@ -9,12 +9,11 @@ use cryptoki::object::{
 };
 use cryptoki::session::Session;
 use firmseal_core::mldsa::Set;
-use firmseal_keys::Pkcs11Uri;
-use firmseal_keys::pkcs11_uri::ObjectType;
 use firmseal_manifest::{KeyAlgorithm, KeyError, PublicKey, Tbs};
 
 use crate::error::Pkcs11Error;
 use crate::module::enumerate;
+use crate::uri::{ObjectType, Pkcs11Uri};
 
 /// CKA_EC_PARAMS in DER (PKCS #11 v3.1 §6.3.3): P-256 and P-384 by their
 /// object identifiers. Ed25519 goes by that of RFC 8410, by GnuPG's older

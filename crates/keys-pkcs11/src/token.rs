@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use cryptoki::session::Session;
 use cryptoki::slot::{Slot, TokenInfo};
-use firmseal_keys::{KeysError, Pkcs11Uri, Secret};
+use firmseal_keys::{KeysError, Secret, SecretSource};
 
 use crate::error::Pkcs11Error;
 use crate::module::Module;
+use crate::uri::Pkcs11Uri;
 
 /// Reads the PIN from where the URI says; `None` if it does not say.
 ///
@@ -18,6 +19,15 @@ use crate::module::Module;
 pub fn read_pin(uri: &Pkcs11Uri) -> Result<Option<Secret>, KeysError> {
     let token = uri.token.as_deref().unwrap_or("the token");
     uri.pin_source.as_ref().map(|source| source.read(&format!("PIN of {token}"))).transpose()
+}
+
+/// Reads the PIN from where the URI says, or from `secret`. A prompt waits
+/// for a person.
+pub fn pin(uri: &Pkcs11Uri, secret: &SecretSource) -> Result<Secret, KeysError> {
+    match read_pin(uri)? {
+        Some(pin) => Ok(pin),
+        None => secret.read(&format!("PIN of {uri}")),
+    }
 }
 
 /// A session with what is known about its token. Lives on one thread.

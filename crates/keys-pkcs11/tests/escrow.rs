@@ -7,9 +7,9 @@ use common::{Bench, isolated, sign};
 use firmseal_keys::conformance;
 use firmseal_keys::pool::wait;
 use firmseal_keys::wrapped::{Wrapped, WrappingKey};
-use firmseal_keys::{Pkcs11Uri, SignError, Signer};
+use firmseal_keys::{SignError, Signer};
 use firmseal_keys_pkcs11::escrow::{confine, discard, unwrap, wrap};
-use firmseal_keys_pkcs11::{Options, Pkcs11Error, Pkcs11Key, generate, generate_escrowable};
+use firmseal_keys_pkcs11::{Options, Pkcs11Error, Pkcs11Key, Pkcs11Uri, generate, generate_escrowable};
 use firmseal_manifest::KeyAlgorithm;
 
 const KEK: fn() -> WrappingKey = || WrappingKey::draw().unwrap();

@@ -9,8 +9,8 @@ use cryptoki::session::UserType;
 use cryptoki::types::AuthPin;
 use firmseal_keys::conformance::{self, MemoryLog, covering};
 use firmseal_keys::pool::wait;
-use firmseal_keys::{Pkcs11Uri, Secret, Signer, verify};
-use firmseal_keys_pkcs11::{Options, Pkcs11Error, Pkcs11Key, generate, list};
+use firmseal_keys::{Secret, Signer, verify};
+use firmseal_keys_pkcs11::{Options, Pkcs11Error, Pkcs11Key, Pkcs11Uri, generate, list};
 use firmseal_manifest::{KeyAlgorithm, Tbs};
 
 const PIN: &str = "123456";

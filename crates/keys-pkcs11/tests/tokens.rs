@@ -3,13 +3,14 @@
 
 mod common;
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use common::{Bench, PIN, isolated, run, sign};
 use firmseal_keys::conformance::{self, MemoryLog, covering};
 use firmseal_keys::pool::wait;
-use firmseal_keys::{Pkcs11Uri, Signer};
-use firmseal_keys_pkcs11::{Options, Pkcs11Error, Pkcs11Key, generate, list, read_pin};
+use firmseal_keys::{SecretSource, Signer};
+use firmseal_keys_pkcs11::{Options, Pkcs11Error, Pkcs11Key, Pkcs11Uri, SCHEME, generate, list, read_pin};
 use firmseal_manifest::{KeyAlgorithm, Tbs};
 
 const ALGORITHMS: [KeyAlgorithm; 6] = [
@@ -220,7 +221,6 @@ fn openssl_verifies_what_the_token_signs() {
 #[test]
 fn the_pin_comes_from_where_the_uri_says() {
     isolated("the_pin_comes_from_where_the_uri_says", |bench| {
-        use std::os::unix::fs::PermissionsExt;
         let _ = bench.key(KeyAlgorithm::P256, Options::default());
         let pin = bench.dir.join("pin");
         std::fs::write(&pin, format!("{PIN}\n")).unwrap();
@@ -236,6 +236,17 @@ fn the_pin_comes_from_where_the_uri_says() {
         assert!(sign(&Pkcs11Key::open(&uri, secret, Options::default()).unwrap()).is_ok());
         let without = bench.uri("token=test;object=release");
         assert!(read_pin(&without).unwrap().is_none());
+    });
+}
+
+#[test]
+fn a_key_lives_where_its_uri_says() {
+    isolated("a_key_lives_where_its_uri_says", |bench| {
+        let pin = bench.dir.join("pin");
+        std::fs::write(&pin, format!("{PIN}\n")).unwrap();
+        std::fs::set_permissions(&pin, PermissionsExt::from_mode(0o600)).unwrap();
+        let uri = bench.uri("token=test;object=release").to_string();
+        conformance::run_home(&SCHEME, &uri, &SecretSource::File(pin));
     });
 }
 

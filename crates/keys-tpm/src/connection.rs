@@ -7,7 +7,6 @@
 use std::str::FromStr;
 
 use firmseal_keys::Secret;
-use firmseal_keys::tpm_uri::{PERSISTENT, TpmKeyPlace};
 use tss_esapi::attributes::SessionAttributesBuilder;
 use tss_esapi::constants::tss::{TPM2_RH_NULL, TPM2_ST_HASHCHECK};
 use tss_esapi::constants::{CapabilityType, SessionType};
@@ -28,6 +27,7 @@ use tss_esapi::{Context, TctiNameConf};
 use crate::error::TpmError;
 use crate::keyfile::Wrapped;
 use crate::public::storage_key;
+use crate::uri::{PERSISTENT, TpmKeyPlace};
 
 /// A connection.
 pub(crate) struct Connection {

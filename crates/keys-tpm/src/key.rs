@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_lc_rs::digest::{self, SHA256, SHA384};
 use firmseal_keys::pool::wait;
-use firmseal_keys::{Backend, Covered, Secret, SignError, TpmUri, Verifier};
+use firmseal_keys::{Backend, Covered, Secret, SignError, Verifier};
 use firmseal_manifest::{KeyAlgorithm, KeyError, PublicKey, Signature, Tbs};
 use tss_esapi::structures::Signature as Signed;
 
 use crate::error::TpmError;
 use crate::public::{pad, public_key, scheme, weakness};
 use crate::tpm::{Done, Tpm};
+use crate::uri::TpmUri;
 
 /// A signer with its key in a TPM.
 pub struct TpmKey {

@@ -8,13 +8,16 @@
 
 mod connection;
 mod error;
+mod home;
 mod key;
 mod keyfile;
 mod manage;
 mod public;
 mod tpm;
+mod uri;
 
 pub use error::TpmError;
-pub use firmseal_keys::TpmUri;
+pub use home::SCHEME;
 pub use key::TpmKey;
 pub use manage::{destroy, generate, list};
+pub use uri::{TpmKeyPlace, TpmUri};

@@ -4,8 +4,7 @@
 use std::path::Path;
 
 use firmseal_keys::pool::wait;
-use firmseal_keys::tpm_uri::TpmKeyPlace;
-use firmseal_keys::{FileKey, ListedKey, Secret, TpmUri};
+use firmseal_keys::{FileKey, ListedKey, Secret};
 use firmseal_manifest::{KeyAlgorithm, KeyId, PublicKey};
 use tss_esapi::structures::Public;
 
@@ -13,6 +12,7 @@ use crate::error::TpmError;
 use crate::keyfile::Wrapped;
 use crate::public::{public_key, signing_key, weakness};
 use crate::tpm::{Done, Tpm};
+use crate::uri::{TpmKeyPlace, TpmUri};
 
 /// Makes a key that signs and does nothing else, bound to this TPM, under
 /// this PIN. It exists nowhere else and cannot be backed up.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
@@ -10,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use firmseal_keys::conformance::{self, MemoryLog, covering};
 use firmseal_keys::pool::wait;
-use firmseal_keys::{Secret, SignError, Signer};
-use firmseal_keys_tpm::{TpmError, TpmKey, TpmUri, destroy, generate, list};
+use firmseal_keys::{Secret, SecretSource, SignError, Signer};
+use firmseal_keys_tpm::{SCHEME, TpmError, TpmKey, TpmUri, destroy, generate, list};
 use firmseal_manifest::{KeyAlgorithm, Signature, Tbs};
 use pkcs8::der::pem::{LineEnding, decode_vec, encode_string};
 use tss_esapi::constants::PropertyTag;
@@ -128,6 +129,16 @@ fn every_algorithm_conforms() {
         wait(conformance::run(&key));
         conformance::run_threads(&key, 2);
     }
+}
+
+#[test]
+fn a_key_lives_where_its_uri_says() {
+    let tpm = Swtpm::start();
+    let source = tpm.file("pin");
+    std::fs::write(&source, "123456\n").unwrap();
+    std::fs::set_permissions(&source, PermissionsExt::from_mode(0o600)).unwrap();
+    let secret = SecretSource::File(source);
+    conformance::run_home(&SCHEME, &tpm.uri("0x81010001").to_string(), &secret);
 }
 
 #[test]

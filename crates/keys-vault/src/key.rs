@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64ct::{Base64, Encoding};
-use firmseal_keys::{Covered, SecretSource, SignError, VaultUri};
+use firmseal_keys::{Covered, SecretSource, SignError};
 use firmseal_keys_remote::{Kept, Options, RemoteKey, Service, fixed, hashed, wait_for};
 use firmseal_manifest::{KeyAlgorithm, PublicKey, Signature, Tbs};
 
 use crate::error::VaultError;
 use crate::token::Token;
 use crate::transit::{Sign, Transit};
+use crate::uri::VaultUri;
 
 /// A signer with its key in Vault's transit engine.
 pub type VaultKey = RemoteKey<Pinned>;

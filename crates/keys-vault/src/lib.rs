@@ -7,13 +7,16 @@
 //! or destroyed with it.
 
 mod error;
+mod home;
 mod key;
 mod manage;
 mod token;
 mod transit;
+mod uri;
 
 pub use error::VaultError;
-pub use firmseal_keys::VaultUri;
 pub use firmseal_keys_remote::Options;
+pub use home::SCHEME;
 pub use key::{Pinned, VaultKey, open};
 pub use manage::{destroy, generate, list};
+pub use uri::VaultUri;

@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use firmseal_keys::{ListedKey, SecretSource, VaultUri};
+use firmseal_keys::{ListedKey, SecretSource};
 use firmseal_keys_remote::wait_for;
 use firmseal_manifest::{KeyAlgorithm, KeyId, PublicKey};
 
 use crate::error::VaultError;
 use crate::key::transit;
 use crate::transit::{Configure, Transit, kind};
+use crate::uri::VaultUri;
 
 /// RSA keys take seconds.
 const DEADLINE: Duration = Duration::from_secs(60);

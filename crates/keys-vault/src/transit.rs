@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use base64ct::{Base64, Encoding};
 use bytes::Bytes;
-use firmseal_keys::VaultUri;
 use firmseal_manifest::{KeyAlgorithm, KeyError, PublicKey};
 use firmseal_outbound::{Endpoint, Fetched, OutboundError, Request};
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -19,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::VaultError;
 use crate::token::Token;
+use crate::uri::VaultUri;
 
 /// Longest answer with a signature.
 const SIGNED_MAX: usize = 64 * 1024;

@@ -2,8 +2,8 @@
 //! rules about both.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use firmseal_keys::SecretSource;
-use firmseal_keys_vault::{Options, VaultError, VaultUri, destroy, generate, list, open};
+use firmseal_keys::{SecretSource, conformance};
+use firmseal_keys_vault::{Options, SCHEME, VaultError, VaultUri, destroy, generate, list, open};
 use firmseal_manifest::{KeyAlgorithm, KeyId, PublicKey};
 use firmseal_testkit::vault::{Flags, Vault};
 use serde_json::{Value, json};
@@ -31,6 +31,13 @@ impl Bench {
     fn destroy(&self, name: &str, version: u32, id: KeyId) -> Result<bool, VaultError> {
         destroy(&self.uri(name, version), &NOWHERE, &id)
     }
+}
+
+#[test]
+fn a_key_lives_where_its_uri_says() {
+    let bench = Bench::new();
+    conformance::run_home(&SCHEME, &bench.uri("release", 1).to_string(), &NOWHERE);
+    assert_eq!(bench.vault.described("release"), Value::Null);
 }
 
 #[test]

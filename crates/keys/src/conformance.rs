@@ -3,12 +3,14 @@
 //! ```ignore
 //! conformance::run(&signer).await;      // on one task
 //! conformance::run_threads(&signer, 8); // and from many threads
+//! conformance::run_home(&SCHEME, "vault:https://...", &secret); // a key's life
 //! ```
 //!
 //! A backend that fails panics with the sentence of the contract it broke.
 #![allow(clippy::panic)] // A suite reports by panicking.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -22,8 +24,11 @@ use firmseal_manifest::{Digest, Intent, KeyAlgorithm, KeyId, Purpose, Signature,
 use firmseal_core::cose::{Algorithm, Context, SigStructure};
 use firmseal_core::crypto::{Crypto, RustCrypto};
 
+use crate::backend_error::{BackendError, Fault};
+use crate::home::{Destruction, KeyScheme};
 use crate::logged::{Log, LogError, Logged, Reserved};
 use crate::pool::wait;
+use crate::secret::SecretSource;
 use crate::signer::{DynSigner, SignError, Signer};
 use crate::verify::verify;
 
@@ -109,6 +114,44 @@ pub fn run_threads(signer: &impl Signer, threads: usize) {
             scope.spawn(|| wait(answers_many_at_once(&MemoryLog::default(), signer, 16)));
         }
     });
+}
+
+/// Leads a key through its life where a backend keeps it, as a program does:
+/// by a URI that names none yet. Keys on P-256 every backend makes.
+pub fn run_home(scheme: &KeyScheme, uri: &str, secret: &SecretSource) {
+    let home = done((scheme.parse)(uri));
+    assert!(
+        uri.split_once(':').is_some_and(|(name, _)| name == scheme.name),
+        "the scheme is {}",
+        scheme.name
+    );
+    assert_eq!(home.to_string(), uri, "a URI has one spelling");
+    assert!(home.open(secret).is_err(), "a key is opened before there is one");
+
+    let made = done(home.generate(KeyAlgorithm::P256, secret));
+    assert!(home.generate(KeyAlgorithm::P256, secret).is_err(), "a key is made over another");
+    let signer = done(home.open(secret));
+    assert_eq!(signer.dyn_public_key(), &made, "another key is opened than was made");
+    wait(run(&signer));
+    match home.list(Some(secret)) {
+        Ok(keys) => {
+            let is_it = |key: &PublicKey| key.id() == made.id();
+            assert!(keys.iter().any(|key| key.public_key.as_ref().is_ok_and(is_it)), "the key is not listed");
+        }
+        // A file knows of no other.
+        Err(error) => assert!(matches!(error, BackendError::Told { fault: Fault::Usage, .. }), "{error}"),
+    }
+
+    let Destruction::Here(destroy) = home.destruction(made.id(), secret) else {
+        panic!("what makes keys destroys them");
+    };
+    done(destroy());
+    assert!(home.open(secret).is_err(), "a key is opened that was destroyed");
+    done(destroy());
+}
+
+fn done<T, E: Display>(result: Result<T, E>) -> T {
+    result.unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn messages() -> Vec<Vec<u8>> {

@@ -11,16 +11,17 @@ use crate::error::KeysError;
 use crate::secret::SecretSource;
 
 /// Longest URI that is read, in bytes.
-pub(crate) const URI_MAX: usize = 4096;
+pub const URI_MAX: usize = 4096;
 
 /// Options as they stand in a URI of one kind, taken out by name.
-pub(crate) struct Options<'a> {
+pub struct Options<'a> {
     /// What kind of URI it is, for errors.
     kind: &'static str,
     left: Vec<(&'a str, &'a str)>,
 }
 
-pub(crate) fn fail<T>(kind: &'static str, why: impl std::fmt::Display) -> Result<T, KeysError> {
+/// An error about a URI of this kind. It repeats no value.
+pub fn fail<T>(kind: &'static str, why: impl std::fmt::Display) -> Result<T, KeysError> {
     Err(KeysError::NotAKeyUri(format!("{kind} URI: {why}")))
 }
 
@@ -28,7 +29,7 @@ impl<'a> Options<'a> {
     /// Splits what follows a scheme into what names the key and its options.
     ///
     /// No error repeats a value: a token may stand where it does not belong.
-    pub(crate) fn split(kind: &'static str, text: &'a str) -> Result<(&'a str, Options<'a>), KeysError> {
+    pub fn split(kind: &'static str, text: &'a str) -> Result<(&'a str, Options<'a>), KeysError> {
         if text.len() > URI_MAX {
             return fail(kind, format_args!("longer than {URI_MAX} bytes"));
         }
@@ -55,19 +56,19 @@ impl<'a> Options<'a> {
     }
 
     /// Takes an option out.
-    pub(crate) fn text(&mut self, name: &str) -> Option<&'a str> {
+    pub fn text(&mut self, name: &str) -> Option<&'a str> {
         let at = self.left.iter().position(|(known, _)| *known == name)?;
         Some(self.left.swap_remove(at).1)
     }
 
     /// Takes out an option that is a source of a secret.
-    pub(crate) fn source(&mut self, name: &str) -> Result<Option<SecretSource>, KeysError> {
+    pub fn source(&mut self, name: &str) -> Result<Option<SecretSource>, KeysError> {
         self.text(name).map(SecretSource::from_str).transpose()
     }
 
     /// Takes out an option that is an absolute path: a service does not
     /// depend on where it was started.
-    pub(crate) fn path(&mut self, name: &str) -> Result<Option<PathBuf>, KeysError> {
+    pub fn path(&mut self, name: &str) -> Result<Option<PathBuf>, KeysError> {
         match self.text(name).map(PathBuf::from) {
             Some(path) if !path.is_absolute() => {
                 fail(self.kind, format_args!("`{name}` is an absolute path"))
@@ -77,7 +78,7 @@ impl<'a> Options<'a> {
     }
 
     /// Ends the reading: what is left is known to nobody.
-    pub(crate) fn end(self, known: &str) -> Result<(), KeysError> {
+    pub fn end(self, known: &str) -> Result<(), KeysError> {
         match self.left.first() {
             None => Ok(()),
             Some((name, _)) => {
@@ -94,7 +95,7 @@ fn shown(name: &str) -> &str {
 }
 
 /// Writes options in the order given, those that are there.
-pub(crate) fn write(f: &mut std::fmt::Formatter<'_>, options: &[(&str, Option<String>)]) -> std::fmt::Result {
+pub fn write(f: &mut std::fmt::Formatter<'_>, options: &[(&str, Option<String>)]) -> std::fmt::Result {
     let mut separator = '?';
     for (name, value) in options {
         if let Some(value) = value {

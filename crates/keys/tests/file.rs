@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use firmseal_core::mldsa::Set;
 use firmseal_keys::conformance::{self, MemoryLog, covering};
 use firmseal_keys::pool::wait;
-use firmseal_keys::{FileKey, KeysError, Secret, Signer};
+use firmseal_keys::{FileKey, KeysError, Secret, SecretSource, Signer};
 use firmseal_manifest::{KeyAlgorithm, PublicKey, Tbs};
 
 const ALGORITHMS: [KeyAlgorithm; 5] = [
@@ -83,6 +83,17 @@ fn every_algorithm_conforms_and_opens_in_openssl() {
             assert_eq!(&openssl_public(&path), key.public_key());
         }
     }
+}
+
+#[test]
+fn a_key_lives_where_its_uri_says() {
+    let dir = Dir::new();
+    let source = dir.join("passphrase");
+    fs::write(&source, "correct horse\n").unwrap();
+    fs::set_permissions(&source, fs::Permissions::from_mode(0o600)).unwrap();
+    let uri = format!("file:{}", dir.join("key.pem").display());
+    conformance::run_home(&firmseal_keys::file_uri::SCHEME, &uri, &SecretSource::File(source));
+    assert_eq!(dir.names(), ["passphrase"]);
 }
 
 #[test]

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use firmseal_fleet::{KeyPhase, KeyRecord, KeyState, Time};
+use firmseal_keys::{Destroyer, Destruction};
 use firmseal_manifest::KeyName;
 use firmseal_store::{Store, StoreError};
 
 use crate::order::Requester;
 use crate::pipeline::Pipeline;
-use crate::signing_key::{Destroyer, Destruction, SigningKey};
+use crate::signing_key::SigningKey;
 
 /// What an officer says about a key.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -81,7 +81,7 @@ pub use policy_in_force::PolicyStanding;
 pub use proofs::{ProofError, Proofs, Proving};
 pub use request_key::RequestKey;
 pub use rollback::Rollback;
-pub use signing_key::{Ask, Destroyer, Destruction, KeyUse, SigningKey};
+pub use signing_key::{Ask, KeyUse, SigningKey};
 pub use standing::Standing;
 pub use timestamps::{StampError, Timestamps};
 pub use trust::{Chain, TrustError};

@@ -11,7 +11,7 @@ use firmseal_core::crypto::RustCrypto;
 use firmseal_core::evidence::holder_id;
 use firmseal_fleet::product::Environment;
 use firmseal_fleet::{KeyPhase, KeyRecord, KeyState, Product, Time};
-use firmseal_keys::{DynSigner, KeyPlace, Logged, SignError};
+use firmseal_keys::{Destruction, DynSigner, KeyPlace, Logged, SignError};
 use firmseal_manifest::{Intent, KeyId, KeyName, ProductId, PublicKey, Signature, Tbs};
 use firmseal_store::{Store, StoreError};
 
@@ -33,19 +33,6 @@ pub struct SigningKey {
     state: RwLock<Option<KeyState>>,
     quota: Quota,
     destruction: Destruction,
-}
-
-/// Destroys a private half where it is kept, and returns what is to be said
-/// about it, if anything. Blocks; one that is gone already is no error, for
-/// it may have been cut off half-way before.
-pub type Destroyer = Box<dyn Fn() -> Result<Option<String>, String> + Send + Sync>;
-
-/// How the private half of a key is destroyed.
-pub enum Destruction {
-    /// From here.
-    Here(Destroyer),
-    /// Not from here; the words say where, and follow "destroy it".
-    Elsewhere(String),
 }
 
 impl SigningKey {

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use firmseal_fleet::signing_key::hour_of;
 use firmseal_fleet::{BlockSize, Caller, ComponentSpec, Environment, KeyPhase, Product, Time};
-use firmseal_keys::{Backend, Covered, FileKey, Logged, Secret, SignError, Signer};
+use firmseal_keys::{Backend, Covered, Destruction, FileKey, Logged, Secret, SignError, Signer};
 use firmseal_manifest::{Digest, Intent, KeyAlgorithm, KeyName, PublicKey, Purpose, Signature, Tbs};
 use firmseal_sign::{
-    Ask, DestroyedKey, Destruction, KeyLimits, KeyOrder, KeyPurpose, KeyRefusal, KeyRules, KeyStateError,
-    Keyring, Keys, Pipeline, PipelineError, Requester, SigningKey, finish_destruction,
+    Ask, DestroyedKey, KeyLimits, KeyOrder, KeyPurpose, KeyRefusal, KeyRules, KeyStateError, Keyring, Keys,
+    Pipeline, PipelineError, Requester, SigningKey, finish_destruction,
 };
 use firmseal_store::{KeyUses, Store, StoreError};
 use firmseal_store_local::LocalStore;

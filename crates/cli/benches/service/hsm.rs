@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use firmseal_keys::{
-    Backend, Covered, DynSigner, FileKey, Log, LogError, Logged, Pkcs11Uri, Secret, SignError, Verifier,
+    Backend, Covered, DynSigner, FileKey, Log, LogError, Logged, Secret, SignError, Verifier,
 };
-use firmseal_keys_pkcs11::{Options, Pkcs11Key, generate};
+use firmseal_keys_pkcs11::{Options, Pkcs11Key, Pkcs11Uri, generate};
 use firmseal_manifest::{Digest, Intent, KeyAlgorithm, PublicKey, Purpose, Signature, Tbs};
 use tempfile::TempDir;
 use tokio::task::JoinSet;

@@ -10,7 +10,7 @@ use clap::Args;
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::{Covered, Environment, Refusal, Role, Root, Trust, foresee};
 use firmseal_fleet::Time;
-use firmseal_keys::{DynLog, DynSigner, KeyUri, SecretSource, Signer};
+use firmseal_keys::{DynLog, DynSigner, SecretSource, Signer};
 use firmseal_manifest::{
     Delegation, DelegationChain, Intent, KeyId, LinkSpec, ProductId, PublicKey, Purpose,
 };
@@ -19,6 +19,7 @@ use semver::Version;
 use serde_json::json;
 
 use crate::error::{CliError, Kind, Result, file};
+use crate::keys::KeyUri;
 use crate::newfile;
 use crate::output::Output;
 use crate::own_key::open_log;

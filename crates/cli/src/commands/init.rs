@@ -15,7 +15,7 @@ use firmseal_core::limits::ROOT_MAX;
 use firmseal_core::{Environment, Role, RoleEntry, Root};
 use firmseal_fleet::Time;
 use firmseal_fleet::operator::Role as OperatorRole;
-use firmseal_keys::{DynSigner, FileKey, KeyUri, Secret, SecretSource, Signer};
+use firmseal_keys::{DynSigner, FileKey, FileUri, Secret, SecretSource, Signer};
 use firmseal_manifest::{Intent, KeyAlgorithm, PublicKey, Purpose};
 use firmseal_server::{Pair, create_device_ca, create_server_certificate};
 use firmseal_store_local::LocalStore;
@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use crate::error::{CliError, Kind, Result, file};
 use crate::key_table::KeyRef;
+use crate::keys::KeyUri;
 use crate::operator;
 use crate::output::Output;
 use crate::place::{KeySet, Signing, layout};
@@ -322,16 +323,20 @@ impl Init {
         secret: &SecretSource,
     ) -> Result<(Arc<dyn DynSigner>, KeyUri)> {
         match uri {
-            Some(KeyUri::File(path)) => {
-                let uri = KeyUri::File(std::path::absolute(path)?);
+            Some(uri) => {
+                // What stands in the settings is relative to them; what was
+                // named here is relative to whoever named it.
+                let uri = match uri.of::<FileUri>() {
+                    Some(FileUri(path)) => KeyUri::file(std::path::absolute(path)?),
+                    None => uri.clone(),
+                };
                 Ok((crate::keys::open(&uri, secret)?, uri))
             }
-            Some(uri) => Ok((crate::keys::open(uri, secret)?, uri.clone())),
             None => {
                 let relative = PathBuf::from(layout::KEYS).join(format!("{name}.pem"));
                 let passphrase: Secret = secret.read("new passphrase of the key files")?;
                 let key = FileKey::generate(&base.join(&relative), algorithm, &passphrase)?;
-                Ok((Arc::new(key), KeyUri::File(relative)))
+                Ok((Arc::new(key), KeyUri::file(relative)))
             }
         }
     }

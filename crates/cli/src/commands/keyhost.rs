@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use clap::{Args, Subcommand};
 use firmseal_fleet::{Environment, Time};
 use firmseal_keyhost::{HostError, Hosted, KeyHost, Use, service};
-use firmseal_keys::{KeyUri, SecretSource};
+use firmseal_keys::SecretSource;
 use firmseal_manifest::KeyName;
 use firmseal_server::{
     Listener, ListenerLimits, Pair, SigningConfig, SigningListener, create_client_certificate,
@@ -27,7 +27,7 @@ use super::block_on;
 use super::init::World;
 use crate::error::{CliError, Kind, Result, file};
 use crate::file_access;
-use crate::keys;
+use crate::keys::{self, KeyUri};
 use crate::output::Output;
 use crate::record::Record;
 use crate::supervision::{End, Supervision};
@@ -283,11 +283,8 @@ async fn run(base: &Path, settings: Settings, output: &Output) -> Result {
         other => other,
     };
     let open = |key: KeyRow| {
-        let uri = match key.uri {
-            KeyUri::File(path) => KeyUri::File(base.join(path)),
-            other => other,
-        };
-        let signer = keys::open(&uri, &secret).map_err(|error| about(error).about(&key.name))?;
+        let signer =
+            keys::open(&key.uri.within(base), &secret).map_err(|error| about(error).about(&key.name))?;
         Ok(Hosted { name: key.name, signer, uses: key.uses })
     };
     let keys = settings.keys.into_iter().map(open).collect::<Result<Vec<_>>>()?;

@@ -16,13 +16,14 @@ use std::sync::Arc;
 use clap::{Args, Subcommand, ValueEnum};
 use firmseal_core::lms::Parameters;
 use firmseal_core::mldsa::Set;
-use firmseal_keys::{DynLog, FileKey, KeyUri, KeysError, Secret, SecretSource, Signer};
+use firmseal_keys::{DynLog, FileKey, FileUri, KeysError, SecretSource, Signer};
 use firmseal_manifest::{KeyAlgorithm, KeyId, PublicKey};
 use firmseal_store_local::{IntentLog, LmsLeaves, LocalStore};
 use serde::Serialize;
 
 use crate::error::{CliError, Kind, Result, file};
 use crate::key_table::KeyRef;
+use crate::keys::KeyUri;
 use crate::newfile::{self, NewFile};
 use crate::output::Output;
 use crate::own_key::{LOG, open_log};
@@ -172,10 +173,7 @@ impl FromStr for LmsSet {
 /// Make a key
 #[derive(Args)]
 pub struct Generate {
-    /// Where: `file:PATH`, a PKCS#11 URI (RFC 7512) with `object=`,
-    /// `vault:https://HOST/MOUNT/keys/NAME?version=N&ca-file=FILE`,
-    /// `tpm:0x81......`, `tpm:/FILE` or `aws-kms:alias/NAME?region=REGION`
-    #[arg(value_parser = unechoed::<KeyUri>())]
+    #[arg(value_parser = unechoed::<KeyUri>(), help = format!("Where it will live: {}", crate::keys::written()))]
     key: KeyUri,
     /// Key type
     #[arg(long, value_enum, default_value = "ed25519")]
@@ -249,8 +247,8 @@ impl Counts {
 /// Show a key's public half
 #[derive(Args)]
 pub struct Show {
-    /// The name of a server's key, or `file:PATH`, a PKCS#11, `vault:`, `tpm:` or `aws-kms:` URI
-    #[arg(value_parser = unechoed::<KeyRef>())]
+    #[arg(value_parser = unechoed::<KeyRef>(),
+        help = format!("The name of a server's key, or where a key is: {}", crate::keys::written()))]
     key: KeyRef,
     /// Where the passphrase, PIN or token comes from: `file:PATH`, `env:NAME` or `prompt`
     #[arg(long, default_value = "prompt", value_parser = unechoed::<SecretSource>())]
@@ -262,8 +260,8 @@ pub struct Show {
 /// List keys
 #[derive(Args)]
 pub struct List {
-    /// Where: a token as a PKCS#11 URI, or the `vault:`, `tpm:` or `aws-kms:` URI of any key there,
-    /// whether it exists or not; without one, the server of the profile
+    /// Where: the URI of any key there, whether it exists or not, or of a
+    /// whole token; without one, the server of the profile
     #[arg(value_parser = unechoed::<KeyUri>())]
     place: Option<KeyUri>,
     /// Where the PIN or token comes from that the URI does not name: `file:PATH`, `env:NAME` or `prompt`
@@ -357,29 +355,25 @@ impl Keys {
 
 impl Generate {
     async fn run(self, output: &Output) -> Result {
-        let public = match &self.key {
-            KeyUri::File(_) if self.escrowable => {
-                return Err(CliError::new(Kind::Usage, "a key in a file can always be split")
-                    .hint("leave --escrowable out; it is for keys in tokens"));
-            }
-            KeyUri::File(path) => {
-                let passphrase = self.secret.read(&format!("new passphrase of {}", path.display()))?;
-                let key = self.in_file(path, &passphrase).await?;
-                output.note(format_args!("made {}", key.describe()));
-                key.public_key().clone()
-            }
-            uri => {
-                let algorithm = self.algorithm.with(self.lms_set);
-                let public = crate::keys::generate(uri, algorithm, self.escrowable, &self.secret)?;
-                if self.escrowable {
-                    output.note(
-                        "whoever has the PIN can take the key out until `firmseal keys escrow` has ended that: \
-                         do it now",
-                    );
-                }
-                public
-            }
+        let algorithm = self.algorithm.with(self.lms_set);
+        let public = match (algorithm, self.key.of::<FileUri>()) {
+            (KeyAlgorithm::Lms(set), Some(file)) if !self.escrowable => self.with_log(&file.0, set).await?,
+            _ => crate::keys::generate(&self.key, algorithm, self.escrowable, &self.secret)?,
         };
+        if self.key.is_development_only() {
+            output.note(format_args!(
+                "made {} key {} in {}, for development only",
+                public.algorithm(),
+                public.id(),
+                self.key
+            ));
+        }
+        if self.escrowable {
+            output.note(
+                "whoever has the PIN can take the key out until `firmseal keys escrow` has ended that: \
+                 do it now",
+            );
+        }
         let shown = Shown::new(&self.key, &public, &self.counts)?;
         if let Some(path) = &self.public {
             let mut new = NewFile::create(path, newfile::PUBLIC)?;
@@ -389,10 +383,9 @@ impl Generate {
         output.value(&shown, || shown.print())
     }
 
-    async fn in_file(&self, path: &Path, passphrase: &Secret) -> Result<FileKey> {
-        let KeyAlgorithm::Lms(set) = self.algorithm.with(self.lms_set) else {
-            return Ok(FileKey::generate(path, self.algorithm.with(self.lms_set), passphrase)?);
-        };
+    /// Makes an LMS key, in a file and for a log.
+    async fn with_log(&self, path: &Path, set: Parameters) -> Result<PublicKey> {
+        let passphrase = self.secret.read(&format!("new passphrase of {}", path.display()))?;
         let (log, watched) = self.counts.open()?.ok_or(KeysError::NeedsLog)?;
         if !watched && !self.unwatched {
             let what = "no majority of witnesses stands behind this log, so nobody can tell when it was restored \
@@ -400,7 +393,8 @@ impl Generate {
             return Err(CliError::new(Kind::Refused, what)
                 .hint("name witnesses in signing.toml, or say --unwatched and never restore the log"));
         }
-        Ok(FileKey::generate_lms(path, set, passphrase, &log, !self.unwatched).await?)
+        let key = FileKey::generate_lms(path, set, &passphrase, &log, !self.unwatched).await?;
+        Ok(key.public_key().clone())
     }
 }
 

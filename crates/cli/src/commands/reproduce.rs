@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use firmseal_evidence::Reproduction;
 use firmseal_formats::compare::Likeness;
-use firmseal_keys::{KeyUri, SecretSource};
+use firmseal_keys::SecretSource;
 use firmseal_manifest::ArtifactId;
 use serde_json::json;
 
 use crate::error::{CliError, Kind, Result, file};
+use crate::keys::KeyUri;
 use crate::newfile;
 use crate::output::Output;
 use crate::own_key::{KeyAndLog, sha256};

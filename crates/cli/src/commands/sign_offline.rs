@@ -10,7 +10,7 @@ use firmseal_core::limits::ENVELOPE_MAX;
 use firmseal_core::{Environment, Hasher, Root};
 use firmseal_fleet::{self as fleet, Artifact, Product, Release, RequestState, Time};
 use firmseal_formats::Parameters;
-use firmseal_keys::{KeyUri, SecretSource};
+use firmseal_keys::SecretSource;
 use firmseal_manifest::bundle::{self, BundleWriter};
 use firmseal_manifest::{ArtifactId, ChannelName, Digest, ProductId};
 use firmseal_sign::{
@@ -25,6 +25,7 @@ use tokio::io::AsyncReadExt;
 
 use super::assignment::{Assignment, Given};
 use crate::error::{CliError, Kind, Result, file};
+use crate::keys::KeyUri;
 use crate::newfile::{self, NewFile};
 use crate::operator;
 use crate::output::Output;

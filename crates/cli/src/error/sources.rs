@@ -1,7 +1,7 @@
 //! What the crates below say, as exit codes and hints.
 
 use firmseal_core::Refusal;
-use firmseal_keys::{LogError, SignError};
+use firmseal_keys::{BackendError, Fault, LogError, SignError};
 use firmseal_manifest::AuthorError;
 use firmseal_oci::OciError;
 use firmseal_outbound::OutboundError;
@@ -31,6 +31,29 @@ impl From<StoreError> for CliError {
         match waits {
             true => out.hint("`firmseal serve --standby` waits for its end and takes over"),
             false => out,
+        }
+    }
+}
+
+impl From<BackendError> for CliError {
+    fn from(error: BackendError) -> CliError {
+        let (fault, message, hint) = match error {
+            BackendError::Keys(error) => return error.into(),
+            BackendError::Told { fault, message, hint } => (fault, message, hint),
+        };
+        let kind = match fault {
+            Fault::Usage => Kind::Usage,
+            Fault::Refused => Kind::Refused,
+            Fault::NotFound => Kind::NotFound,
+            Fault::NotAllowed => Kind::NotAllowed,
+            Fault::Conflict => Kind::Conflict,
+            Fault::Unavailable => Kind::Unavailable,
+            Fault::Local => Kind::Local,
+        };
+        let told = CliError::new(kind, message);
+        match hint {
+            Some(hint) => told.hint(hint),
+            None => told,
         }
     }
 }

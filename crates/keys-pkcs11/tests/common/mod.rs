@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use firmseal_keys::conformance::{MemoryLog, covering};
 use firmseal_keys::pool::wait;
-use firmseal_keys::{Pkcs11Uri, Secret, SignError, Signer};
-use firmseal_keys_pkcs11::{Options, Pkcs11Error, Pkcs11Key, generate};
+use firmseal_keys::{Secret, SignError, Signer};
+use firmseal_keys_pkcs11::{Options, Pkcs11Error, Pkcs11Key, Pkcs11Uri, generate};
 use firmseal_manifest::{KeyAlgorithm, Signature, Tbs};
 
 pub const PIN: &str = "123456";

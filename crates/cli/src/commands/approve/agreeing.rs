@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use clap::Args;
 use firmseal_api::Base64;
 use firmseal_api::requests::ApprovalSignature;
-use firmseal_keys::{KeyUri, SecretSource, Signer};
+use firmseal_keys::{SecretSource, Signer};
 use firmseal_manifest::{Agreement, Intent, Purpose, Statement};
 use firmseal_sign::PipelineError;
 
 use super::ssh;
 use crate::error::{CliError, Kind, Result};
+use crate::keys::KeyUri;
 use crate::own_key::open_log;
 use crate::unechoed::unechoed;
 

@@ -8,7 +8,8 @@ use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_keys::age::{self, AgeError, Recipient};
 use firmseal_keys::escrow::{self, EscrowError};
 use firmseal_keys::wrapped::WrappingKey;
-use firmseal_keys::{KeyUri, Pkcs11Uri, Secret, SecretSource};
+use firmseal_keys::{FileUri, Secret, SecretSource};
+use firmseal_keys_pkcs11::Pkcs11Uri;
 use firmseal_manifest::KeyId;
 use firmseal_trust::Record;
 use serde_json::json;
@@ -16,6 +17,7 @@ use zeroize::Zeroizing;
 
 use super::Stated;
 use crate::error::{CliError, Kind, Result, file};
+use crate::keys::{KeyUri, tokens};
 use crate::newfile;
 use crate::output::Output;
 use crate::unechoed::unechoed;
@@ -67,27 +69,25 @@ impl Escrow {
         let (need, count) = (self.threshold, self.recipient.len());
         escrow::check(need, count)?;
         newfile::free(&self.output)?;
-        match &self.key {
-            KeyUri::File(path) => {
-                let passphrase = self.secret.read(&format!("passphrase of {}", path.display()))?;
-                let (key, shares) = escrow::split(path, &passphrase, need, count)?;
-                let record = self.record(&key.id(), format!("split into {count} shares"), &shares)?;
-                self.print(&key.id(), &record, output)
-            }
-            KeyUri::Pkcs11(uri) => {
-                let pin = crate::keys::pin(uri, &self.secret)?;
-                let under = WrappingKey::draw()?;
-                let wrapped = crate::keys::wrap(uri, &pin, &under)?;
-                let shares = escrow::split_wrapping(&under, &wrapped, need, count)?;
-                let what = format!("wrapped by its token under a key that is split into {count} shares");
-                let key = wrapped.public.id();
-                let mut record = self.record(&key, what, &shares)?;
-                self.confine(uri, &pin, &mut record)?;
-                self.print(&key, &record, output)
-            }
-            _ => Err(CliError::new(Kind::Usage, "only keys in files and tokens are split")
-                .hint("what is behind a key service is backed up by that service")),
+        if let Some(FileUri(path)) = self.key.of() {
+            let passphrase = self.secret.read(&format!("passphrase of {}", path.display()))?;
+            let (key, shares) = escrow::split(path, &passphrase, need, count)?;
+            let record = self.record(&key.id(), format!("split into {count} shares"), &shares)?;
+            return self.print(&key.id(), &record, output);
         }
+        let Some(uri) = self.key.of::<Pkcs11Uri>() else {
+            return Err(CliError::new(Kind::Usage, "only keys in files and tokens are split")
+                .hint("what is behind a key service is backed up by that service"));
+        };
+        let pin = firmseal_keys_pkcs11::pin(uri, &self.secret)?;
+        let under = WrappingKey::draw()?;
+        let wrapped = tokens::wrap(uri, &pin, &under)?;
+        let shares = escrow::split_wrapping(&under, &wrapped, need, count)?;
+        let what = format!("wrapped by its token under a key that is split into {count} shares");
+        let key = wrapped.public.id();
+        let mut record = self.record(&key, what, &shares)?;
+        self.confine(uri, &pin, &mut record)?;
+        self.print(&key, &record, output)
     }
 
     /// Writes the shares, and says in a record whose each is.
@@ -113,7 +113,7 @@ impl Escrow {
     /// Only now that the shares are durable: a cut between the two leaves a
     /// key that can be wrapped again, never one that nobody can bring back.
     fn confine(&self, uri: &Pkcs11Uri, pin: &Secret, record: &mut Record) -> Result {
-        let confined = crate::keys::confine(uri, pin);
+        let confined = tokens::confine(uri, pin);
         let what = match &confined {
             Ok(()) => "the key cannot leave its token any more".to_owned(),
             Err(error) => format!("the key can still leave its token: {}", error.message),

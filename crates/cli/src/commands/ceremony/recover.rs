@@ -6,7 +6,8 @@ use clap::Args;
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_keys::age::{self, AgeError, CONTENT_MAX, Identity, Recipient};
 use firmseal_keys::escrow::{self, EscrowError};
-use firmseal_keys::{KeyUri, Pkcs11Uri, Secret, SecretSource, Signer, private};
+use firmseal_keys::{Secret, SecretSource, Signer, private};
+use firmseal_keys_pkcs11::Pkcs11Uri;
 use firmseal_manifest::{Intent, PublicKey, Purpose, Tbs};
 use firmseal_store_local::IntentLog;
 use firmseal_trust::{Event, Record};
@@ -15,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::Stated;
 use crate::error::{CliError, Kind, Result};
+use crate::keys::{KeyUri, tokens};
 use crate::newfile;
 use crate::output::Output;
 use crate::own_key::open_log;
@@ -84,7 +86,11 @@ impl Recover {
                 let key = escrow::recover(&shares, &self.output, &passphrase);
                 (key.map_err(|error| self.name(error))?, self.output.display().to_string())
             }
-            Some(KeyUri::Pkcs11(uri)) => {
+            Some(uri) => {
+                let uri = uri.of::<Pkcs11Uri>().ok_or_else(|| {
+                    CliError::new(Kind::Usage, "--to names a token, as a pkcs11: URI")
+                        .hint("leave it out to bring a key back in a file")
+                })?;
                 let (key, made, entry) = self.in_token(&shares, uri).await?;
                 let place = Pkcs11Uri { module_path: None, pin_source: None, ..made }.to_string();
                 events.push(
@@ -92,10 +98,6 @@ impl Recover {
                 );
                 newfile::write(&self.output, newfile::PUBLIC, key.to_pem()?.as_bytes())?;
                 (key, place)
-            }
-            Some(_) => {
-                return Err(CliError::new(Kind::Usage, "--to names a token, as a pkcs11: URI")
-                    .hint("leave it out to bring a key back in a file"));
             }
         };
         let mut record = Record::new(&format!("recovery of key {}", key.id()));
@@ -151,13 +153,13 @@ impl Recover {
     ) -> Result<(PublicKey, Pkcs11Uri, u64)> {
         let (under, wrapped) = escrow::recover_wrapping(shares).map_err(|error| self.name(error))?;
         let log = open_log(&self.log)?;
-        let pin = crate::keys::pin(uri, &self.secret)?;
-        let made = crate::keys::unwrap(uri, &pin, &under, &wrapped)?;
+        let pin = firmseal_keys_pkcs11::pin(uri, &self.secret)?;
+        let made = tokens::unwrap(uri, &pin, &under, &wrapped)?;
         match prove(&made, &pin, &wrapped.public, &log).await {
             Ok(entry) => Ok((wrapped.public, made, entry)),
             Err(error) => {
                 // If that fails too, the first error is the one to read.
-                let _ = crate::keys::discard(&made, &pin);
+                let _ = tokens::discard(&made, &pin);
                 Err(error)
             }
         }
@@ -192,7 +194,7 @@ impl Recover {
 /// signer checks it. It is over a text that is nothing else, and logged like
 /// every use of a key.
 async fn prove(uri: &Pkcs11Uri, pin: &Secret, public: &PublicKey, log: &IntentLog) -> Result<u64> {
-    let signer = crate::keys::open_with(uri, pin)?;
+    let signer = tokens::open_with(uri, pin)?;
     if signer.public_key().id() != public.id() {
         return Err(CliError::new(Kind::Refused, "the token holds another key under this name"));
     }

@@ -7,12 +7,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use clap::Args;
-use firmseal_keys::{FileKey, KeyUri, Signer};
-use firmseal_manifest::{KeyAlgorithm, KeyName, PublicKey};
+use firmseal_manifest::{KeyAlgorithm, KeyName};
 use serde::Serialize;
 
 use crate::error::{CliError, Kind, Result, file};
 use crate::key_table::{Date, KeyTable};
+use crate::keys::KeyUri;
 use crate::newfile;
 use crate::output::Output;
 use crate::place::{Place, layout};
@@ -87,7 +87,11 @@ impl Rotate {
         let text = text.map_err(|error| CliError::new(Kind::Unexpected, error))?;
         // The key first: a table that names none would keep the server from
         // starting; a key that no table names harms nothing.
-        let public = self.generate(&place, algorithm, &secret)?;
+        if let KeyAlgorithm::Lms(_) = algorithm {
+            return Err(CliError::new(Kind::Usage, "an LMS key is made with its log")
+                .hint("`firmseal keys generate --algorithm lms --place DIR`, and write its table"));
+        }
+        let public = crate::keys::generate(&place.own(&self.uri), algorithm, false, &secret)?;
         append(&settings, &text).map_err(|error| {
             error.hint(format!("the key was made; add this to {} by hand:\n{text}", settings.display()))
         })?;
@@ -115,23 +119,6 @@ impl Rotate {
                 made.name, made.id, made.algorithm, made.public
             )
         })
-    }
-
-    fn generate(
-        &self,
-        place: &Place,
-        algorithm: KeyAlgorithm,
-        secret: &firmseal_keys::SecretSource,
-    ) -> Result<PublicKey> {
-        match (place.own(&self.uri), algorithm) {
-            (_, KeyAlgorithm::Lms(_)) => Err(CliError::new(Kind::Usage, "an LMS key is made with its log")
-                .hint("`firmseal keys generate --algorithm lms --place DIR`, and write its table")),
-            (KeyUri::File(path), algorithm) => {
-                let passphrase = secret.read(&format!("passphrase of {}", path.display()))?;
-                Ok(FileKey::generate(&path, algorithm, &passphrase)?.public_key().clone())
-            }
-            (uri, algorithm) => crate::keys::generate(&uri, algorithm, false, secret),
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use clap::Args;
 use firmseal_api::client::Client;
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::{Root, Trust};
-use firmseal_keys::{DynSigner, KeyUri, SecretSource, Signer};
+use firmseal_keys::{DynSigner, SecretSource, Signer};
 use firmseal_manifest::{Intent, PublicKey, Purpose, Signature};
 use firmseal_sign::Chain;
 use firmseal_store_local::IntentLog;
@@ -16,6 +16,7 @@ use firmseal_trust::{RevocationSpec, RevokeError, RootError};
 use serde_json::{Value, json};
 
 use crate::error::{CliError, Kind, Result};
+use crate::keys::KeyUri;
 use crate::newfile;
 use crate::output::Output;
 use crate::own_key::open_log;

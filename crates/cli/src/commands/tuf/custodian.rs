@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use firmseal_keys::{DynLog, KeyUri, SecretSource, Signer};
+use firmseal_keys::{DynLog, SecretSource, Signer};
 use firmseal_tuf::{Document, Draft, Key, Role, Root};
 use serde_json::{Value, json};
 
 use super::signing::Keys;
 use crate::error::{CliError, Kind, Result};
+use crate::keys::KeyUri;
 use crate::newfile;
 use crate::output::Output;
 use crate::own_key::open_log;

@@ -4,12 +4,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use firmseal_keys::{KeyUri, SecretSource};
+use firmseal_keys::SecretSource;
 use firmseal_manifest::{ChannelName, ProductId, PublicKey};
 use firmseal_tuf::{Authority, Key, Role, RoleSettings, TufError, Wanted};
 use serde::{Deserialize, Deserializer};
 
 use crate::error::{CliError, Kind, Result, file};
+use crate::keys::KeyUri;
 use crate::units::Span;
 
 /// What is exported, and who signs for it. Paths are relative to the file.
@@ -96,10 +97,6 @@ impl Settings {
             RoleSettings { authority: Authority::new(own.collect(), settings.threshold), valid }
         });
         let wanted = wanted.map_err(|error| about(CliError::new(Kind::Usage, error)))?;
-        let beside = |uri: KeyUri| match uri {
-            KeyUri::File(path) => KeyUri::File(base.join(path)),
-            other => other,
-        };
         let secret = written.secret.as_deref().map(str::parse::<SecretSource>).transpose()?;
         Ok(Settings {
             wanted,
@@ -107,7 +104,7 @@ impl Settings {
                 SecretSource::File(path) => SecretSource::File(base.join(path)),
                 other => other,
             }),
-            sign: written.sign.into_iter().map(beside).collect(),
+            sign: written.sign.iter().map(|uri| uri.within(base)).collect(),
             products: written.products,
             channels: written.channels,
         })

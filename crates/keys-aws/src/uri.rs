@@ -4,8 +4,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::KeysError;
-use crate::uri_options::{Options, fail, write};
+use firmseal_keys::KeysError;
+use firmseal_keys::uri_options::{Options, fail, write};
 
 const KIND: &str = "aws-kms";
 

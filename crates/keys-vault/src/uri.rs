@@ -9,9 +9,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::error::KeysError;
-use crate::secret::SecretSource;
-use crate::uri_options::{Options, fail, write};
+use firmseal_keys::uri_options::{Options, fail, write};
+use firmseal_keys::{KeysError, SecretSource};
 
 const KIND: &str = "vault";
 

@@ -6,15 +6,14 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::error::KeysError;
-use crate::secret::SecretSource;
-use crate::uri_options::{Options, fail, write};
+use firmseal_keys::uri_options::{Options, fail, write};
+use firmseal_keys::{KeysError, SecretSource};
 
 const KIND: &str = "tpm";
 
 /// Persistent handles that the owner gives out (TPM 2.0 Part 2 §7.5 and the
 /// registry of reserved handles, §2.3.1).
-pub const PERSISTENT: std::ops::RangeInclusive<u32> = 0x8100_0000..=0x817f_ffff;
+pub(crate) const PERSISTENT: std::ops::RangeInclusive<u32> = 0x8100_0000..=0x817f_ffff;
 
 /// Where a key of a TPM is.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -38,7 +37,7 @@ pub struct TpmUri {
 }
 
 /// What reaches the TPM if the URI does not say.
-pub const DEFAULT_TCTI: &str = "device:/dev/tpmrm0";
+pub(crate) const DEFAULT_TCTI: &str = "device:/dev/tpmrm0";
 
 impl TpmUri {
     /// How the TPM is reached.

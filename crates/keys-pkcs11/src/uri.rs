@@ -9,11 +9,8 @@ use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::error::KeysError;
-use crate::secret::SecretSource;
-
-/// Longest URI that is read, in bytes.
-pub const URI_MAX: usize = 4096;
+use firmseal_keys::uri_options::URI_MAX;
+use firmseal_keys::{KeysError, SecretSource};
 
 /// Most sessions that a URI may ask for; each has a thread.
 const SESSIONS_MAX: u64 = 256;
