@@ -16,6 +16,7 @@ const RULES: &[Rule] = &[
     ("length", sources::length),
     ("words", sources::words),
     ("places", sources::places),
+    ("suites", sources::suites),
     // First of the rules that ask cargo, which would bring a lock file up to
     // date by itself.
     ("locks", crates::locks),

@@ -1,5 +1,7 @@
 //! Rules about the text of files.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::error::Error;
 use crate::workspace;
 
@@ -38,6 +40,12 @@ const REGISTRIES: &[&str] = &[
 
 /// Home directories belong to one machine.
 const HOMES: &[&str] = &[concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/Us", "ers/")];
+
+/// A key backend, by what it implements.
+const HOME: &str = concat!("impl Key", "Home for");
+/// The suite of signers, and how it is run.
+const SUITE: &str = concat!("firmseal_keys::confor", "mance");
+const RUNS: [&str; 2] = [concat!("wait(conformance::r", "un(&"), concat!("run_un", "der(&")];
 
 /// Every Rust file opens with `//!`: one noun, said in a sentence.
 pub(super) fn opening() -> Result<Vec<String>, Error> {
@@ -95,6 +103,31 @@ pub(super) fn places() -> Result<Vec<String>, Error> {
         let host = REGISTRIES.iter().find(|host| line.contains(**host))?;
         Some(format!("`{host}`: where packages come from is the machine's configuration"))
     })
+}
+
+/// What opens keys for the program passes the suite that every signer does.
+pub(super) fn suites() -> Result<Vec<String>, Error> {
+    let (mut backends, mut tested) = (BTreeMap::new(), BTreeSet::new());
+    for path in workspace::files()?.iter().filter(|path| path.ends_with(".rs")) {
+        let Some((name, _)) = path.strip_prefix("crates/").and_then(|rest| rest.split_once('/')) else {
+            continue;
+        };
+        let text = workspace::read(&workspace::root().join(path))?;
+        match is_test(path) {
+            true if text.contains(SUITE) && RUNS.iter().any(|call| text.contains(call)) => {
+                tested.insert(name.to_owned());
+            }
+            false if before_tests(&text).contains(HOME) => {
+                backends.insert(name.to_owned(), path.clone());
+            }
+            _ => {}
+        }
+    }
+    let untested = backends.into_iter().filter(|(name, _)| !tested.contains(name));
+    let problem = |(name, path): (String, String)| {
+        format!("{path}: no test of {name} runs `firmseal_keys::conformance` on its keys")
+    };
+    Ok(untested.map(problem).collect())
 }
 
 fn each_rust_file(rule: impl Fn(&str, &str) -> Option<String>) -> Result<Vec<String>, Error> {
