@@ -141,33 +141,6 @@ impl End {
     }
 }
 
-fn watch(phase: &Mutex<Phase>, ended: &Receiver<()>) {
-    while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(LOOK) {
-        let phase = phase.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match phase {
-            Phase::Starts => {
-                let patience = u32::try_from(PATIENCE.as_micros()).unwrap_or(u32::MAX);
-                tell(&[NotifyState::ExtendTimeoutUsec(patience)]);
-            }
-            Phase::Works(Some((pulse, longest))) if pulse.silent_for() > longest => end(longest),
-            Phase::Works(_) | Phase::Ends => {}
-        }
-        tell(&[NotifyState::Watchdog]);
-    }
-}
-
-/// Ends the process at once. Its destructors and those of modules that it
-/// loaded would wait for whatever hangs; what is durable needs none of them.
-fn end(longest: Duration) -> ! {
-    let seconds = longest.as_secs();
-    // A closed stderr is no reason to stay.
-    let _ = writeln!(
-        std::io::stderr(),
-        "error: the store gave no answer for {seconds} s: this process ends, so that another can go on"
-    );
-    std::process::abort()
-}
-
 fn tell(states: &[NotifyState<'_>]) {
     // Without a supervisor nobody is told, and one that cannot be told ends a
     // process of which it hears nothing.

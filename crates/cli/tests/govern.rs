@@ -133,10 +133,10 @@ async fn a_policy_is_agreed_to_and_kept() {
 
     // Of two proposals the second one is of another base by now.
     write_policy(&place, "thirds", "gamma");
-    let proposed = place.run("--json policy propose others --why stable");
+    let proposed = place.run("policy propose others --why stable");
     let told = String::from_utf8(proposed.stderr).unwrap();
     assert!(told.contains("decisions would be others") && !told.contains("\n0 of the last"), "{told}");
-    let other = text(&serde_json::from_slice(&proposed.stdout).unwrap(), "policy").to_owned();
+    let other = text(&place.json("policy propose others --why stable"), "policy").to_owned();
     let third = text(&place.json("policy propose thirds --why gamma"), "policy").to_owned();
     for policy in [&other, &third] {
         place.json(&format!("policy approve {policy} --ssh ann {anchor}"));

@@ -249,7 +249,11 @@ mod tests {
         let pool = Pool::start("test", vec![()]).unwrap();
         let handle = pool.handle().clone();
         let (begin, begun) = std::sync::mpsc::channel::<()>();
-        handle.submit("hold the thread", move |()| drop(begun.recv())).unwrap();
+        let hold = move |_: &mut ()| {
+            // Its end is the sign.
+            let _ = begun.recv();
+        };
+        handle.submit("hold the thread", hold).unwrap();
         let done = Arc::new(Mutex::new(Vec::new()));
         let noting = |what| {
             let done = done.clone();
@@ -258,9 +262,12 @@ mod tests {
         while handle.submit("work", noting("queued")).is_ok() {}
         let next = handle.run_next("look", {
             let note = noting("next");
-            move |context| Ok(note(context))
+            move |context| {
+                note(context);
+                Ok(())
+            }
         });
-        let (next, ()) = futures_util::join!(next, async { drop(begin) });
+        let (next, ()) = tokio::join!(next, async { drop(begin) });
         next.unwrap();
         drop(pool);
         // What was at work when the next came in may be before it.

@@ -22,8 +22,9 @@ use firmseal_store::{
     Allowance, AuditFilter, AuditPosition, AuditTrail, Before, Begin, BlobStream, Blobs, Claim, ClaimedJob,
     Claiming, Continuity, Depth, Ending, Enrolled, Events, Finished, Fleet, GrantedUses, Habits, Inserted,
     JobFilter, Jobs, KeyUses, NewRequest, NewUpload, Observation, Observed, Operators, Page, Policies,
-    Registry, Requests, Reservation, SigningRequests, Store, StoreError, TokenUsed, TrustDocument, TrustDocuments,
-    TrustKind, Unaccounted, Unrecorded, Upload, Uploads, UsedTokens, WaitingEvent, WantedUses,
+    Registry, Requests, Reservation, SigningRequests, Store, StoreError, TokenUsed, TrustDocument,
+    TrustDocuments, TrustKind, Unaccounted, Unrecorded, Upload, Uploads, UsedTokens, WaitingEvent,
+    WantedUses,
 };
 use semver::Version;
 
