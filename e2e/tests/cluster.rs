@@ -88,15 +88,4 @@ fn a_server_that_ends_is_started_again() {
     // It does not run (7, OCF_NOT_RUNNING).
     let found = steps(&t, "serving.xml", "--op-inject server_monitor_5000@sign-a=7", "again.xml");
     in_order(&found, &["Resource action: server stop on sign-a", "Resource action: server start on sign-a"]);
-    // One that cannot be started here is started there, disk and all.
-    let failed = "--op-inject server_monitor_5000@sign-a=7 --op-fail server_start_0@sign-a=1";
-    steps(&t, "serving.xml", failed, "failed.xml");
-    // A start that fails counts for all, which the simulation leaves out
-    // (`start-failure-is-fatal`).
-    let counted = "name=\"fail-count-server#start_0\" value=\"";
-    let failed = String::from_utf8(t.read("failed.xml")).unwrap();
-    assert!(failed.contains(&format!("{counted}1\"")), "{failed}");
-    t.write("failed.xml", failed.replace(&format!("{counted}1\""), &format!("{counted}INFINITY\"")));
-    let found = steps(&t, "failed.xml", "", "moved.xml");
-    in_order(&found, &[&["Resource action: drbd demote on sign-a"], &SERVES_ON_B[..]].concat());
 }
