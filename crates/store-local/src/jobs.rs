@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use firmseal_fleet::{Approval, Job, JobState, Priority, Progress, Reason, Signature, Time};
 use firmseal_manifest::{ChannelName, Digest, End, Event, KeyId, ProductId, RequestId};
 use firmseal_store::{
-    Before, Claim, ClaimedJob, Claiming, Depth, Ending, Inserted, JobFilter, JobOutcome, Jobs, Page,
+    Before, Claim, ClaimedJob, Claiming, Depth, Ending, Highest, Inserted, JobFilter, JobOutcome, Jobs, Page,
     StoreError, Unaccounted,
 };
 use rusqlite::{Connection, Row, params};
@@ -13,7 +13,7 @@ use crate::column::{Count, Hash, Json, Text, When, Word, text};
 use crate::error::{Failure, sql};
 use crate::events::happened;
 use crate::registry::{all, one};
-use crate::{LocalStore, job_lists, queue, releases, sums};
+use crate::{LocalStore, highest, job_lists, queue, releases, sums};
 
 /// Ends every claim, as `requests::end_leases` does: whoever had one is gone.
 pub(crate) fn end_leases(connection: &Connection) -> Result<(), StoreError> {
@@ -187,7 +187,11 @@ fn end(connection: &Connection, claim: &Claim, prepared: Prepared) -> Result<(),
             let what = format!("the signature belongs to signing request {}", signature.request);
             return Err(StoreError::conflict(what).into());
         }
-        JobOutcome::Signed(signature) => store_signature(connection, signature, &text)?,
+        JobOutcome::Signed(signature) => {
+            let risen = highest::risen(connection, signature)?;
+            store_signature(connection, signature, &text)?;
+            highest::keep(connection, signature, risen)?;
+        }
         JobOutcome::SameAs(first) if find_signature(connection, *first)?.is_none() => {
             return Err(StoreError::not_found(format!("signature of request {first}")).into());
         }
@@ -439,10 +443,21 @@ impl Jobs for LocalStore {
                 Some(_) => releases::latest_on(connection, &product, &channel)?,
                 None => None,
             };
+            let highest = highest::find(connection, &product, &channel)?;
             let signature = signature_over(connection, key, tbs)?;
-            Ok(Before { latest, latest_on_channel, signature })
+            Ok(Before { latest, latest_on_channel, highest, signature })
         })
         .await
+    }
+
+    async fn highest_signed(
+        &self,
+        product: &ProductId,
+        channel: &ChannelName,
+    ) -> Result<Highest, StoreError> {
+        let (product, channel) = (product.clone(), channel.clone());
+        self.query("look up what was signed", move |connection| highest::find(connection, &product, &channel))
+            .await
     }
 
     async fn signature_over(&self, key: Digest, tbs: Digest) -> Result<Option<Signature>, StoreError> {

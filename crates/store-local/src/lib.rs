@@ -21,6 +21,7 @@ mod events;
 mod fleet;
 mod frame;
 mod habits;
+mod highest;
 mod incoming;
 mod intent_log_key;
 mod intent_log_tiles;

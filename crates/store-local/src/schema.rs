@@ -33,6 +33,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0018_open_jobs.sql"),
     include_str!("../migrations/0019_circumstances.sql"),
     include_str!("../migrations/0020_used_tokens.sql"),
+    include_str!("../migrations/0022_highest_signed.sql"),
 ];
 
 /// What this program's databases say they are: `FSLS`.
@@ -227,6 +228,61 @@ mod tests {
         let found = crate::audit::unrecorded(&connection, 9).unwrap().happened;
         let expected = firmseal_store::Happened::Event { event, log_index: 5, circumstances: None };
         assert_eq!(found, [expected]);
+    }
+
+    #[test]
+    fn what_was_signed_before_is_held_against_what_comes() {
+        let (_dir, path) = database();
+        let mut old = connect(&path).unwrap();
+        let own = MIGRATIONS.iter().position(|own| own.contains("CREATE TABLE highest_signed")).unwrap();
+        migrate(&mut old, &MIGRATIONS[..own]).unwrap();
+        old.execute_batch(
+            "INSERT INTO products (n, id, environment, vendor, class, hardware, format, components, created)
+             VALUES (1, 'gateway', 'test', 'v', 'c', '[]', 'raw', '[]', 0);",
+        )
+        .unwrap();
+        let sign = |channel: &str, version: &str, epoch: u64| {
+            use firmseal_store::conformance::samples;
+            let mut job = samples::job("red", "k", firmseal_fleet::Priority::Release);
+            job.asked.channel = channel.parse().unwrap();
+            (job.asked.version, job.asked.epoch) = (version.parse().unwrap(), epoch);
+            let asked = serde_json::to_string(&job.asked).unwrap();
+            // One record is damaged.
+            let asked = if version == "99.0.0" { &asked[1..] } else { &asked };
+            old.execute(
+                "INSERT INTO jobs (id, key, fingerprint, product, requester, signing_key, priority, share,
+                                   created, deadline, state, asked)
+                 VALUES (?1, ?1, zeroblob(32), 'gateway', 'ci', 'k', 1, 'red', 0, 0, 'signed', ?2)",
+                [job.id.to_string(), asked.to_owned()],
+            )
+            .unwrap();
+            old.execute(
+                "INSERT INTO signatures (request, key_id, tbs, log_index, signature)
+                 VALUES (?, zeroblob(32), zeroblob(32), 0, '')",
+                [job.id.to_string()],
+            )
+            .unwrap();
+        };
+        for (channel, version, epoch) in [
+            ("stable", "1.9.0", 7),
+            ("stable", "1.10.0-rc.9", 2),
+            ("stable", "1.10.0-rc.10+5-a", 3),
+            ("stable", "99.0.0", 9),
+            ("beta", "2.0.0-rc.1", 1),
+            ("beta", "2.0.0", 0),
+            ("beta", "1.99.99", 0),
+        ] {
+            sign(channel, version, epoch);
+        }
+        drop(old);
+        let connection = open_writer(&path).unwrap();
+        for (channel, version, epoch) in [("stable", "1.10.0-rc.10+5-a", 7), ("beta", "2.0.0", 1)] {
+            let channel = channel.parse().unwrap();
+            let found = crate::highest::find(&connection, &"gateway".parse().unwrap(), &channel).unwrap();
+            let version = version.parse().unwrap();
+            let on_channel = Some(firmseal_store::Mark { version, epoch });
+            assert_eq!(found, firmseal_store::Highest { epoch: 7, on_channel });
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use firmseal_fleet::{
     Approval, CameTo, Job, JobReview, JobState, Priority, Progress, Reason, Release, Signature, Time,
 };
 use firmseal_manifest::{ChannelName, Digest, Event, ProductId, ReleaseId, RequestId};
+use semver::Version;
 
 use crate::{Claim, Page, StoreError};
 
@@ -37,8 +38,30 @@ pub struct Before {
     pub latest: Option<Release>,
     /// The same of the channel.
     pub latest_on_channel: Option<Release>,
+    /// As [`Jobs::highest_signed`] has it.
+    pub highest: Highest,
     /// As [`Jobs::signature_over`] has it.
     pub signature: Option<Signature>,
+}
+
+/// The highest among a product's files that were signed by themselves: those
+/// that signatures were made for, whatever became of the files since.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Highest {
+    /// The security epoch, on whatever channel; 0 where none was signed.
+    pub epoch: u64,
+    /// The same of one channel, if a file was signed for it.
+    pub on_channel: Option<Mark>,
+}
+
+/// The highest version and the highest security epoch of a channel's files,
+/// which need not be one file's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mark {
+    /// The version.
+    pub version: Version,
+    /// The security epoch.
+    pub epoch: u64,
 }
 
 /// How many jobs of one signing key may be claimed.
@@ -297,6 +320,12 @@ pub trait Jobs: Send + Sync {
         key: Digest,
         tbs: Digest,
     ) -> Result<Before, StoreError>;
+
+    /// The highest that files of a product were signed as, by themselves. It
+    /// rises in the step that records a signature
+    /// ([`end_claim`](Jobs::end_claim)), and never falls.
+    async fn highest_signed(&self, product: &ProductId, channel: &ChannelName)
+    -> Result<Highest, StoreError>;
 
     /// The first signature by a key over bytes of this fingerprint.
     async fn signature_over(&self, key: Digest, tbs: Digest) -> Result<Option<Signature>, StoreError>;

@@ -47,7 +47,8 @@ pub use events::{Events, WaitingEvent};
 pub use fleet::{Allowance, Enrolled, Fleet, Observation, Observed};
 pub use habits::Habits;
 pub use jobs::{
-    Before, ClaimedJob, Claiming, Depth, Ending, Inserted, JobFilter, JobOutcome, Jobs, Room, Unaccounted,
+    Before, ClaimedJob, Claiming, Depth, Ending, Highest, Inserted, JobFilter, JobOutcome, Jobs, Mark, Room,
+    Unaccounted,
 };
 pub use key_uses::{GrantedUses, KeyUses, WantedUses};
 pub use operators::Operators;

@@ -20,7 +20,7 @@ use firmseal_manifest::{
 };
 use firmseal_store::{
     Allowance, AuditFilter, AuditPosition, AuditTrail, Before, Begin, BlobStream, Blobs, Claim, ClaimedJob,
-    Claiming, Continuity, Depth, Ending, Enrolled, Events, Finished, Fleet, GrantedUses, Habits, Inserted,
+    Claiming, Continuity, Depth, Ending, Enrolled, Events, Finished, Fleet, GrantedUses, Habits, Highest, Inserted,
     JobFilter, Jobs, KeyUses, NewRequest, NewUpload, Observation, Observed, Operators, Page, Policies,
     Registry, Requests, Reservation, SigningRequests, Store, StoreError, TokenUsed, TrustDocument,
     TrustDocuments, TrustKind, Unaccounted, Unrecorded, Upload, Uploads, UsedTokens, WaitingEvent,
@@ -172,6 +172,7 @@ through!(Jobs {
     fn decision(digest: Digest) -> Option<Vec<u8>>;
     fn signature(request: RequestId) -> Option<Signature>;
     fn before_signing(product: &ProductId, channel: &ChannelName, key: Digest, tbs: Digest) -> Before;
+    fn highest_signed(product: &ProductId, channel: &ChannelName) -> Highest;
     fn signature_over(key: Digest, tbs: Digest) -> Option<Signature>;
 });
 

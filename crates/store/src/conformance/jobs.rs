@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 
 use super::{Engine, conflict, not_found, refused, samples};
 use crate::{
-    Before, Claim, ClaimedJob, Claiming, Depth, Ending, Inserted, JobFilter, JobOutcome, Page, Room, Store,
-    StoreError,
+    Before, Claim, ClaimedJob, Claiming, Depth, Ending, Highest, Inserted, JobFilter, JobOutcome, Mark, Page,
+    Room, Store, StoreError,
 };
 
 /// Runs the group.
@@ -19,6 +19,7 @@ pub async fn all(engine: &dyn Engine) {
     of_many_who_claim_one_has_it(engine).await;
     claims_run_out_and_are_accounted_for(engine).await;
     a_signature_is_recorded_once(engine).await;
+    the_highest_that_was_signed_never_falls(engine).await;
     nothing_becomes_of_what_has_ended(engine).await;
     people_are_waited_for(engine).await;
     what_is_too_late_ends(engine).await;
@@ -196,7 +197,8 @@ async fn a_signature_is_recorded_once(engine: &dyn Engine) {
     assert_eq!(over, Some(signature.clone()));
     let (product, channel) = (&job.asked.product, &job.asked.channel);
     let before = store.before_signing(product, channel, signature.key_id, signature.tbs).await.unwrap();
-    assert_eq!(before, Before { latest: None, latest_on_channel: None, signature: Some(signature.clone()) });
+    let (latest, latest_on_channel, highest) = (None, None, marked(2, Some(("1.2.3", 2))));
+    assert_eq!(before, Before { latest, latest_on_channel, highest, signature: Some(signature.clone()) });
     assert_eq!(store.signature_over(samples::digest(), signature.tbs).await.unwrap(), None);
     assert_eq!(store.signature_over(signature.key_id, samples::digest()).await.unwrap(), None);
     // SHA-256 of "abc" (FIPS 180-4, example).
@@ -213,6 +215,70 @@ async fn a_signature_is_recorded_once(engine: &dyn Engine) {
     store.end_claim(&claimed.claim, ending(JobOutcome::SameAs(job.id))).await.unwrap();
     assert_eq!(progress(&*store, twin.id).await.came_to, came_to);
     assert_eq!(store.signature(twin.id).await.unwrap(), None);
+}
+
+fn marked(epoch: u64, on_channel: Option<(&str, u64)>) -> Highest {
+    let mark = |(version, epoch): (&str, u64)| Mark { version: version.parse().unwrap(), epoch };
+    Highest { epoch, on_channel: on_channel.map(mark) }
+}
+
+async fn the_highest_that_was_signed_never_falls(engine: &dyn Engine) {
+    let mut store = store(engine).await;
+    store.insert_product(samples::product("camera"), &samples::admin()).await.unwrap();
+    let of = |product: &str, channel: &str, version: &str, epoch: u64| {
+        let mut job = samples::job("red", "k", Priority::Release);
+        (job.asked.product, job.asked.channel) = (product.parse().unwrap(), channel.parse().unwrap());
+        (job.asked.version, job.asked.epoch) = (version.parse().unwrap(), epoch);
+        job
+    };
+    let (gateway, stable) = ("gateway".parse().unwrap(), "stable".parse().unwrap());
+    assert_eq!(store.highest_signed(&gateway, &stable).await.unwrap(), marked(0, None));
+    for (version, epoch, expected) in [
+        ("1.9.0", 0, ("1.9.0", 0)),
+        // Neither text nor the newest: ten is above nine, and a release above
+        // its candidates.
+        ("1.10.0-rc.9", 5, ("1.10.0-rc.9", 5)),
+        ("1.10.0-rc.10", 4, ("1.10.0-rc.10", 5)),
+        ("1.10.0", 0, ("1.10.0", 5)),
+        ("1.10.0-rc.11", 5, ("1.10.0", 5)),
+        ("1.2.0", 6, ("1.10.0", 6)),
+    ] {
+        let job = of("gateway", "stable", version, epoch);
+        store.insert_job(job.clone(), MOST).await.unwrap();
+        let claimed = claim_one(&*store, samples::NOW).await;
+        let signed = ending(JobOutcome::Signed(Box::new(samples::signature(&job))));
+        // Told twice, as after an answer that was lost.
+        store.end_claim(&claimed.claim, signed.clone()).await.unwrap();
+        store.end_claim(&claimed.claim, signed).await.unwrap();
+        let found = store.highest_signed(&gateway, &stable).await.unwrap();
+        assert_eq!(found, marked(expected.1, Some(expected)), "after {version}, epoch {epoch}");
+    }
+    // What came to nothing, or to a signature of before, is no mark.
+    let first = of("gateway", "stable", "8.0.0", 8);
+    let second = of("gateway", "stable", "9.0.0", 9);
+    let signed = of("gateway", "beta", "1.0.0", 2);
+    for (job, outcome) in [
+        (&first, JobOutcome::Refused),
+        (&signed, JobOutcome::Signed(Box::new(samples::signature(&signed)))),
+        (&second, JobOutcome::SameAs(signed.id)),
+    ] {
+        store.insert_job(job.clone(), MOST).await.unwrap();
+        let claimed = claim_one(&*store, samples::NOW).await;
+        store.end_claim(&claimed.claim, ending(outcome)).await.unwrap();
+    }
+    store = engine.reopen(store).await;
+    // Epochs are the product's, versions each channel's.
+    for (product, channel, expected) in [
+        ("gateway", "stable", marked(6, Some(("1.10.0", 6)))),
+        ("gateway", "beta", marked(6, Some(("1.0.0", 2)))),
+        ("gateway", "elsewhere", marked(6, None)),
+        ("camera", "stable", marked(0, None)),
+    ] {
+        let (product, channel) = (product.parse().unwrap(), channel.parse().unwrap());
+        assert_eq!(store.highest_signed(&product, &channel).await.unwrap(), expected, "{product} {channel}");
+        let before = store.before_signing(&product, &channel, samples::digest(), samples::digest()).await;
+        assert_eq!(before.unwrap().highest, expected, "{product} {channel}");
+    }
 }
 
 async fn nothing_becomes_of_what_has_ended(engine: &dyn Engine) {
