@@ -64,6 +64,55 @@ fn a_file_is_signed_once_and_other_people_verify_it() {
     assert!(["queued", "signed"].contains(&text(&handed_in, "state")), "{handed_in}");
 }
 
+/// A team that makes no releases, under the policy that comes with us.
+#[test]
+fn what_goes_back_is_refused_without_any_release() {
+    let mut place = Place::start();
+    place.json("product create gw --vendor example.com --class gw-1 --component main=1MiB");
+    for (number, name) in ["old", "new", "modem", "next", "last"].into_iter().enumerate() {
+        place.write(name, &bytes(9_000, number as u64 + 3));
+    }
+    place.stop();
+    let production =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spec/policies/production/policy.cedar");
+    place.write("place/policy.cedar", &std::fs::read(production).unwrap());
+    let settings = String::from_utf8(place.read("place/signing.toml")).unwrap();
+    let settings = settings.replacen("secret = ", "policy = \"policy.cedar\"\nsecret = ", 1);
+    place.write("place/signing.toml", settings.as_bytes());
+    let place = place.again();
+    let line = |file: &str, version: &str, epoch: u64| {
+        format!("sign {file} --product gw --version {version} --epoch {epoch} --commit c1 --build {file}")
+    };
+    let signed = |line: &str| {
+        let told = place.json(line);
+        assert_eq!(text(&told, "state"), "signed", "{line}");
+        told
+    };
+    let refused = |line: &str, rule: &str| {
+        let told = place.fails(line, 3);
+        assert!(told.contains(&format!("{rule}: ")), "{line}: {told}");
+    };
+    let first = signed(&line("new", "2.0.0", 5));
+    refused(&line("old", "1.0.0", 0), "gate-epoch");
+    refused(&line("old", "1.0.0", 5), "version-back");
+    // Another file of the same build, and steps that no release made.
+    signed(&line("modem", "2.0.0", 5));
+    refused(&line("next", "2.1.0", 22), "gate-epoch-ahead");
+    signed(&line("next", "2.1.0", 21));
+    signed(&line("last", "2.2.0", 37));
+    // The same build, asked for by another job of the pipeline.
+    let again = signed(&line("new", "2.0.0", 5).replace("--build new", "--build again"));
+    assert_eq!((&again["signature"], again["id"] == first["id"]), (&first["signature"], false));
+    let release = |version: &str, epoch: u64| {
+        format!("release create --product gw --version {version} --epoch {epoch} --component main=old")
+    };
+    let told = place.fails(&release("3.0.0", 36), 3);
+    assert!(told.contains("security epoch 36 goes back"), "{told}");
+    let told = place.fails(&release("2.1.9", 37), 3);
+    assert!(told.contains("version-back"), "{told}");
+    place.json(&release("3.0.0", 37));
+}
+
 #[test]
 fn many_files_are_asked_for_together_and_each_is_signed_by_itself() {
     let place = Place::start();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_fleet::{
-    Artifact, ArtifactOrder, Asked, Caller, Job, JobKind, Priority, Product, Progress, Release, Time,
+    Artifact, ArtifactOrder, Asked, Caller, Job, JobKind, Priority, Product, Progress, Time,
 };
 use firmseal_formats::{
     Format, FormatError, Inspection, Kept, LaidOut, Unsigned, Wanted, lay_out, lay_out_kept,
@@ -20,7 +20,7 @@ use firmseal_store::StoreError;
 use semver::Version;
 
 use crate::error::PipelineError;
-use crate::gate::{self, GateRefusal, Said};
+use crate::gate::{self, Epochs, GateRefusal, Said};
 use crate::key_rules::KeyRefusal;
 use crate::pipeline::Pipeline;
 use crate::request_key::RequestKey;
@@ -208,17 +208,10 @@ pub(crate) fn not_in_its_format(error: firmseal_formats::FormatError) -> Pipelin
 pub(crate) fn check(
     asked: &Asked,
     product: &Product,
-    latest: Option<&Release>,
     examined: &Examined,
-) -> Result<(), PipelineError> {
+    epochs: Epochs,
+) -> Result<(), GateRefusal> {
     let said = Said { version: &asked.version, epoch: asked.epoch };
     gate::check_file(said, product, &examined.inspection, examined.size)?;
-    let (offered, counter) = (asked.epoch, latest.map_or(0, |release| release.epoch));
-    if offered < counter {
-        return Err(GateRefusal::Epoch { offered, latest: counter }.into());
-    }
-    if offered - counter > gate::EPOCH_STEP_MAX {
-        return Err(GateRefusal::EpochAhead { offered, latest: counter }.into());
-    }
-    Ok(())
+    gate::check_epoch(asked.epoch, epochs)
 }

@@ -72,17 +72,31 @@ impl Pipeline {
         course.turn = Some(self.same_bytes.take((key.id().0, tbs)).await);
         // In its turn: what the one before has signed is on record by now.
         let before = store.before_signing(&asked.product, &asked.channel, own.id().0, tbs).await?;
-        artifact::check(&asked, &product, before.latest.as_ref(), &examined)?;
-
         let fallback = stand_in.is_some();
+        // What was signed once is not signed again, whoever asks: the gate
+        // and the policy agree to this request by itself. Nor does a stand-in
+        // sign what the key itself has signed.
+        let known = match &before.signature {
+            None if fallback => store.signature_over(key.id().0, tbs).await?,
+            known => known.clone(),
+        };
+        let known = match known {
+            Some(known) if self.is_same_file(&examined, &known).await? => Some(known),
+            _ => None,
+        };
+        let epochs = self.epochs_of_file(&asked, &before, known.is_some());
+        artifact::check(&asked, &product, &examined, epochs)?;
+
         let evidence = self.facts(&asked.product, &asked.evidence, &[order.artifact]).await?;
         let agreed = self.still_agreed(course, &examined, key, rules, clock()).await?;
         let examined = &examined;
         let unusual = self.unusual(key, &asked, clock()).await?;
         if let Some(policy) = policy {
-            let (product, approvals, before) = (&product, agreed.holders, before.latest_on_channel.as_ref());
-            let unusual = &unusual;
-            let asking = Asking { product, before, examined, key, evidence, approvals, fallback, unusual };
+            let (product, approvals, unusual) = (&product, agreed.holders, &unusual);
+            // Nothing goes back where nothing new is signed.
+            let files = before.highest.on_channel.filter(|_| known.is_none());
+            let previous = question::previous(before.latest_on_channel, files);
+            let asking = Asking { product, previous, examined, key, evidence, approvals, fallback, unusual };
             let stop = self.ask_policy(course, &*policy, rules, asking, clock())?;
             self.tell_unusual(course, key, unusual, stop.as_ref(), clock());
             if let Some(stop) = stop {
@@ -95,16 +109,7 @@ impl Pipeline {
         } else {
             self.tell_unusual(course, key, &unusual, None, clock());
         }
-        // What was signed once is not signed again, whoever asks: the gate
-        // and the policy have agreed to this request by itself. Nor does a
-        // stand-in sign what the key itself has signed.
-        let known = match before.signature {
-            None if fallback => store.signature_over(key.id().0, tbs).await?,
-            known => known,
-        };
-        if let Some(known) = known
-            && self.is_same_file(examined, &known).await?
-        {
+        if let Some(known) = known {
             let first = known.request;
             course.known = Some(known);
             return Ok(JobOutcome::SameAs(first));

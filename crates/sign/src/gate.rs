@@ -15,10 +15,12 @@ use crate::order::Order;
 /// The rules, in the words that are hashed into every intent. A change of
 /// the rules is a change of this text.
 pub const RULES: &str = "\
-firmseal gate 5
+firmseal gate 6
 each component of the product gets exactly one artifact
 the sequence number is above every earlier one of the product, by 1048576 at most
-the security epoch is not below that of the latest release, and above it by 16 at most
+the security epoch is not below the lowest of the root document in force, nor that of the latest release, nor the
+  highest that a file was signed under by itself, and above the highest of these by 16 at most; files hold back no
+  roll-back, and nothing that the same key has signed before
 the version is new on its channel, and the one that the artifact carries
 the security epoch is the one that the artifact carries
 the artifact is of the product's format and fits its slot
@@ -67,12 +69,26 @@ pub enum GateRefusal {
         latest: u64,
     },
     /// The security epoch goes back.
-    #[error("security epoch {offered} goes back: the latest release has {latest}")]
+    #[error(
+        "security epoch {offered} goes back: the product's releases and files have {latest}; use that or a \
+         higher one"
+    )]
     Epoch {
         /// In the order.
         offered: u64,
-        /// Of the latest release.
+        /// The highest so far.
         latest: u64,
+    },
+    /// The security epoch is below what the root document allows.
+    #[error(
+        "security epoch {offered} is below {lowest}, the lowest of the root document in force, and devices \
+         would refuse it; use {lowest} or a higher one"
+    )]
+    EpochRoot {
+        /// In the order.
+        offered: u64,
+        /// The root document's lowest.
+        lowest: u64,
     },
     /// The sequence number runs ahead.
     #[error("sequence number {offered} is more than {SEQUENCE_STEP_MAX} above the latest, {latest}")]
@@ -83,11 +99,11 @@ pub enum GateRefusal {
         latest: u64,
     },
     /// The security epoch runs ahead.
-    #[error("security epoch {offered} is more than {EPOCH_STEP_MAX} above the latest, {latest}")]
+    #[error("security epoch {offered} is more than {EPOCH_STEP_MAX} above the highest so far, {latest}")]
     EpochAhead {
         /// In the order.
         offered: u64,
-        /// Of the latest release.
+        /// The highest so far.
         latest: u64,
     },
     /// The version exists.
@@ -207,9 +223,24 @@ pub enum GateRefusal {
     SequenceExhausted(u64),
 }
 
-/// Checks the order against the product and its latest release. Returns
-/// the sequence number that the release gets.
-pub fn check_order(order: &Order, product: &Product, latest: Option<&Release>) -> Result<u64, GateRefusal> {
+/// The security epochs that an order or a file is held against.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Epochs {
+    /// The lowest of the root document in force.
+    pub lowest: u64,
+    /// The highest so far: of the latest release, or of a file that was signed
+    /// by itself.
+    pub highest: u64,
+}
+
+/// Checks the order against the product, its latest release and the security
+/// epochs. Returns the sequence number that the release gets.
+pub fn check_order(
+    order: &Order,
+    product: &Product,
+    latest: Option<&Release>,
+    epochs: Epochs,
+) -> Result<u64, GateRefusal> {
     let wanted: Vec<_> = product.components.iter().map(|component| component.name.as_str()).collect();
     let got: Vec<_> = order.components.iter().map(|component| component.name.as_str()).collect();
     if wanted != got {
@@ -224,12 +255,13 @@ pub fn check_order(order: &Order, product: &Product, latest: Option<&Release>) -
         Some(sequence) => sequence,
         None => floor.checked_add(1).ok_or(GateRefusal::SequenceExhausted(floor))?,
     };
-    check_numbers(sequence, order.epoch, latest)?;
+    check_sequence(sequence, latest)?;
+    check_epoch(order.epoch, epochs)?;
     Ok(sequence)
 }
 
-/// Checks sequence number and security epoch against the latest release.
-pub fn check_numbers(sequence: u64, epoch: u64, latest: Option<&Release>) -> Result<(), GateRefusal> {
+/// Checks a sequence number against the latest release.
+pub fn check_sequence(sequence: u64, latest: Option<&Release>) -> Result<(), GateRefusal> {
     // Devices begin at floor 0 and demand more than their floor.
     let floor = latest.map_or(0, |release| release.sequence);
     if sequence <= floor {
@@ -238,14 +270,20 @@ pub fn check_numbers(sequence: u64, epoch: u64, latest: Option<&Release>) -> Res
     if sequence - floor > SEQUENCE_STEP_MAX {
         return Err(GateRefusal::SequenceAhead { offered: sequence, latest: floor });
     }
-    let counter = latest.map_or(0, |release| release.epoch);
-    if epoch < counter {
-        return Err(GateRefusal::Epoch { offered: epoch, latest: counter });
-    }
-    if epoch - counter > EPOCH_STEP_MAX {
-        return Err(GateRefusal::EpochAhead { offered: epoch, latest: counter });
-    }
     Ok(())
+}
+
+/// Checks a security epoch.
+pub fn check_epoch(offered: u64, Epochs { lowest, highest }: Epochs) -> Result<(), GateRefusal> {
+    // A step is counted from the root document's lowest too: a product that is
+    // new under a root at 20 has to begin somewhere.
+    let floor = lowest.max(highest);
+    match offered.checked_sub(floor) {
+        None if lowest > highest => Err(GateRefusal::EpochRoot { offered, lowest }),
+        None => Err(GateRefusal::Epoch { offered, latest: highest }),
+        Some(step) if step > EPOCH_STEP_MAX => Err(GateRefusal::EpochAhead { offered, latest: floor }),
+        Some(_) => Ok(()),
+    }
 }
 
 /// What a release says of itself, in an order or in signed facts.
@@ -355,6 +393,7 @@ impl GateRefusal {
             GateRefusal::SequenceAhead { .. } => "gate-sequence-ahead",
             GateRefusal::SequenceExhausted(_) => "gate-sequence-exhausted",
             GateRefusal::Epoch { .. } => "gate-epoch",
+            GateRefusal::EpochRoot { .. } => "gate-epoch-root",
             GateRefusal::EpochAhead { .. } => "gate-epoch-ahead",
             GateRefusal::ArtifactEpoch { .. } => "gate-artifact-epoch",
             GateRefusal::VersionExists { .. } => "gate-version-exists",

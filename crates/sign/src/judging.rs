@@ -17,9 +17,8 @@ use crate::error::PipelineError;
 use crate::keys::Keys;
 use crate::order::Order;
 use crate::pipeline::{Pipeline, rules};
-use crate::policy::{
-    Action, ArtifactFacts, Decision, KeyFacts, Policy, PolicyError, Previous, Question, Verdict,
-};
+use crate::policy::{Action, ArtifactFacts, Decision, KeyFacts, Policy, PolicyError, Question, Verdict};
+use crate::question::previous;
 use crate::release_job::Errand;
 
 /// Longest record of a decision, in bytes.
@@ -99,7 +98,9 @@ impl Pipeline {
         now: Time,
     ) -> Result<Option<Judged>, PipelineError> {
         let Some(policy) = self.deciding()? else { return Ok(None) };
-        let previous = self.store().latest_release_on(&order.product, &order.channel).await?;
+        let (store, product_id, channel) = (self.store(), &order.product, &order.channel);
+        let latest = store.latest_release_on(product_id, channel).await?;
+        let files = store.highest_signed(product_id, channel).await?.on_channel;
         let question = Question {
             request,
             action: Action::SignRelease,
@@ -111,7 +112,7 @@ impl Pipeline {
             epoch: order.epoch,
             keys: key_facts(self.keys(&product.id), signs_images(product), now),
             artifacts: read.0,
-            previous: previous.map(|before| Previous { version: before.version, epoch: before.epoch }),
+            previous: previous(latest, files),
             build: order.build.clone(),
             commit: order.commit.clone(),
             evidence: read.1,

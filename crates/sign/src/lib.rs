@@ -20,6 +20,7 @@ pub mod device;
 pub mod dispatch;
 pub mod dispatcher;
 mod draft;
+mod epochs;
 pub mod error;
 pub mod events;
 mod evidence;

@@ -285,7 +285,9 @@ impl Pipeline {
 
         let product = self.store.product(&order.product).await?;
         let latest = self.store.latest_release(&order.product).await?;
-        let mut sequence = gate::check_order(order, &product, latest.as_ref())?;
+        let rolls_back = order.rollback.is_some();
+        let epochs = self.epochs(&order.product, &order.channel, rolls_back, latest.as_ref()).await?;
+        let mut sequence = gate::check_order(order, &product, latest.as_ref(), epochs)?;
         let keys = self.usable_keys(&product, now)?;
         let demands = self.demands(&order.product)?;
         let meant = Meant { product: &order.product, version: &order.version, epoch: order.epoch };
@@ -388,6 +390,7 @@ impl Pipeline {
         if let Some(same) = same {
             return Err(first(&same));
         }
+        self.check_epoch(draft, latest.as_ref()).await?;
         let keys = self.usable_keys(&product, now)?;
         let demands = self.demands(&draft.product)?;
         let meant = Meant { product: &draft.product, version: &draft.version, epoch: draft.epoch };

@@ -52,7 +52,7 @@ pub struct Question {
     pub keys: Vec<KeyFacts>,
     /// What would be signed, as our own parsers read it.
     pub artifacts: Vec<ArtifactFacts>,
-    /// The release before, if there is one.
+    /// What stands before it on the channel, if anything does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Previous>,
     /// The CI's id of the build.
@@ -129,12 +129,13 @@ pub struct ArtifactFacts {
     pub addresses: Vec<u64>,
 }
 
-/// The release before.
+/// What stands before, on the channel: the latest release, or what is higher
+/// of the files that were signed by themselves.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Previous {
-    /// Its version.
+    /// The version.
     pub version: Version,
-    /// Its security epoch.
+    /// The security epoch.
     pub epoch: u64,
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use firmseal_evidence::Facts;
 use firmseal_fleet::{Deviation, Job, JobKind, Product, Release, Time};
 use firmseal_manifest::{ArtifactId, Digest};
+use firmseal_store::Mark;
 
 use crate::artifact::Examined;
 use crate::judging::{artifact_facts, salt};
@@ -15,8 +16,8 @@ use crate::signing_key::SigningKey;
 /// What a question is put together from, beside the job.
 pub(crate) struct Asking<'a> {
     pub(crate) product: &'a Product,
-    /// The release before, on the channel.
-    pub(crate) before: Option<&'a Release>,
+    /// What stands before it, on the channel.
+    pub(crate) previous: Option<Previous>,
     pub(crate) examined: &'a Examined,
     pub(crate) key: &'a Arc<SigningKey>,
     pub(crate) evidence: Facts,
@@ -26,9 +27,24 @@ pub(crate) struct Asking<'a> {
     pub(crate) unusual: &'a BTreeSet<Deviation>,
 }
 
+/// What stands before, on a channel: the latest release, or what is higher of
+/// the files that were signed by themselves. Releases have an order of their
+/// own, in which a person may go back; files have none but their versions.
+pub(crate) fn previous(latest: Option<Release>, files: Option<Mark>) -> Option<Previous> {
+    let latest = latest.map(|release| Previous { version: release.version, epoch: release.epoch });
+    let files = files.map(|mark| Previous { version: mark.version, epoch: mark.epoch });
+    match (latest, files) {
+        (Some(latest), Some(files)) => Some(Previous {
+            version: latest.version.max(files.version),
+            epoch: latest.epoch.max(files.epoch),
+        }),
+        (latest, files) => latest.or(files),
+    }
+}
+
 /// The question about one file, to a policy in force under these rules.
 pub(crate) fn of_artifact(job: &Job, asking: Asking<'_>, rules: &Digest, now: Time) -> Question {
-    let Asking { product, before, examined, key, evidence, approvals, fallback, unusual } = asking;
+    let Asking { product, previous, examined, key, evidence, approvals, fallback, unusual } = asking;
     let asked = &job.asked;
     let only = match product.components.as_slice() {
         [only] => only.name.clone(),
@@ -49,7 +65,7 @@ pub(crate) fn of_artifact(job: &Job, asking: Asking<'_>, rules: &Digest, now: Ti
         epoch: asked.epoch,
         keys: vec![key.facts(now, fallback)],
         artifacts: vec![artifact_facts(&only, digest, &examined.inspection, examined.size)],
-        previous: before.map(|release| Previous { version: release.version.clone(), epoch: release.epoch }),
+        previous,
         build: asked.build.clone(),
         commit: asked.commit.clone(),
         evidence,

@@ -80,6 +80,7 @@ fn numbered(version: u64) -> String {
 pub struct Chain {
     roots: Vec<Bytes>,
     newest: u64,
+    lowest_epoch: u64,
     revocation: Option<Revoked>,
 }
 
@@ -97,8 +98,9 @@ impl Chain {
     /// A chain of one, as it stands in the settings. [`Pipeline::load_trust`]
     /// puts it behind what was published since.
     pub(crate) fn anchored(root: Vec<u8>) -> Chain {
-        let newest = Root::decode(&root).map_or(0, |root| root.version());
-        Chain { roots: vec![root.into()], newest, revocation: None }
+        let (newest, lowest_epoch) =
+            Root::decode(&root).map_or((0, 0), |root| (root.version(), root.minimum_epoch()));
+        Chain { roots: vec![root.into()], newest, lowest_epoch, revocation: None }
     }
 
     /// The newest root document.
@@ -110,6 +112,12 @@ impl Chain {
     /// The newest root document's number.
     pub fn root_version(&self) -> u64 {
         self.newest
+    }
+
+    /// The lowest security epoch that the newest root document lets devices
+    /// take. Kept beside the document: every signature asks.
+    pub(crate) fn lowest_epoch(&self) -> u64 {
+        self.lowest_epoch
     }
 
     /// A root document by its number.
@@ -204,13 +212,15 @@ impl Chain {
             return Err(TrustError::NoFirst(root.version()));
         }
         root.verify(&RustCrypto).map_err(refused(1))?;
-        Ok(Chain { roots: vec![bytes], newest: 1, revocation: None })
+        let lowest_epoch = root.minimum_epoch();
+        Ok(Chain { roots: vec![bytes], newest: 1, lowest_epoch, revocation: None })
     }
 
     fn append(mut self, version: u64, bytes: Bytes) -> Result<Chain, TrustError> {
         let refused = |refusal| TrustError::Refused { name: ROOT, version, refusal };
         let newest = Root::decode(self.root()).map_err(refused)?;
-        self.newest = newest.successor(&bytes, &RustCrypto).map_err(refused)?.version();
+        let next = newest.successor(&bytes, &RustCrypto).map_err(refused)?;
+        (self.newest, self.lowest_epoch) = (next.version(), next.minimum_epoch());
         self.roots.push(bytes);
         Ok(self)
     }

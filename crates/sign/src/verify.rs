@@ -18,7 +18,7 @@ use semver::Version;
 use crate::component::detected;
 use crate::device::{self, Floors};
 use crate::error::PipelineError;
-use crate::gate::{self, GateRefusal, Said};
+use crate::gate::{self, Epochs, GateRefusal, Said};
 use crate::rollback;
 use crate::spool;
 use crate::trust::Chain;
@@ -103,7 +103,11 @@ pub async fn verify_release(
                 payloads.insert(payload_uri(&digest), payload);
             }
             Run::Finished { mut verified, parts } => {
-                gate::check_numbers(verified.sequence, verified.epoch, latest)?;
+                gate::check_sequence(verified.sequence, latest)?;
+                gate::check_epoch(
+                    verified.epoch,
+                    Epochs { lowest: trust.lowest_epoch(), highest: floors.epoch },
+                )?;
                 if (product.environment == product::Environment::Production) != verified.production {
                     return Err(GateRefusal::Environment.into());
                 }

@@ -19,6 +19,7 @@ use firmseal_trust::RootSpec;
 use crate::attempts::Attempts;
 use crate::draft::Draft;
 use crate::error::PipelineError;
+use crate::gate::GateRefusal;
 use crate::judging::Again;
 use crate::order::Order;
 use crate::pipeline::{Pipeline, Signed};
@@ -347,7 +348,13 @@ impl Pipeline {
                 let _ = self.store().abandon(&claim).await;
                 // What devices would refuse now they would refuse again: with
                 // the request open, each round would use the keys once more.
-                if matches!(error, PipelineError::Superseded(_) | PipelineError::Refused(_)) {
+                // Nor does a security epoch that was overtaken come back.
+                if matches!(
+                    error,
+                    PipelineError::Superseded(_)
+                        | PipelineError::Refused(_)
+                        | PipelineError::Gate(GateRefusal::Epoch { .. } | GateRefusal::EpochRoot { .. })
+                ) {
                     self.store().close_signing_request(id, RequestState::Superseded).await?;
                 }
                 Err(error)

@@ -13,8 +13,8 @@ use firmseal_keys::{FileKey, Log, LogError, Secret, Signer};
 use firmseal_manifest::{ArtifactId, Digest, End, Event, KeyAlgorithm, Leaf, PublicKey, Statement};
 use firmseal_sign::review::{Difference, Side};
 use firmseal_sign::{
-    ApprovalError, EventError, KeyPurpose, Keys, NewApproval, Order, Ordered, OrderedComponent, Pipeline,
-    PipelineError, Requester, Rollback, Signed, SigningKey, review,
+    ApprovalError, EventError, GateRefusal, KeyPurpose, Keys, NewApproval, Order, Ordered, OrderedComponent,
+    Pipeline, PipelineError, Requester, Rollback, Signed, SigningKey, review,
 };
 use firmseal_store::{Blobs, Events, Registry, SigningRequests, Store};
 use firmseal_store_local::{IntentLog, LocalStore};
@@ -282,7 +282,7 @@ async fn a_request_that_was_overtaken_is_closed() {
 }
 
 #[tokio::test]
-async fn what_devices_would_refuse_by_now_is_signed_no_second_time() {
+async fn what_is_below_the_lowest_epoch_by_now_reaches_no_key() {
     let bench = Bench::new().await;
     bench.pipeline.load_trust(NOW).await.unwrap();
     let request = bench.request("1.0.0", "ci").await;
@@ -292,13 +292,14 @@ async fn what_devices_would_refuse_by_now_is_signed_no_second_time() {
     let next = root_for(&release, 2, request.epoch + 1);
     bench.pipeline.publish_root(next.into(), "custodian", NOW).await.unwrap();
 
+    let used = bench.store.intents().len();
     let refused = bench.pipeline.finish(request.id, NOW).await;
-    assert!(matches!(refused, Err(PipelineError::Refused(_))), "{refused:?}");
+    let expected = GateRefusal::EpochRoot { offered: request.epoch, lowest: request.epoch + 1 };
+    assert!(matches!(&refused, Err(PipelineError::Gate(gate)) if *gate == expected), "{refused:?}");
     let closed = bench.store.signing_request(request.id).await.unwrap().unwrap();
     assert_eq!(closed.state, RequestState::Superseded);
-    let used = bench.store.intents().len();
     assert!(bench.pipeline.finish_waiting(NOW).await.unwrap().is_empty());
-    assert_eq!(bench.store.intents().len(), used, "no key is used again");
+    assert_eq!(bench.store.intents().len(), used, "no key is used");
 }
 
 #[tokio::test]

@@ -6,19 +6,22 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use firmseal_core::Environment as CoreEnvironment;
 use firmseal_fleet::product::{BlockSize, ComponentSpec, Environment};
-use firmseal_fleet::{AddressMap, Artifact, Caller, Product, Region, Release, ReleaseState, Time};
+use firmseal_fleet::{
+    AddressMap, Artifact, Caller, JobState, Priority, Product, Region, Release, ReleaseState, Time,
+};
 use firmseal_keys::{Backend, Covered, FileKey, Secret, SignError};
 use firmseal_manifest::{ArtifactId, KeyAlgorithm, PublicKey, Signature};
 use firmseal_sign::assemble::{Names, assemble};
 use firmseal_sign::{
-    GateRefusal, KeyPurpose, Keys, Order, Ordered, OrderedComponent, Pipeline, PipelineError, Requester,
-    SigningKey, gate, verify_release,
+    ArtifactWish, Carried, GateRefusal, Health, KeyHealth, KeyPurpose, Keys, Order, Ordered,
+    OrderedComponent, Pipeline, PipelineError, Requester, SigningKey, gate, verify_release,
 };
 use firmseal_store::conformance::samples;
-use firmseal_store::{Blobs, Registry, Store};
+use firmseal_store::{Blobs, Claiming, Jobs, Registry, Room, Store};
 use firmseal_store_local::LocalStore;
 use firmseal_testkit::TestKey;
 use firmseal_trust::{DemandsSpec, Holder, Role, RoleSpec, RootSpec};
@@ -35,6 +38,17 @@ impl Backend for Held {
     async fn sign_unverified(&self, covered: Covered) -> Result<Signature, SignError> {
         Ok(self.0.sign(covered.tbs()))
     }
+}
+
+/// Every key may be used.
+struct Healthy;
+
+impl KeyHealth for Healthy {
+    fn takes(&self, _: &str) -> bool {
+        true
+    }
+
+    fn heard(&self, _: &str, _: Health) {}
 }
 
 /// A key whose private half is in a book. Nobody asks it for a signature.
@@ -80,7 +94,7 @@ fn product(format: &str, environment: Environment) -> Product {
     }
 }
 
-fn root(release: &PublicKey, environment: CoreEnvironment) -> Vec<u8> {
+fn root(release: &PublicKey, environment: CoreEnvironment, minimum_epoch: u64) -> Vec<u8> {
     let root_key = TestKey::ed25519(100);
     let role = |role, name: &str, key: &PublicKey| RoleSpec {
         role,
@@ -95,7 +109,7 @@ fn root(release: &PublicKey, environment: CoreEnvironment) -> Vec<u8> {
         lineage: [1; 16],
         environment,
         roles: vec![role(Role::Root, "custodian", root_key.public()), role(Role::Release, "ci", release)],
-        minimum_epoch: 0,
+        minimum_epoch,
         demands: vec![DemandsSpec::NOTHING],
         closed_logs: vec![],
         sequence_resets: vec![],
@@ -119,6 +133,11 @@ impl Bench {
     }
 
     async fn with(product: Product, images: Option<Arc<SigningKey>>) -> Bench {
+        Bench::under(product, images, 0).await
+    }
+
+    /// Under a root document with this lowest security epoch.
+    async fn under(product: Product, images: Option<Arc<SigningKey>>, lowest: u64) -> Bench {
         let (directory, environment) = (tempfile::tempdir().unwrap(), product.environment);
         let store = LocalStore::open(&directory.path().join("store")).unwrap();
         let own = match environment {
@@ -126,7 +145,7 @@ impl Bench {
             Environment::Production => CoreEnvironment::Production,
         };
         let key = Held(TestKey::ed25519(7));
-        let root = root(key.public_half(), own);
+        let root = root(key.public_half(), own, lowest);
         let release = SigningKey::implicit(KeyPurpose::Release, environment, Arc::new(key));
         let keys = Keys { release: vec![release], artifact: images, ..Keys::default() };
         let shared: Arc<dyn Store> = Arc::new(store.clone());
@@ -170,6 +189,33 @@ impl Bench {
             Ordered::Signed(signed) => Ok(signed.release),
             Ordered::Waiting(request) => panic!("{request:?}"),
         }
+    }
+
+    /// Has a file of its own signed, as the order has it.
+    async fn file(&self, order: &Order) -> Carried {
+        let wish = ArtifactWish {
+            key: None,
+            caller: order.requester.0.clone(),
+            product: order.product.clone(),
+            channel: order.channel.clone(),
+            artifact: order.components[0].artifact,
+            signing_key: None,
+            version: order.version.clone(),
+            epoch: order.epoch,
+            parameters: Default::default(),
+            build: order.build.clone(),
+            commit: order.commit.clone(),
+            evidence: vec![],
+            priority: Priority::Release,
+            deadline: Time::EPOCH.plus(Duration::from_secs(60)),
+        };
+        let job = self.pipeline.artifact_job(wish, Time::EPOCH).await.unwrap();
+        let room = Room { key: job.asked.signing_key.clone(), most: 1, after: None };
+        self.store.insert_job(job, 1).await.unwrap();
+        let lease = Duration::from_secs(60);
+        let claiming = Claiming { rooms: vec![room], now: Time::EPOCH, lease, log_size: 0 };
+        let claimed = self.store.claim_jobs(claiming).await.unwrap().remove(0);
+        self.pipeline.carry_out_job(claimed, None, Arc::new(Healthy), &|| Time::EPOCH).await
     }
 
     /// The rule that an order breaks. No key is used for it.
@@ -223,10 +269,39 @@ async fn numbers() -> Vec<&'static str> {
     // A database keeps no such number; a log of other people's releases may.
     let last = Release { sequence: u64::MAX, ..samples::release(&bench.store, "camera", "9.0.0", 1).await };
     let product = product("raw", Environment::Test);
-    let exhausted = gate::check_order(&good, &product, Some(&last)).unwrap_err();
+    let epochs = gate::Epochs { lowest: 0, highest: 5 };
+    let exhausted = gate::check_order(&good, &product, Some(&last), epochs).unwrap_err();
     assert_eq!(exhausted, GateRefusal::SequenceExhausted(u64::MAX));
     rules.push(exhausted.rule());
     bench.release(&good).await.unwrap();
+    rules
+}
+
+/// A root document says that devices take nothing below epoch 20.
+async fn lowest_epochs() -> Vec<&'static str> {
+    let key = Arc::new(Held(TestKey::ed25519(8)));
+    let images = SigningKey::implicit(KeyPurpose::Artifact, Environment::Test, key);
+    let bench = Bench::under(product("raw", Environment::Test), Some(images), 20).await;
+    let order = bench.order("1.0.0", b"one".to_vec()).await;
+    let with = |epoch| Order { epoch, ..order.clone() };
+    let told = GateRefusal::EpochRoot { offered: 19, lowest: 20 }.to_string();
+    let said = "security epoch 19 is below 20, the lowest of the root document in force, and devices would \
+                refuse it; use 20 or a higher one";
+    assert_eq!(told, said);
+    let mut rules = vec![bench.refused(&with(19)).await, bench.refused(&with(37)).await];
+    for epoch in [19, 37] {
+        let carried = bench.file(&with(epoch)).await;
+        assert_eq!((carried.job.progress.state, carried.trouble), (JobState::Refused, None), "no failure");
+        let Some(PipelineError::Gate(refusal)) = carried.error.as_deref() else { panic!("{epoch}") };
+        assert_eq!(carried.job.progress.reasons[0].rule, refusal.rule());
+        rules.push(refusal.rule());
+    }
+    let ahead = "gate-epoch-ahead";
+    assert_eq!(rules, ["gate-epoch-root", ahead, "gate-epoch-root", ahead]);
+    assert_eq!(bench.store.intents().len(), 0);
+    // The first of the product may be anywhere in the step above the lowest.
+    assert_eq!(bench.file(&with(20)).await.job.progress.state, JobState::Signed);
+    bench.release(&with(36)).await.unwrap();
     rules
 }
 
@@ -369,6 +444,7 @@ fn another_format() -> &'static str {
 async fn each_rule_refuses_what_breaks_it_and_none_is_left_out() {
     let mut broken: BTreeSet<&str> = BTreeSet::new();
     broken.extend(numbers().await);
+    broken.extend(lowest_epochs().await);
     broken.extend(rollbacks().await);
     broken.extend(environments().await);
     broken.extend(debug_builds().await);
@@ -376,6 +452,6 @@ async fn each_rule_refuses_what_breaks_it_and_none_is_left_out() {
     // The names, as the gate itself gives them.
     let source = include_str!("../src/gate.rs");
     let names: BTreeSet<&str> = source.split('"').filter(|text| text.starts_with("gate-")).collect();
-    assert!(names.len() >= 19, "{names:?}");
+    assert!(names.len() >= 20, "{names:?}");
     assert_eq!(broken, names);
 }

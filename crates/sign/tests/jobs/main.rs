@@ -3,6 +3,7 @@
 
 mod bench;
 mod chaos;
+mod epochs;
 mod faulty;
 mod judge;
 mod once;
