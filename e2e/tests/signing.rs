@@ -152,6 +152,9 @@ fn audited(t: &Shell, server: &mut Server, log: &Value, signed: &Value, decided:
         let record = String::from_utf8(t.read(&format!("trail/decisions/{decision}.json"))).unwrap();
         assert!(record.contains("gateway"), "{record}");
     }
+    // The policy says the same of each again, and is not asked about what was
+    // refused without it.
+    t.ok("firmseal policy test policies --past trail/decisions").says("all as they were meant");
     // One letter of one decision, and the trail does not stand any more.
     let changed = format!("trail/decisions/{}.json", decided[0]);
     let record = String::from_utf8(t.read(&changed)).unwrap();
@@ -216,6 +219,10 @@ fn ci_submits_people_agree_the_hsm_dies_and_one_signature_appears() {
     t.run(&format!("{branch} {} {sbom} {bad}", order(3))).exits(3).says("no-permit");
     t.run(&format!("{} {} {bad}", main("job-2"), order(3))).exits(3).says("sbom");
     t.run(&format!("{} {} {sbom} {bad}", main("job-3"), order(2))).exits(3).says("epoch-floor");
+    // What cannot be read the policy is not asked about.
+    t.run(&format!("{} {} --evidence firmware.bin {bad}", main("job-6"), order(3)))
+        .exits(3)
+        .says("handed in as evidence");
     // Somebody else's repository is nobody here.
     let stranger = job(&t, &server, &provider, "job-4", "evil/gateway", "main");
     t.run(&format!("{stranger} {} {sbom} {bad}", order(3))).fails(5, "no grant");
@@ -260,7 +267,7 @@ fn ci_submits_people_agree_the_hsm_dies_and_one_signature_appears() {
     assert_eq!(text(&rules, "policy"), policy);
     let refused = t.json("firmseal audit --action signing-decided --product gateway");
     let text_of = refused.to_string();
-    for rule in ["no-permit", "sbom", "epoch-floor", "two-on-stable"] {
+    for rule in ["no-permit", "sbom", "epoch-floor", "two-on-stable", "evidence"] {
         assert!(text_of.contains(rule), "{rule} is not in {refused}");
     }
     let decided = refused.as_array().unwrap().iter().map(|record| text(record, "decision").to_owned());

@@ -245,7 +245,8 @@ pub struct SignatureRequest {
     /// Why it is not signed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<Reason>,
-    /// SHA-256 of the policy decision's record, where a policy was asked.
+    /// SHA-256 of the latest decision's record: what a policy was asked and
+    /// answered, or what else refused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub decision: Option<ArtifactId>,

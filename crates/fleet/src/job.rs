@@ -211,7 +211,8 @@ pub struct Progress {
     /// last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<Reason>,
-    /// SHA-256 of the latest policy decision, where a policy was asked.
+    /// SHA-256 of the latest decision's record, where a policy was asked or
+    /// something else refused it.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::hex::option")]
     pub decision: Option<Digest>,
     /// What approvers agree to, once it has waited for them.

@@ -102,8 +102,8 @@ pub enum Event {
     Decided {
         /// The signing request.
         request: RequestId,
-        /// SHA-256 of the decision's record; zeros where the gate decided,
-        /// or a person.
+        /// SHA-256 of the decision's record; zeros in entries of before,
+        /// where it was not a policy that decided.
         decision: Digest,
         /// What was decided.
         ruling: Ruling,
@@ -405,6 +405,9 @@ fn read(decoder: &mut Decoder<'_>) -> Result<Option<Event>, decode::Error> {
                 0 => Denial::SignIn,
                 1 => Denial::Role,
                 2 => Denial::Scope,
+                3 => Denial::Key,
+                4 => Denial::Own,
+                5 => Denial::Approval,
                 _ => return Ok(None),
             },
             caller: input.maybe_digest()?,

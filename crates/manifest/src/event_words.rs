@@ -80,11 +80,19 @@ pub enum Denial {
     Role = 1,
     /// It lies outside what the credential is confined to.
     Scope = 2,
+    /// It is asked of a key that does not sign it, or that nobody has.
+    Key = 3,
+    /// It is their own request that somebody lets go, or agrees to.
+    Own = 4,
+    /// The approval does not count: by a key that is no approver's or was
+    /// revoked, or over something else.
+    Approval = 5,
 }
 
 impl Denial {
     /// Every reason.
-    pub const ALL: [Denial; 3] = [Denial::SignIn, Denial::Role, Denial::Scope];
+    pub const ALL: [Denial; 6] =
+        [Denial::SignIn, Denial::Role, Denial::Scope, Denial::Key, Denial::Own, Denial::Approval];
 
     /// The word for it.
     pub const fn word(self) -> &'static str {
@@ -92,6 +100,9 @@ impl Denial {
             Denial::SignIn => "sign-in",
             Denial::Role => "role",
             Denial::Scope => "scope",
+            Denial::Key => "key",
+            Denial::Own => "own",
+            Denial::Approval => "approval",
         }
     }
 }

@@ -49,7 +49,7 @@ pub struct Export {
     pub records: Vec<AuditRecord>,
     /// Entries: those of the period, and others that records name.
     pub entries: Vec<LogEntry>,
-    /// Records of policy decisions, by the names that their files have.
+    /// Records of decisions, by the names that their files have.
     pub decisions: BTreeMap<ArtifactId, Vec<u8>>,
 }
 

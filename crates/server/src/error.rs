@@ -193,16 +193,16 @@ impl ApiError {
         }
     }
 
-    /// Why an operator was denied what it asked for, and who that is where it
-    /// is known; `None` for every other error.
-    pub(crate) fn denial(&self) -> Option<(Denial, Option<&Caller>)> {
+    /// Why an operator was denied what it asked for, what that was and who
+    /// asked, as far as it is known; `None` for every other error.
+    pub(crate) fn denial(&self) -> Option<(Denial, Option<&str>, Option<&Caller>)> {
         match self {
             ApiError::Unauthenticated | ApiError::Token(_) | ApiError::TokenUsed => {
-                Some((Denial::SignIn, None))
+                Some((Denial::SignIn, None, None))
             }
-            ApiError::Over(caller) => Some((Denial::SignIn, Some(caller))),
-            ApiError::RoleMissing { caller, .. } => Some((Denial::Role, Some(caller))),
-            ApiError::OutOfScope { caller, .. } => Some((Denial::Scope, Some(caller))),
+            ApiError::Over(caller) => Some((Denial::SignIn, None, Some(caller))),
+            ApiError::RoleMissing { needs, caller } => Some((Denial::Role, Some(needs), Some(caller))),
+            ApiError::OutOfScope { what, caller } => Some((Denial::Scope, Some(what), Some(caller))),
             _ => None,
         }
     }

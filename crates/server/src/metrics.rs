@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use firmseal_api::keys::SigningKey;
 use firmseal_fleet::{Deviation, KeyPhase, Priority, Time};
 use firmseal_keys::KeyPlace;
+use firmseal_manifest::Denial;
 use firmseal_sign::{BreakerState, PolicyStanding};
 use firmseal_store::Depth;
 use firmseal_witness::Status;
@@ -126,6 +127,7 @@ pub(crate) struct Metrics {
     pub(crate) events_waiting: Gauge,
     pub(crate) audit_records: Counters<Recorded>,
     pub(crate) audit_failing: Gauge,
+    pub(crate) denials: Counters<Denied>,
     pub(crate) notices: Counters<Notice>,
     policy: Gauges<PolicyFrom>,
     pub(crate) successor: Gauge,
@@ -211,6 +213,7 @@ impl Metrics {
             audit_records: make.one("audit_records", "Audit records by what they tell of"),
             audit_failing: make.one("audit_failing", "1 while what happened cannot be put on record"),
             successor: make.one("successor", "1 while another process waits to go on with the store"),
+            denials: make.one("denials", "What operators were denied, by reason"),
             policy: make.one(
                 "policy",
                 "1 for where the policy in force comes from: none, file, approved; broken while nothing is signed",
@@ -226,6 +229,9 @@ impl Metrics {
         }
         for deviation in Deviation::ALL {
             drop(metrics.anomalies.get_or_create(&Departs { deviation: deviation.word() }));
+        }
+        for why in Denial::ALL {
+            drop(metrics.denials.get_or_create(&Denied { reason: why.word() }));
         }
         let Making { registry, names } = make;
         Metrics { registry, names, ..metrics }

@@ -67,7 +67,9 @@ impl Pipeline {
             },
         };
         course.key = key.name().to_string();
-        let examined = self.examine_artifact(&asked, stored, &product, key).await?;
+        let examined = Arc::new(self.examine_artifact(&asked, stored, &product, key).await?);
+        // A refusal says what was read.
+        course.examined = Some((order.artifact, examined.clone()));
         let tbs = examined.tbs.fingerprint();
         course.turn = Some(self.same_bytes.take((key.id().0, tbs)).await);
         // In its turn: what the one before has signed is on record by now.
@@ -89,7 +91,7 @@ impl Pipeline {
 
         let evidence = self.facts(&asked.product, &asked.evidence, &[order.artifact]).await?;
         let agreed = self.still_agreed(course, &examined, key, rules, clock()).await?;
-        let examined = &examined;
+        let examined = &*examined;
         let unusual = self.unusual(key, &asked, clock()).await?;
         if let Some(policy) = policy {
             let (product, approvals, unusual) = (&product, agreed.holders, &unusual);
@@ -183,7 +185,7 @@ impl Pipeline {
                 course.reasons = reasons;
                 Some(JobOutcome::Again(now.plus(AGAIN_MAX)))
             }
-            Verdict::Refuse { reasons } => Some(course.refuse(reasons)),
+            Verdict::Refuse { reasons } => Some(course.refused_by_policy(reasons)),
             Verdict::Approvals { need, .. } if approvals >= need => None,
             // People agree to a key by its id: to the one that was asked for.
             Verdict::Approvals { reasons, .. } if fallback => {
@@ -193,13 +195,11 @@ impl Pipeline {
             Verdict::Approvals { need, reasons } => {
                 let asked = &course.job.asked;
                 self.check_approvers(&asked.product, &asked.channel, need)?;
-                course.reasons = reasons;
-                course.ruled(Ruling::Approvals);
+                course.ruled(Ruling::Approvals, reasons);
                 Some(JobOutcome::Waiting(review_of(&course.job, examined, key, rules, need)))
             }
             Verdict::Hold { reasons } => {
-                course.reasons = reasons;
-                course.ruled(Ruling::Held);
+                course.ruled(Ruling::Held, reasons);
                 Some(JobOutcome::Held(rules))
             }
         })

@@ -11,10 +11,11 @@ use std::time::Duration;
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_fleet::{Deviation, Job, JobKind, Reason, Release, Signature, Time};
 use firmseal_keys::{LogError, SignError};
-use firmseal_manifest::{Digest, Event, KeyId, Outcome, Ruling};
+use firmseal_manifest::{ArtifactId, Event, KeyId, Outcome, Ruling};
 use firmseal_store::{Claim, ClaimedJob, Ending, JobOutcome, StoreError};
 use tokio::sync::OwnedMutexGuard;
 
+use crate::artifact::Examined;
 use crate::attempts::{Attempts, KeyHealth};
 use crate::dispatch::Health;
 use crate::error::PipelineError;
@@ -30,8 +31,6 @@ const LATER: Duration = Duration::from_secs(2);
 /// How long a job waits after its key has failed, at first and at most.
 const AGAIN: Duration = Duration::from_millis(250);
 pub(crate) const AGAIN_MAX: Duration = Duration::from_secs(30);
-/// Digest in events about what no policy decided.
-const NOBODY: Digest = Digest([0; 32]);
 
 /// Tells the time.
 pub type Clock = dyn Fn() -> Time + Send + Sync;
@@ -66,6 +65,15 @@ impl Carried {
     }
 }
 
+/// What was decided that is not a permit, and by whom.
+#[derive(Clone, Copy)]
+enum Ruled {
+    /// By a policy, whose record is at hand.
+    ByPolicy(Ruling),
+    /// By something else, which refuses: the record is made in the end.
+    Refused,
+}
+
 /// What is gathered on the way, for the store and the caller.
 pub(crate) struct Course {
     pub(crate) job: Job,
@@ -79,6 +87,9 @@ pub(crate) struct Course {
     pub(crate) unsure: bool,
     pub(crate) reasons: Vec<Reason>,
     pub(crate) decision: Option<Vec<u8>>,
+    ruled: Option<Ruled>,
+    /// The file, once it was read.
+    pub(crate) examined: Option<(ArtifactId, Arc<Examined>)>,
     events: Vec<Event>,
     /// Held until the store knows: nobody signs the same bytes meanwhile.
     pub(crate) turn: Option<OwnedMutexGuard<()>>,
@@ -98,16 +109,22 @@ impl Course {
         self.events.push(Event::Unusual { request: self.job.id, key, how: Deviation::bits(how) });
     }
 
-    /// Something was decided that is not a permit.
-    pub(crate) fn ruled(&mut self, ruling: Ruling) {
-        let decision = self.decision.as_deref().map_or(NOBODY, |record| RustCrypto.digest(record));
-        self.events.push(Event::Decided { request: self.job.id, decision, ruling });
+    /// A policy decided something that is not a permit.
+    pub(crate) fn ruled(&mut self, ruling: Ruling, reasons: Vec<Reason>) {
+        self.reasons = reasons;
+        self.ruled = Some(Ruled::ByPolicy(ruling));
     }
 
-    /// The job is refused.
+    /// A policy refuses the job.
+    pub(crate) fn refused_by_policy(&mut self, reasons: Vec<Reason>) -> JobOutcome {
+        self.ruled(Ruling::Refused, reasons);
+        JobOutcome::Refused
+    }
+
+    /// Something else than a policy refuses the job.
     pub(crate) fn refuse(&mut self, reasons: Vec<Reason>) -> JobOutcome {
         self.reasons = reasons;
-        self.ruled(Ruling::Refused);
+        self.ruled = Some(Ruled::Refused);
         JobOutcome::Refused
     }
 
@@ -147,6 +164,8 @@ impl Pipeline {
             unsure: false,
             reasons: Vec::new(),
             decision: None,
+            ruled: None,
+            examined: None,
             events: Vec::new(),
             turn: None,
             known: None,
@@ -162,9 +181,19 @@ impl Pipeline {
         let attempts = if course.unsure { Vec::new() } else { course.attempts.events(kept) };
         let failures = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
         // What became of keys comes before what was decided about it.
-        let ruled = course.events.iter().position(|event| matches!(event, Event::Decided { .. }));
-        let at = ruled.unwrap_or(course.events.len());
-        course.events.splice(at..at, attempts);
+        course.events.extend(attempts);
+        if let Some(ruled) = course.ruled {
+            let ruling = match ruled {
+                Ruled::ByPolicy(ruling) => ruling,
+                Ruled::Refused => {
+                    course.decision = Some(self.refused(&course, clock()).encode());
+                    Ruling::Refused
+                }
+            };
+            let (request, record) = (course.job.id, course.decision.as_deref().unwrap_or_default());
+            let decision = RustCrypto.digest(record);
+            course.events.push(Event::Decided { request, decision, ruling });
+        }
         let ending = Ending {
             outcome,
             reasons: course.reasons.clone(),
@@ -287,7 +316,8 @@ fn stopped(course: &mut Course, error: &PipelineError, now: Time) -> JobOutcome 
             course.trouble = Some(why);
             course.again(now, LATER, "log", "the log takes no entries, so nothing is signed")
         }
-        PipelineError::Gate(_) | PipelineError::Policy { .. } => course.refuse(reasons),
+        PipelineError::Gate(_) => course.refuse(reasons),
+        PipelineError::Policy { .. } => course.refused_by_policy(reasons),
         PipelineError::NoVerdict(_) | PipelineError::TooFewApprovers { .. } => {
             course.refuse(vec![Reason::new("policy", why)])
         }
@@ -303,8 +333,7 @@ fn stopped(course: &mut Course, error: &PipelineError, now: Time) -> JobOutcome 
             key_failed(course, error, now)
         }
         PipelineError::Held { rules, .. } => {
-            course.reasons = reasons;
-            course.ruled(Ruling::Held);
+            course.ruled(Ruling::Held, reasons);
             JobOutcome::Held(*rules)
         }
         PipelineError::InFlight(_) => course.again(now, LATER, "order", &why),

@@ -40,6 +40,7 @@ pub mod policy_in_force;
 pub mod proofs;
 mod question;
 mod quota;
+pub mod refused;
 mod release_job;
 pub mod request_key;
 pub mod review;
@@ -80,6 +81,7 @@ pub use policy::{
 };
 pub use policy_in_force::PolicyStanding;
 pub use proofs::{ProofError, Proofs, Proving};
+pub use refused::{Recorded, Refused};
 pub use request_key::RequestKey;
 pub use rollback::Rollback;
 pub use signing_key::{Ask, KeyUse, SigningKey};

@@ -33,7 +33,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0018_open_jobs.sql"),
     include_str!("../migrations/0019_circumstances.sql"),
     include_str!("../migrations/0020_used_tokens.sql"),
-    include_str!("../migrations/0022_highest_signed.sql"),
+    include_str!("../migrations/0021_highest_signed.sql"),
 ];
 
 /// What this program's databases say they are: `FSLS`.

@@ -108,7 +108,7 @@ pub struct Ending {
     pub outcome: JobOutcome,
     /// Why, where it is not signed.
     pub reasons: Vec<Reason>,
-    /// Record of the policy decision, which is kept under its SHA-256;
+    /// Record of the decision, which is kept under its SHA-256;
     /// `None` keeps the one that it has.
     pub decision: Option<Vec<u8>>,
     /// Whether what an earlier claim left unseen is among the events. If
@@ -305,7 +305,7 @@ pub trait Jobs: Send + Sync {
     /// Approvals of a job, by the name of the holder.
     async fn job_approvals(&self, id: RequestId) -> Result<Vec<Approval>, StoreError>;
 
-    /// The record of a policy decision, by its SHA-256.
+    /// The record of a decision, by its SHA-256.
     async fn decision(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// The signature that is recorded under a request.

@@ -62,7 +62,8 @@ async fn list_log_entries(
     Ok(Answer(app.log_entries(query).await?))
 }
 
-/// The record of a policy decision: what was asked, and what was answered.
+/// The record of a decision: what a policy was asked, and what it answered; or
+/// what gate, format, evidence or key refused, what was read of it, and why.
 #[utoipa::path(get, path = "/v1/audit/decisions/{decision}", tag = "audit", params(("decision" = String, Path)),
     responses((status = 200, body = serde_json::Value), (status = "default", body = Problem, content_type = "application/problem+json")),
     security(("operator" = ["auditor"])))]
@@ -72,6 +73,7 @@ async fn get_decision(
     Id(id): Id<ArtifactId>,
 ) -> Result<Response, ApiError> {
     let (decision, bytes) = app.decision(id).await?;
-    scope::channel(&operator, &decision.question.product, &decision.question.channel)?;
+    let (product, channel) = decision.about();
+    scope::channel(&operator, product, channel)?;
     Ok(([(header::CONTENT_TYPE, "application/json")], bytes).into_response())
 }

@@ -93,7 +93,7 @@ async fn approve_policy(
     Json(approve): Json<Approve>,
 ) -> Result<Answer<PolicyProposal>, ApiError> {
     scope::everything(&operator, POLICY)?;
-    let work = async move { app.approve_policy(&operator.name, policy.0, approve).await };
+    let work = async move { app.approve_policy(&operator, policy.0, approve).await };
     Ok(Answer(detached(work).await?))
 }
 

@@ -131,7 +131,7 @@ async fn approve(
     Json(approve): Json<Approve>,
 ) -> Result<Answer<SigningRequest>, ApiError> {
     app.confine_request(&operator, id).await?;
-    let work = async move { app.approve(&operator.name, id, approve).await };
+    let work = async move { app.approve(&operator, id, approve).await };
     Ok(Answer(detached(work).await?))
 }
 

@@ -268,7 +268,7 @@ async fn approve_signature(
     Json(approve): Json<Approve>,
 ) -> Result<Answer<SignatureRequest>, ApiError> {
     app.confine_job(&operator, id).await?;
-    let work = async move { app.approve_signature(&operator.name, id, approve).await };
+    let work = async move { app.approve_signature(&operator, id, approve).await };
     Ok(Answer(detached(work).await?))
 }
 

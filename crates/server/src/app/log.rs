@@ -10,7 +10,7 @@ use firmseal_api::Base64;
 use firmseal_api::audit::{LogEntries, LogEntry, LogQuery};
 use firmseal_api::encoding::PAGE_MAX;
 use firmseal_manifest::{ArtifactId, Digest};
-use firmseal_sign::policy::Decision;
+use firmseal_sign::Recorded;
 use firmseal_store::StoreError;
 use firmseal_tlog::{ENTRY_MAX, NOTE_MAX, Tile, WIDTH};
 use firmseal_witness::{Cosigned, Included, PublicLog, Status};
@@ -106,8 +106,8 @@ impl App {
         Ok(LogEntries { size, checkpoint, retention_days: self.limits.audit_days, entries })
     }
 
-    /// The record of a policy decision: a blob that is nothing else.
-    pub(crate) async fn decision(&self, id: ArtifactId) -> Result<(Decision, Bytes), ApiError> {
+    /// The record of a decision: a blob that is nothing else.
+    pub(crate) async fn decision(&self, id: ArtifactId) -> Result<(Recorded, Bytes), ApiError> {
         let found = self.decision_record(id.0).await?;
         found.ok_or_else(|| ApiError::NotFound(format!("decision {id}")))
     }
@@ -116,7 +116,7 @@ impl App {
     pub(crate) async fn decision_record(
         &self,
         digest: Digest,
-    ) -> Result<Option<(Decision, Bytes)>, StoreError> {
+    ) -> Result<Option<(Recorded, Bytes)>, StoreError> {
         // Those about files by themselves stand with the jobs, those about
         // releases are blobs.
         let bytes = match self.store.decision(digest).await? {
@@ -128,8 +128,7 @@ impl App {
             },
         };
         // A file that only looks like one is not shown by this way.
-        let decision = serde_json::from_slice::<Decision>(&bytes).ok();
-        Ok(decision.filter(|decision| decision.encode() == *bytes).map(|decision| (decision, bytes)))
+        Ok(Recorded::read(&bytes).map(|recorded| (recorded, bytes)))
     }
 
     /// A tile or a bundle of entries. The path is parsed and then spelt

@@ -11,7 +11,7 @@ use firmseal_fleet::{AuditRecord, Caller, PolicyProposal, ProposalState};
 use firmseal_keys::DynLog;
 use firmseal_manifest::{ArtifactId, Digest, Leaf, PolicyDocument, PolicyFile};
 use firmseal_sign::pipeline::rules_under;
-use firmseal_sign::{NewApproval, PolicyChangeError, PolicyError, PolicyStanding, Requester};
+use firmseal_sign::{NewApproval, PolicyChangeError, PolicyError, PolicyStanding, Recorded, Requester};
 use firmseal_store::{AuditFilter, Page};
 
 use super::requests::signature_in;
@@ -174,16 +174,18 @@ impl App {
     /// Takes an approval.
     pub(crate) async fn approve_policy(
         self: Arc<Self>,
-        operator: &str,
+        operator: &Caller,
         policy: Digest,
         approve: Approve,
     ) -> Result<api::PolicyProposal, ApiError> {
         let brought = NewApproval {
             key: KeyId(approve.key.0),
             signature: signature_in(approve.signature),
-            brought_by: operator.to_owned(),
+            brought_by: operator.name.clone(),
         };
-        let (proposal, approval) = self.pipeline.approve_policy(&policy, brought, self.clock.now()).await?;
+        let taken = self.pipeline.approve_policy(&policy, brought, self.clock.now()).await;
+        let (proposal, approval) = taken.map_err(|error| self.denied(operator, error))?;
+        let operator = &operator.name;
         tracing::info!(%policy, holder = approval.holder, key = %approval.key, operator, "policy approved");
         self.proposal_out(proposal).await
     }
@@ -229,7 +231,8 @@ impl App {
                 if !seen.insert(digest) {
                     continue;
                 }
-                if let Some((_, record)) = self.decision_record(digest).await? {
+                // What no policy decided, no policy decides again.
+                if let Some((Recorded::Decided(_), record)) = self.decision_record(digest).await? {
                     bytes += record.len();
                     let record = serde_json::from_slice(&record);
                     let record = record.map_err(|err| ApiError::Internal(err.to_string()))?;

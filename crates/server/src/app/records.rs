@@ -7,7 +7,6 @@ use firmseal_fleet::{
     PolicyProposal, Reason, Release, Signature, SigningRequest,
 };
 use firmseal_manifest::{self as manifest, ArtifactId, Digest, End, Event, KeyId, Leaf, RequestId, Ruling};
-use firmseal_sign::Verdict;
 use firmseal_store::{Page, StoreError, TrustKind};
 use uuid::Uuid;
 
@@ -127,11 +126,12 @@ impl App {
                     record.caller = None;
                     record.by = self.store.job(request).await?.and_then(|job| job.progress.released_by);
                 }
-                // Zeros stand for no record: the gate or a person decided.
-                let by_policy = decision != Digest([0; 32]);
-                record.subject.decision = by_policy.then_some(ArtifactId(decision));
+                // Zeros stand for no record: those of before had none where
+                // the gate decided.
+                let is_kept = decision != Digest([0; 32]);
+                record.subject.decision = is_kept.then_some(ArtifactId(decision));
                 // The job may have gone on since, for other reasons.
-                if by_policy && let Some(reasons) = self.reasons_of(decision).await? {
+                if is_kept && let Some(reasons) = self.reasons_of(decision).await? {
                     record.reasons = reasons;
                 }
                 record
@@ -255,15 +255,9 @@ impl App {
         Ok(record)
     }
 
-    /// Why a policy did not permit, by the record of its decision.
+    /// Why something was not permitted, by the record of the decision.
     async fn reasons_of(&self, decision: Digest) -> Result<Option<Vec<Reason>>, StoreError> {
-        let found = self.decision_record(decision).await?;
-        Ok(found.and_then(|(decision, _)| match decision.answer {
-            Verdict::Refuse { reasons } | Verdict::Approvals { reasons, .. } | Verdict::Hold { reasons } => {
-                Some(reasons)
-            }
-            Verdict::Permit => None,
-        }))
+        Ok(self.decision_record(decision).await?.and_then(|(recorded, _)| recorded.reasons()))
     }
 
     async fn policy_activated(

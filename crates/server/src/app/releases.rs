@@ -172,7 +172,7 @@ impl App {
             commit: wish.commit,
             rollback: None,
         };
-        self.carry_out(self.pipeline.release_job(order, priority, deadline, now).await?, wait).await
+        self.order(order, (priority, deadline), now, wait).await
     }
 
     /// Makes a roll-back that is signed ahead, as an order like any other.
@@ -187,9 +187,21 @@ impl App {
         check_text("the idempotency key", key, 1, KEY_MAX)?;
         let key = Some(key.to_owned());
         let order = self.pipeline.rollback_order(requester, key, of, wish.to).await?;
-        let (priority, now) = (Priority::default(), self.clock.now());
-        let job = self.pipeline.release_job(order, priority, deadline(None, now)?, now).await?;
-        self.carry_out(job, wait).await
+        let now = self.clock.now();
+        self.order(order, (Priority::default(), deadline(None, now)?), now, wait).await
+    }
+
+    /// Makes an order a job, and hands that in.
+    async fn order(
+        &self,
+        order: Wish,
+        (priority, deadline): (Priority, Time),
+        now: Time,
+        wait: Duration,
+    ) -> Result<Order, ApiError> {
+        let caller = order.requester.0.clone();
+        let job = self.pipeline.release_job(order, priority, deadline, now).await;
+        self.carry_out(job.map_err(|error| self.denied(&caller, error))?, wait).await
     }
 
     /// Hands an order in, once however often it is sent, and waits for it up

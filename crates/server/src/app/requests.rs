@@ -6,7 +6,7 @@ use std::time::Duration;
 use firmseal_api::requests as api;
 use firmseal_api::signatures::SignatureRequest;
 use firmseal_core::KeyId;
-use firmseal_fleet::{ApprovalSignature, JobState, RequestState, SigningRequest};
+use firmseal_fleet::{ApprovalSignature, Caller, JobState, RequestState, SigningRequest};
 use firmseal_manifest::{ArtifactId, Digest, RequestId};
 use firmseal_sign::{NewApproval, Signed};
 
@@ -37,7 +37,7 @@ impl App {
     /// signed.
     pub(crate) async fn approve(
         self: Arc<Self>,
-        operator: &str,
+        operator: &Caller,
         id: RequestId,
         approve: api::Approve,
     ) -> Result<api::SigningRequest, ApiError> {
@@ -45,9 +45,11 @@ impl App {
         let brought = NewApproval {
             key: KeyId(approve.key.0),
             signature: signature_in(approve.signature),
-            brought_by: operator.to_owned(),
+            brought_by: operator.name.clone(),
         };
-        let approval = self.pipeline.approve(id, brought, now).await?;
+        let taken = self.pipeline.approve(id, brought, now).await;
+        let approval = taken.map_err(|error| self.denied(operator, error))?;
+        let operator = operator.name.as_str();
         tracing::info!(request = %id, holder = approval.holder, key = %approval.key, operator, "approved");
         // The approval is kept whatever becomes of this; the task behind
         // tries again.

@@ -6,7 +6,7 @@ use firmseal_api::Base64;
 use firmseal_api::requests::Approve;
 use firmseal_api::signatures as api;
 use firmseal_fleet::{Caller, CameTo, Job, JobKind, JobState, Signature, Time};
-use firmseal_manifest::{ArtifactId, Digest, Event, KeyId, KeyName, RequestId, Ruling};
+use firmseal_manifest::{ArtifactId, Denial, Digest, Event, KeyId, KeyName, RequestId, Ruling};
 use firmseal_sign::{ArtifactWish, Carried, Health, NewApproval, PipelineError};
 use firmseal_store::{Inserted, JobFilter, Page};
 use futures_util::future::join_all;
@@ -56,8 +56,9 @@ impl App {
         wait: Duration,
     ) -> Result<Asked, ApiError> {
         let now = self.clock.now();
-        let wish = wish_in(caller, key, wish, now)?;
-        let job = self.pipeline.artifact_job(wish, now).await?;
+        let wish = wish_in(caller.clone(), key, wish, now)?;
+        let asked = self.pipeline.artifact_job(wish, now).await;
+        let job = asked.map_err(|error| self.denied(&caller, error))?;
         let id = job.id;
         // Before it is handed in, so that nothing is missed.
         let watch = self.dispatcher.watch(id);
@@ -188,18 +189,20 @@ impl App {
     /// carried out.
     pub(crate) async fn approve_signature(
         &self,
-        operator: &str,
+        operator: &Caller,
         id: RequestId,
         approve: Approve,
     ) -> Result<api::SignatureRequest, ApiError> {
         let brought = NewApproval {
             key: KeyId(approve.key.0),
             signature: signature_in(approve.signature),
-            brought_by: operator.to_owned(),
+            brought_by: operator.name.clone(),
         };
         self.looked_up_file(id).await?;
-        let approval = self.pipeline.approve_job(id, brought, self.clock.now()).await?;
+        let taken = self.pipeline.approve_job(id, brought, self.clock.now()).await;
+        let approval = taken.map_err(|error| self.denied(operator, error))?;
         self.dispatcher.wake();
+        let operator = &operator.name;
         tracing::info!(request = %id, holder = approval.holder, key = %approval.key, operator, "approved");
         self.signature_request(id, Duration::ZERO).await
     }
@@ -312,6 +315,7 @@ impl App {
     ) -> Result<api::SignatureRequest, ApiError> {
         let (job, _) = self.looked_up(id).await?;
         if job.asked.caller.name == caller.name {
+            self.count_denial(Denial::Own, Some(format!("the hold on {id}")), Some(caller), caller.source);
             return Err(ApiError::Refused {
                 why: format!("{} asked for this signature", caller.name),
                 hint: "another security officer has to look at it".to_owned(),

@@ -78,8 +78,8 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, request: Request, next:
                 }
                 other => tracing::debug!(why = %other, "request refused"),
             }
-            if let Some((why, caller)) = error.denial() {
-                app.denials.count(why, caller, source, app.clock.now());
+            if let Some((why, asked, caller)) = error.denial() {
+                app.count_denial(why, asked.map(str::to_owned), caller, source);
             }
             let mut written = error.respond(&id);
             written.headers_mut().extend(response.headers().clone());

@@ -49,6 +49,8 @@ labels! {
     Departs { deviation: &'static str }
     /// Whether devices were heard of.
     Heard { heard: &'static str }
+    /// Why somebody was denied something.
+    Denied { reason: &'static str }
     /// What an audit record tells of.
     Recorded { action: &'static str }
 }

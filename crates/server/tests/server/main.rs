@@ -6,6 +6,7 @@ mod audit;
 mod batches;
 mod bench;
 mod chain;
+mod denials;
 mod devices;
 mod doors;
 mod exports;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use firmseal_api::access::CreateOperatorToken;
 use firmseal_api::audit::{AuditOutcome, AuditQuery, AuditRecord, LogQuery};
 use firmseal_api::client::Client;
-use firmseal_api::encoding::PAGE_MAX;
+use firmseal_api::encoding::{PAGE_MAX, PageQuery};
 use firmseal_api::keys::DisableKey;
 use firmseal_api::policies::{PolicyFile, ProposePolicy};
 use firmseal_api::registry::Product;
@@ -22,7 +22,7 @@ use firmseal_monitor::Export;
 use firmseal_monitor::audited::Scope as Period;
 use firmseal_server::Serves;
 use firmseal_sign::{
-    Policy, PolicyError, PolicyReader, Question, Reason, Tried, Verdict, policy_statement, review,
+    Policy, PolicyError, PolicyReader, Question, Reason, Recorded, Tried, Verdict, policy_statement, review,
 };
 use firmseal_store::{Events, Policies, SigningRequests};
 use firmseal_testkit::TestKey;
@@ -65,7 +65,7 @@ impl PolicyReader for AnyDocument {
     }
 }
 
-async fn decided_by_build() -> Bench {
+pub(crate) async fn decided_by_build() -> Bench {
     let mut bench = Bench::start().await;
     bench.policy = Some((Arc::new(ByBuild(Digest([9; 32]))), Arc::new(AnyDocument)));
     bench.restart().await;
@@ -73,7 +73,7 @@ async fn decided_by_build() -> Bench {
 }
 
 /// A person with a name of the own, who was given a token over the network.
-async fn person(bench: &Bench, admin: &Client, name: &str, role: Role) -> Client {
+pub(crate) async fn person(bench: &Bench, admin: &Client, name: &str, role: Role) -> Client {
     let wish = CreateOperatorToken {
         name: name.to_owned(),
         roles: [role].into(),
@@ -87,7 +87,7 @@ async fn person(bench: &Bench, admin: &Client, name: &str, role: Role) -> Client
     bench.builder(Serves::Operator).token(&made.secret).build().unwrap()
 }
 
-async fn sign(client: &Client, file: ArtifactId, build: &str) -> SignatureRequest {
+pub(crate) async fn sign(client: &Client, file: ArtifactId, build: &str) -> SignatureRequest {
     let wish = CreateSignature { build: build.to_owned(), ..wish(file) };
     client.operator().create_signature(build, &wish, WAIT).await.unwrap()
 }
@@ -129,9 +129,9 @@ async fn nobody_releases_the_own_request_and_another_officer_does() {
 }
 
 /// Approvers, and the root document that names them.
-struct Approvers {
+pub(crate) struct Approvers {
     root: Vec<u8>,
-    client: Client,
+    pub(crate) client: Client,
 }
 
 fn approver(name: &str) -> TestKey {
@@ -140,7 +140,7 @@ fn approver(name: &str) -> TestKey {
 
 impl Approvers {
     /// Publishes the root document.
-    async fn appoint(bench: &Bench, admin: &Client) -> Approvers {
+    pub(crate) async fn appoint(bench: &Bench, admin: &Client) -> Approvers {
         let mut spec = RootSpec { version: 2, ..root_spec(&bench.release_key()) };
         let holder = |name: &str| Holder { name: name.into(), keys: vec![approver(name).public().clone()] };
         spec.roles.push(RoleSpec {
@@ -156,7 +156,7 @@ impl Approvers {
         Approvers { root, client: bench.operator(&[Role::Approver]).await }
     }
 
-    fn word(&self, name: &str, statement: &dyn Fn(&Root<'_>) -> Statement) -> Approve {
+    pub(crate) fn word(&self, name: &str, statement: &dyn Fn(&Root<'_>) -> Statement) -> Approve {
         let key = approver(name);
         let statement = statement(&Root::decode(&self.root).unwrap());
         let signature = key.sign(&statement.to_be_signed(key.public()).unwrap());
@@ -259,6 +259,11 @@ async fn every_action_is_on_record_as_the_log_tells_it() {
     assert_eq!(signed.state, SignatureState::Signed, "{signed:?}");
     let other = bench.upload(&admin, &[8; 5000]).await;
     assert_eq!(sign(&admin, other, "refused").await.state, SignatureState::Refused);
+    // No policy is asked about what cannot be read: it is on record all the
+    // same.
+    let unread = CreateSignature { build: "unread".to_owned(), evidence: vec![file], ..wish(other) };
+    let unread = admin.operator().create_signature("unread", &unread, WAIT).await.unwrap();
+    assert_eq!((unread.state, unread.reasons[0].rule.as_str()), (SignatureState::Refused, "evidence"));
     let held = sign(&admin, other, "held").await;
     olga.operator().release_signature(held.id).await.unwrap();
     let release = bench.release(&admin, "gateway", "1.0.0", &[9; 5000]).await;
@@ -275,11 +280,37 @@ async fn every_action_is_on_record_as_the_log_tells_it() {
     let export = export(&bench, &admin).await;
     let audited = firmseal_monitor::audit(&export, &trusted(&bench), &[], 0);
     assert!(audited.findings.is_empty(), "{:#?}", audited.findings);
+    refused_unasked(&export, unread.decision.unwrap(), other, file);
+    let listed = admin.operator().decisions(&PageQuery { after: None, limit: Some(PAGE_MAX) }).await.unwrap();
+    let listed: Vec<_> = listed.items.iter().map(|decision| decision.digest).collect();
+    assert!(
+        !listed.is_empty() && !listed.contains(&unread.decision.unwrap()),
+        "policies are asked of theirs"
+    );
     for action in AuditAction::ALL {
         let own: Vec<_> = export.records.iter().filter(|record| record.action == action).collect();
         assert!(!own.is_empty(), "nothing is on record as {}", action.word());
         said_in_full(action, &own, &release.product, &made);
     }
+}
+
+/// Whether the log names what a request was refused on that no policy was
+/// asked about.
+fn refused_unasked(export: &Export, decision: ArtifactId, file: ArtifactId, evidence: ArtifactId) {
+    let Some(Recorded::Refused(refused)) = Recorded::read(&export.decisions[&decision]) else {
+        panic!("{:?}", String::from_utf8_lossy(&export.decisions[&decision]))
+    };
+    let question = &refused.question;
+    let read: Vec<_> = question.artifacts.iter().map(|facts| facts.digest).collect();
+    assert_eq!((read, &question.asked.evidence), (vec![file], &vec![evidence]));
+    assert_eq!(
+        (question.asked.caller.name.as_str(), refused.refused[0].rule.as_str()),
+        ("tester", "evidence")
+    );
+    let told = export.records.iter().find(|record| record.decision == Some(decision)).unwrap();
+    assert_eq!(told.reasons[0].rule, "evidence");
+    let named = |leaf: &firmseal_api::audit::LogEntry| matches!(Event::decode(&leaf.leaf.0), Some(Event::Decided { decision: own, .. }) if own == decision.0);
+    assert_eq!(export.entries.iter().filter(|entry| named(entry)).count(), 1);
 }
 
 /// Whether the records of an action say who and what. Each action is listed: a
@@ -307,6 +338,7 @@ fn said_in_full(
             all(&|record| about_it(record) && record.decision.is_some());
             let refused = own.iter().find(|record| record.outcome == AuditOutcome::Failure).unwrap();
             assert_eq!(because(refused).as_deref(), Some("refused"));
+            assert!(own.iter().any(|record| because(record).as_deref() == Some("evidence")), "{own:#?}");
         }
         AuditAction::SigningHeld => {
             by(&["tester"]);

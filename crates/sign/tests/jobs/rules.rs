@@ -6,13 +6,13 @@ use firmseal_core::Root;
 use firmseal_fleet::{ApprovalSignature, JobState, Reason};
 use firmseal_manifest::{Digest, Event, Intent, Ruling, Statement, StatementPurpose};
 use firmseal_sign::{
-    ApprovalError, Decision, NewApproval, PipelineError, Policy, PolicyError, Question, Verdict,
+    ApprovalError, Decision, NewApproval, PipelineError, Policy, PolicyError, Question, Recorded, Verdict,
     job_statement,
 };
 use firmseal_store::Jobs;
 use firmseal_testkit::TestKey;
 
-use crate::bench::{Bench, now};
+use crate::bench::{Bench, Fault, now};
 
 /// Says what the build id asks it to.
 pub(crate) struct Parrot;
@@ -57,6 +57,19 @@ async fn the_gate_comes_before_everything() {
     let events = service.events().await;
     let refused = |event: &Event| matches!(event, Event::Decided { ruling: Ruling::Refused, .. });
     assert!(events.len() == 2 && events.iter().all(refused), "{events:?}");
+    // What it was refused on is kept under the digest that the log has.
+    let Event::Decided { request, decision, .. } = events[0] else { panic!("{events:?}") };
+    let record = service.store.decision(decision).await.unwrap().unwrap();
+    let Some(Recorded::Refused(told)) = Recorded::read(&record) else { panic!("{record:?}") };
+    assert_eq!((told.question.request, told.question.asked.version.to_string()), (request, "1.2.3".into()));
+    assert_eq!((told.policy.0, told.document), (firmseal_sign::gate::policy(), None));
+    assert_eq!((told.question.artifacts[0].digest, told.question.artifacts[0].size), (large, (1 << 20) + 1));
+    assert_eq!((told.refused[0].rule.as_str(), &told.decided), ("gate-size", &None));
+    assert_ne!(events[1], events[0]);
+    // A record with anything changed in it is not one that the log names.
+    let text = String::from_utf8(record).unwrap();
+    assert_eq!(Recorded::read(text.replacen("1.2.3", "1.2.3 ", 1).as_bytes()), None);
+    assert_eq!(Recorded::read(format!("{text} ").as_bytes()), None, "one spelling");
     service.stop().await;
 }
 
@@ -110,6 +123,28 @@ async fn policy_refuses_holds_and_permits_and_every_word_is_kept() {
     service.dispatcher.wake();
     assert_eq!(service.settled(held).await.progress.state, JobState::Signed);
     assert_eq!(bench.hsm.asked.lock().unwrap().len(), 1);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_key_refuses_after_policy_permitted_it_keeps_both_words() {
+    let bench = Bench::with_policy(Parrot);
+    let service = bench.start().await;
+    service.product("gateway", "raw").await;
+    let file = service.upload(b"some firmware").await;
+    bench.hsm.plan(&[Fault::Refuse]);
+    let id = service.submit(service.wish("a", file)).await;
+    let job = service.settled(id).await;
+    assert_eq!((job.progress.state, job.progress.reasons[0].rule.as_str()), (JobState::Refused, "key"));
+    let record = service.store.decision(job.progress.decision.unwrap()).await.unwrap().unwrap();
+    let Some(Recorded::Refused(told)) = Recorded::read(&record) else { panic!("{record:?}") };
+    assert_eq!((told.policy.0, told.document.unwrap().0), (service.pipeline.rules(), Parrot.digest()));
+    // The intent that came to nothing names the permit.
+    let permit = told.decided.unwrap();
+    assert_eq!(permit.answer, Verdict::Permit);
+    let intent = bench.hsm.asked.lock().unwrap()[0];
+    let intent = service.log().await[intent as usize].intent().unwrap().clone();
+    assert!(intent.context.contains(&permit.digest()), "{intent:?}");
     service.stop().await;
 }
 

@@ -26,8 +26,8 @@ const PAGE: u32 = 200;
 ///
 /// Makes a directory with the records, the entries of the log that they name
 /// and all others of the period, each with its inclusion proof, the checkpoint
-/// that these lead to, and the records of policy decisions. `firmseal audit
-/// verify` judges it without the server. Needs the role auditor for every
+/// that these lead to, and the records of decisions. `firmseal audit verify`
+/// judges it without the server. Needs the role auditor for every
 /// product.
 #[derive(Args)]
 #[command(after_help = "Examples:

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use firmseal_manifest::policy_document::{FILES_MAX, TEXT_MAX};
 use firmseal_manifest::{PolicyDocument, PolicyFile};
 use firmseal_policy::{CedarPolicy, ENDINGS, Examples, NUMBER};
-use firmseal_sign::Decision;
+use firmseal_sign::{Decision, Refused};
 
 use super::unreadable;
 use crate::error::{CliError, Kind, Result, file};
@@ -60,17 +60,22 @@ pub(super) fn examples(path: &Path) -> Result<Vec<(PathBuf, Examples)>> {
     Ok(found)
 }
 
-/// Records of decisions: files, or directories with files that end in
-/// `.json`.
+/// Records of policies' decisions: files, or directories with files that end
+/// in `.json`, where what no policy decided is left out.
 pub(super) fn decisions(paths: &[PathBuf]) -> Result<Vec<(PathBuf, Decision)>> {
     let mut found = Vec::new();
     for path in paths {
         let files = if path.is_dir() { listed(path, &[".json"])? } else { vec![path.clone()] };
         for path in files {
-            let decision = serde_json::from_str(&text(&path, EXAMPLES_MAX)?).map_err(|error| {
-                CliError::new(Kind::Usage, format_args!("is no decision: {error}")).about(path.display())
-            })?;
-            found.push((path, decision));
+            let text = text(&path, EXAMPLES_MAX)?;
+            match serde_json::from_str(&text) {
+                Ok(decision) => found.push((path, decision)),
+                Err(_) if serde_json::from_str::<Refused>(&text).is_ok() => {}
+                Err(error) => {
+                    let what = format_args!("is no decision: {error}");
+                    return Err(CliError::new(Kind::Usage, what).about(path.display()));
+                }
+            }
         }
     }
     Ok(found)
