@@ -9,8 +9,8 @@ use firmseal_fleet::Time;
 use firmseal_keys::scheme::holds;
 use firmseal_manifest::Digest;
 use firmseal_outbound::{Endpoint, Request};
-use firmseal_sign::timestamps::Stamping;
-use firmseal_sign::{StampError, Timestamps};
+use firmseal_sign::timestamps::{Stamped, Stamping};
+use firmseal_sign::{StampAnswer, Timestamps};
 use firmseal_timestamp::{Authorities, Nonce, Query, TOKEN_MAX, TimestampError, Wanted, response, verify};
 use http::{HeaderValue, header};
 use serde::{Deserialize, Serialize};
@@ -82,9 +82,14 @@ impl Source {
 
     /// Asks for a token over a digest.
     pub async fn stamp(&self, digest: Digest) -> std::result::Result<Vec<u8>, String> {
+        self.asked(digest).await.map_err(|why| format!("{}: {why}", self.url))
+    }
+
+    /// The same, and remembers whether there was an answer.
+    async fn asked(&self, digest: Digest) -> std::result::Result<Vec<u8>, String> {
         let answer = self.ask(digest).await;
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = answer.is_err().then(Instant::now);
-        answer.map_err(|why| format!("{}: {why}", self.url))
+        answer
     }
 
     async fn ask(&self, digest: Digest) -> std::result::Result<Vec<u8>, String> {
@@ -134,17 +139,22 @@ impl Sources {
 impl Timestamps for Sources {
     fn stamp(&self, digest: Digest) -> Stamping<'_> {
         Box::pin(async move {
-            let mut said = Vec::new();
+            let mut answers = Vec::new();
             // In the order of the configuration; one that has just failed is
             // asked when the others have failed as well.
             let (late, first): (Vec<_>, Vec<_>) = self.sources.iter().partition(|source| source.rests());
             for source in first.into_iter().chain(late) {
-                match source.stamp(digest).await {
-                    Ok(token) => return Ok(token),
-                    Err(why) => said.push(why),
+                let answer = source.asked(digest).await;
+                let (token, refused) = match answer {
+                    Ok(token) => (Some(token), None),
+                    Err(why) => (None, Some(why)),
+                };
+                answers.push(StampAnswer { authority: source.url.clone(), refused });
+                if token.is_some() {
+                    return Stamped { token, answers };
                 }
             }
-            Err(StampError(said.join("; ")))
+            Stamped { token: None, answers }
         })
     }
 

@@ -11,7 +11,7 @@ use firmseal_api::keys::SigningKey;
 use firmseal_fleet::{Deviation, KeyPhase, Priority, Time};
 use firmseal_keys::KeyPlace;
 use firmseal_manifest::Denial;
-use firmseal_sign::{BreakerState, PolicyStanding};
+use firmseal_sign::{BreakerState, PolicyStanding, StampAnswer};
 use firmseal_store::Depth;
 use firmseal_witness::Status;
 use prometheus_client::encoding::text::encode;
@@ -27,6 +27,10 @@ pub(crate) use labels::*;
 /// Bounds of durations, in seconds. 60 is the measure for signatures.
 const SECONDS: [f64; 15] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0, 3600.0];
+
+/// What becomes of timestamps: an authority gave one, or none; a signature
+/// was left without any.
+const STAMPS: [&str; 3] = ["given", "failed", "missing"];
 
 /// Numbers above this are counted together: a device must not be
 /// able to make time series.
@@ -128,6 +132,7 @@ pub(crate) struct Metrics {
     pub(crate) audit_records: Counters<Recorded>,
     pub(crate) audit_failing: Gauge,
     pub(crate) denials: Counters<Denied>,
+    pub(crate) timestamps: Counters<Outcome>,
     pub(crate) notices: Counters<Notice>,
     policy: Gauges<PolicyFrom>,
     pub(crate) successor: Gauge,
@@ -214,6 +219,7 @@ impl Metrics {
             audit_failing: make.one("audit_failing", "1 while what happened cannot be put on record"),
             successor: make.one("successor", "1 while another process waits to go on with the store"),
             denials: make.one("denials", "What operators were denied, by reason"),
+            timestamps: make.one("timestamps", "Timestamps over signatures, by what became of them"),
             policy: make.one(
                 "policy",
                 "1 for where the policy in force comes from: none, file, approved; broken while nothing is signed",
@@ -233,6 +239,9 @@ impl Metrics {
         for why in Denial::ALL {
             drop(metrics.denials.get_or_create(&Denied { reason: why.word() }));
         }
+        for outcome in STAMPS {
+            drop(metrics.timestamps.get_or_create(&Outcome { outcome }));
+        }
         let Making { registry, names } = make;
         Metrics { registry, names, ..metrics }
     }
@@ -245,6 +254,17 @@ impl Metrics {
     /// Counts what a signing request came to.
     pub(crate) fn signing(&self, kind: &'static str, outcome: &'static str) {
         self.signing_requests.get_or_create(&Asked { kind, outcome }).inc();
+    }
+
+    /// Counts what authorities that were asked for a timestamp did.
+    pub(crate) fn stamps(&self, answers: &[StampAnswer]) {
+        let count = |outcome| self.timestamps.get_or_create(&Outcome { outcome }).inc();
+        for answer in answers {
+            count(if answer.refused.is_none() { "given" } else { "failed" });
+        }
+        if !answers.is_empty() && answers.iter().all(|answer| answer.refused.is_some()) {
+            count("missing");
+        }
     }
 
     /// Measures how long it took until it was stored.
@@ -438,6 +458,23 @@ mod tests {
         }
         for name in &metrics.names {
             assert!(shown.contains(name.as_str()), "no dashboard shows {name}");
+        }
+    }
+
+    #[test]
+    fn timestamps_are_counted_by_who_gave_them_and_who_did_not() {
+        let metrics = Metrics::new();
+        let answer = |refused: Option<&str>| StampAnswer {
+            authority: "http://tsa.example/".to_owned(),
+            refused: refused.map(str::to_owned),
+        };
+        metrics.stamps(&[]);
+        metrics.stamps(&[answer(Some("it is late")), answer(None)]);
+        metrics.stamps(&[answer(Some("it is late")), answer(Some("it is later"))]);
+        let text = metrics.text().unwrap();
+        for (outcome, count) in [("given", 1), ("failed", 3), ("missing", 1)] {
+            let line = format!("firmseal_timestamps_total{{outcome=\"{outcome}\"}} {count}\n");
+            assert!(text.contains(&line), "{text}");
         }
     }
 

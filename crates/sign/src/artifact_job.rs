@@ -240,7 +240,7 @@ impl Pipeline {
         // From here on the key was used; where one of these fails, what came
         // of it leaves nowhere.
         let signed = self.attach(&asked.caller.name, examined, &value, clock()).await?;
-        let timestamps = self.timestamp(&value.0).await?;
+        let timestamps = self.timestamp(&value.0, &mut course.stamps).await?;
         self.learn(key, &asked, clock());
         Ok(JobOutcome::Signed(Box::new(Signature {
             request: course.job.id,

@@ -21,6 +21,7 @@ use crate::dispatch::Health;
 use crate::error::PipelineError;
 use crate::key_rules::KeyRefusal;
 use crate::pipeline::Pipeline;
+use crate::timestamps::StampAnswer;
 
 /// How often a store that fails is told how a claim ended, and the first
 /// wait between two times, which doubles.
@@ -52,6 +53,8 @@ pub struct Carried {
     pub uses: Vec<(String, Health)>,
     /// What went wrong, in words for the operator's own log.
     pub trouble: Option<String>,
+    /// What authorities that were asked for a timestamp did.
+    pub stamps: Vec<StampAnswer>,
     /// Whether the store has heard of it.
     pub stored: bool,
 }
@@ -90,6 +93,7 @@ pub(crate) struct Course {
     ruled: Option<Ruled>,
     /// The file, once it was read.
     pub(crate) examined: Option<(ArtifactId, Arc<Examined>)>,
+    pub(crate) stamps: Vec<StampAnswer>,
     events: Vec<Event>,
     /// Held until the store knows: nobody signs the same bytes meanwhile.
     pub(crate) turn: Option<OwnedMutexGuard<()>>,
@@ -166,6 +170,7 @@ impl Pipeline {
             decision: None,
             ruled: None,
             examined: None,
+            stamps: Vec::new(),
             events: Vec::new(),
             turn: None,
             known: None,
@@ -203,7 +208,7 @@ impl Pipeline {
             events: course.events.clone(),
         };
         let told = self.tell(&claim, &ending, &course.job).await;
-        let Course { mut job, key, attempts, mut trouble, known, turn, release, .. } = course;
+        let Course { mut job, key, attempts, mut trouble, known, turn, release, stamps, .. } = course;
         let (mut signature, stored) = (None, told.is_ok());
         match told {
             Ok(()) => {
@@ -224,7 +229,7 @@ impl Pipeline {
             }
         }
         drop(turn);
-        Carried { job, signature, release, error, key, uses: attempts.healths(), trouble, stored }
+        Carried { job, signature, release, error, key, uses: attempts.healths(), trouble, stamps, stored }
     }
 
     async fn carry(

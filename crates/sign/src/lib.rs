@@ -86,7 +86,7 @@ pub use request_key::RequestKey;
 pub use rollback::Rollback;
 pub use signing_key::{Ask, KeyUse, SigningKey};
 pub use standing::Standing;
-pub use timestamps::{StampError, Timestamps};
+pub use timestamps::{StampAnswer, StampError, Timestamps};
 pub use trust::{Chain, TrustError};
 pub use verify::verify_release;
 pub use waiting::{ApprovalError, NewApproval};

@@ -7,7 +7,7 @@ use firmseal_api::requests::Approve;
 use firmseal_api::signatures as api;
 use firmseal_fleet::{Caller, CameTo, Job, JobKind, JobState, Signature, Time};
 use firmseal_manifest::{ArtifactId, Denial, Digest, Event, KeyId, KeyName, RequestId, Ruling};
-use firmseal_sign::{ArtifactWish, Carried, Health, NewApproval, PipelineError};
+use firmseal_sign::{ArtifactWish, Carried, Health, NewApproval, PipelineError, StampAnswer};
 use firmseal_store::{Inserted, JobFilter, Page};
 use futures_util::future::join_all;
 
@@ -382,7 +382,7 @@ pub(super) fn deadline(seconds: Option<u32>, now: Time) -> Result<Time, ApiError
 /// Counts what was carried out, offers what was released, and says what
 /// somebody has to know of.
 pub(crate) fn observe(metrics: &Metrics, catalog: &Catalog, carried: &Carried) {
-    let Carried { job, signature, release, error, key, uses, trouble, .. } = carried;
+    let Carried { job, signature, release, error, key, uses, trouble, stamps, .. } = carried;
     if let Some(release) = release {
         super::releases::published(catalog, release, &release.requester, "release signed");
         let took = release.created.millis().saturating_sub(job.asked.created.millis());
@@ -418,6 +418,12 @@ pub(crate) fn observe(metrics: &Metrics, catalog: &Catalog, carried: &Carried) {
         metrics.signed_after("artifact", took as f64 / 1000.0);
     }
     let (request, state) = (job.id, job.progress.state.word());
+    metrics.stamps(stamps);
+    for StampAnswer { authority, refused } in stamps {
+        if let Some(why) = refused {
+            tracing::warn!(%request, authority, why, "a timestamp authority gave none");
+        }
+    }
     match trouble {
         Some(trouble) => tracing::warn!(%request, key, state, trouble, "a signing request met trouble"),
         None => tracing::debug!(%request, key, state, "a signing request was carried out"),

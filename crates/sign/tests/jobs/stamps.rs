@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex};
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_fleet::JobState;
 use firmseal_manifest::{Digest, Event, Outcome};
-use firmseal_sign::timestamps::Stamping;
-use firmseal_sign::{StampError, Timestamps};
+use firmseal_sign::timestamps::{Stamped, Stamping};
+use firmseal_sign::{StampAnswer, Timestamps};
 use firmseal_store::{Blobs, Jobs};
 
-use crate::bench::Bench;
+use crate::bench::{Bench, now};
 
 /// Authorities that do as they are told, and then are out of reach.
 struct Scripted {
@@ -39,8 +39,9 @@ impl Timestamps for Scripted {
                 None
             }
         };
-        let answer = answer.map(<[u8]>::to_vec).ok_or_else(|| StampError("nobody answers".to_owned()));
-        Box::pin(std::future::ready(answer))
+        let refused = answer.is_none().then(|| "nobody answers".to_owned());
+        let answers = vec![StampAnswer { authority: "lab".to_owned(), refused }];
+        Box::pin(std::future::ready(Stamped { token: answer.map(<[u8]>::to_vec), answers }))
     }
 
     fn is_required(&self) -> bool {
@@ -63,8 +64,15 @@ async fn a_token_is_over_the_signature_and_kept_with_the_record() {
     assert_eq!(&service.store.read_all(&token.0, 99).await.unwrap()[..], b"a token");
     // The next file finds nobody, and leaves without one.
     let other = service.upload(b"another firmware").await;
-    let second = service.submit(service.wish("b", other)).await;
-    assert_eq!(service.settled(second).await.progress.state, JobState::Signed);
+    let job = service.pipeline.artifact_job(service.wish("b", other), now()).await.unwrap();
+    let second = job.id;
+    let watch = service.dispatcher.watch(second);
+    service.dispatcher.submit(job).await.unwrap();
+    let carried = watch.await.unwrap();
+    assert_eq!(carried.job.progress.state, JobState::Signed);
+    // Whoever runs the service is told all the same, and of which authority.
+    let refused = Some("nobody answers".to_owned());
+    assert_eq!(carried.stamps, [StampAnswer { authority: "lab".to_owned(), refused }]);
     assert_eq!(service.store.signature(second).await.unwrap().unwrap().timestamps, []);
     assert_eq!(service.events().await, []);
     service.stop().await;
