@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use firmseal_fleet::{JobState, ReleaseState};
 use firmseal_manifest::{Digest, RequestId};
-use firmseal_sign::{Ordered, Policy, PolicyError, Question, Requester, Verdict};
+use firmseal_sign::{Ordered, Policy, PolicyError, Previous, Question, Requester, Verdict};
 use firmseal_store::{Jobs, Registry};
 
 use crate::bench::{Bench, Service, now};
@@ -112,7 +112,7 @@ async fn releases_are_held_against_files_and_roll_backs_are_not() {
 
 /// Permits everything, and keeps what it was told of what stands before.
 #[derive(Clone, Default)]
-struct Keeps(Arc<Mutex<Vec<Option<(String, u64)>>>>);
+struct Keeps(Arc<Mutex<Vec<Option<Previous>>>>);
 
 impl Policy for Keeps {
     fn digest(&self) -> Digest {
@@ -120,9 +120,7 @@ impl Policy for Keeps {
     }
 
     fn decide(&self, question: &Question) -> Result<Verdict, PolicyError> {
-        let previous = question.previous.as_ref();
-        let previous = previous.map(|previous| (previous.version.to_string(), previous.epoch));
-        self.0.lock().unwrap().push(previous);
+        self.0.lock().unwrap().push(question.previous.clone());
         Ok(Verdict::Permit)
     }
 }
@@ -135,7 +133,7 @@ async fn policies_are_told_of_the_highest_file_or_the_latest_release() {
     service.product("gateway", "raw").await;
     let file = service.upload(b"some firmware").await;
     let last = || keeps.0.lock().unwrap().last().unwrap().clone();
-    let previous = |version: &str, epoch| Some((version.to_owned(), epoch));
+    let previous = |version: &str, epoch| Some(Previous { version: version.parse().unwrap(), epoch });
     for (key, version, epoch, bytes, expected) in [
         ("a", "2.9.0", 5, "two", None),
         ("b", "2.10.0-rc.1", 5, "three", previous("2.9.0", 5)),

@@ -20,9 +20,9 @@ use firmseal_manifest::{
 };
 use firmseal_store::{
     Allowance, AuditFilter, AuditPosition, AuditTrail, Before, Begin, BlobStream, Blobs, Claim, ClaimedJob,
-    Claiming, Continuity, Depth, Ending, Enrolled, Events, Finished, Fleet, GrantedUses, Habits, Highest, Inserted,
-    JobFilter, Jobs, KeyUses, NewRequest, NewUpload, Observation, Observed, Operators, Page, Policies,
-    Registry, Requests, Reservation, SigningRequests, Store, StoreError, TokenUsed, TrustDocument,
+    Claiming, Continuity, Depth, Ending, Enrolled, Events, Finished, Fleet, GrantedUses, Habits, Highest,
+    Inserted, JobFilter, Jobs, KeyUses, NewRequest, NewUpload, Observation, Observed, Operators, Page,
+    Policies, Registry, Requests, Reservation, SigningRequests, Store, StoreError, TokenUsed, TrustDocument,
     TrustDocuments, TrustKind, Unaccounted, Unrecorded, Upload, Uploads, UsedTokens, WaitingEvent,
     WantedUses,
 };
