@@ -331,6 +331,7 @@ fn evidence(facts: &Facts, artifact: &ArtifactId) -> Result<Value, PolicyError> 
     let mut all = fields([
         ("builders", Value::new_set(about.iter().map(|own| text(&own.builder)))),
         ("references", Value::new_set(about.iter().filter_map(|own| own.reference.as_ref()).map(text))),
+        ("buildTypes", Value::new_set(about.iter().map(|own| text(&own.build_type)))),
         ("provenance", Value::new_set(provenance)),
         ("attested", Value::new_bool(facts.attested)),
         ("unproven", Value::new_long(facts.unproven.into())),
