@@ -24,11 +24,12 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How many looks in a row find nothing done before it is believed: a process
 /// that was stopped for long and goes on has done nothing yet.
 const LOOKS: u32 = 6;
-/// What the supervisor is asked for while the process comes up, beyond what it
-/// would wait for by itself.
+/// What the supervisor is asked for while the process comes up or ends, beyond
+/// what it would wait for by itself.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Longest that a process comes up, or takes over: a large store takes its time
-/// to open, and the middleware of an HSM may hang.
+/// Longest that a standby takes over: a large store takes its time to open, and
+/// the middleware of an HSM may hang. An ordinary start may wait for a person
+/// who types a passphrase, and as long as that takes.
 const START: Duration = Duration::from_secs(600);
 /// Longest that it ends, beyond what requests get.
 const END: Duration = Duration::from_secs(60);
@@ -38,10 +39,10 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How far the process is.
 #[derive(Clone)]
 enum Phase {
-    /// It comes up, or ends, until then at the latest.
+    /// It takes over, or ends, until then at the latest.
     Until(Instant),
-    /// It is up, and has nothing to do that could be looked at.
-    Waits,
+    /// There is nothing that could be looked at.
+    Unwatched,
     /// It works, and ends where nothing gets done for longer than that.
     Works(Arc<Pulse>, Duration),
 }
@@ -56,7 +57,7 @@ impl Supervision {
     /// Begins: the process comes up.
     pub fn begin() -> Supervision {
         let (alive, ended) = channel();
-        let phase = Arc::new(Mutex::new(Phase::Until(Instant::now() + START)));
+        let phase = Arc::new(Mutex::new(Phase::Unwatched));
         let seen = phase.clone();
         thread::spawn(move || watch(&seen, &ended));
         Supervision { phase, _alive: alive }
@@ -65,12 +66,12 @@ impl Supervision {
     /// The process is up and does this. From now on it ends where nothing gets
     /// done for longer than is said here.
     pub fn up(&self, what: &str, watched: Option<(Arc<Pulse>, Duration)>) {
-        self.enter(watched.map_or(Phase::Waits, |(pulse, longest)| Phase::Works(pulse, longest)));
+        self.enter(watched.map_or(Phase::Unwatched, |(pulse, longest)| Phase::Works(pulse, longest)));
         tell(&[NotifyState::Ready, NotifyState::Status(what)]);
     }
 
-    /// The process is about to come up, from where it may not return.
-    pub fn comes_up(&self) {
+    /// The process is about to take over, from where it may not return.
+    pub fn takes_over(&self) {
         self.enter(Phase::Until(Instant::now() + START));
     }
 
@@ -90,12 +91,8 @@ fn watch(phase: &Mutex<Phase>, ended: &Receiver<()>) {
     while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(LOOK) {
         let phase = phase.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (late, why) = match phase {
-            Phase::Waits => (false, String::new()),
-            Phase::Until(then) => {
-                let patience = u32::try_from(PATIENCE.as_micros()).unwrap_or(u32::MAX);
-                tell(&[NotifyState::ExtendTimeoutUsec(patience)]);
-                (Instant::now() > then, "it neither came up nor ended in time".to_owned())
-            }
+            Phase::Unwatched => (false, String::new()),
+            Phase::Until(then) => (Instant::now() > then, "it neither came up nor ended in time".to_owned()),
             Phase::Works(pulse, longest) => (
                 pulse.silent_for() > longest,
                 format!("the store gave no answer for {} s", longest.as_secs()),
@@ -105,7 +102,8 @@ fn watch(phase: &Mutex<Phase>, ended: &Receiver<()>) {
         if silent >= LOOKS {
             end(why);
         }
-        tell(&[NotifyState::Watchdog]);
+        let patience = u32::try_from(PATIENCE.as_micros()).unwrap_or(u32::MAX);
+        tell(&[NotifyState::Watchdog, NotifyState::ExtendTimeoutUsec(patience)]);
     }
 }
 

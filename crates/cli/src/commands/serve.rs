@@ -99,15 +99,17 @@ impl Serve {
 
 async fn all(place: Place, config: Config, standby: bool, output: &Output) -> Result {
     let supervision = Supervision::begin();
-    let mut end = End::new()?;
-    let (store, config) = match standby {
-        false => (place.store()?, config),
+    // Until it is up, an ordinary start is ended by the signals themselves: it
+    // may stand at a prompt.
+    let (store, config, end) = match standby {
+        false => (place.store()?, config, None),
         true => {
+            let mut end = End::new()?;
             let store = tokio::select! {
                 store = take_over(&place, &config, &supervision, output) => store?,
                 () = end.asked() => return Ok(()),
             };
-            (store, changed(&place, &config)?)
+            (store, changed(&place, &config)?, Some(end))
         }
     };
     let requests = Duration::from_secs(config.limits.shutdown_seconds);
@@ -117,6 +119,7 @@ async fn all(place: Place, config: Config, standby: bool, output: &Output) -> Re
         output.note(format_args!("{:<9} https://{address}", serves.as_str()));
     }
     supervision.up("serving", longest.map(|longest| (running.pulse(), longest)));
+    let mut end = end.map_or_else(End::new, Ok)?;
     end.asked().await;
     output.note("stopping; requests in flight may end");
     supervision.ends(requests);
@@ -137,7 +140,7 @@ async fn take_over(
     let successor = place.successor()?;
     let mut waits = false;
     loop {
-        supervision.comes_up();
+        supervision.takes_over();
         if let Some(store) = successor.take_over()? {
             if waits {
                 output.note("the other server is gone: taking over");
