@@ -86,14 +86,16 @@ impl Device<'_> {
     }
 
     /// What it logs. On a busy machine it ends now and then before it has looked
-    /// at anything, or clears away, as it starts, what it has just unpacked: it
-    /// is asked again.
+    /// at anything, or its main thread takes it for done before it has begun and
+    /// clears away what the other one is just unpacking, so that files are gone
+    /// or cut: it says then that it was successful, and not in what. It is asked
+    /// again.
     pub(crate) fn log(&self, package: &[u8], authority: &str, options: &str) -> String {
         let mut log = String::new();
         for _ in 0..20 {
             log = self.run(package, authority, options);
-            let gone = log.contains("sw-description.sig cannot be opened");
-            if !gone && VERDICTS.iter().any(|words| log.contains(words)) {
+            let cleared = log.contains("SWUpdate was successful") && !log.contains(TAKEN);
+            if !cleared && VERDICTS.iter().any(|words| log.contains(words)) {
                 return log;
             }
         }
