@@ -6,7 +6,9 @@
 
 mod place;
 
+use std::fs::Permissions;
 use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use place::{Place, bytes};
@@ -102,6 +104,22 @@ fn clamav_scans_and_what_it_says_is_signed() {
     large.write_all(WORD).unwrap();
     place.fails(&format!("{} {own} -o large.json", scan("large")), 3);
 
+    // A build that exchanges its files while they are scanned: what is signed
+    // is about what was scanned.
+    let exchanging = format!(
+        "#!/bin/sh\ncase $1 in --version) ;; *) cat bad > firmware ;; esac\nexec {} \"$@\"\n",
+        clamscan().display()
+    );
+    place.write("exchanging", exchanging.as_bytes());
+    std::fs::set_permissions(place.path("exchanging"), Permissions::from_mode(0o700)).unwrap();
+    let now = firmseal_fleet::Time::from(std::time::SystemTime::now());
+    place.stdout(&format!(
+        "attest scan firmware --clamscan ./exchanging --database own.ndb --updated {now} {own} -o exchanged.json"
+    ));
+    assert_eq!(place.read("firmware"), place.read("bad"));
+    assert_eq!(payload(&place, "exchanged.json")["subject"][0], statement["subject"][0]);
+    place.write("firmware", &bytes(9000, 1));
+
     place.write("empty", b"");
     let told = place.fails(&format!("{} {own} -o x.json", scan("firmware empty")), 7);
     assert!(told.contains("did not scan") && told.contains("Empty file"), "{told}");
@@ -164,6 +182,8 @@ fn a_policy_demands_a_scan_and_an_evaluation() {
     sign("old.json", VULNS, &scanner);
     let statement =
         format!("attest statement firmware --type {VULNS} --predicate predicate.json {scanner} -o x.json");
+    let log = || place.read("scanner-log/intents.log");
+    let uses = log();
     for (predicate, why) in
         [("{}", "scanner is missing"), ("[]", "no JSON object"), ("{\"a\":1,\"a\":1}", "twice")]
     {
@@ -171,6 +191,7 @@ fn a_policy_demands_a_scan_and_an_evaluation() {
         let told = place.fails(&statement, 3);
         assert!(told.contains(why) && !place.path("x.json").exists(), "{told}");
     }
+    assert_eq!(log(), uses, "the key was used");
 
     let order = |version: &str, evidence: &[&str]| {
         let evidence: String = evidence.iter().map(|name| format!(" --evidence {name}.json")).collect();

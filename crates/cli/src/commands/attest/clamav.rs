@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use firmseal_fleet::Time;
 
+use super::name;
 use crate::error::{CliError, Kind, Result};
 
 /// What scans by it are known by.
@@ -59,7 +60,7 @@ impl Engine {
     }
 
     /// Scans files, by absolute paths, and returns the names of what it found.
-    pub(super) fn scan(&self, paths: &[&Path]) -> Result<Vec<String>> {
+    pub(super) fn scan(&self, paths: &[PathBuf]) -> Result<Vec<String>> {
         let out = self.run(&THOROUGH, paths)?;
         let wrong = |what: String| {
             CliError::new(Kind::Unavailable, what)
@@ -79,7 +80,7 @@ impl Engine {
         }
     }
 
-    fn run(&self, options: &[&str], paths: &[&Path]) -> Result<Output> {
+    fn run(&self, options: &[&str], paths: &[PathBuf]) -> Result<Output> {
         Command::new(&self.program)
             .args(options)
             .args(&self.signatures)
@@ -121,25 +122,25 @@ fn read_time(text: &str) -> Option<Time> {
 
 /// Names of what was found. Each path has to stand in it, and nothing else: a
 /// file of which nothing is said was not scanned.
-fn read_report(text: &str, paths: &[&Path]) -> std::result::Result<Vec<String>, String> {
-    let mut open: BTreeSet<&Path> = paths.iter().copied().collect();
+fn read_report(text: &str, paths: &[PathBuf]) -> std::result::Result<Vec<String>, String> {
+    let mut open: BTreeSet<&PathBuf> = paths.iter().collect();
     let mut findings = BTreeSet::new();
     for line in text.lines().filter(|line| !line.is_empty()) {
         let told = paths
             .iter()
-            .find_map(|path| Some((*path, line.strip_prefix(path.to_str()?)?.strip_prefix(": ")?)));
+            .find_map(|path| Some((path, line.strip_prefix(path.to_str()?)?.strip_prefix(": ")?)));
         let Some((path, said)) = told else {
             return Err(format!("says what is not understood here: {line}"));
         };
         if let Some(name) = said.strip_suffix(" FOUND") {
             findings.insert(name.to_owned());
         } else if said != "OK" {
-            return Err(format!("did not scan {}: {said}", path.display()));
+            return Err(format!("did not scan {}: {said}", name(path)));
         }
         open.remove(path);
     }
     match open.first() {
-        Some(path) => Err(format!("says nothing of {}", path.display())),
+        Some(path) => Err(format!("says nothing of {}", name(path))),
         None => Ok(findings.into_iter().take(FINDINGS_MAX).collect()),
     }
 }
@@ -170,16 +171,16 @@ mod tests {
 
     #[test]
     fn a_file_of_which_nothing_is_said_was_not_scanned() {
-        let (one, two) = (Path::new("/x/one"), Path::new("/x/two: OK"));
-        let read = |text: &str| read_report(text, &[one, two]);
+        let paths = ["/x/one", "/x/two: OK"].map(PathBuf::from);
+        let read = |text: &str| read_report(text, &paths);
         assert_eq!(read("/x/one: OK\n/x/two: OK: OK\n").unwrap(), Vec::<String>::new());
         let both = "/x/one: A FOUND\n/x/one: B.UNOFFICIAL FOUND\n\n/x/two: OK: A FOUND\n";
         assert_eq!(read(both).unwrap(), ["A", "B.UNOFFICIAL"]);
         for (text, why) in [
-            ("", "nothing of /x/one"),
-            ("/x/one: OK\n", "nothing of /x/two"),
-            ("/x/two: OK: OK\n", "nothing of /x/one"),
-            ("/x/one: Empty file\n/x/two: OK: OK\n", "did not scan /x/one: Empty file"),
+            ("", "nothing of one"),
+            ("/x/one: OK\n", "nothing of two"),
+            ("/x/two: OK: OK\n", "nothing of one"),
+            ("/x/one: Empty file\n/x/two: OK: OK\n", "did not scan one: Empty file"),
             ("/x/one: Access denied. ERROR\n/x/two: OK: OK\n", "did not scan"),
             ("/x/one: OK\n/x/two: OK: OK\n/x/three: OK\n", "not understood"),
             ("WARNING: something\n/x/one: OK\n/x/two: OK: OK\n", "not understood"),

@@ -39,23 +39,21 @@ impl Attest {
     }
 }
 
-/// A file that something is said about.
+/// A file that something is said about: about its bytes, under its name.
 struct Subject {
-    /// Where it is, without links on the way.
-    path: PathBuf,
     name: String,
     id: ArtifactId,
 }
 
-/// Those that were named, each once: what is said is said of their bytes.
-fn subjects(paths: &[PathBuf]) -> Result<Vec<Subject>> {
+/// Those that were named, each once, without links on the way.
+fn distinct(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     if paths.len() > SUBJECTS_MAX {
         return Err(CliError::new(
             Kind::Usage,
             format_args!("a statement is about {SUBJECTS_MAX} files at most"),
         ));
     }
-    let mut all: Vec<Subject> = Vec::new();
+    let mut all = Vec::new();
     for path in paths {
         let real = path.canonicalize().map_err(file(path))?;
         if !real.is_file() {
@@ -63,19 +61,21 @@ fn subjects(paths: &[PathBuf]) -> Result<Vec<Subject>> {
                 .about(path.display())
                 .hint("name each file"));
         }
-        if all.iter().any(|other| other.path == real) {
-            continue;
+        if !all.contains(&real) {
+            all.push(real);
         }
-        let name = real.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let id = digest(&real)?;
-        all.push(Subject { path: real, name, id });
     }
     Ok(all)
 }
 
-fn digest(path: &Path) -> Result<ArtifactId> {
+fn subject(path: &Path) -> Result<Subject> {
     let mut source = File::open(path).map_err(file(path))?;
-    sha256(&mut source).map(ArtifactId).map_err(file(path))
+    let id = sha256(&mut source).map(ArtifactId).map_err(file(path))?;
+    Ok(Subject { name: name(path), id })
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Names and digests, as a statement has them.

@@ -2,6 +2,7 @@
 //! taken: its report names paths and no digests, and does not say which files
 //! it left out.
 
+use std::fs;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -11,8 +12,8 @@ use firmseal_fleet::Time;
 use serde_json::json;
 
 use super::clamav::{Engine, URI};
-use super::{digest, named, subjects};
-use crate::error::{CliError, Kind, Result};
+use super::{Subject, distinct, named, subject};
+use crate::error::{CliError, Kind, Result, file};
 use crate::newfile;
 use crate::output::Output;
 use crate::own_key::KeyAndLog;
@@ -23,8 +24,9 @@ use crate::record::plain;
 /// Runs clamscan without its limits of size and time, which by themselves
 /// call what they leave out clean, and writes down what it found, with which
 /// version and signatures of which day, as a signed in-toto statement about
-/// these files, to be handed in with `--evidence`. Exit code 0: nothing
-/// found; 3: something, which is written down as well.
+/// these files, to be handed in with `--evidence`. What is scanned is a copy
+/// that nobody else can write to, in TMPDIR. Exit code 0: nothing found; 3:
+/// something, which is written down as well.
 #[derive(Args)]
 #[command(after_help = "Examples:
   firmseal attest scan firmware.bin --key file:scanner.key --secret file:scanner.pass --log scanner-log -o scan.json
@@ -55,8 +57,7 @@ pub struct Scan {
 impl Scan {
     pub(super) async fn run(self, output: &Output) -> Result {
         newfile::free(&self.output)?;
-        let subjects = subjects(&self.files)?;
-        let paths: Vec<_> = subjects.iter().map(|subject| subject.path.as_path()).collect();
+        let files = distinct(&self.files)?;
         let key = self.key.open()?;
         let engine = Engine::ask(&self.clamscan, self.database.as_deref())?;
         // Of two that differ, the older one: nobody makes ClamAV's own younger.
@@ -64,17 +65,11 @@ impl Scan {
             CliError::new(Kind::Usage, "ClamAV does not say when its signatures were last updated")
                 .hint("get them with freshclam; for signatures of your own, give --updated TIME")
         })?;
+        let copies = Copies::of(&files)?;
+        let subjects = copies.subjects()?;
         let started = Time::from(SystemTime::now());
-        let findings = engine.scan(&paths)?;
+        let findings = engine.scan(&copies.paths)?;
         let finished = Time::from(SystemTime::now());
-        // What is said is said of the bytes that were scanned.
-        for subject in &subjects {
-            if digest(&subject.path)? != subject.id {
-                return Err(CliError::new(Kind::Conflict, "changed while it was scanned")
-                    .about(subject.path.display())
-                    .hint("scan it again once nobody writes to it"));
-            }
-        }
         let report = Report {
             scanner: URI.to_owned(),
             version: engine.version,
@@ -106,5 +101,36 @@ impl Scan {
                 "if it is a mistake of ClamAV's, report it there; the statement is written all the same",
             )),
         }
+    }
+}
+
+/// Copies in a directory that is ours alone, gone when this is. What is said is
+/// said of the bytes that were scanned: a file of a build may be exchanged for
+/// as long as the scanner has it open, and be itself again afterwards.
+struct Copies {
+    paths: Vec<PathBuf>,
+    _directory: tempfile::TempDir,
+}
+
+impl Copies {
+    fn of(files: &[PathBuf]) -> Result<Copies> {
+        let base = std::env::temp_dir();
+        // Readable, writable and searchable by its owner only (tempfile).
+        let directory =
+            tempfile::Builder::new().prefix(".firmseal-").tempdir_in(&base).map_err(file(&base))?;
+        let mut paths = Vec::new();
+        for (number, path) in files.iter().enumerate() {
+            // Under its own name, which messages have and no other file.
+            let own = directory.path().join(number.to_string());
+            let copy = own.join(path.file_name().unwrap_or_default());
+            fs::create_dir(&own).map_err(file(&own))?;
+            fs::copy(path, &copy).map_err(file(path))?;
+            paths.push(copy);
+        }
+        Ok(Copies { paths, _directory: directory })
+    }
+
+    fn subjects(&self) -> Result<Vec<Subject>> {
+        self.paths.iter().map(|path| subject(path)).collect()
     }
 }
