@@ -45,6 +45,15 @@ pub fn set_policy(t: &Shell, place: &str) {
     t.write(&format!("{place}/policies/rules.cedar"), POLICY);
 }
 
+/// Has another process keep a store's database to itself for a time: as with a
+/// disk that hangs, whoever wants to write waits.
+pub fn hold_store(t: &Shell, place: &Path, time: Duration) {
+    const HOLD: &str = "import sqlite3, sys, time; held = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60); \
+                        held.execute(\"BEGIN IMMEDIATE\"); time.sleep(float(sys.argv[2])); held.rollback()";
+    let database = place.join("store/store.db");
+    t.ok(&format!("python3 -c '{HOLD}' {} {}", database.display(), time.as_secs_f64()));
+}
+
 /// Makes the pipelines' product.
 pub fn make_product(t: &Shell) {
     t.ok("firmseal product create gateway --vendor example.com --class gateway --component main=1MiB");

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use firmseal_e2e::chance::setting;
 use firmseal_e2e::custody::in_custody;
-use firmseal_e2e::pipelines::{Pipelines, make_product, set_policy};
+use firmseal_e2e::pipelines::{Pipelines, hold_store, make_product, set_policy};
 use firmseal_e2e::{Chance, KeyHost, Operator, Server, Shell};
 
 /// Most troubles: what comes of each request is judged as well, and the test
@@ -41,11 +41,6 @@ const TROUBLES: [Trouble; 6] = [
     Trouble::HostDies,
     Trouble::ServerHangs,
 ];
-
-/// Another process that has the database for itself, as a disk that hangs has
-/// it: whoever wants to write waits.
-const LOCK: &str = "import sqlite3, sys, time; held = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60); \
-                    held.execute(\"BEGIN IMMEDIATE\"); time.sleep(float(sys.argv[2])); held.rollback()";
 
 impl Trouble {
     /// Comes and goes. `longest` is how many milliseconds a hang may last.
@@ -84,9 +79,7 @@ impl Trouble {
                 hsm.goes_on();
             }
             Trouble::DatabaseHangs => {
-                let (database, seconds) =
-                    (server.place().join("store/store.db"), chance.below(longest) as f64 / 1000.0);
-                t.ok(&format!("python3 -c '{LOCK}' {} {seconds}", database.display()));
+                hold_store(t, server.place(), Duration::from_millis(chance.below(longest)));
             }
         }
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use firmseal_e2e::chance::setting;
 use firmseal_e2e::custody::in_custody;
-use firmseal_e2e::pipelines::{Pipelines, make_product, set_policy};
+use firmseal_e2e::pipelines::{Pipelines, hold_store, make_product, set_policy};
 use firmseal_e2e::supervisor::Supervisor;
 use firmseal_e2e::{Chance, Operator, Server, Shell, until};
 
@@ -34,11 +34,6 @@ enum End {
 }
 
 const ENDS: [End; 4] = [End::Dies, End::LosesItsStore, End::IsStopped, End::Hangs];
-
-/// Another process has the database for itself: as with a disk that hangs,
-/// whoever wants to write waits.
-const LOCK: &str = "import sqlite3, sys, time; held = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60); \
-                    held.execute(\"BEGIN IMMEDIATE\"); time.sleep(float(sys.argv[2])); held.rollback()";
 
 /// One of two servers, and its supervisor.
 struct Supervised {
@@ -73,8 +68,7 @@ impl End {
                 of.server.kill();
             }
             End::LosesItsStore => {
-                let database = of.server.place().join("store/store.db");
-                t.ok(&format!("python3 -c '{LOCK}' {} 12", database.display()));
+                hold_store(t, of.server.place(), Duration::from_secs(12));
                 until("the server to end itself", || (!of.server.is_running()).then_some(()));
                 let last = of.server.log().text();
                 assert!(last.contains("the store gave no answer for 2 s"), "{last}");
@@ -155,6 +149,14 @@ fn a_standby_that_could_not_take_over_says_so_at_once() {
     assert_ne!(refused.code, Some(0), "{}", refused.stderr);
     assert!(refused.stderr.contains("server.pem"), "{}", refused.stderr);
     t.write("place/tls/server.pem", certificate);
+    let settings = String::from_utf8(t.read("place/server.toml")).unwrap();
+    let provider = "\n[[identity]]\nissuer = \"https://ci.example.com\"\nkind = \"workload\"\naudience = [\"firmseal\"]\n\
+                    authority = \"absent.pem\"\ngrant = [{ match = { sub = \"ci\" }, name = \"ci\", roles = [\"signer\"] }]\n";
+    t.write("place/server.toml", format!("{settings}{provider}"));
+    let refused = t.run("firmseal serve place --standby");
+    assert_ne!(refused.code, Some(0), "{}", refused.stderr);
+    assert!(refused.stderr.contains("absent.pem"), "{}", refused.stderr);
+    t.write("place/server.toml", settings);
     // One that waits ends when it is told to.
     let mut waiting = Server::standby_in_place(Shell::at(&t.path("")), "place", port);
     waiting.start_unobserved();

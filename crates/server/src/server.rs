@@ -31,7 +31,7 @@ use crate::config::{Config, Listener, Serves};
 use crate::listen::Listening;
 use crate::metrics::Metrics;
 use crate::pulse::Pulse;
-use crate::tasks;
+use crate::tasks::{self, notices::Receiver};
 use crate::tls::{ReloadingTls, TlsError};
 
 /// Most jobs of one key that are carried out at once. A key's own pool says
@@ -106,6 +106,31 @@ impl Deps {
     }
 }
 
+/// What the files that the configuration names hold, but for the store's and
+/// the keys': all of it is read before the first connection is accepted.
+struct Files {
+    ca: DeviceCa,
+    identities: Identities,
+    receivers: Vec<Receiver>,
+    /// One for each listener.
+    tls: Vec<Arc<ReloadingTls>>,
+}
+
+impl Files {
+    fn read(config: &Config) -> Result<Files, ServerError> {
+        let tls = |listener: &Listener| {
+            let settings = listener.tls(&config.device_ca.certificate)?;
+            Ok::<_, ServerError>(Arc::new(ReloadingTls::load(settings)?))
+        };
+        Ok(Files {
+            ca: DeviceCa::read(&config.device_ca)?,
+            identities: Identities::new(&config.identity)?,
+            receivers: config.receivers()?,
+            tls: config.listener.iter().map(tls).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
 /// The server.
 pub struct Server;
 
@@ -113,12 +138,7 @@ impl Server {
     /// Reads every file that a start reads, and starts nothing: for whoever
     /// is to start later, when there is nobody to mend what is wrong.
     pub fn rehearse(config: &Config) -> Result<(), ServerError> {
-        DeviceCa::read(&config.device_ca)?;
-        config.receivers()?;
-        for listener in &config.listener {
-            ReloadingTls::load(listener.tls(&config.device_ca.certificate)?)?;
-        }
-        Ok(())
+        Files::read(config).map(drop)
     }
 
     /// Starts: when this returns, every listener accepts connections.
@@ -143,7 +163,7 @@ impl Server {
         deps: Deps,
         sockets: Vec<TcpListener>,
     ) -> Result<Running, ServerError> {
-        let identities = Identities::new(&config.identity)?;
+        let Files { ca, identities, receivers, tls } = Files::read(&config)?;
         let trust = deps.pipeline.load_trust(deps.clock.now()).await?;
         let metrics = Arc::new(Metrics::new());
         let catalog = Arc::new(Catalog::default());
@@ -156,7 +176,7 @@ impl Server {
         );
         let app = Arc::new(App {
             environment: environment(trust.root()).map_err(ServerError::Root)?,
-            ca: DeviceCa::read(&config.device_ca)?,
+            ca,
             store: deps.store,
             pipeline: deps.pipeline,
             log: deps.log,
@@ -182,13 +202,7 @@ impl Server {
         app.catalog.refresh(app.store.as_ref()).await?;
         let (stop, stopped) = watch::channel(false);
         let mut listeners = JoinSet::new();
-        let mut tls = Vec::new();
         let mut addresses = Vec::new();
-        // Every file is read before the first connection is accepted.
-        let receivers = config.receivers()?;
-        for listener in &config.listener {
-            tls.push(Arc::new(ReloadingTls::load(listener.tls(&config.device_ca.certificate)?)?));
-        }
         for ((listener, socket), tls) in config.listener.iter().zip(sockets).zip(&tls) {
             let address = socket.local_addr().map_err(|err| unusable(listener.socket(), &err))?;
             addresses.push((listener.serves, address));
