@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use firmseal_fleet::{Priority, Time};
 use firmseal_keys::Log;
-use firmseal_manifest::Digest;
+use firmseal_manifest::{Digest, RequestId};
 use firmseal_store::conformance::samples;
 use firmseal_store::{Blobs, Claiming, Continuity, Jobs, Registry, Room, StoreError, stream_of};
 use firmseal_store_local::{IntentLog, LocalStore, Successor};
@@ -251,10 +251,12 @@ async fn what_a_crash_left_is_cleaned_and_nothing_else() {
     assert_eq!(store.read_all(&id, 4).await.unwrap(), "kept");
 }
 
-#[tokio::test]
-async fn a_damaged_job_keeps_no_other_from_its_end_or_its_account() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = LocalStore::open(dir.path()).unwrap();
+const BREAK: &str = "UPDATE jobs SET asked = substr(asked, 2) WHERE id = ?";
+const MEND: &str = "UPDATE jobs SET asked = '{' || asked WHERE id = ?";
+
+/// A store with three jobs, the oldest first.
+async fn three_jobs(dir: &Path) -> (LocalStore, Vec<RequestId>) {
+    let store = LocalStore::open(dir).unwrap();
     store.insert_product(samples::product("gateway"), &samples::admin()).await.unwrap();
     let mut ids = Vec::new();
     for _ in 0..3 {
@@ -262,28 +264,35 @@ async fn a_damaged_job_keeps_no_other_from_its_end_or_its_account() {
         ids.push(job.id);
         store.insert_job(job, 9).await.unwrap();
     }
-    let change = |number: usize, sql: &str| {
-        let connection = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
-        assert_eq!(connection.execute(sql, [ids[number].to_string()]).unwrap(), 1);
-    };
-    const BREAK: &str = "UPDATE jobs SET asked = substr(asked, 2) WHERE id = ?";
-    const MEND: &str = "UPDATE jobs SET asked = '{' || asked WHERE id = ?";
+    (store, ids)
+}
+
+/// Changes a job behind the store's back.
+fn change(dir: &Path, sql: &str, id: RequestId) {
+    let connection = rusqlite::Connection::open(dir.join("store.db")).unwrap();
+    assert_eq!(connection.execute(sql, [id.to_string()]).unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_damaged_job_keeps_no_other_from_its_end_or_its_account() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, ids) = three_jobs(dir.path()).await;
     // Somebody was at all of them, and nobody knows what became of it.
     let rooms = vec![Room { key: "own".to_owned(), most: 9, after: None }];
     let lease = std::time::Duration::from_secs(60);
     let claiming = Claiming { rooms, now: samples::NOW, lease, log_size: 5 };
     assert_eq!(store.claim_jobs(claiming).await.unwrap().len(), 3);
-    change(0, BREAK);
+    change(dir.path(), BREAK, ids[0]);
     let late = samples::later(3601);
     assert_eq!(store.expire_jobs(late, 1).await.unwrap(), [], "it is looked at once");
     assert_eq!(store.expire_jobs(late, 9).await.unwrap(), ids[1..]);
     assert!(matches!(store.job(ids[0]).await, Err(StoreError::Corrupt { .. })));
-    change(1, BREAK);
+    change(dir.path(), BREAK, ids[1]);
     let accounted = store.unaccounted_jobs(late, 1).await.unwrap();
     assert_eq!(accounted.iter().map(|ended| ended.job.id).collect::<Vec<_>>(), ids[2..]);
     drop(store);
-    change(0, MEND);
-    change(1, MEND);
+    change(dir.path(), MEND, ids[0]);
+    change(dir.path(), MEND, ids[1]);
     let store = LocalStore::open(dir.path()).unwrap();
     assert_eq!(store.expire_jobs(late, 9).await.unwrap(), ids[..1]);
     assert_eq!(store.unaccounted_jobs(late, 9).await.unwrap().len(), 3);
@@ -292,25 +301,14 @@ async fn a_damaged_job_keeps_no_other_from_its_end_or_its_account() {
 #[tokio::test]
 async fn a_damaged_job_is_set_aside_and_the_others_go_on() {
     let dir = tempfile::tempdir().unwrap();
-    let store = LocalStore::open(dir.path()).unwrap();
-    store.insert_product(samples::product("gateway"), &samples::admin()).await.unwrap();
-    let mut ids = Vec::new();
-    for _ in 0..3 {
-        let job = samples::job("red", "own", Priority::Release);
-        ids.push(job.id);
-        store.insert_job(job, 9).await.unwrap();
-    }
-    let change = |sql: &str| {
-        let connection = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
-        assert_eq!(connection.execute(sql, [ids[0].to_string()]).unwrap(), 1);
-    };
+    let (store, ids) = three_jobs(dir.path()).await;
     let claim = async |store: &LocalStore, now: Time| {
         let rooms = vec![Room { key: "own".to_owned(), most: 1, after: None }];
         let claiming = Claiming { rooms, now, lease: std::time::Duration::from_secs(60), log_size: 0 };
         let claimed = store.claim_jobs(claiming).await.unwrap();
         claimed.into_iter().map(|claimed| claimed.claim.request).collect::<Vec<_>>()
     };
-    change("UPDATE jobs SET asked = substr(asked, 2) WHERE id = ?");
+    change(dir.path(), BREAK, ids[0]);
     // It is the oldest, and there is room for one.
     assert_eq!(claim(&store, samples::NOW).await, [], "it is looked at once");
     assert_eq!(claim(&store, samples::NOW).await, [ids[1]]);
@@ -322,7 +320,7 @@ async fn a_damaged_job_is_set_aside_and_the_others_go_on() {
     let expired = store.expire_jobs(late, 9).await.unwrap();
     assert_eq!(expired, ids[1..]);
     drop(store);
-    change("UPDATE jobs SET asked = '{' || asked WHERE id = ?");
+    change(dir.path(), MEND, ids[0]);
     let store = LocalStore::open(dir.path()).unwrap();
     assert_eq!(claim(&store, samples::NOW).await, [ids[0]]);
 }
