@@ -11,7 +11,8 @@ fn an_auditor_needs_no_server() {
     t.ok(&format!("firmseal product create gateway {product}"));
     for version in ["1.0.0", "1.1.0"] {
         t.write("firmware.bin", version.repeat(900));
-        let order = format!("--product gateway --channel stable --version {version} --epoch 1");
+        let build = format!("--build job-{version} --commit c0ffee");
+        let order = format!("--product gateway --channel stable --version {version} --epoch 1 {build}");
         t.ok(&format!("firmseal release create {order} --component main=firmware.bin"));
     }
     // Put on record within a second or two.
@@ -20,6 +21,23 @@ fn an_auditor_needs_no_server() {
         (records.as_array().unwrap().len() == 2).then_some(records)
     });
     assert_eq!(records[0]["version"], "1.1.0");
+    // By a file that devices have, by a manifest, by a build.
+    let digest = t.ok("sha256sum firmware.bin").stdout[..64].to_owned();
+    let manifest = records[0]["digest"].as_str().unwrap();
+    for one in [
+        "--artifact firmware.bin",
+        &format!("--artifact {digest}"),
+        &format!("--artifact {manifest}"),
+        "--build job-1.1.0",
+    ] {
+        let found = t.json(&format!("firmseal audit --action release-signed {one}"));
+        assert_eq!(
+            (found.as_array().unwrap().len(), &found[0]["number"]),
+            (1, &records[0]["number"]),
+            "{one}"
+        );
+    }
+    assert_eq!(t.json("firmseal audit --action release-signed --commit c0ffee"), records);
     let wrote = until("a checkpoint over all of it", || {
         let ran = t.run("firmseal audit export trail --json");
         (ran.code == Some(0)).then(|| serde_json::from_str::<serde_json::Value>(&ran.stdout).unwrap())

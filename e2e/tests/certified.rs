@@ -143,6 +143,13 @@ fn keys_that_are_not_blind_sign_efi_images_and_cms_behind_gate_and_policy() {
     // Each use of a key is told of in the log, as for every other file.
     let signed = t.json("firmseal audit --action artifact-signed");
     assert_eq!(signed.as_array().unwrap().len(), 4, "{signed}");
+    // Whoever has what came out of it finds the one that it came of; what went
+    // in had two signatures made, and asked for again.
+    let found = t.json("firmseal audit --artifact firmware.pem");
+    assert_eq!((found.as_array().unwrap().len(), &found[0]["request"]), (1, &pem["id"]), "{found}");
+    let found = t.json("firmseal audit --artifact firmware.bin --action artifact-signed");
+    assert_eq!(found.as_array().unwrap().len(), 2, "{found}");
+    t.run("firmseal audit --artifact nowhere.bin").fails(8, "nowhere.bin");
 }
 
 #[test]

@@ -208,6 +208,10 @@ pub struct AuditSubject {
     /// document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<ArtifactId>,
+    /// SHA-256 of the files that it is about, as they were handed in and with
+    /// their signatures attached.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<ArtifactId>,
     /// The signing key, by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,

@@ -91,6 +91,7 @@ pub fn encode(record: &AuditRecord) -> Value {
     let hashes: Vec<_> = [&subject.digest, &subject.policy, &subject.decision, &subject.key_id]
         .into_iter()
         .flatten()
+        .chain(subject.artifacts.iter().filter(|artifact| subject.digest != Some(**artifact)))
         .map(ToString::to_string)
         .collect();
     if !hashes.is_empty() {

@@ -43,6 +43,7 @@ fn record(action: AuditAction, outcome: Outcome) -> AuditRecord {
             channel: Some("stable".parse().unwrap()),
             version: Some("4.2.0".to_owned()),
             digest: digest(),
+            artifacts: digest().into_iter().collect(),
             key: Some("release-2026".to_owned()),
             key_id: digest(),
             fallback: true,

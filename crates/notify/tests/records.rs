@@ -45,6 +45,7 @@ fn full(action: AuditAction) -> AuditRecord {
             channel: Some("stable".parse().unwrap()),
             version: Some("1.2.3".to_owned()),
             digest: digest(1),
+            artifacts: digest(1).into_iter().chain(digest(5)).collect(),
             key: Some("release".to_owned()),
             key_id: digest(2),
             fallback: true,

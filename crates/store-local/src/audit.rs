@@ -5,7 +5,7 @@ use firmseal_fleet::audit::Circumstances;
 use firmseal_fleet::{AuditRecord, Time};
 use firmseal_manifest::Event;
 use firmseal_store::{AuditFilter, AuditPosition, AuditTrail, Happened, Page, StoreError, Unrecorded};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, ToSql, params, params_from_iter};
 
 use crate::LocalStore;
 use crate::column::{Count, Json, Text, When, Word};
@@ -67,8 +67,11 @@ fn record(
         return Err(StoreError::conflict("somebody else has recorded what happened").into());
     }
     let mut insert = connection.prepare_cached(
-        "INSERT INTO audit (time, action, who, product, key, request, record) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO audit (time, action, who, product, key, request, build, source_commit, record)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?;
+    let mut name = connection
+        .prepare_cached("INSERT OR IGNORE INTO audit_artifacts (artifact, number) VALUES (?, ?)")?;
     for record in records {
         let subject = &record.subject;
         let who = record.caller.as_ref().map(|caller| &caller.name).or(record.by.as_ref());
@@ -79,8 +82,14 @@ fn record(
             subject.product.as_ref().map(|product| product.as_str()),
             subject.key,
             subject.request.map(Text),
+            subject.build,
+            subject.commit,
             Json(&record),
         ])?;
+        let number = connection.last_insert_rowid();
+        for artifact in subject.digest.iter().chain(&subject.artifacts) {
+            name.execute(params![Text(*artifact), number])?;
+        }
     }
     // From here on the records alone have names, which go with them.
     connection
@@ -123,25 +132,39 @@ impl AuditTrail for LocalStore {
         page: Page<u64>,
     ) -> Result<Vec<AuditRecord>, StoreError> {
         self.query("read the audit trail", move |connection| {
-            let AuditFilter { from, before, by, action, product, key, request } = &filter;
-            let sql = "SELECT number, record FROM audit
-                 WHERE (?1 IS NULL OR time >= ?1) AND (?2 IS NULL OR time < ?2)
-                   AND (?3 IS NULL OR who = ?3) AND (?4 IS NULL OR action = ?4)
-                   AND (?5 IS NULL OR product = ?5) AND (?6 IS NULL OR key = ?6)
-                   AND (?7 IS NULL OR request = ?7) AND (?8 IS NULL OR number < ?8)
-                 ORDER BY number DESC LIMIT ?9";
-            let given = params![
-                from.map(When),
-                before.map(When),
-                by,
-                action.map(Word),
-                product.as_ref().map(|product| product.as_str()),
-                key,
-                request.map(Text),
-                page.after.map(Count),
-                limit(&page),
+            let AuditFilter { from, before, by, action, product, key, request, artifact, build, commit } =
+                filter;
+            let boxed = |value: Option<String>| value.map(|value| Box::new(value) as Box<dyn ToSql>);
+            let number = |value: Option<Time>| value.map(|value| Box::new(When(value)) as Box<dyn ToSql>);
+            let wanted = [
+                ("time >= ?", number(from)),
+                ("time < ?", number(before)),
+                ("who = ?", boxed(by)),
+                ("action = ?", boxed(action.map(|action| action.word().to_owned()))),
+                ("product = ?", boxed(product.map(|product| product.to_string()))),
+                ("key = ?", boxed(key)),
+                ("request = ?", boxed(request.map(|request| request.to_string()))),
+                ("build = ?", boxed(build)),
+                ("source_commit = ?", boxed(commit)),
+                (
+                    "number IN (SELECT number FROM audit_artifacts WHERE artifact = ?)",
+                    boxed(artifact.map(|artifact| artifact.to_string())),
+                ),
+                ("number < ?", page.after.map(|after| Box::new(Count(after)) as Box<dyn ToSql>)),
             ];
-            all(connection, sql, given, read)
+            // Only what is asked for stands in the statement: an index serves
+            // nobody behind `OR`.
+            let (mut sql, mut given) = ("SELECT number, record FROM audit".to_owned(), Vec::new());
+            for (condition, value) in wanted {
+                if let Some(value) = value {
+                    sql += if given.is_empty() { " WHERE " } else { " AND " };
+                    sql += condition;
+                    given.push(value);
+                }
+            }
+            sql += " ORDER BY number DESC LIMIT ?";
+            given.push(Box::new(limit(&page)));
+            all(connection, &sql, params_from_iter(given), read)
         })
         .await
     }
@@ -188,12 +211,14 @@ impl AuditTrail for LocalStore {
 
     async fn forget_records(&self, before: Time, most: u32) -> Result<u32, StoreError> {
         self.write("forget records", move |connection| {
+            let chosen = "SELECT number FROM audit WHERE time < ?1 ORDER BY number LIMIT ?2";
+            let given = params![When(before), most];
+            connection
+                .prepare_cached(&format!("DELETE FROM audit_artifacts WHERE number IN ({chosen})"))?
+                .execute(given)?;
             let gone = connection
-                .prepare_cached(
-                    "DELETE FROM audit WHERE number IN
-                         (SELECT number FROM audit WHERE time < ? ORDER BY number LIMIT ?)",
-                )?
-                .execute(params![When(before), most])?;
+                .prepare_cached(&format!("DELETE FROM audit WHERE number IN ({chosen})"))?
+                .execute(given)?;
             Ok(u32::try_from(gone).unwrap_or(u32::MAX))
         })
         .await

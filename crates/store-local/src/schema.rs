@@ -34,6 +34,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0019_circumstances.sql"),
     include_str!("../migrations/0020_used_tokens.sql"),
     include_str!("../migrations/0021_highest_signed.sql"),
+    include_str!("../migrations/0022_audited_files.sql"),
 ];
 
 /// What this program's databases say they are: `FSLS`.
@@ -283,6 +284,47 @@ mod tests {
             let on_channel = Some(firmseal_store::Mark { version, epoch });
             assert_eq!(found, firmseal_store::Highest { epoch: 7, on_channel });
         }
+    }
+
+    #[test]
+    fn who_has_a_file_finds_what_was_on_record_before() {
+        let (_dir, path) = database();
+        let mut old = connect(&path).unwrap();
+        let own = MIGRATIONS.iter().position(|own| own.contains("CREATE TABLE audit_artifacts")).unwrap();
+        migrate(&mut old, &MIGRATIONS[..own]).unwrap();
+        let [digest, handed_in, signed, payload] = ["aa", "bb", "cc", "dd"].map(|byte| byte.repeat(32));
+        old.execute_batch(&format!(
+            r#"INSERT INTO products (n, id, environment, vendor, class, hardware, format, components, created)
+               VALUES (1, 'gateway', 'test', 'v', 'c', '[]', 'raw', '[]', 0);
+               INSERT INTO blobs (digest, size, chunks) VALUES (zeroblob(32), 0, zeroblob(0));
+               INSERT INTO audit (time, action, request, record) VALUES
+                 (1, 'artifact-signed', 'one',
+                  '{{"subject":{{"digest":"{handed_in}","build":"job-1","commit":"c0ffee"}}}}'),
+                 (2, 'release-signed', 'two', '{{"subject":{{"digest":"{digest}"}}}}'),
+                 (3, 'approved', NULL, 'damaged'),
+                 (4, 'approved', NULL, '{{"subject":{{}}}}');
+               INSERT INTO signatures (request, key_id, tbs, log_index, signature)
+               VALUES ('one', zeroblob(32), zeroblob(32), 0, '{{"signed":"{signed}"}}');
+               INSERT INTO releases (id, product, channel, version, sequence, epoch, components, manifest, envelope,
+                                     state, build, source_commit, request, requester, log_index, created)
+               VALUES ('r', 'gateway', 'stable', '1.0.0', 1, 1,
+                       '[{{"artifact":"{handed_in}","payload":"{payload}"}}]',
+                       zeroblob(32), zeroblob(32), 'verified', '', '', 'two', 'ci', 0, 0);"#
+        ))
+        .unwrap();
+        drop(old);
+        let connection = open_writer(&path).unwrap();
+        let found: Vec<(String, i64)> = connection
+            .prepare("SELECT artifact, number FROM audit_artifacts ORDER BY artifact, number")
+            .unwrap()
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        let expected = [(digest, 2), (handed_in.clone(), 1), (handed_in, 2), (signed, 1), (payload, 2)];
+        assert_eq!(found, expected);
+        let of_build = "SELECT number FROM audit WHERE build = 'job-1' AND source_commit = 'c0ffee'";
+        assert_eq!(connection.query_row(of_build, [], |row| row.get(0)), Ok(1));
     }
 
     #[test]

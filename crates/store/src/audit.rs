@@ -11,7 +11,7 @@
 use async_trait::async_trait;
 use firmseal_fleet::audit::{AuditAction, Circumstances};
 use firmseal_fleet::{Asked, AuditRecord, Signature, Time};
-use firmseal_manifest::{Event, ProductId, RequestId};
+use firmseal_manifest::{ArtifactId, Event, ProductId, RequestId};
 
 use crate::{Page, StoreError};
 
@@ -74,6 +74,12 @@ pub struct AuditFilter {
     pub key: Option<String>,
     /// Only about this signing request.
     pub request: Option<RequestId>,
+    /// Only about this file or document.
+    pub artifact: Option<ArtifactId>,
+    /// Only about this build.
+    pub build: Option<String>,
+    /// Only about this commit.
+    pub commit: Option<String>,
 }
 
 /// The audit trail.

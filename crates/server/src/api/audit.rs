@@ -37,9 +37,10 @@ async fn list_audit_records(
     operator: Operator<Auditor>,
     Params(query): Params<AuditQuery>,
 ) -> Result<Answer<Page<AuditRecord>>, ApiError> {
-    let AuditQuery { from, before, by, action, product, key, request, after, limit } = query;
+    let AuditQuery { from, before, by, action, product, key, request, artifact, build, commit, after, limit } =
+        query;
     let (wanted, limit) = page(&PageQuery { after, limit }, |text| text.parse().ok())?;
-    let filter = AuditFilter { from, before, by, action, product, key, request };
+    let filter = AuditFilter { from, before, by, action, product, key, request, artifact, build, commit };
     let found = app.audit_records(filter, wanted).await?;
     let mut page = paged(found, limit, |record| record.number.to_string(), |record| record);
     // A page of somebody who is confined may be short, and is not the last.

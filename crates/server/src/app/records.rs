@@ -1,10 +1,12 @@
 //! Records: what an event or a signature tells, with who and what it was
 //! about, as the store knows it.
 
+use std::collections::BTreeSet;
+
 use firmseal_fleet::audit::{AuditAction, AuditSubject, AuditedCredential, Circumstances, Outcome};
 use firmseal_fleet::{
     Asked, AuditRecord, CallerKind, CredentialId, Deviation, Job, JobKind, KeyPhase, KeyRecord,
-    PolicyProposal, Reason, Release, Signature, SigningRequest,
+    PolicyProposal, Reason, Release, ReleaseComponent, Signature, SigningRequest,
 };
 use firmseal_manifest::{self as manifest, ArtifactId, Digest, End, Event, KeyId, Leaf, RequestId, Ruling};
 use firmseal_store::{Page, StoreError, TrustKind};
@@ -23,6 +25,7 @@ impl App {
             channel: Some(signature.channel),
             version: Some(signature.version.to_string()),
             digest: Some(signature.artifact),
+            artifacts: [signature.artifact].into_iter().chain(signature.signed).collect(),
             key: Some(signature.key),
             key_id: Some(ArtifactId(signature.key_id)),
             fallback: signature.fallback,
@@ -316,6 +319,7 @@ impl App {
             channel: Some(release.channel),
             version: Some(release.version.to_string()),
             digest: Some(ArtifactId(manifest)),
+            artifacts: files_of(&release.components),
             build: Some(release.build),
             commit: Some(release.commit),
             ..record.subject
@@ -341,6 +345,12 @@ impl App {
     }
 }
 
+/// What was handed in, and what devices install of it.
+fn files_of(components: &[ReleaseComponent]) -> Vec<ArtifactId> {
+    let both = components.iter().flat_map(|component| [component.artifact, ArtifactId(component.payload)]);
+    both.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 fn fill_from_circumstances(record: &mut AuditRecord, known: Circumstances) {
     let Circumstances { time, caller, product, reasons } = known;
     (record.time, record.subject.product, record.reasons) = (time, product, reasons);
@@ -362,6 +372,10 @@ fn fill_from_job(record: &mut AuditRecord, job: Job) {
         product: Some(asked.product),
         channel: Some(asked.channel),
         version: Some(asked.version.to_string()),
+        artifacts: match asked.kind {
+            JobKind::Artifact(order) => vec![order.artifact],
+            JobKind::Release(order) => order.components.into_iter().map(|(_, artifact)| artifact).collect(),
+        },
         key: Some(asked.signing_key),
         build: Some(asked.build),
         commit: Some(asked.commit),
@@ -395,6 +409,7 @@ fn fill_from_request(record: &mut AuditRecord, request: SigningRequest) {
         channel: Some(request.channel),
         version: Some(request.version.to_string()),
         digest: Some(ArtifactId(request.manifest)),
+        artifacts: files_of(&request.components),
         policy: Some(ArtifactId(request.policy)),
         build: Some(request.build),
         commit: Some(request.commit),

@@ -35,6 +35,7 @@ pub(crate) fn record_out(record: AuditRecord) -> api::AuditRecord {
         channel: subject.channel,
         version: subject.version,
         digest: subject.digest,
+        artifacts: subject.artifacts,
         key: subject.key,
         key_id: subject.key_id,
         fallback: subject.fallback,

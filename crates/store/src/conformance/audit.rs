@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use firmseal_fleet::audit::{AuditAction, AuditSubject, Circumstances, Outcome};
 use firmseal_fleet::{AuditRecord, Priority, Reason, Time};
-use firmseal_manifest::{Denial, Event};
+use firmseal_manifest::{ArtifactId, Denial, Digest, Event};
 
 use super::{Engine, conflict, samples};
 use crate::trust::{TrustDocument, TrustKind};
@@ -171,6 +171,36 @@ async fn records_are_found(engine: &dyn Engine) {
     assert_eq!(numbers(&*store, period).await, [2, 1], "from and until a time that is not in it");
     let product = AuditFilter { product: Some("meter".parse().unwrap()), ..any() };
     assert_eq!(numbers(&*store, product).await, [0; 0]);
+    let (build, commit) = (Some("build-17".to_owned()), Some("c0ffee".to_owned()));
+    let [manifest, handed_in, signed] = [1, 2, 3].map(|byte| ArtifactId(Digest([byte; 32])));
+    let mut made = record(AuditAction::ReleaseSigned, "ci", at(40));
+    made.subject = AuditSubject {
+        digest: Some(manifest),
+        artifacts: vec![handed_in, signed],
+        build: build.clone(),
+        commit: commit.clone(),
+        ..made.subject
+    };
+    add(&*store, vec![made.clone(), record(AuditAction::Approved, "ann", at(50)), made]).await;
+    for artifact in [manifest, handed_in, signed] {
+        let about = AuditFilter { artifact: Some(artifact), ..any() };
+        assert_eq!(numbers(&*store, about).await, [6, 4], "by any file of it, and by its manifest");
+    }
+    let other = AuditFilter { artifact: Some(ArtifactId(Digest([4; 32]))), ..any() };
+    assert_eq!(numbers(&*store, other).await, [0; 0]);
+    assert_eq!(numbers(&*store, AuditFilter { build: build.clone(), ..any() }).await, [6, 4]);
+    assert_eq!(numbers(&*store, AuditFilter { commit: commit.clone(), ..any() }).await, [6, 4]);
+    let all = AuditFilter {
+        artifact: Some(signed),
+        build,
+        commit,
+        by: Some("ci".to_owned()),
+        action: Some(AuditAction::ReleaseSigned),
+        before: Some(at(41)),
+        ..any()
+    };
+    let page = store.audit_records(all, Page::after(6, 9)).await.unwrap();
+    assert_eq!(page.iter().map(|record| record.number).collect::<Vec<_>>(), [4]);
     let page = store.audit_records(any(), Page::after(3, 1)).await.unwrap();
     assert_eq!((page.len(), page[0].number), (1, 2));
 }
@@ -192,7 +222,12 @@ async fn receivers_are_told_in_order(engine: &dyn Engine) {
 
 async fn records_go_when_their_time_is_over(engine: &dyn Engine) {
     let store = engine.fresh().await;
-    let at = |seconds| record(AuditAction::Approved, "ann", samples::later(seconds));
+    let file = ArtifactId(Digest([1; 32]));
+    let at = |seconds| {
+        let mut of_file = record(AuditAction::ArtifactSigned, "ann", samples::later(seconds));
+        of_file.subject.digest = Some(file);
+        of_file
+    };
     add(&*store, vec![at(1), at(2), at(3)]).await;
     assert_eq!(store.forget_records(samples::later(3), 1).await.unwrap(), 1, "a few at a time");
     assert_eq!(numbers(&*store, AuditFilter::default()).await, [3, 2]);

@@ -4,18 +4,21 @@ mod export;
 mod files;
 mod verify;
 
+use std::fs::File;
 use std::path::Path;
 
 use clap::{Args, Subcommand};
 use firmseal_api::audit::{AuditOutcome, AuditQuery, AuditRecord};
 use firmseal_fleet::Time;
 use firmseal_fleet::audit::AuditAction;
-use firmseal_manifest::{ProductId, RequestId};
+use firmseal_manifest::{ArtifactId, ProductId, RequestId};
 
 use super::block_on;
+use super::content::Content;
 use super::listing::Listing;
-use crate::error::Result;
+use crate::error::{Result, file};
 use crate::output::Output;
+use crate::own_key::sha256;
 use crate::profile::Profile;
 
 /// Show who signed what, when, with what, and who allowed it
@@ -27,6 +30,7 @@ use crate::profile::Profile;
 #[command(after_help = "Examples:
   firmseal audit
   firmseal audit --product router --action artifact-signed --from 2026-11-01T00:00:00Z
+  firmseal audit --artifact gateway-1.4.0.bin
   firmseal audit --action credential-created
   firmseal audit --request req-0197c0de-0000-7000-8000-000000000001
   firmseal --json audit --by github:acme/router:refs/heads/main > november.json")]
@@ -71,6 +75,16 @@ struct List {
     /// Only about this signing request
     #[arg(long)]
     request: Option<RequestId>,
+    /// Only about this file, as it was handed in or as it was signed: the
+    /// file, or its SHA-256
+    #[arg(long, value_name = "FILE|SHA256")]
+    artifact: Option<Content>,
+    /// Only about this build, by the CI's id
+    #[arg(long, value_name = "ID")]
+    build: Option<String>,
+    /// Only about this commit
+    #[arg(long, value_name = "COMMIT")]
+    commit: Option<String>,
     #[command(flatten)]
     listing: Listing,
 }
@@ -88,9 +102,22 @@ impl Audit {
 
 impl List {
     fn run(self, profile: Option<&Path>, output: &Output) -> Result {
+        let List { from, before, by, action, product, key, request, artifact, build, commit, listing } = self;
+        let artifact = artifact.map(digest).transpose()?;
         let client = Profile::read(profile)?.client()?;
-        let List { from, before, by, action, product, key, request, listing } = self;
-        let query = AuditQuery { from, before, by, action, product, key, request, ..AuditQuery::default() };
+        let query = AuditQuery {
+            from,
+            before,
+            by,
+            action,
+            product,
+            key,
+            request,
+            artifact,
+            build,
+            commit,
+            ..AuditQuery::default()
+        };
         block_on(async {
             let records = listing.fetch(output, async |page| {
                 let query = AuditQuery { after: page.after, limit: page.limit, ..query.clone() };
@@ -99,6 +126,17 @@ impl List {
             let headings = ["NUMBER", "TIME", "ACTION", "OUTCOME", "BY", "ABOUT", "KEY", "LOG"];
             output.table(&records.await?, &headings, row)
         })
+    }
+}
+
+/// Which artifact it is; nothing is uploaded.
+fn digest(content: Content) -> Result<ArtifactId> {
+    match content {
+        Content::Artifact(artifact) => Ok(artifact),
+        Content::File(path) => {
+            let mut source = File::open(&path).map_err(file(&path))?;
+            sha256(&mut source).map(ArtifactId).map_err(file(&path))
+        }
     }
 }
 
