@@ -1,10 +1,11 @@
 //! Custody: a place without keys, whose server has them used by a key host
 //! with an HSM.
 
+use firmseal_testkit::ports;
 use serde_json::Value;
 
 use crate::key_host::KeyHost;
-use crate::server::{Server, free_ports};
+use crate::server::Server;
 use crate::shell::Shell;
 
 const SECRET: &str = "--secret file:pw";
@@ -46,7 +47,7 @@ pub fn in_custody(t: &Shell) -> (KeyHost, Server) {
     hsm.generate("release");
     hsm.generate("artifact");
     root(t);
-    let port = free_ports();
+    let port = ports::free();
     t.ok(&format!(
         "firmseal init place --root root.cbor --release-key file:builder.pem {SECRET} --port {port}"
     ));

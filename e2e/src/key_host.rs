@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use firmseal_testkit::ports;
+
 use crate::child::{Child, until};
-use crate::server::free_ports;
 use crate::shell::Shell;
 
 const PIN: &str = "123456";
@@ -37,7 +38,7 @@ impl KeyHost {
         shell.ok(&format!("softhsm2-util --init-token --free --label hsm --pin {PIN} --so-pin 87654321"));
         shell.write("pin", format!("{PIN}\n"));
         shell.ok("chmod 600 pin");
-        KeyHost { shell, port: free_ports(), running: None }
+        KeyHost { shell, port: ports::free(), running: None }
     }
 
     /// Makes a P-256 key, whose public half goes into `OBJECT.pub`.

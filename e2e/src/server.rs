@@ -1,13 +1,12 @@
 //! Servers: a place on free ports of the loopback interface, and
 //! `firmseal serve` in it.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use firmseal_testkit::ports;
 use serde_json::Value;
 
-use crate::Chance;
 use crate::child::{Child, Lines, show, until};
 use crate::shell::Shell;
 
@@ -22,7 +21,7 @@ pub struct Server {
 
 /// Makes a place whose three ports are free. Returns the first of them.
 pub fn init(shell: &Shell, place: &str) -> u16 {
-    let port = free_ports();
+    let port = ports::free();
     shell.ok(&format!("firmseal init {place} --port {port}"));
     // Devices are told to come again at once: sessions have no time.
     let settings = format!("{place}/server.toml");
@@ -167,17 +166,4 @@ impl Server {
     pub fn public(&self) -> String {
         format!("https://localhost:{}", self.port + 2)
     }
-}
-
-/// The first of three ports in a row that are free. They lie below those
-/// that the system hands out by itself (ip(7), ip_local_port_range), so a
-/// server that is killed finds its ports free when it comes back.
-pub fn free_ports() -> u16 {
-    let seed = u64::from(std::process::id()) << 32
-        ^ std::time::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_nanos() as u64);
-    let mut chance = Chance::of(seed);
-    until("three free ports in a row", || {
-        let first = 10_000 + chance.below(22_000) as u16;
-        (first..first + 3).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()).then_some(first)
-    })
 }

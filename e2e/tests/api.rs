@@ -61,7 +61,7 @@ fn make_up(t: &Shell, listener: &str, url: &str, credential: &str) {
     let t = Shell::at(&t.path("")).with("SCHEMATHESIS_HOOKS", "api_bytes").with("PYTHONPATH", t.path(""));
     let ran = t.ok(&format!(
         "schemathesis run {listener}.json --url {url} --tls-verify place/tls/server.pem {credential} \
-         --checks all --exclude-checks positive_data_acceptance {} --seed 1 --no-color",
+         --request-timeout 120 --suppress-health-check too_slow --checks all --exclude-checks positive_data_acceptance {} --seed 1 --no-color",
         effort()
     ));
     let document = part(listener);

@@ -4,11 +4,12 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use firmseal_e2e::device::Model;
-use firmseal_e2e::{Device, Server, Shell};
+use firmseal_e2e::{Device, Server, Shell, until};
 
 const GATEWAY: Model<'_> = Model { product: "gateway", components: &[("main", 1 << 20)], settings: "" };
 /// Stands in the firmware, and nowhere else.
@@ -18,6 +19,8 @@ const SECRET: &[u8] = b"the calibration that competitors would like to have";
 struct Tapped {
     port: u16,
     heard: Arc<Mutex<Vec<u8>>>,
+    /// Directions of connections that are still open.
+    open: Arc<AtomicUsize>,
 }
 
 impl Tapped {
@@ -27,14 +30,16 @@ impl Tapped {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let heard: Arc<Mutex<Vec<u8>>> = Arc::default();
-        let tap = Arc::clone(&heard);
+        let open: Arc<AtomicUsize> = Arc::default();
+        let (tap, counted) = (Arc::clone(&heard), Arc::clone(&open));
         // It ends with the process: it holds nothing but sockets.
         thread::spawn(move || {
             for near in listener.incoming().map_while(Result::ok) {
                 let Ok(far) = TcpStream::connect(&server) else { continue };
                 for (mut from, mut to) in [(near.try_clone().unwrap(), far.try_clone().unwrap()), (far, near)]
                 {
-                    let tap = Arc::clone(&tap);
+                    let (tap, counted) = (Arc::clone(&tap), Arc::clone(&counted));
+                    counted.fetch_add(1, Ordering::SeqCst);
                     thread::spawn(move || {
                         let mut piece = [0; 16 << 10];
                         while let Ok(count) = from.read(&mut piece) {
@@ -44,14 +49,17 @@ impl Tapped {
                             }
                         }
                         let _ = to.shutdown(Shutdown::Write);
+                        counted.fetch_sub(1, Ordering::SeqCst);
                     });
                 }
             }
         });
-        Tapped { port, heard }
+        Tapped { port, heard, open }
     }
 
+    /// What was said until now: servers say goodbye after a client has gone.
     fn heard(&self) -> Vec<u8> {
+        until("every connection to end", || (self.open.load(Ordering::SeqCst) == 0).then_some(()));
         self.heard.lock().unwrap().clone()
     }
 }

@@ -6,8 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use firmseal_e2e::device::Model;
-use firmseal_e2e::server::free_ports;
 use firmseal_e2e::{Child, Device, Server, Shell, until};
+use firmseal_testkit::ports;
 use serde_json::Value;
 
 const GATEWAY: Model<'_> = Model { product: "gateway", components: &[("main", 1 << 20)], settings: "" };
@@ -60,7 +60,7 @@ fn ssh_key(t: &Shell, name: &str) {
 fn witnesses(t: &Shell) -> Vec<Child> {
     let log = t.json("firmseal log show place");
     t.write("log.pub", text(&log, "pem"));
-    let first = free_ports();
+    let first = ports::free();
     let mut settings = String::from_utf8(t.read("place/signing.toml")).unwrap() + "\n[log]\nquorum = 2\n";
     let mut running = Vec::new();
     for (index, port) in (1..=3).zip(first..) {
@@ -135,7 +135,7 @@ fn a_full_life() {
         + &role("revocation", 1, &[("duty", "duty")]);
     t.write("root.toml", format!("environment = \"test\"\n{first}"));
     ceremony(&t, "one", "--root root.toml", &["carol", "alice"]);
-    let port = free_ports();
+    let port = ports::free();
     t.ok(&format!(
         "firmseal init place --root one.cbor --release-key file:builder.pem {SECRET} --port {port}"
     ));

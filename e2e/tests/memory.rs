@@ -7,8 +7,8 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 
-use firmseal_e2e::server::free_ports;
 use firmseal_e2e::{Server, Shell};
+use firmseal_testkit::ports;
 
 /// As no other text of this process is.
 const PASSPHRASE: &str = "Zq7vKx-wagtail-Umbra93-hornbeam";
@@ -56,7 +56,7 @@ fn what_opened_a_key_is_wiped_and_its_encoding_too() {
     t.write("pw", format!("{PASSPHRASE}\n"));
     t.ok("chmod 600 pw");
     t.ok(&format!("firmseal keys generate file:image.pem --algorithm p256 {SECRET}"));
-    let ports = free_ports();
+    let ports = ports::free();
     t.ok(&format!("firmseal init place --port {ports} --artifact-key file:image.pem {SECRET}"));
     let mut server = Server::in_place(&t, "place", ports);
     server.start();

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use firmseal_e2e::device::Model;
-use firmseal_e2e::server::free_ports;
 use firmseal_e2e::{Device, Ran, Server, Shell};
+use firmseal_testkit::ports;
 use serde_json::Value;
 
 const GATEWAY: Model<'_> = Model { product: "gateway", components: &[("main", 1 << 20)], settings: "" };
@@ -55,7 +55,7 @@ fn what_the_vendor_signs_waits_for_the_owner() {
     // The owner's people make theirs by the same commands, elsewhere.
     root(&t, "owner", "opal", &(role("root", 1, &["opal"]) + &role("approver", 2, &["olga", "otto"])));
 
-    let port = free_ports();
+    let port = ports::free();
     t.ok(&format!(
         "firmseal init place --root vendor.cbor --release-key file:builder.pem {SECRET} --port {port}"
     ));

@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use firmseal_e2e::server::free_ports;
 use firmseal_e2e::{Server, Shell, until};
+use firmseal_testkit::ports;
 use firmseal_testkit::vault::{Flags, Mode, Vault};
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ fn an_emergency_overtakes_the_nightlies_that_wait() {
     let t = Shell::new();
     let vault = Vault::start();
     vault.make("image", "ecdsa-p256", Flags::default());
-    let (ports, key) = (free_ports(), vault.uri(&t.path(""), "image", 1));
+    let (ports, key) = (ports::free(), vault.uri(&t.path(""), "image", 1));
     t.ok(&format!("firmseal init place --port {ports} --artifact-key '{key}'"));
     let mut server = Server::in_place(&t, "place", ports);
     server.start();

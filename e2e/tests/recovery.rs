@@ -5,9 +5,9 @@
 
 use firmseal_core::Envelope;
 use firmseal_e2e::device::Model;
-use firmseal_e2e::server::free_ports;
 use firmseal_e2e::{Device, Server, Shell};
 use firmseal_manifest::bundle::read_head;
+use firmseal_testkit::ports;
 use serde_json::Value;
 
 const GATEWAY: Model<'_> =
@@ -44,7 +44,7 @@ fn scene(t: &Shell) -> (Server, Device, String) {
     sign(t, "one", "root", "").exits(0);
     t.ok("firmseal ceremony add one one-root.toml");
     t.ok("firmseal ceremony finish one -o root.cbor");
-    let port = free_ports();
+    let port = ports::free();
     t.ok(&format!(
         "firmseal init place --root root.cbor --release-key file:builder.pem {SECRET} --port {port}"
     ));

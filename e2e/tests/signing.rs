@@ -3,9 +3,9 @@
 //! nobody, and the monitor see of it.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use firmseal_e2e::server::free_ports;
 use firmseal_e2e::{KeyHost, Server, Shell, until};
 use firmseal_testkit::identity::Provider;
+use firmseal_testkit::ports;
 use serde_json::Value;
 
 const SECRET: &str = "--secret file:pw";
@@ -186,7 +186,7 @@ fn ci_submits_people_agree_the_hsm_dies_and_one_signature_appears() {
         t.ok(&format!("firmseal keys generate file:{name}.pem {SECRET} --public {name}.pub"));
     }
     root(&t);
-    let ports = free_ports();
+    let ports = ports::free();
     t.ok(&format!(
         "firmseal init place --root root.cbor --release-key file:builder.pem {SECRET} --port {ports}"
     ));

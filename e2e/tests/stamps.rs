@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use firmseal_e2e::server::free_ports;
 use firmseal_e2e::{Child, Server, Shell, server, until};
+use firmseal_testkit::ports;
 
 const OWN: &str = "--key file:tsa.key --secret file:place/keys/passphrase --log tsa-log";
 
@@ -26,7 +26,7 @@ fn a_signature_waits_for_an_authority_and_takes_any_that_is_believed() {
     for name in ["believed", "stranger"] {
         t.ok(&format!("firmseal timestamp init --name {name} {OWN} -o {name}.pem"));
     }
-    let first = free_ports();
+    let first = ports::free();
     let (away, other, last) = (first, first + 1, first + 2);
     let settings = String::from_utf8(t.read("place/signing.toml")).unwrap();
     let table = |port: u16| {
@@ -53,10 +53,10 @@ fn a_signature_waits_for_an_authority_and_takes_any_that_is_believed() {
 
     // All are away: the signature leaves when one is back.
     believed.kill();
-    let waits = sign("two", "4s");
+    let waits = sign("two", "8s");
     t.run(&waits).exits(9).says("timestamp");
     assert!(!t.path("two.sig").exists());
     let _believed = authority(&t, "believed.pem", "tsa-log", last);
-    let signed = t.json(&waits.replace("--wait=4s", "--wait=2m"));
+    let signed = t.json(&waits.replace("--wait=8s", "--wait=2m"));
     assert_eq!(signed["signature"]["timestamps"].as_array().unwrap().len(), 1, "{signed}");
 }

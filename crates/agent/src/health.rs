@@ -52,7 +52,11 @@ pub(crate) async fn run(program: &str, arguments: &[String], timeout: Duration) 
         .spawn()
         .map_err(|err| format!("{program}: {err}"))?;
     match tokio::time::timeout(timeout, child.wait()).await {
-        Err(_) => Err(format!("{program} did not end within {} s", timeout.as_secs())),
+        Err(_) => {
+            // It is gone when the verdict is there, unless the kernel holds it.
+            let _ = tokio::time::timeout(Duration::from_secs(5), child.kill()).await;
+            Err(format!("{program} did not end within {} s", timeout.as_secs()))
+        }
         Ok(Err(err)) => Err(format!("{program}: {err}")),
         Ok(Ok(status)) if status.success() => Ok(()),
         Ok(Ok(status)) => Err(format!("{program}: {status}")),
@@ -66,13 +70,13 @@ mod tests {
     #[tokio::test]
     async fn only_success_in_time_is_health() {
         let sleep = ["60".to_owned()];
-        for (program, arguments, healthy) in [
-            ("true", &[][..], true),
-            ("false", &[], false),
-            ("no-such-program", &[], false),
-            ("sleep", &sleep, false),
+        for (program, arguments, seconds, healthy) in [
+            ("true", &[][..], 60, true),
+            ("false", &[], 60, false),
+            ("no-such-program", &[], 60, false),
+            ("sleep", &sleep, 1, false),
         ] {
-            let verdict = run(program, arguments, Duration::from_secs(1)).await;
+            let verdict = run(program, arguments, Duration::from_secs(seconds)).await;
             assert_eq!(verdict.is_ok(), healthy, "{program}: {verdict:?}");
         }
     }

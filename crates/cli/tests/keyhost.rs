@@ -11,6 +11,7 @@ use firmseal_keys::Log;
 use firmseal_keys::pool::wait;
 use firmseal_manifest::{Digest, Intent, Purpose};
 use firmseal_store_local::IntentLog;
+use firmseal_testkit::ports;
 use place::{Place, bytes};
 
 /// Starts the host in `host` and waits until it listens.
@@ -170,7 +171,7 @@ fn a_key_host_signs_for_a_server_that_has_no_key() {
     let mut place = Place::start();
     place.stop();
     let log = place.json("log show place")["key"].as_str().unwrap().to_owned();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = ports::free();
     let init = format!("keyhost init host --name keys.example/1 --log {log} --port {port}");
     let made = place.json(&init);
     assert_eq!(made["url"], format!("https://localhost:{port}"));
@@ -216,16 +217,12 @@ fn a_key_host_signs_for_a_server_that_has_no_key() {
     place.fails("serve place --serve signing", 4);
 }
 
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 #[test]
 fn a_server_signs_while_one_of_two_key_hosts_is_there() {
     let mut place = Place::start();
     place.stop();
     let log = place.json("log show place")["key"].as_str().unwrap().to_owned();
-    let (first, second) = (free_port(), free_port());
+    let (first, second) = (ports::free(), ports::free());
     place.json(&format!("keyhost init host --name keys.example/1 --log {log} --port {first}"));
     move_keys(&place);
     make_pair(&place, &log, first, second);

@@ -29,21 +29,27 @@ fn registry(place: &Place) -> Registry {
     let venv = venv.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/venv"));
     let own = venv.join("bin/docker-registry");
     let program = if own.is_file() { own } else { PathBuf::from("docker-registry") };
-    let host = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let settings = format!(
-        "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {host}\n",
-        place.path("registry").display()
-    );
-    place.write("registry.yml", settings.as_bytes());
-    let mut command = Command::new(program);
-    command.arg("serve").arg(place.path("registry.yml")).stdout(Stdio::null()).stderr(Stdio::null());
-    let child = command.spawn().expect("docker-registry: run `cargo xtask setup`");
-    let registry = Registry { host, child };
-    for _ in 0..200 {
-        if std::net::TcpStream::connect(&registry.host).is_ok() {
-            return registry;
+    // Whoever takes the port in between makes the program end: another one.
+    for _ in 0..5 {
+        let host = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let settings = format!(
+            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {host}\n",
+            place.path("registry").display()
+        );
+        place.write("registry.yml", settings.as_bytes());
+        let mut command = Command::new(&program);
+        command.arg("serve").arg(place.path("registry.yml")).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().expect("docker-registry: run `cargo xtask setup`");
+        let mut registry = Registry { host, child };
+        for _ in 0..2400 {
+            if std::net::TcpStream::connect(&registry.host).is_ok() {
+                return registry;
+            }
+            if registry.child.try_wait().unwrap().is_some() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(25));
         }
-        std::thread::sleep(Duration::from_millis(25));
     }
     panic!("docker-registry does not come up");
 }

@@ -17,6 +17,7 @@ pub mod keys;
 pub mod lms;
 #[cfg(feature = "json")]
 pub mod places;
+pub mod ports;
 pub mod rsa;
 pub mod small_disk;
 pub mod story;

@@ -144,7 +144,7 @@ async fn without_a_quorum_nothing_counts_and_it_recovers_alone() {
     let addresses = stage.addresses();
     stage.stop(0).await;
     stage.stop(2).await;
-    let public = PublicLog::watched(stage.log(), stage.quorum(&addresses, 1));
+    let public = PublicLog::watched(stage.log(), stage.quorum(&addresses, 3));
     let Err(ProofError::NoQuorum { have, need: 2, why }) = public.stand().await else { panic!() };
     assert!(have <= 1 && why.contains("w0.example") && why.contains("w2.example"), "{why}");
     let refused = Logged::append(&public, intent(0)).await.unwrap_err().to_string();
@@ -162,7 +162,7 @@ async fn without_a_quorum_nothing_counts_and_it_recovers_alone() {
     public.close().await;
     drop(public);
     stage.stop(0).await;
-    let public = PublicLog::watched(stage.log(), stage.quorum(&addresses, 1));
+    let public = PublicLog::watched(stage.log(), stage.quorum(&addresses, 3));
     assert_eq!(public.newest().unwrap().checkpoint(), newest.checkpoint());
     assert!(public.stand().await.is_err());
     public.close().await;

@@ -4,11 +4,11 @@
 pub(crate) mod people;
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use firmseal_testkit::ports;
 use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_firmseal");
@@ -58,7 +58,7 @@ impl Place {
     /// Starts the server on three free ports in a row.
     fn serve(mut self) -> Place {
         for _ in 0..20 {
-            let Some(port) = three_free_ports() else { continue };
+            let port = ports::free();
             self.set_port(port);
             let mut server = Command::new(PROGRAM)
                 .args(["serve", "place", "--filter", "error"])
@@ -233,12 +233,4 @@ impl Drop for Place {
 
 fn copy(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
-}
-
-fn three_free_ports() -> Option<u16> {
-    let first = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let port = first.local_addr().unwrap().port();
-    let _next = TcpListener::bind(("127.0.0.1", port.checked_add(1)?)).ok()?;
-    let _last = TcpListener::bind(("127.0.0.1", port.checked_add(2)?)).ok()?;
-    Some(port)
 }

@@ -66,7 +66,8 @@ pub(crate) fn package(magic: &str, description: &str) -> Vec<u8> {
 
 /// What it logs of a package that it would install.
 pub(crate) const TAKEN: &str = "SWUPDATE successful ! SWUPDATE successful !";
-const VERDICTS: [&str; 4] = [TAKEN, "Image invalid or corrupted", "Installation failed", "SWUPDATE failed"];
+/// What it logs at the end of one that it would not.
+const REFUSED: &str = "SWUpdate *failed* !";
 
 /// Debian's swupdate, which knows CMS and takes certificates of authorities.
 pub(crate) struct Device<'a> {
@@ -85,17 +86,16 @@ impl Device<'_> {
         self.log(package, authority, options).contains(TAKEN)
     }
 
-    /// What it logs. On a busy machine it ends now and then before it has looked
-    /// at anything, or its main thread takes it for done before it has begun and
-    /// clears away what the other one is just unpacking, so that files are gone
-    /// or cut: it says then that it was successful, and not in what. It is asked
-    /// again.
+    /// What it logs, with its verdict. On a busy machine it ends now and then
+    /// before it has looked at anything, or its main thread takes it for done
+    /// before it has begun and clears away what the other one is just unpacking,
+    /// so that files are gone or cut: of neither it says at the end that it
+    /// failed, and it is asked again.
     pub(crate) fn log(&self, package: &[u8], authority: &str, options: &str) -> String {
         let mut log = String::new();
         for _ in 0..20 {
             log = self.run(package, authority, options);
-            let cleared = log.contains("SWUpdate was successful") && !log.contains(TAKEN);
-            if !cleared && VERDICTS.iter().any(|words| log.contains(words)) {
+            if [TAKEN, REFUSED].iter().any(|words| log.contains(words)) {
                 return log;
             }
         }

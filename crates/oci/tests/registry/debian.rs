@@ -44,7 +44,7 @@ impl Debian {
                 .stderr(Stdio::null())
                 .spawn();
             let mut child = child.expect("docker-registry: run `cargo xtask setup`");
-            for _ in 0..200 {
+            for _ in 0..2400 {
                 if TcpStream::connect(free).await.is_ok() {
                     return Debian { host: free.to_string(), child, _directory: directory };
                 }

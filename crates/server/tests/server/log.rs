@@ -188,7 +188,7 @@ async fn watched(bench: &mut Bench) -> (Panel, Vec<u8>) {
         authority: None,
     });
     let settings =
-        QuorumSettings { quorum: 2, patience_seconds: 5, timeout_seconds: 5, witness: witness.collect() };
+        QuorumSettings { quorum: 2, patience_seconds: 10, timeout_seconds: 10, witness: witness.collect() };
     bench.quorum = Some(Quorum::new(&settings, Path::new("")).unwrap());
     bench.restart().await;
     let holder = |key: &firmseal_tlog::VerifierKey| Holder {
