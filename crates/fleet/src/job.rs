@@ -224,6 +224,11 @@ pub struct Progress {
     /// Who ended that hold, if somebody did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released_by: Option<String>,
+    /// When people had last done their part: the last approval that was
+    /// missing, the end of a hold, or an order that was refused and came
+    /// again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<Time>,
     /// What it came to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub came_to: Option<CameTo>,
@@ -246,4 +251,12 @@ pub struct Job {
     pub asked: Asked,
     /// How far it is.
     pub progress: Progress,
+}
+
+impl Job {
+    /// From when on nothing but the service kept it waiting: since it was
+    /// asked for, or since people had done their part.
+    pub fn since(&self) -> Time {
+        self.progress.resumed.unwrap_or(self.asked.created)
+    }
 }

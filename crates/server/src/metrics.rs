@@ -2,13 +2,14 @@
 //!
 //! docs/metrics.md says what each is for; a test holds the two together.
 
+mod fate;
 mod labels;
 
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
 use firmseal_api::keys::SigningKey;
-use firmseal_fleet::{Deviation, KeyPhase, Priority, Time};
+use firmseal_fleet::{Deviation, JobKind, KeyPhase, Priority, Time};
 use firmseal_keys::KeyPlace;
 use firmseal_manifest::Denial;
 use firmseal_sign::{BreakerState, PolicyStanding, StampAnswer};
@@ -22,6 +23,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
+pub(crate) use fate::Fate;
 pub(crate) use labels::*;
 
 /// Bounds of durations, in seconds. 60 is the measure for signatures.
@@ -150,7 +152,7 @@ impl Metrics {
             signing_seconds: make.made(
                 "signing_duration",
                 Some(Unit::Seconds),
-                "Time from a signing request to what is stored of it",
+                "Time from a signing request, or from when people had agreed to it, to what is stored of it",
                 Family::new_with_constructor(seconds),
             ),
             queued: make.one("jobs_queued", "Jobs that wait for their turn"),
@@ -242,6 +244,9 @@ impl Metrics {
         for outcome in STAMPS {
             drop(metrics.timestamps.get_or_create(&Outcome { outcome }));
         }
+        for (kind, fate) in fate::KINDS.into_iter().flat_map(|kind| Fate::ALL.map(|fate| (kind, fate))) {
+            drop(metrics.signing_requests.get_or_create(&Asked { kind, outcome: fate.word() }));
+        }
         let Making { registry, names } = make;
         Metrics { registry, names, ..metrics }
     }
@@ -252,8 +257,8 @@ impl Metrics {
     }
 
     /// Counts what a signing request came to.
-    pub(crate) fn signing(&self, kind: &'static str, outcome: &'static str) {
-        self.signing_requests.get_or_create(&Asked { kind, outcome }).inc();
+    pub(crate) fn signing(&self, kind: &JobKind, fate: Fate) {
+        self.signing_requests.get_or_create(&Asked { kind: fate::kind(kind), outcome: fate.word() }).inc();
     }
 
     /// Counts what authorities that were asked for a timestamp did.
@@ -268,8 +273,8 @@ impl Metrics {
     }
 
     /// Measures how long it took until it was stored.
-    pub(crate) fn signed_after(&self, kind: &'static str, seconds: f64) {
-        self.signing_seconds.get_or_create(&Kind { kind }).observe(seconds);
+    pub(crate) fn signed_after(&self, kind: &JobKind, seconds: f64) {
+        self.signing_seconds.get_or_create(&Kind { kind: fate::kind(kind) }).observe(seconds);
     }
 
     /// Measures how far the newest revocation has come.

@@ -23,7 +23,7 @@ use crate::app::identities::{Identities, IdentityError};
 use crate::app::log::Published;
 use crate::app::presence::Presence;
 use crate::app::readiness::Readiness;
-use crate::app::signatures;
+use crate::app::counting;
 use crate::app::{App, NamedOperator};
 use crate::ca::{CaError, DeviceCa};
 use crate::clock::{Clock, SystemClock};
@@ -172,7 +172,7 @@ impl Server {
             deps.pipeline.clone(),
             Arc::new(move || clock.now()),
             JOBS_PER_KEY,
-            Box::new(move |carried| signatures::observe(&counted, &offered, carried)),
+            Box::new(move |seen| counting::observe(&counted, &offered, seen)),
         );
         let app = Arc::new(App {
             environment: environment(trust.root()).map_err(ServerError::Root)?,

@@ -57,6 +57,8 @@ pub struct Carried {
     pub stamps: Vec<StampAnswer>,
     /// Whether the store has heard of it.
     pub stored: bool,
+    /// When the store had heard, or was given up.
+    pub finished: Time,
 }
 
 impl Carried {
@@ -229,7 +231,8 @@ impl Pipeline {
             }
         }
         drop(turn);
-        Carried { job, signature, release, error, key, uses: attempts.healths(), trouble, stamps, stored }
+        let (uses, finished) = (attempts.healths(), clock());
+        Carried { job, signature, release, error, key, uses, trouble, stamps, stored, finished }
     }
 
     async fn carry(

@@ -91,8 +91,16 @@ impl Tasks {
     }
 }
 
-/// Who is told of every job that was carried out.
-pub type Observer = dyn Fn(&Carried) + Send + Sync;
+/// What became of a job under a dispatcher.
+pub enum Seen<'a> {
+    /// It was carried out, as far as it went.
+    Carried(&'a Carried),
+    /// Its deadline passed; this is how it stood until then.
+    Late(&'a Job),
+}
+
+/// Who is told of it.
+pub type Observer = dyn Fn(Seen<'_>) + Send + Sync;
 
 /// Takes jobs from the queue and has them carried out.
 pub struct Dispatcher {
@@ -329,7 +337,7 @@ impl Dispatcher {
 
     /// A job of a queue was carried out: makes room, and tells of it.
     fn ended(&self, queue: &str, carried: Carried) {
-        (self.observer)(&carried);
+        (self.observer)(Seen::Carried(&carried));
         self.schedule().ended(queue);
         if !carried.stored {
             self.ended_elsewhere(carried.job.id);
@@ -371,8 +379,9 @@ impl Dispatcher {
         // Tried again with the next tick.
         let late = self.pipeline.store().expire_jobs((self.clock)(), LATE).await.unwrap_or_default();
         let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
-        for id in late {
-            waiters.remove(&id);
+        for job in late {
+            (self.observer)(Seen::Late(&job));
+            waiters.remove(&job.id);
         }
         waiters.retain(|_, waiting| {
             waiting.retain(|waiter| !waiter.is_closed());

@@ -72,7 +72,7 @@ impl Pipeline {
             let decision = job.progress.decision.unwrap_or(Digest([0; 32]));
             let event = Event::Decided { request: id, decision, ruling: Ruling::Agreed };
             // Somebody else's approval may have done it at the same moment.
-            match self.store().resume_job(id, JobState::Waiting, None, vec![event]).await {
+            match self.store().resume_job(id, JobState::Waiting, approval.created, None, vec![event]).await {
                 Ok(()) | Err(firmseal_store::StoreError::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
             }

@@ -301,7 +301,14 @@ impl Pipeline {
         Ok(match state {
             RequestState::Waiting => JobOutcome::Waiting(review_of(&request)),
             RequestState::Signed => JobOutcome::Released(self.made_of(&request).await?),
-            RequestState::Expired => JobOutcome::Expired,
+            RequestState::Expired => {
+                if let Ok(0) = self.missing_approvals(&request).await {
+                    // Not for want of people.
+                    let why = "enough people had agreed, and it was not signed before that expired";
+                    course.reasons = vec![Reason::new("service", why)];
+                }
+                JobOutcome::Expired
+            }
             RequestState::Cancelled => JobOutcome::Cancelled,
             RequestState::Superseded => {
                 course.reasons = vec![Reason::new("superseded", "another release came first")];
@@ -347,7 +354,10 @@ impl Pipeline {
         } else if request.state == RequestState::Waiting && self.missing_approvals(request).await? > 0 {
             return Ok(Some(false));
         }
-        match self.store().resume_job(request.id, JobState::Waiting, None, Vec::new()).await {
+        // This may come long after the last of them.
+        let approvals = self.store().approvals(request.id).await?;
+        let since = approvals.iter().map(|approval| approval.created).max().unwrap_or(now);
+        match self.store().resume_job(request.id, JobState::Waiting, since, None, Vec::new()).await {
             Ok(()) | Err(StoreError::Conflict { .. }) => Ok(Some(true)),
             Err(error) => Err(error.into()),
         }

@@ -235,6 +235,7 @@ fn resume(
     connection: &Connection,
     id: RequestId,
     from: JobState,
+    since: Time,
     by: Option<String>,
     events: &[Event],
 ) -> Result<(), Failure> {
@@ -245,6 +246,7 @@ fn resume(
     let mut progress = job.progress;
     progress.state = JobState::Queued;
     progress.released_by = by.or(progress.released_by);
+    progress.resumed = Some(since);
     put_progress(connection, id, &progress)?;
     events.iter().try_for_each(|event| happened(connection, event))
 }
@@ -276,7 +278,7 @@ fn cancel(connection: &Connection, id: RequestId, now: Time) -> Result<(), Failu
     close(connection, job, JobState::Cancelled, None)
 }
 
-fn expire(connection: &Connection, now: Time, most: u32) -> Result<Vec<RequestId>, Failure> {
+fn expire(connection: &Connection, now: Time, most: u32) -> Result<Vec<Job>, Failure> {
     let late = queue::undamaged(
         connection,
         &format!(
@@ -286,12 +288,11 @@ fn expire(connection: &Connection, now: Time, most: u32) -> Result<Vec<RequestId
         params![When(now), most],
         |row| read_at(row, 1),
     )?;
-    let ids = late.iter().map(|job| job.id).collect();
-    for job in late {
+    for job in late.clone() {
         let why = format!("its deadline was {}", job.asked.deadline);
         close(connection, job, JobState::Expired, Some(Reason::new("deadline", why)))?;
     }
-    Ok(ids)
+    Ok(late)
 }
 
 fn approve(connection: &Connection, id: RequestId, approval: &Approval) -> Result<(), Failure> {
@@ -363,11 +364,12 @@ impl Jobs for LocalStore {
         &self,
         id: RequestId,
         from: JobState,
+        since: Time,
         by: Option<String>,
         events: Vec<Event>,
     ) -> Result<(), StoreError> {
         self.write("queue a signing request again", move |connection| {
-            resume(connection, id, from, by, &events)
+            resume(connection, id, from, since, by, &events)
         })
         .await
     }
@@ -376,7 +378,7 @@ impl Jobs for LocalStore {
         self.write("take a signing request back", move |connection| cancel(connection, id, now)).await
     }
 
-    async fn expire_jobs(&self, now: Time, most: u32) -> Result<Vec<RequestId>, StoreError> {
+    async fn expire_jobs(&self, now: Time, most: u32) -> Result<Vec<Job>, StoreError> {
         self.write("end what is too late", move |connection| expire(connection, now, most)).await
     }
 

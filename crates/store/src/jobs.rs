@@ -256,12 +256,14 @@ pub trait Jobs: Send + Sync {
     async fn end_claim(&self, claim: &Claim, ending: Ending) -> Result<(), StoreError>;
 
     /// Queues a job again that waits, is held or was refused, from that state
-    /// alone; for one that was held `by` says who let it go. In another state it is a
-    /// conflict.
+    /// alone; for one that was held `by` says who let it go. `since` is when
+    /// people had done their part, from which on the service is at it. In
+    /// another state it is a conflict.
     async fn resume_job(
         &self,
         id: RequestId,
         from: JobState,
+        since: Time,
         by: Option<String>,
         events: Vec<Event>,
     ) -> Result<(), StoreError>;
@@ -272,8 +274,9 @@ pub trait Jobs: Send + Sync {
     async fn cancel_job(&self, id: RequestId, now: Time) -> Result<(), StoreError>;
 
     /// Ends jobs whose deadline has passed and that nobody carries out, at
-    /// most so many; which they were. Makes an event for each.
-    async fn expire_jobs(&self, now: Time, most: u32) -> Result<Vec<RequestId>, StoreError>;
+    /// most so many; which they were, as they stood until then. Makes an event
+    /// for each.
+    async fn expire_jobs(&self, now: Time, most: u32) -> Result<Vec<Job>, StoreError>;
 
     /// Jobs that were cancelled, came too late or were refused, and of whose
     /// earlier claims nobody has accounted for what they logged; none that

@@ -5,6 +5,7 @@
 pub(crate) mod access;
 mod audit;
 pub(crate) mod catalog;
+pub(crate) mod counting;
 pub(crate) mod delivery;
 pub(crate) mod denials;
 pub(crate) mod enrolment;

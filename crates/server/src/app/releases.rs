@@ -274,7 +274,7 @@ impl App {
 
     /// Queues a job again, if it is in this state.
     pub(super) async fn resume(&self, id: RequestId, from: JobState) -> Result<(), ApiError> {
-        match self.store.resume_job(id, from, None, Vec::new()).await {
+        match self.store.resume_job(id, from, self.clock.now(), None, Vec::new()).await {
             Ok(()) | Err(StoreError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
         }

@@ -7,15 +7,14 @@ use firmseal_api::requests::Approve;
 use firmseal_api::signatures as api;
 use firmseal_fleet::{Caller, CameTo, Job, JobKind, JobState, Signature, Time};
 use firmseal_manifest::{ArtifactId, Denial, Digest, Event, KeyId, KeyName, RequestId, Ruling};
-use firmseal_sign::{ArtifactWish, Carried, Health, NewApproval, PipelineError, StampAnswer};
+use firmseal_sign::{ArtifactWish, NewApproval};
 use firmseal_store::{Inserted, JobFilter, Page};
 use futures_util::future::join_all;
 
-use super::catalog::Catalog;
 use super::requests::signature_in;
 use super::{App, scope};
 use crate::error::ApiError;
-use crate::metrics::{Incident, Metrics, Outcome};
+use crate::metrics::Fate;
 use crate::wire;
 
 /// Longest idempotency key, build id, commit, and key name, in bytes.
@@ -302,6 +301,9 @@ impl App {
             (JobKind::Release(_), JobState::Waiting) => return self.cancel_order(&caller.name, id).await,
             _ => self.store.cancel_job(id, self.clock.now()).await?,
         }
+        if job.progress.state.is_open() {
+            self.metrics.signing(&job.asked.kind, Fate::Cancelled);
+        }
         self.dispatcher.ended_elsewhere(id);
         tracing::info!(request = %id, operator = caller.name, "signing request cancelled");
         self.signature_request(id, Duration::ZERO).await
@@ -323,7 +325,8 @@ impl App {
         }
         let decision = job.progress.decision.unwrap_or(Digest([0; 32]));
         let event = Event::Decided { request: id, decision, ruling: Ruling::Released };
-        self.store.resume_job(id, JobState::Held, Some(caller.name.clone()), vec![event]).await?;
+        let by = Some(caller.name.clone());
+        self.store.resume_job(id, JobState::Held, self.clock.now(), by, vec![event]).await?;
         self.dispatcher.wake();
         tracing::info!(request = %id, operator = caller.name, "hold ended");
         self.signature_request(id, Duration::ZERO).await
@@ -376,56 +379,5 @@ pub(super) fn deadline(seconds: Option<u32>, now: Time) -> Result<Time, ApiError
     match (1..=DEADLINE_MAX).contains(&seconds) {
         true => Ok(now.plus(Duration::from_secs(seconds.into()))),
         false => Err(ApiError::Malformed(format!("deadline_seconds: 1 to {DEADLINE_MAX}"))),
-    }
-}
-
-/// Counts what was carried out, offers what was released, and says what
-/// somebody has to know of.
-pub(crate) fn observe(metrics: &Metrics, catalog: &Catalog, carried: &Carried) {
-    let Carried { job, signature, release, error, key, uses, trouble, stamps, .. } = carried;
-    if let Some(release) = release {
-        super::releases::published(catalog, release, &release.requester, "release signed");
-        let took = release.created.millis().saturating_sub(job.asked.created.millis());
-        metrics.signed_after("release", took as f64 / 1000.0);
-        metrics.verifications.get_or_create(&Outcome { outcome: "verified" }).inc();
-    }
-    if let Some(PipelineError::Refused(_)) = error.as_deref() {
-        metrics.verifications.get_or_create(&Outcome { outcome: "refused" }).inc();
-    }
-    for (_, health) in uses.iter().filter(|(_, health)| *health != Health::Untouched) {
-        metrics.key_uses.get_or_create(&Outcome { outcome: health.word() }).inc();
-        match health {
-            Health::Trouble => metrics.incident(Incident::Key),
-            Health::WrongPin => metrics.incident(Incident::Pin),
-            Health::Signed | Health::Untouched => {}
-        }
-    }
-    let own = signature.as_ref().filter(|signature| signature.request == job.id);
-    let outcome = match job.progress.state {
-        JobState::Queued => "again",
-        JobState::Signed if own.is_none() && release.is_none() => "stored",
-        // The service could not do it, whatever was asked for.
-        JobState::Refused if job.progress.reasons.iter().any(|reason| reason.rule == "service") => "failed",
-        state => state.word(),
-    };
-    let kind = match job.asked.kind {
-        JobKind::Artifact(_) => "artifact",
-        JobKind::Release(_) => "release",
-    };
-    metrics.signing(kind, outcome);
-    if let Some(own) = own {
-        let took = own.finished.millis().saturating_sub(own.asked.millis());
-        metrics.signed_after("artifact", took as f64 / 1000.0);
-    }
-    let (request, state) = (job.id, job.progress.state.word());
-    metrics.stamps(stamps);
-    for StampAnswer { authority, refused } in stamps {
-        if let Some(why) = refused {
-            tracing::warn!(%request, authority, why, "a timestamp authority gave none");
-        }
-    }
-    match trouble {
-        Some(trouble) => tracing::warn!(%request, key, state, trouble, "a signing request met trouble"),
-        None => tracing::debug!(%request, key, state, "a signing request was carried out"),
     }
 }

@@ -159,9 +159,9 @@ through!(Jobs {
     fn jobs(filter: JobFilter, page: Page<RequestId>) -> Vec<Job>;
     fn claim_jobs(claiming: Claiming) -> Vec<ClaimedJob>;
     fn end_claim(claim: &Claim, ending: Ending) -> ();
-    fn resume_job(id: RequestId, from: JobState, by: Option<String>, events: Vec<Event>) -> ();
+    fn resume_job(id: RequestId, from: JobState, since: Time, by: Option<String>, events: Vec<Event>) -> ();
     fn cancel_job(id: RequestId, now: Time) -> ();
-    fn expire_jobs(now: Time, most: u32) -> Vec<RequestId>;
+    fn expire_jobs(now: Time, most: u32) -> Vec<Job>;
     fn end_other_claims(held: Vec<RequestId>) -> ();
     fn unaccounted_jobs(now: Time, most: u32) -> Vec<Unaccounted>;
     fn account_for_job(id: RequestId, since: u64, failures: u32, events: Vec<Event>) -> ();
