@@ -6,12 +6,13 @@
 //! purpose of its own, so that no device takes it for an approval of a
 //! release.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use firmseal_core::crypto::RustCrypto;
 use firmseal_core::{KeyId, Refusal, Root, StatementPurpose, statement};
-use firmseal_fleet::{Approval, Job, JobReview, JobState, Time};
+use firmseal_fleet::{Approval, Job, JobKind, JobReview, JobState, Time};
 use firmseal_manifest::{Digest, Event, RequestId, Ruling, SignedStatement, Statement};
+use firmseal_store::{JobFilter, Page, StoreError};
 
 use crate::error::PipelineError;
 use crate::order::Requester;
@@ -25,7 +26,12 @@ pub(crate) struct JobAgreed {
     pub(crate) statements: Vec<Digest>,
     /// How many holders.
     pub(crate) holders: u32,
+    /// When there were enough of them, if there are.
+    pub(crate) since: Option<Time>,
 }
+
+/// Jobs that are read at once.
+const PAGE: u32 = 256;
 
 /// What approvers of a job sign. All sign the same bytes.
 pub fn job_statement(job: &Job, review: &JobReview, root: &Root<'_>) -> Statement {
@@ -68,16 +74,42 @@ impl Pipeline {
             Approval { holder: String::new(), key: key.0, signature, brought_by, created: now };
         approval.holder = self.holder_of(&job, review, &approval)?;
         self.store().insert_job_approval(id, approval.clone()).await?;
-        if self.agreed_to(&job, review, now).await?.holders >= review.need {
-            let decision = job.progress.decision.unwrap_or(Digest([0; 32]));
-            let event = Event::Decided { request: id, decision, ruling: Ruling::Agreed };
-            // Somebody else's approval may have done it at the same moment.
-            match self.store().resume_job(id, JobState::Waiting, approval.created, None, vec![event]).await {
-                Ok(()) | Err(firmseal_store::StoreError::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        // If we crash here, the next round of `resume_agreed` does it.
+        self.resume_if_agreed(&job, now).await?;
         Ok(approval)
+    }
+
+    /// Queues the jobs again that wait although enough people have agreed:
+    /// what a crash left between the last approval and the queue is found
+    /// here. One that cannot be queued now holds no other up: why not stands
+    /// beside its id.
+    pub async fn resume_agreed(&self, now: Time) -> Result<Vec<(RequestId, PipelineError)>, PipelineError> {
+        let waiting = JobFilter { state: Some(JobState::Waiting), ..JobFilter::default() };
+        let (mut stopped, mut page) = (Vec::new(), Page::first(PAGE));
+        loop {
+            let jobs = self.store().jobs(waiting.clone(), page).await?;
+            let Some(last) = jobs.last().map(|job| job.id) else { return Ok(stopped) };
+            // People agree to a release by its request: `finish_waiting`.
+            for job in jobs.iter().filter(|job| matches!(job.asked.kind, JobKind::Artifact(_))) {
+                if let Err(error) = self.resume_if_agreed(job, now).await {
+                    stopped.push((job.id, error));
+                }
+            }
+            page = Page::after(last, PAGE);
+        }
+    }
+
+    /// Queues a job again if enough people have agreed to it.
+    async fn resume_if_agreed(&self, job: &Job, now: Time) -> Result<(), PipelineError> {
+        let Some(review) = &job.progress.review else { return Ok(()) };
+        let Some(since) = self.agreed_to(job, review, now).await?.since else { return Ok(()) };
+        let decision = job.progress.decision.unwrap_or(Digest([0; 32]));
+        let event = Event::Decided { request: job.id, decision, ruling: Ruling::Agreed };
+        match self.store().resume_job(job.id, JobState::Waiting, since, None, vec![event]).await {
+            // Somebody else's approval may have done it at the same moment.
+            Ok(()) | Err(StoreError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Whose approval it is under the root in force, if it counts: its key is
@@ -126,10 +158,10 @@ impl Pipeline {
         if now.millis() / 1000 > review.expiry {
             return Ok(JobAgreed::default());
         }
-        let mut holders = BTreeSet::new();
+        let mut holders = BTreeMap::new();
         for approval in self.store().job_approvals(job.id).await? {
             match self.holder_of(job, review, &approval) {
-                Ok(holder) => drop(holders.insert(holder)),
+                Ok(holder) => drop(holders.insert(holder, approval.created)),
                 // It counted once, under other keys or about other bytes.
                 Err(PipelineError::Approval(_)) => {}
                 Err(error) => return Err(error),
@@ -140,7 +172,10 @@ impl Pipeline {
         }
         let document = self.root();
         let statement = job_statement(job, review, &Root::decode(&document)?).digest();
-        let holders = u32::try_from(holders.len()).unwrap_or(u32::MAX);
-        Ok(JobAgreed { statements: vec![statement], holders })
+        let mut times: Vec<Time> = holders.into_values().collect();
+        times.sort_unstable();
+        let holders = u32::try_from(times.len()).unwrap_or(u32::MAX);
+        let since = times.get((review.need as usize).saturating_sub(1)).copied();
+        Ok(JobAgreed { statements: vec![statement], holders, since })
     }
 }

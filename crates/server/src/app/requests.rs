@@ -124,7 +124,16 @@ impl App {
         }
     }
 
-    /// Signs what enough people have agreed to.
+    /// Has the files signed that enough people have agreed to.
+    pub(crate) async fn resume_agreed(&self) -> Result<(), ApiError> {
+        for (request, err) in self.pipeline.resume_agreed(self.clock.now()).await? {
+            tracing::warn!(%request, error = %err, "approved, and not signed yet");
+        }
+        self.dispatcher.wake();
+        Ok(())
+    }
+
+    /// Signs releases that enough people have agreed to.
     pub(crate) async fn finish_waiting(&self) -> Result<(), ApiError> {
         for (request, finished) in self.pipeline.finish_waiting(self.clock.now()).await? {
             match finished {

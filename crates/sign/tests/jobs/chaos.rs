@@ -192,7 +192,7 @@ async fn ended(service: &Service, told: &mut Acknowledged) -> usize {
         assert!(progress.reasons[0].why.contains("damaged"), "{number}: {progress:?}");
         again += 1;
         if is_order(*number) {
-            service.store.resume_job(*id, JobState::Refused, None, vec![]).await.unwrap();
+            service.store.resume_job(*id, JobState::Refused, now(), None, vec![]).await.unwrap();
             service.dispatcher.wake();
         } else {
             assert_eq!(service.store.signature(*id).await.unwrap(), None, "{number}: refused and signed");

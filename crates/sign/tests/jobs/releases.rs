@@ -140,7 +140,7 @@ async fn a_hold_holds_an_order_until_an_officer_lets_it_go() {
     assert_eq!(service.events().await, [Event::Decided { request: id, decision, ruling: Ruling::Held }]);
     assert_eq!(bench.release.asked.lock().unwrap().len(), 0);
 
-    service.store.resume_job(id, JobState::Held, Some("olga".to_owned()), vec![]).await.unwrap();
+    service.store.resume_job(id, JobState::Held, now(), Some("olga".to_owned()), vec![]).await.unwrap();
     service.dispatcher.wake();
     let release = released(&service, id).await;
     let intent = service.log().await[release.log_index as usize].intent().unwrap().clone();
@@ -161,7 +161,7 @@ async fn a_refusal_names_its_rules_and_the_same_order_is_asked_about_again() {
     // Another policy is in force by now.
     service.pipeline.set_policy(None);
     assert_eq!(submit(&service, refused).await, id);
-    service.store.resume_job(id, JobState::Refused, None, vec![]).await.unwrap();
+    service.store.resume_job(id, JobState::Refused, now(), None, vec![]).await.unwrap();
     service.dispatcher.wake();
     assert_eq!(released(&service, id).await.request, id);
     let ahead = Order { sequence: Some(1), ..order(&service, "b", "2.0.0", file) };

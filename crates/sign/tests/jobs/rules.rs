@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use firmseal_core::Root;
-use firmseal_fleet::{ApprovalSignature, JobState, Reason};
+use firmseal_fleet::{Approval, ApprovalSignature, Job, JobState, Reason};
 use firmseal_manifest::{Digest, Event, Intent, Ruling, Statement, StatementPurpose};
 use firmseal_sign::{
     ApprovalError, Decision, NewApproval, PipelineError, Policy, PolicyError, Question, Recorded, Verdict,
@@ -12,7 +12,8 @@ use firmseal_sign::{
 use firmseal_store::Jobs;
 use firmseal_testkit::TestKey;
 
-use crate::bench::{Bench, Fault, now};
+use crate::bench::{Bench, Fault, Service, now};
+use crate::faulty::StoreFault;
 
 /// Says what the build id asks it to.
 pub(crate) struct Parrot;
@@ -119,7 +120,7 @@ async fn policy_refuses_holds_and_permits_and_every_word_is_kept() {
         wish
     });
     let held = held.await;
-    service.store.resume_job(held, JobState::Held, Some("olga".to_owned()), vec![]).await.unwrap();
+    service.store.resume_job(held, JobState::Held, now(), Some("olga".to_owned()), vec![]).await.unwrap();
     service.dispatcher.wake();
     assert_eq!(service.settled(held).await.progress.state, JobState::Signed);
     assert_eq!(bench.hsm.asked.lock().unwrap().len(), 1);
@@ -173,7 +174,7 @@ async fn what_was_let_go_under_one_policy_is_held_under_the_next() {
     assert_eq!(service.settled(id).await.progress.state, JobState::Held);
     service.pipeline.set_policy(Some(Arc::new(OtherParrot)));
     let let_go = async || {
-        service.store.resume_job(id, JobState::Held, Some("olga".to_owned()), vec![]).await.unwrap();
+        service.store.resume_job(id, JobState::Held, now(), Some("olga".to_owned()), vec![]).await.unwrap();
         service.dispatcher.wake();
         service.settled(id).await.progress
     };
@@ -236,5 +237,64 @@ async fn people_agree_to_exactly_these_bytes_and_nobody_to_the_own_request() {
     let events = service.events().await;
     let agreed = |event: &Event| matches!(event, Event::Decided { ruling: Ruling::Agreed, .. });
     assert_eq!(events.iter().filter(|event| agreed(event)).count(), 1, "{events:?}");
+    service.stop().await;
+}
+
+/// A file that waits for one approval, and that of `ann`, who may give it.
+async fn waiting(service: &Service) -> (Job, Approval) {
+    service.product("gateway", "raw").await;
+    let mut wish = service.wish("a", service.upload(b"some firmware").await);
+    wish.build = "approvals".to_owned();
+    let id = service.submit(wish).await;
+    let job = service.settled(id).await;
+    let (ann, document) = (TestKey::ed25519(101), service.pipeline.root());
+    let root = Root::decode(&document).unwrap();
+    let statement = job_statement(&job, job.progress.review.as_ref().unwrap(), &root);
+    let signature =
+        ApprovalSignature::Cose { signature: ann.sign(&statement.to_be_signed(ann.public()).unwrap()).0 };
+    let (holder, key) = ("ann".to_owned(), ann.public().id().0);
+    (job, Approval { holder, key, signature, brought_by: "desk".to_owned(), created: now() })
+}
+
+#[tokio::test]
+async fn a_crash_behind_the_last_approval_leaves_nothing_hanging() {
+    let bench = Bench::with_policy(Parrot);
+    let service = bench.start().await;
+    let (job, approval) = waiting(&service).await;
+    // What nobody has agreed to stays where it is.
+    assert!(service.pipeline.resume_agreed(now()).await.unwrap().is_empty());
+    let forged = Approval { signature: ApprovalSignature::Cose { signature: vec![7; 64] }, ..approval.clone() };
+    service.store.insert_job_approval(job.id, forged).await.unwrap();
+    assert!(service.pipeline.resume_agreed(now()).await.unwrap().is_empty());
+    assert_eq!(service.settled(job.id).await.progress.state, JobState::Waiting);
+    // The approval is kept, and whoever took it is gone.
+    service.store.insert_job_approval(job.id, approval.clone()).await.unwrap();
+    service.stop().await;
+    let service = bench.start().await;
+    assert_eq!(service.settled(job.id).await.progress.state, JobState::Waiting);
+    for _ in 0..2 {
+        assert!(service.pipeline.resume_agreed(now()).await.unwrap().is_empty());
+        service.dispatcher.wake();
+    }
+    let signed = service.settled(job.id).await;
+    assert_eq!(signed.progress.state, JobState::Signed);
+    assert_eq!(signed.since(), approval.created, "what people took is not the service's");
+    let agreed = |event: &Event| matches!(event, Event::Decided { ruling: Ruling::Agreed, .. });
+    assert_eq!(service.events().await.iter().filter(|event| agreed(event)).count(), 1);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_round_that_the_store_does_not_answer_is_followed_by_another() {
+    let bench = Bench::with_policy(Parrot);
+    let service = bench.start().await;
+    let (job, approval) = waiting(&service).await;
+    service.store.insert_job_approval(job.id, approval).await.unwrap();
+    *bench.store.lock().unwrap() = Box::new(|| Some(StoreFault::Before));
+    assert!(service.pipeline.resume_agreed(now()).await.is_err());
+    *bench.store.lock().unwrap() = Box::new(|| None);
+    assert!(service.pipeline.resume_agreed(now()).await.unwrap().is_empty());
+    service.dispatcher.wake();
+    assert_eq!(service.settled(job.id).await.progress.state, JobState::Signed);
     service.stop().await;
 }

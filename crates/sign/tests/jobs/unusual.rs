@@ -85,7 +85,7 @@ async fn an_unusual_use_is_held_until_a_person_lets_it_go() {
     let (request, decision) = held[0];
     let event = Event::Decided { request, decision, ruling: Ruling::Released };
     let by = Some("olga".to_owned());
-    service.store.resume_job(request, JobState::Held, by, vec![event]).await.unwrap();
+    service.store.resume_job(request, JobState::Held, now(), by, vec![event]).await.unwrap();
     service.dispatcher.wake();
     assert_eq!(service.settled(request).await.progress.state, JobState::Signed);
     asked += 1;
@@ -130,7 +130,7 @@ async fn an_unusual_order_is_held_and_a_usual_one_is_not() {
     assert_eq!(bench.release.asked.lock().unwrap().len(), 1, "no key was used");
 
     // What a person has let go is usual from here on.
-    service.store.resume_job(id, JobState::Held, Some("olga".to_owned()), vec![]).await.unwrap();
+    service.store.resume_job(id, JobState::Held, now(), Some("olga".to_owned()), vec![]).await.unwrap();
     service.dispatcher.wake();
     assert_eq!(released(&service, id).await.sequence, 2);
     let mut again = order(&service, "c", "1.2.0", file);
