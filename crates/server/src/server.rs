@@ -9,7 +9,7 @@ use firmseal_core::{Refusal, Root};
 use firmseal_fleet::Environment;
 use firmseal_keys::DynLog;
 use firmseal_notify::NotifyError;
-use firmseal_sign::{Dispatcher, Pipeline, TrustError};
+use firmseal_sign::{Dispatcher, Pipeline, Seen, TrustError};
 use firmseal_store::{Store, StoreError};
 use firmseal_witness::PublicLog;
 use tokio::net::TcpListener;
@@ -18,12 +18,12 @@ use tokio::task::JoinSet;
 
 use crate::api;
 use crate::app::catalog::Catalog;
+use crate::app::counting;
 use crate::app::denials::Denials;
 use crate::app::identities::{Identities, IdentityError};
 use crate::app::log::Published;
 use crate::app::presence::Presence;
 use crate::app::readiness::Readiness;
-use crate::app::counting;
 use crate::app::{App, NamedOperator};
 use crate::ca::{CaError, DeviceCa};
 use crate::clock::{Clock, SystemClock};
@@ -172,7 +172,7 @@ impl Server {
             deps.pipeline.clone(),
             Arc::new(move || clock.now()),
             JOBS_PER_KEY,
-            Box::new(move |seen| counting::observe(&counted, &offered, seen)),
+            Box::new(move |seen: Seen<'_>| counting::observe(&counted, &offered, seen)),
         );
         let app = Arc::new(App {
             environment: environment(trust.root()).map_err(ServerError::Root)?,

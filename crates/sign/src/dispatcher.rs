@@ -23,10 +23,14 @@ use crate::carry_out::{Carried, Clock};
 use crate::dispatch::{Dispatch, Health};
 use crate::pipeline::Pipeline;
 
-/// How long a claim holds if nothing is heard of it again. Above what
-/// reading, logging, signing and storing may take together, and above the
-/// claim that the order of a release has beside it.
+/// How long a claim holds if nothing is heard of it again. Whoever is at its
+/// job renews it, however long that takes: a file may have 16 GiB, and a disk
+/// may be slow. What a process leaves that is gone comes back after this, or
+/// when the store is opened again. Above the claim that the order of a release
+/// has beside it.
 const LEASE: Duration = Duration::from_secs(20 * 60);
+/// In which part of its length a claim is renewed.
+const RENEWED_IN: u32 = 4;
 /// How often the queue is looked at when nothing happens: for jobs that
 /// waited their time out.
 const TICK: Duration = Duration::from_millis(250);
@@ -44,7 +48,22 @@ const ACCOUNTED: u32 = 16;
 const PANICKED: Duration = Duration::from_secs(30);
 /// Most open jobs of one share, unless the dispatcher is told otherwise:
 /// some hours of work for a slow HSM, and a bound on what the store holds.
-pub const OPEN_MAX: u64 = 50_000;
+const OPEN_MAX: u64 = 50_000;
+
+/// What bounds a dispatcher.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Most open jobs of one share.
+    pub open: u64,
+    /// How long a claim holds if nothing is heard of it again.
+    pub lease: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds { open: OPEN_MAX, lease: LEASE }
+    }
+}
 
 /// What a task is at.
 enum Task {
@@ -62,28 +81,32 @@ enum Done {
 }
 
 /// Tasks, and what each is at, known even of one that panicked.
-#[derive(Default)]
 struct Tasks {
     set: JoinSet<Done>,
     at: HashMap<Id, Task>,
     /// Whether there are claims, perhaps, that nobody holds: made and not
     /// heard of, or not ended because the store did not answer.
     lost: bool,
+    /// When their claims were last renewed.
+    renewed: Time,
 }
 
 impl Tasks {
+    fn none() -> Tasks {
+        Tasks { set: JoinSet::new(), at: HashMap::new(), lost: false, renewed: Time::EPOCH }
+    }
+
     fn spawn(&mut self, task: Task, work: impl Future<Output = Done> + Send + 'static) {
         let id = self.set.spawn(work).id();
         self.at.insert(id, task);
     }
 
     /// The jobs that somebody is at, or is about to put back.
-    fn claimed(&self) -> Vec<RequestId> {
-        let request = |task: &Task| match task {
-            Task::Job { claim, .. } | Task::PuttingBack { claim } => Some(claim.request),
+    fn claims(&self) -> impl Iterator<Item = &Claim> {
+        self.at.values().filter_map(|task| match task {
+            Task::Job { claim, .. } | Task::PuttingBack { claim } => Some(claim),
             Task::Probe { .. } | Task::Accounting => None,
-        };
-        self.at.values().filter_map(request).collect()
+        })
     }
 
     fn is_accounting(&self) -> bool {
@@ -92,6 +115,7 @@ impl Tasks {
 }
 
 /// What became of a job under a dispatcher.
+#[derive(Clone, Copy, Debug)]
 pub enum Seen<'a> {
     /// It was carried out, as far as it went.
     Carried(&'a Carried),
@@ -107,7 +131,7 @@ pub struct Dispatcher {
     pipeline: Arc<Pipeline>,
     clock: Arc<Clock>,
     observer: Box<Observer>,
-    open: u64,
+    bounds: Bounds,
     schedule: Mutex<Dispatch>,
     waiters: Mutex<HashMap<RequestId, Vec<oneshot::Sender<Arc<Carried>>>>>,
     news: Notify,
@@ -122,20 +146,20 @@ impl Dispatcher {
         most: u32,
         observer: Box<Observer>,
     ) -> Arc<Dispatcher> {
-        Dispatcher::bounded(pipeline, clock, most, OPEN_MAX, observer)
+        Dispatcher::bounded(pipeline, clock, most, Bounds::default(), observer)
     }
 
-    /// The same, with a bound of its own on the open jobs of one share.
+    /// The same, with bounds of its own.
     pub fn bounded(
         pipeline: Arc<Pipeline>,
         clock: Arc<Clock>,
         most: u32,
-        open: u64,
+        bounds: Bounds,
         observer: Box<Observer>,
     ) -> Arc<Dispatcher> {
         let schedule = Mutex::new(Dispatch::new(pipeline.job_keys(), most));
         let (waiters, news) = (Mutex::default(), Notify::new());
-        Arc::new(Dispatcher { pipeline, clock, observer, open, schedule, waiters, news })
+        Arc::new(Dispatcher { pipeline, clock, observer, bounds, schedule, waiters, news })
     }
 
     fn schedule(&self) -> MutexGuard<'_, Dispatch> {
@@ -145,7 +169,7 @@ impl Dispatcher {
     /// Hands a job in. When this returns [`Inserted::Fresh`], it will come to
     /// an end, whatever becomes of this process.
     pub async fn submit(&self, job: Job) -> Result<Inserted, StoreError> {
-        let mut inserting = self.pipeline.store().insert_job(job, self.open);
+        let mut inserting = self.pipeline.store().insert_job(job, self.bounds.open);
         // What is asked of the store is in its hands after the first poll. A
         // look at the queue that begins now is behind it there, so that the
         // job and its claim become durable together.
@@ -191,7 +215,7 @@ impl Dispatcher {
 
     /// Works until it is told to stop; then lets what it has begun end.
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut tasks = Tasks::default();
+        let mut tasks = Tasks::none();
         let (mut look, mut hungry) = (true, false);
         let mut ticks = 0_u32;
         let mut tick = tokio::time::interval(TICK);
@@ -273,11 +297,30 @@ impl Dispatcher {
         });
     }
 
+    /// Renews the claims on what is being carried out, where it is time.
+    async fn renew(&self, tasks: &mut Tasks) -> Result<(), StoreError> {
+        let (now, lease) = ((self.clock)(), self.bounds.lease);
+        // Also where the clock was set back: claims made since run out earlier.
+        if (tasks.renewed..tasks.renewed.plus(lease / RENEWED_IN)).contains(&now) {
+            return Ok(());
+        }
+        let claims: Vec<Claim> = tasks.claims().cloned().collect();
+        if !claims.is_empty() {
+            self.pipeline.store().renew_claims(claims, now, lease).await?;
+        }
+        tasks.renewed = now;
+        Ok(())
+    }
+
     /// Claims what there is room for, and whether there may be more.
     async fn claim(&self, tasks: &mut Tasks) -> Result<(Vec<ClaimedJob>, bool), StoreError> {
+        // First: the claim below frees what ran out, and after a long sleep of
+        // the machine that would be what this process is still at.
+        self.renew(tasks).await?;
         if tasks.lost {
             // Those jobs would wait until the claims run out.
-            self.pipeline.store().end_other_claims(tasks.claimed()).await?;
+            let held = tasks.claims().map(|claim| claim.request).collect();
+            self.pipeline.store().end_other_claims(held).await?;
             tasks.lost = false;
         }
         let rooms = self.schedule().rooms();
@@ -287,7 +330,7 @@ impl Dispatcher {
         // Asked before the claim is made: what it logs comes after.
         let log_size = self.pipeline.log().size();
         let wanted: HashMap<String, u32> = rooms.iter().map(|room| (room.key.clone(), room.most)).collect();
-        let claiming = Claiming { rooms, now: (self.clock)(), lease: LEASE, log_size };
+        let claiming = Claiming { rooms, now: (self.clock)(), lease: self.bounds.lease, log_size };
         let claimed = self.pipeline.store().claim_jobs(claiming).await.inspect_err(|_| tasks.lost = true)?;
         let mut got: HashMap<&str, u32> = HashMap::new();
         for claimed in &claimed {

@@ -161,7 +161,9 @@ impl Pipeline {
         let mut holders = BTreeMap::new();
         for approval in self.store().job_approvals(job.id).await? {
             match self.holder_of(job, review, &approval) {
-                Ok(holder) => drop(holders.insert(holder, approval.created)),
+                Ok(holder) => {
+                    holders.insert(holder, approval.created);
+                }
                 // It counted once, under other keys or about other bytes.
                 Err(PipelineError::Approval(_)) => {}
                 Err(error) => return Err(error),

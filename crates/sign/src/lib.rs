@@ -63,7 +63,7 @@ pub use attempts::KeyHealth;
 pub use breaker::BreakerState;
 pub use carry_out::{Carried, Clock};
 pub use dispatch::{Dispatch, Health};
-pub use dispatcher::{Dispatcher, OPEN_MAX, Seen};
+pub use dispatcher::{Bounds, Dispatcher, Seen};
 pub use error::PipelineError;
 pub use events::EventError;
 pub use gate::GateRefusal;

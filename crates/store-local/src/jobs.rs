@@ -1,5 +1,7 @@
 //! Jobs in the database: handed in, looked up, ended.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use firmseal_fleet::{Approval, Job, JobState, Priority, Progress, Reason, Signature, Time};
 use firmseal_manifest::{ChannelName, Digest, End, Event, KeyId, ProductId, RequestId};
@@ -348,6 +350,13 @@ impl Jobs for LocalStore {
 
     async fn claim_jobs(&self, claiming: Claiming) -> Result<Vec<ClaimedJob>, StoreError> {
         self.write("claim signing requests", move |connection| queue::claim(connection, &claiming)).await
+    }
+
+    async fn renew_claims(&self, claims: Vec<Claim>, now: Time, lease: Duration) -> Result<(), StoreError> {
+        self.write("hold on to signing requests", move |connection| {
+            queue::renew(connection, &claims, now, lease)
+        })
+        .await
     }
 
     async fn end_other_claims(&self, held: Vec<RequestId>) -> Result<(), StoreError> {

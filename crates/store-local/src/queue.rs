@@ -3,7 +3,9 @@
 //! Every step is a seek in the index `jobs_queue`, so that a claim costs
 //! what it brings and not what waits behind it.
 
-use firmseal_fleet::{Job, Priority};
+use std::time::Duration;
+
+use firmseal_fleet::{Job, Priority, Time};
 use firmseal_manifest::RequestId;
 use firmseal_store::{Claim, ClaimedJob, Claiming, Depth, Room, StoreError};
 use rusqlite::{Connection, Row, params};
@@ -171,6 +173,28 @@ fn mark(connection: &Connection, found: Found, claiming: &Claiming) -> Result<Cl
             Text(job.id)
         ])?;
     Ok(ClaimedJob { job, claim, unseen_since: since })
+}
+
+/// Has claims that hold still do so for longer.
+pub(crate) fn renew(
+    connection: &Connection,
+    claims: &[Claim],
+    now: Time,
+    lease: Duration,
+) -> Result<(), Failure> {
+    let mut renew = connection.prepare_cached(
+        "UPDATE jobs SET lease_until = ?1
+         WHERE id = ?2 AND attempt = ?3 AND lease_until IS NOT NULL AND deadline > ?4",
+    )?;
+    for claim in claims {
+        renew.execute(params![
+            When(now.plus(lease)),
+            Text(claim.request),
+            Count(claim.attempt),
+            When(now)
+        ])?;
+    }
+    Ok(())
 }
 
 /// Ends the claims on all jobs but these.

@@ -82,7 +82,8 @@ pub struct Claiming {
     pub rooms: Vec<Room>,
     /// Now.
     pub now: Time,
-    /// How long the claims hold if nothing is heard of them again.
+    /// How long the claims hold if nothing is heard of them again
+    /// ([`Jobs::renew_claims`]).
     pub lease: Duration,
     /// How many entries the log has: what a claim logs stands above.
     pub log_size: u64,
@@ -244,6 +245,12 @@ pub trait Jobs: Send + Sync {
     /// A claim that ran out by `now` holds nothing. An engine that belongs to
     /// one process ends all claims when it is opened.
     async fn claim_jobs(&self, claiming: Claiming) -> Result<Vec<ClaimedJob>, StoreError>;
+
+    /// Has claims hold for another `lease` from `now` on, for whoever is still
+    /// at their jobs. One that was overtaken or has ended stays so, and one on
+    /// a job whose deadline has passed runs out as it would have: what hangs
+    /// holds nothing for ever.
+    async fn renew_claims(&self, claims: Vec<Claim>, now: Time, lease: Duration) -> Result<(), StoreError>;
 
     /// Ends every claim but those on these jobs, as if they had run out: for
     /// whoever made claims and did not hear which. Jobs of an engine are

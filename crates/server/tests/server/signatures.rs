@@ -14,6 +14,8 @@ use firmseal_tlog::{Checkpoint, Note, leaf_hash, verify_inclusion};
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::bench::{Bench, files, product};
+use crate::chain::metrics;
+use crate::records::decided_by_build;
 
 pub(crate) const WAIT: Duration = Duration::from_secs(20);
 
@@ -185,4 +187,44 @@ async fn parameters_are_lines_of_text_with_an_end() {
     let read = admin.operator().create_signature("lines", &lines, WAIT).await.unwrap();
     assert_eq!(read.state, SignatureState::Refused, "{read:?}");
     assert!(read.reasons[0].why.contains("parameter `certificate`: not known here"), "{read:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_taken_back_and_what_people_let_lapse_is_counted_once() {
+    let bench = decided_by_build().await;
+    let admin = bench.everything().await;
+    admin.operator().create_product(&product("gateway")).await.unwrap();
+    let counted = |outcome: &str, count: u32| {
+        format!("firmseal_signing_requests_total{{kind=\"artifact\",outcome=\"{outcome}\"}} {count}\n")
+    };
+    let text = metrics(&admin).await;
+    for outcome in ["signed", "again", "expired", "lapsed", "cancelled"] {
+        assert!(text.contains(&counted(outcome, 0)), "an alert needs something to rise from: {text}");
+    }
+    let file = bench.upload(&admin, b"some firmware").await;
+    let held = async |key: &str| {
+        let wish = CreateSignature { build: "held".to_owned(), ..wish(file) };
+        let held = admin.operator().create_signature(key, &wish, WAIT).await.unwrap();
+        assert_eq!(held.state, SignatureState::Held);
+        held.id
+    };
+    let unwanted = held("k1").await;
+    for _ in 0..2 {
+        admin.operator().cancel_signature(unwanted).await.unwrap();
+    }
+    let forgotten = held("k2").await;
+    bench.clock.forward(8);
+    while admin.operator().signature(forgotten, Duration::ZERO).await.unwrap().state == SignatureState::Held {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let text = loop {
+        let text = metrics(&admin).await;
+        if !text.contains(&counted("lapsed", 0)) {
+            break text;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    for (outcome, count) in [("held", 2), ("cancelled", 1), ("lapsed", 1), ("expired", 0), ("failed", 0)] {
+        assert!(text.contains(&counted(outcome, count)), "{outcome}: {text}");
+    }
 }

@@ -14,8 +14,8 @@ use firmseal_fleet::{
 use firmseal_keys::{Backend, Covered, SignError};
 use firmseal_manifest::{ArtifactId, Event, Leaf, PublicKey, RequestId, Signature};
 use firmseal_sign::{
-    ArtifactWish, Carried, Dispatcher, KeyPurpose, KeyRules, Keyring, Keys, Pipeline, Policy, SigningKey,
-    Timestamps,
+    ArtifactWish, Bounds, Dispatcher, KeyPurpose, KeyRules, Keyring, Keys, Pipeline, Policy, Seen,
+    SigningKey, Timestamps,
 };
 use firmseal_store::{Blobs, Inserted, Jobs, Registry, Store};
 use firmseal_store_local::LocalStore;
@@ -143,8 +143,10 @@ pub(crate) struct Bench {
     pub(crate) directory: TempDir,
     pub(crate) policy: Option<Arc<dyn Policy>>,
     pub(crate) timestamps: Option<Arc<dyn Timestamps>>,
-    /// Most open jobs of one share.
-    pub(crate) open: u64,
+    /// What bounds its dispatcher.
+    pub(crate) bounds: Bounds,
+    /// Jobs that its dispatcher told of as too late.
+    pub(crate) late: Arc<Mutex<Vec<Job>>>,
     /// What goes wrong with the store, as the pipeline has it.
     pub(crate) store: Arc<Mutex<StoreMood>>,
 }
@@ -173,7 +175,8 @@ impl Bench {
             directory: tempfile::tempdir().unwrap(),
             policy: None,
             timestamps: None,
-            open: u64::MAX,
+            bounds: Bounds { open: u64::MAX, ..Bounds::default() },
+            late: Arc::default(),
             store: Arc::new(Mutex::new(Box::new(|| None))),
         }
     }
@@ -221,8 +224,13 @@ impl Bench {
 
     pub(crate) async fn start(&self) -> Service {
         let (store, pipeline) = self.stopped().await;
-        let dispatcher =
-            Dispatcher::bounded(pipeline.clone(), Arc::new(now), 16, self.open, Box::new(|_: &Carried| {}));
+        let late = self.late.clone();
+        let observer = Box::new(move |seen: Seen<'_>| {
+            if let Seen::Late(job) = seen {
+                late.lock().unwrap().push(job.clone());
+            }
+        });
+        let dispatcher = Dispatcher::bounded(pipeline.clone(), Arc::new(now), 16, self.bounds, observer);
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(dispatcher.clone().run(stopped));
         Service { store, path: self.path(), pipeline, dispatcher, stop, task }

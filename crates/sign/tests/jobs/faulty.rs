@@ -162,6 +162,7 @@ through!(Jobs {
     fn resume_job(id: RequestId, from: JobState, since: Time, by: Option<String>, events: Vec<Event>) -> ();
     fn cancel_job(id: RequestId, now: Time) -> ();
     fn expire_jobs(now: Time, most: u32) -> Vec<Job>;
+    fn renew_claims(claims: Vec<Claim>, now: Time, lease: Duration) -> ();
     fn end_other_claims(held: Vec<RequestId>) -> ();
     fn unaccounted_jobs(now: Time, most: u32) -> Vec<Unaccounted>;
     fn account_for_job(id: RequestId, since: u64, failures: u32, events: Vec<Event>) -> ();

@@ -6,6 +6,7 @@ mod chaos;
 mod epochs;
 mod faulty;
 mod judge;
+mod late;
 mod once;
 mod releases;
 mod rules;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use firmseal_fleet::{CameTo, JobState, Signature};
 use firmseal_keys::{Logged, verify};
 use firmseal_manifest::{Event, Intent, Outcome, Purpose, RequestId, Ruling, Tbs};
-use firmseal_sign::{BreakerState, PipelineError};
+use firmseal_sign::{Bounds, BreakerState, PipelineError};
 use firmseal_store::{Blobs, Claiming, Inserted, Jobs, Registry, Room};
 use firmseal_testkit::world::firmware;
 
@@ -328,7 +328,7 @@ async fn what_a_crash_left_unseen_is_told_of_jobs_that_are_refused_now() {
 
 #[tokio::test]
 async fn a_team_hands_in_so_many_and_no_more() {
-    let bench = Bench { open: 2, ..Bench::new() };
+    let bench = Bench { bounds: Bounds { open: 2, ..Bounds::default() }, ..Bench::new() };
     let service = bench.start().await;
     service.product("gateway", "raw").await;
     *bench.hsm.mood.lock().unwrap() = Some(Box::new(|| Some(Fault::Pin)));

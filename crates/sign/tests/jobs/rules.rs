@@ -263,7 +263,8 @@ async fn a_crash_behind_the_last_approval_leaves_nothing_hanging() {
     let (job, approval) = waiting(&service).await;
     // What nobody has agreed to stays where it is.
     assert!(service.pipeline.resume_agreed(now()).await.unwrap().is_empty());
-    let forged = Approval { signature: ApprovalSignature::Cose { signature: vec![7; 64] }, ..approval.clone() };
+    let forged =
+        Approval { signature: ApprovalSignature::Cose { signature: vec![7; 64] }, ..approval.clone() };
     service.store.insert_job_approval(job.id, forged).await.unwrap();
     assert!(service.pipeline.resume_agreed(now()).await.unwrap().is_empty());
     assert_eq!(service.settled(job.id).await.progress.state, JobState::Waiting);

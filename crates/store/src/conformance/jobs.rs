@@ -1,5 +1,7 @@
 //! Jobs: none is lost, none ends twice, nobody's turn is forgotten.
 
+mod claims;
+
 use std::time::Duration;
 
 use firmseal_fleet::{ApprovalSignature, CameTo, Job, JobReview, JobState, Priority, Progress, Reason, Time};
@@ -25,7 +27,7 @@ pub async fn all(engine: &dyn Engine) {
     what_is_too_late_ends(engine).await;
     what_nobody_saw_is_kept_until_somebody_accounts_for_it(engine).await;
     a_share_has_so_many_open_jobs_and_no_more(engine).await;
-    claims_that_nobody_heard_of_end(engine).await;
+    claims::all(engine).await;
     lists_are_filtered(engine).await;
 }
 
@@ -350,7 +352,10 @@ async fn people_are_waited_for(engine: &dyn Engine) {
     let rules = samples::digest();
     store.end_claim(&claimed.claim, ending(JobOutcome::Held(rules))).await.unwrap();
     assert_eq!(claim(&*store, vec![room("k", 9)]).await, []);
-    store.resume_job(job.id, JobState::Held, samples::later(3), Some("olga".to_owned()), vec![]).await.unwrap();
+    store
+        .resume_job(job.id, JobState::Held, samples::later(3), Some("olga".to_owned()), vec![])
+        .await
+        .unwrap();
     let claimed = claim_one(&*store, samples::NOW).await;
     assert_eq!(claimed.job.progress.released_by.as_deref(), Some("olga"));
     assert_eq!(claimed.job.since(), samples::later(3));
@@ -430,20 +435,6 @@ async fn what_nobody_saw_is_kept_until_somebody_accounts_for_it(engine: &dyn Eng
     assert_eq!(store.waiting_events(99).await.unwrap().len(), before + 1, "it is told once");
     let ended = progress(&*store, job.id).await;
     assert_eq!((ended.state, ended.failures), (JobState::Expired, 1));
-}
-
-async fn claims_that_nobody_heard_of_end(engine: &dyn Engine) {
-    let store = store(engine).await;
-    let (held, lost) =
-        (insert(&*store, "red", "k", Priority::Release).await, samples::job("red", "k", Priority::Nightly));
-    store.insert_job(lost.clone(), MOST).await.unwrap();
-    let claimed = claim(&*store, vec![room("k", 9)]).await;
-    assert_eq!(ids(&claimed), [held.id, lost.id]);
-    store.end_other_claims(vec![held.id]).await.unwrap();
-    let again = claim_one(&*store, samples::NOW).await;
-    assert_eq!((again.job.id, again.claim.attempt, again.unseen_since), (lost.id, 2, Some(7)));
-    conflict(store.end_claim(&claimed[1].claim, ending(JobOutcome::Refused)).await);
-    store.end_claim(&claimed[0].claim, ending(JobOutcome::Refused)).await.unwrap();
 }
 
 async fn a_share_has_so_many_open_jobs_and_no_more(engine: &dyn Engine) {
