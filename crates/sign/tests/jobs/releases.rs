@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use firmseal_core::Root;
-use firmseal_fleet::{ApprovalSignature, CameTo, Job, JobState, Priority, Release};
+use firmseal_fleet::{Approval, ApprovalSignature, CameTo, Job, JobState, Priority, Release, SigningRequest};
 use firmseal_keys::Logged;
-use firmseal_manifest::{ArtifactId, Digest, Event, Intent, Outcome, Purpose, RequestId, Ruling};
+use firmseal_manifest::{ArtifactId, Digest, Event, Intent, Outcome, Purpose, RequestId, Ruling, Statement};
 use firmseal_sign::{Decision, NewApproval, Order, OrderedComponent, Requester, review};
 use firmseal_store::{Claiming, Inserted, Jobs, Registry, Room, SigningRequests};
 use firmseal_testkit::TestKey;
@@ -172,6 +172,40 @@ async fn a_refusal_names_its_rules_and_the_same_order_is_asked_about_again() {
     service.stop().await;
 }
 
+/// Has `ann` agree to a release, as she may.
+async fn agree(service: &Service, request: &SigningRequest) -> (Statement, Approval) {
+    let ann = TestKey::ed25519(101);
+    let document = service.pipeline.root();
+    let statement = review::statement(request, &Root::decode(&document).unwrap());
+    let signature = ann.sign(&statement.to_be_signed(ann.public()).unwrap()).0;
+    let signature = ApprovalSignature::Cose { signature };
+    let brought = NewApproval { key: ann.public().id(), signature, brought_by: "desk".to_owned() };
+    (statement, service.pipeline.approve(request.id, brought, now()).await.unwrap())
+}
+
+#[tokio::test]
+async fn an_order_that_expires_says_whether_people_let_it() {
+    for agreed in [false, true] {
+        let bench = Bench::with_policy(Parrot);
+        let (service, file) = ready(&bench).await;
+        let wants = Order { build: "approvals".to_owned(), ..order(&service, "a", "1.0.0", file) };
+        let id = submit(&service, wants).await;
+        assert_eq!(service.settled(id).await.progress.state, JobState::Waiting);
+        let request = service.store.signing_request(id).await.unwrap().unwrap();
+        if agreed {
+            agree(&service, &request).await;
+        }
+        let too_late = now().plus(Duration::from_secs(8 * 24 * 3600));
+        assert_eq!(service.pipeline.align(&request, too_late).await.unwrap(), Some(true));
+        service.dispatcher.wake();
+        let ended = service.settled(id).await.progress;
+        assert_eq!(ended.state, JobState::Expired);
+        assert_eq!(ended.reasons.iter().any(|reason| reason.rule == "service"), agreed, "{ended:?}");
+        service.stop().await;
+        assert_eq!(bench.release.asked.lock().unwrap().len(), 0);
+    }
+}
+
 #[tokio::test]
 async fn people_agree_while_the_key_is_away_and_the_release_comes_once_it_is_back() {
     let bench = Bench::with_policy(Parrot);
@@ -182,18 +216,14 @@ async fn people_agree_while_the_key_is_away_and_the_release_comes_once_it_is_bac
     let request = service.store.signing_request(id).await.unwrap().unwrap();
     // Nobody has agreed: the job stays where it is.
     assert_eq!(service.pipeline.align(&request, now()).await.unwrap(), Some(false));
-    let ann = TestKey::ed25519(101);
-    let document = service.pipeline.root();
-    let statement = review::statement(&request, &Root::decode(&document).unwrap());
-    let signature = ann.sign(&statement.to_be_signed(ann.public()).unwrap()).0;
-    let signature = ApprovalSignature::Cose { signature };
-    let brought = NewApproval { key: ann.public().id(), signature, brought_by: "desk".to_owned() };
-    service.pipeline.approve(id, brought, now()).await.unwrap();
+    let (statement, approval) = agree(&service, &request).await;
     bench.release.plan(&[Fault::Away, Fault::Hang]);
     assert_eq!(service.pipeline.align(&request, now()).await.unwrap(), Some(true));
     service.dispatcher.wake();
     let release = released(&service, id).await;
     assert_eq!((release.request, release.manifest), (id, request.manifest));
+    let since = service.store.job(id).await.unwrap().unwrap().since();
+    assert_eq!(since, approval.created, "what people took is not the service's");
     let asked = bench.release.asked.lock().unwrap().clone();
     assert_eq!(attempts(&service).await, [(asked[0], Outcome::Unknown), (asked[1], Outcome::Unknown)]);
     let intent = service.log().await[release.log_index as usize].intent().unwrap().clone();
