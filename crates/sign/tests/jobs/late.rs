@@ -17,8 +17,9 @@ struct Slow(Duration);
 
 impl Timestamps for Slow {
     fn stamp(&self, _: Digest) -> Stamping<'_> {
-        Box::pin(async {
-            tokio::time::sleep(self.0).await;
+        let wait = self.0;
+        Box::pin(async move {
+            tokio::time::sleep(wait).await;
             let answers = vec![StampAnswer { authority: "lab".to_owned(), refused: None }];
             Stamped { token: Some(b"a token".to_vec()), answers }
         })
