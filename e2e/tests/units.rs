@@ -36,6 +36,30 @@ fn systemd_finds_little_that_is_exposed() {
     }
 }
 
+/// The values of a setting, which a unit has once.
+fn setting(name: &str, setting: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(unit(name)).unwrap();
+    let values: Vec<_> =
+        text.lines().filter_map(|line| line.strip_prefix(setting)?.strip_prefix('=')).collect();
+    let [value] = values.as_slice() else { panic!("{name} has {setting} {} times", values.len()) };
+    value.split_whitespace().map(str::to_owned).collect()
+}
+
+/// A start after a PIN that was refused offers it once more, and ten wrong ones
+/// lock many an HSM. What passes by itself, an HSM that is away or a disk that
+/// is full, ends no service for good.
+#[test]
+fn systemd_starts_again_where_that_may_help_and_nowhere_else() {
+    let codes = std::fs::read_to_string(binaries::workspace().join("docs/exit-codes.md")).unwrap();
+    let codes = codes.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(codes.contains("again after every end but 0, 2, 3, 5 and 6"), "{codes}");
+    for name in UNITS {
+        assert_eq!(setting(name, "Restart"), ["on-failure"], "{name}");
+        assert_eq!(setting(name, "StartLimitIntervalSec"), ["0"], "{name}");
+        assert_eq!(setting(name, "RestartPreventExitStatus"), ["2", "3", "5", "6"], "{name}");
+    }
+}
+
 /// The system calls behind the words of a filter.
 fn resolved(words: &str) -> BTreeSet<String> {
     let mut calls = BTreeSet::new();
