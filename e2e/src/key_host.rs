@@ -41,13 +41,15 @@ impl KeyHost {
         KeyHost { shell, port: ports::free(), running: None }
     }
 
+    /// The URI of a key, for whoever has the token: the PIN is in the file `pin`.
+    pub fn uri(&self, object: &str) -> String {
+        format!("{}&pin-source=file:{}", uri(object), self.shell.path("pin").display())
+    }
+
     /// Makes a P-256 key, whose public half goes into `OBJECT.pub`.
     pub fn generate(&self, object: &str) {
-        let (uri, pin) = (uri(object), self.shell.path("pin"));
-        self.shell.ok(&format!(
-            "firmseal keys generate '{uri}&pin-source=file:{}' --algorithm p256 --public {object}.pub",
-            pin.display()
-        ));
+        let uri = self.uri(object);
+        self.shell.ok(&format!("firmseal keys generate '{uri}' --algorithm p256 --public {object}.pub"));
     }
 
     /// Makes the host, in `host`, for the server with this log: keys with the

@@ -64,9 +64,10 @@ impl Trouble {
                 hsm.dies();
                 pause(chance.below(200));
                 server.kill();
-                // It asks for the public keys when it starts.
-                hsm.start();
+                // It knows the public keys, and waits for the rest.
                 server.start();
+                pause(chance.below(200));
+                hsm.start();
             }
             Trouble::ServerHangs => {
                 server.hang();

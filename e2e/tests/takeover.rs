@@ -152,10 +152,17 @@ fn a_standby_that_could_not_take_over_says_so_at_once() {
     // What is wrong with one is said while there is somebody to mend it.
     let settings = String::from_utf8(t.read("place/signing.toml")).unwrap();
     let secret = settings.lines().find(|line| line.starts_with("secret = ")).unwrap();
-    t.write("place/signing.toml", settings.replace(secret, "secret = \"prompt\""));
-    let refused = t.run("firmseal serve place --standby");
-    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
-    assert!(refused.stderr.contains("a standby has nobody to ask"), "{}", refused.stderr);
+    let typed = [
+        settings.replace(secret, "secret = \"prompt\""),
+        settings.replace("artifact = \"file:", "artifact = \"pkcs11:object=a?pin-source=prompt\" # \""),
+    ];
+    for typed in typed {
+        assert_ne!(typed, settings);
+        t.write("place/signing.toml", typed);
+        let refused = t.run("firmseal serve place --standby");
+        assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+        assert!(refused.stderr.contains("a standby has nobody to ask"), "{}", refused.stderr);
+    }
     t.write("place/signing.toml", settings);
     let certificate = t.read("place/tls/server.pem");
     t.write("place/tls/server.pem", "no certificate");

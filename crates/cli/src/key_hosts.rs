@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use firmseal_fleet::Environment;
 use firmseal_keyhost::{ConnectError, Connection, KeyHostUri};
-use firmseal_keys::{DynSigner, SecretSource};
+use firmseal_keys::{BackendError, DynSigner, Fault, SecretSource, SignError};
 use firmseal_manifest::KeyName;
 use firmseal_store_local::IntentLog;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{CliError, Kind, Result, file};
-use crate::keys::{self, KeyUri};
+use crate::keys::KeyUri;
 use crate::place::{Place, Signing, layout};
 
 /// A table `[[keyhost]]`: where a key host is, and how it knows us.
@@ -100,24 +100,63 @@ impl KeyHosts {
     }
 }
 
-/// Opens the keys of a place.
+/// Opens keys, wherever they are.
 pub struct KeyOpener {
     secret: SecretSource,
     hosts: KeyHosts,
 }
 
+/// Why a key is not open.
+pub struct NotOpen {
+    /// What happened.
+    pub error: CliError,
+    /// Whether its PIN was refused, which is not offered again.
+    is_pin: bool,
+}
+
 impl KeyOpener {
     /// Opens a key.
-    pub fn open(&self, uri: &KeyUri) -> Result<Arc<dyn DynSigner>> {
-        match uri.of::<KeyHostUri>() {
-            Some(uri) => self.hosts.open(uri),
-            None => keys::open(uri, &self.secret),
+    pub fn open(&self, uri: &KeyUri) -> std::result::Result<Arc<dyn DynSigner>, NotOpen> {
+        if let Some(uri) = uri.of::<KeyHostUri>() {
+            return Ok(self.hosts.open(uri)?);
         }
+        uri.home().map_err(CliError::from)?.open(&self.secret).map_err(|error| NotOpen {
+            is_pin: matches!(error, BackendError::Told { fault: Fault::WrongPin, .. }),
+            error: error.into(),
+        })
+    }
+
+    /// Whether a server may begin before this key is there: nobody types its
+    /// secret then, and it is kept where it can be away.
+    pub fn may_wait(&self, uri: &KeyUri) -> bool {
+        uri.home().is_ok_and(|home| !home.is_development_only() && !home.asks_a_person(&self.secret))
     }
 
     /// Where secrets come from.
     pub fn secret(&self) -> &SecretSource {
         &self.secret
+    }
+}
+
+impl From<CliError> for NotOpen {
+    fn from(error: CliError) -> NotOpen {
+        NotOpen { error, is_pin: false }
+    }
+}
+
+impl From<NotOpen> for CliError {
+    fn from(not_open: NotOpen) -> CliError {
+        not_open.error
+    }
+}
+
+impl From<NotOpen> for SignError {
+    fn from(NotOpen { error, is_pin }: NotOpen) -> SignError {
+        match error.kind {
+            _ if is_pin => SignError::WrongPin,
+            Kind::NotAllowed => SignError::Denied(error.message),
+            _ => SignError::Unavailable(error.message),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use firmseal_sign::{KeyLimits, KeyPurpose, KeyRules, Keyring, KeyringError, Keys
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{CliError, Kind, Result};
-use crate::key_hosts::KeyOpener;
+use crate::key_opening::Opening;
 use crate::keys::{self, KeyUri};
 use crate::place::{KeySet, Place, Signing, delegation, layout};
 
@@ -178,12 +178,12 @@ impl KeyTable {
     }
 }
 
-/// Opens every key that the settings name, once each, and says which of them
-/// sign for which product.
+/// The keyring of every key that the settings name, opened once each, and
+/// which of them sign for which product.
 pub fn keyring(
     place: &Place,
     signing: &Signing,
-    keys: &KeyOpener,
+    keys: &Opening,
     environment: Environment,
     gone: &BTreeSet<KeyName>,
 ) -> Result<Keyring> {
@@ -201,9 +201,9 @@ pub fn keyring(
     for table in signing.key.iter().filter(|table| !gone.contains(&table.name)) {
         let entry = format!("key `{}`", table.name);
         let rules = table.rules().map_err(|why| about(CliError::new(Kind::Usage, why), &entry))?;
-        let uri = place.own(&table.uri);
-        let signer = keys.open(&uri).map_err(|error| about(error, &entry))?;
-        let destruction = keys::destruction(&uri, keys.secret(), signer.dyn_public_key().id());
+        let signer = keys.open(&table.uri).map_err(|error| about(error, &entry))?;
+        let id = signer.dyn_public_key().id();
+        let destruction = keys::destruction(&place.own(&table.uri), keys.secret(), id);
         let key = SigningKey::with_destruction(rules, signer, destruction).map_err(ring_error)?;
         if opened.insert(table.name.clone(), key).is_some() {
             return Err(ring_error(KeyringError::NameTwice(table.name.clone())));
@@ -226,7 +226,7 @@ pub fn keyring(
             if let Some((.., key)) = plain.iter().find(|(own, known, _)| *own == purpose && known == uri) {
                 return Ok(key.clone());
             }
-            let signer = keys.open(&place.own(uri))?;
+            let signer = keys.open(uri)?;
             let key = SigningKey::implicit(purpose, environment, signer);
             plain.push((purpose, uri.clone(), key.clone()));
             Ok(key)

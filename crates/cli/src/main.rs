@@ -36,6 +36,8 @@ mod file_access;
 #[cfg(feature = "full")]
 mod key_hosts;
 #[cfg(feature = "full")]
+mod key_opening;
+#[cfg(feature = "full")]
 mod key_table;
 #[cfg(feature = "full")]
 mod keys;

@@ -1,6 +1,6 @@
 //! A place: the directory that `init` makes and `serve` runs in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use firmseal_evidence::{Attests, Builder, Builders};
 use firmseal_keys::SecretSource;
 use firmseal_keys::known::development_key;
 use firmseal_manifest::chain::CHAIN_MAX;
-use firmseal_manifest::{DelegationChain, ProductId, PublicKey};
+use firmseal_manifest::{DelegationChain, KeyName, ProductId, PublicKey};
 use firmseal_sign::{Chain, Pipeline, TrustError};
 use firmseal_store::{Store, TrustDocuments, TrustKind};
 use firmseal_store_local::{LocalStore, Successor};
@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::commands::policy;
 use crate::error::{CliError, Kind, Result, file};
 use crate::key_hosts::{KeyHostRow, KeyHosts};
+use crate::key_opening::{Absent, Opening};
 use crate::key_table::{self, KeyRef, KeyTable};
 use crate::keys::{self, KeyUri};
 use crate::timestamps::{Demand, Sources, TimestampRow};
@@ -42,6 +43,8 @@ pub mod layout {
     pub const STORE: &str = "store";
     /// Key files.
     pub const KEYS: &str = "keys";
+    /// Which key was found under which URI.
+    pub const SEEN: &str = "keys-seen.toml";
     /// Passphrase of the key files.
     pub const PASSPHRASE: &str = "keys/passphrase";
     /// Certificates of the server.
@@ -114,6 +117,13 @@ impl Signing {
     pub fn uris(&self) -> impl Iterator<Item = &KeyUri> {
         let sets = std::iter::once(&self.keys).chain(self.products.values());
         sets.flat_map(KeySet::uris).chain(self.key.iter().map(|table| &table.uri))
+    }
+
+    /// The same, but for those with tables of these names.
+    fn uris_beside(&self, gone: &BTreeSet<KeyName>) -> impl Iterator<Item = &KeyUri> {
+        let of_gone =
+            |uri: &&KeyUri| self.key.iter().any(|table| gone.contains(&table.name) && table.uri == **uri);
+        self.uris().filter(move |uri| !of_gone(uri))
     }
 }
 
@@ -230,8 +240,9 @@ impl Place {
         }
     }
 
-    /// The signing pipeline over this store and its log, its keys open.
-    pub async fn pipeline(&self, store: &LocalStore, log: &PublicLog) -> Result<Pipeline> {
+    /// The signing pipeline over this store and its log, its keys open, or
+    /// waited for.
+    pub async fn pipeline(&self, store: &LocalStore, log: &PublicLog, absent: Absent) -> Result<Pipeline> {
         let signing = self.signing()?;
         let secret = self.secret(&signing)?;
         let root = self.root()?;
@@ -246,7 +257,11 @@ impl Place {
         }
         let opener = KeyHosts::of(self, &signing, store.intents(), environment)?.opener(secret.clone());
         let gone = keys::gone(self, store, &signing.key, &secret).await?;
-        let keyring = key_table::keyring(self, &signing, &opener, environment, &gone)?;
+        let opening = Opening::begin(self, opener, signing.uris_beside(&gone), absent)?;
+        let keyring = key_table::keyring(self, &signing, &opening, environment, &gone)?;
+        if absent == Absent::Awaited {
+            opening.remember()?;
+        }
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         let builders = self.builders(&signing.builders, production)?;
         let mut pipeline =

@@ -63,6 +63,10 @@ impl KeyHome for KeyHostUri {
             .hint("work with the key on the host; its URI there is in keyhost.toml"))
     }
 
+    fn asks_a_person(&self, _: &SecretSource) -> bool {
+        false
+    }
+
     fn generate(&self, _: KeyAlgorithm, _: &SecretSource) -> Result<PublicKey, BackendError> {
         Err(BackendError::new(Fault::Usage, "a key on a key host is made there, in whatever the host has"))
     }

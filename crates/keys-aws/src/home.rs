@@ -22,6 +22,10 @@ impl KeyHome for AwsKmsUri {
         Ok(Arc::new(crate::open(self, Default::default())?))
     }
 
+    fn asks_a_person(&self, _: &SecretSource) -> bool {
+        false
+    }
+
     fn generate(&self, algorithm: KeyAlgorithm, _: &SecretSource) -> Result<PublicKey, BackendError> {
         Ok(crate::generate(self, algorithm)?)
     }

@@ -26,6 +26,10 @@ impl KeyHome for Pkcs11Uri {
         Ok(Arc::new(Pkcs11Key::open(self, Some(pin(self, secret)?), Options::default())?))
     }
 
+    fn asks_a_person(&self, secret: &SecretSource) -> bool {
+        *self.pin_source.as_ref().unwrap_or(secret) == SecretSource::Prompt
+    }
+
     fn generate(&self, algorithm: KeyAlgorithm, secret: &SecretSource) -> Result<PublicKey, BackendError> {
         Ok(crate::generate(self, Some(pin(self, secret)?), algorithm)?.public_key?)
     }
@@ -61,9 +65,8 @@ impl KeyHome for Pkcs11Uri {
 impl From<Pkcs11Error> for BackendError {
     fn from(error: Pkcs11Error) -> BackendError {
         let fault = match &error {
-            Pkcs11Error::WrongPin | Pkcs11Error::PinLocked | Pkcs11Error::FinalTry | Pkcs11Error::NoPin => {
-                Fault::NotAllowed
-            }
+            Pkcs11Error::WrongPin | Pkcs11Error::PinLocked | Pkcs11Error::FinalTry => Fault::WrongPin,
+            Pkcs11Error::NoPin => Fault::NotAllowed,
             Pkcs11Error::NoModulePath
             | Pkcs11Error::AmbiguousToken { .. }
             | Pkcs11Error::AmbiguousKey { .. } => Fault::Usage,
@@ -109,9 +112,9 @@ mod tests {
     #[test]
     fn a_pin_that_is_refused_is_not_out_of_reach() {
         for (error, expected) in [
-            (Pkcs11Error::WrongPin, Fault::NotAllowed),
-            (Pkcs11Error::PinLocked, Fault::NotAllowed),
-            (Pkcs11Error::FinalTry, Fault::NotAllowed),
+            (Pkcs11Error::WrongPin, Fault::WrongPin),
+            (Pkcs11Error::PinLocked, Fault::WrongPin),
+            (Pkcs11Error::FinalTry, Fault::WrongPin),
             (Pkcs11Error::NoToken { present: String::new() }, Fault::Unavailable),
             (Pkcs11Error::TimedOut, Fault::Unavailable),
             (Pkcs11Error::NoKey { present: String::new() }, Fault::NotFound),

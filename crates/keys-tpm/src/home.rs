@@ -23,6 +23,10 @@ impl KeyHome for TpmUri {
         Ok(Arc::new(TpmKey::open(self, pin(self, secret)?)?))
     }
 
+    fn asks_a_person(&self, secret: &SecretSource) -> bool {
+        *self.pin_source.as_ref().unwrap_or(secret) == SecretSource::Prompt
+    }
+
     fn generate(&self, algorithm: KeyAlgorithm, secret: &SecretSource) -> Result<PublicKey, BackendError> {
         Ok(crate::generate(self, pin(self, secret)?, algorithm)?)
     }
@@ -44,7 +48,7 @@ fn pin(uri: &TpmUri, secret: &SecretSource) -> Result<Secret, KeysError> {
 impl From<TpmError> for BackendError {
     fn from(error: TpmError) -> BackendError {
         let fault = match &error {
-            TpmError::WrongPin | TpmError::Locked | TpmError::PinTooLong => Fault::NotAllowed,
+            TpmError::WrongPin | TpmError::Locked | TpmError::PinTooLong => Fault::WrongPin,
             TpmError::NotATcti => Fault::Usage,
             TpmError::NoKey(_) => Fault::NotFound,
             TpmError::Exists(_) => Fault::Conflict,

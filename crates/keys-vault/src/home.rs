@@ -21,6 +21,10 @@ impl KeyHome for VaultUri {
         Ok(Arc::new(crate::open(self, secret, Default::default())?))
     }
 
+    fn asks_a_person(&self, secret: &SecretSource) -> bool {
+        *self.token.as_ref().unwrap_or(secret) == SecretSource::Prompt
+    }
+
     fn generate(&self, algorithm: KeyAlgorithm, secret: &SecretSource) -> Result<PublicKey, BackendError> {
         Ok(crate::generate(self, secret, algorithm)?)
     }

@@ -13,8 +13,11 @@ pub enum Fault {
     Refused,
     /// There is no such key.
     NotFound,
-    /// PIN, token or policy: whoever grants access.
+    /// Token or policy: whoever grants access.
     NotAllowed,
+    /// A PIN was refused, or would be. What asks for it counts and locks, so
+    /// nobody tries it again.
+    WrongPin,
     /// A key that exists stands in the way.
     Conflict,
     /// Out of reach for now; trying again may help.

@@ -34,6 +34,12 @@ pub trait KeyHome: Display + Debug + Any + Send + Sync {
     /// Opens the key, as a signer that passes the conformance suite.
     fn open(&self, secret: &SecretSource) -> Result<Arc<dyn DynSigner>, BackendError>;
 
+    /// Whether opening it asks a person for the secret. That is done once, at
+    /// start: nobody is asked later, while a service runs.
+    fn asks_a_person(&self, secret: &SecretSource) -> bool {
+        *secret == SecretSource::Prompt
+    }
+
     /// Makes the key where it will live, for signing and nothing else. A key
     /// that is there already is never replaced.
     fn generate(&self, algorithm: KeyAlgorithm, secret: &SecretSource) -> Result<PublicKey, BackendError>;

@@ -7,6 +7,7 @@
 //! implements [`KeyHome`] for them.
 
 pub mod age;
+mod awaited;
 mod backend_error;
 mod bech32;
 #[cfg(feature = "conformance")]
@@ -32,6 +33,7 @@ pub mod uri_options;
 pub mod verify;
 pub mod wrapped;
 
+pub use awaited::Awaited;
 pub use backend_error::{BackendError, Fault};
 pub use error::KeysError;
 pub use file::FileKey;

@@ -139,6 +139,8 @@ mod sealed {
     /// signer, whoever wrote the backend.
     pub trait Sealed {}
     impl<B: super::Backend> Sealed for B {}
+    /// Hands on what a signer made.
+    impl Sealed for crate::awaited::Awaited {}
     impl Sealed for dyn super::DynSigner + '_ {}
     impl<S: super::Signer + ?Sized> Sealed for std::sync::Arc<S> {}
 }

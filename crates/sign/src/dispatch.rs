@@ -129,10 +129,12 @@ impl Dispatch {
         self.lanes.iter_mut().filter_map(due).collect()
     }
 
-    /// What a key said.
-    pub fn probed(&mut self, key: &str, there: bool, now: Time) {
-        if let Some(lane) = self.lanes.get_mut(key) {
-            lane.breaker.probed(there, now);
+    /// What a key said when it was asked whether it is there.
+    pub fn probed(&mut self, key: &str, health: Health, now: Time) {
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        match health {
+            Health::WrongPin => lane.breaker.refused_pin(),
+            health => lane.breaker.probed(health != Health::Trouble, now),
         }
     }
 
@@ -209,12 +211,22 @@ mod tests {
         assert!(!dispatch.takes("a") && dispatch.takes("b"), "what began before finds it gone");
         assert_eq!(dispatch.probes(at(249)), [""; 0]);
         assert_eq!(dispatch.probes(at(250)), ["a"]);
-        dispatch.probed("a", true, at(260));
+        dispatch.probed("a", Health::Untouched, at(260));
         assert_eq!(most(&dispatch), [("a".to_owned(), 1), ("b".to_owned(), 3)]);
         dispatch.began(&claimed("red", "a"));
         assert_eq!(most(&dispatch), [("b".to_owned(), 3)], "one tries");
         ended(&mut dispatch, "a", "a", Health::Signed, 270);
         assert_eq!(most(&dispatch).len(), 2);
+    }
+
+    #[test]
+    fn a_pin_that_is_refused_when_the_key_is_asked_is_the_last() {
+        let mut dispatch = Dispatch::new([("a".to_owned(), None)], 3);
+        dispatch.heard("a", Health::Trouble, at(0));
+        assert_eq!(dispatch.probes(at(250)), ["a"]);
+        dispatch.probed("a", Health::WrongPin, at(260));
+        assert_eq!(dispatch.states().collect::<Vec<_>>(), [("a", BreakerState::Out)]);
+        assert_eq!((dispatch.next_probe(), most(&dispatch)), (None, vec![]));
     }
 
     #[test]

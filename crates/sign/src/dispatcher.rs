@@ -11,7 +11,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use firmseal_fleet::{Job, JobState, Reason, Time};
-use firmseal_keys::Log;
+use firmseal_keys::{Log, SignError};
 use firmseal_manifest::RequestId;
 use firmseal_store::{Claim, ClaimedJob, Claiming, Ending, Inserted, JobOutcome, StoreError};
 use tokio::sync::{Notify, oneshot, watch};
@@ -68,6 +68,7 @@ impl Default for Bounds {
 /// What a task is at.
 enum Task {
     Job { queue: String, claim: Claim },
+    Look { key: String },
     Probe { key: String },
     Accounting,
     PuttingBack { claim: Claim },
@@ -76,7 +77,7 @@ enum Task {
 /// What a task of the dispatcher came to.
 enum Done {
     Job { stored: bool },
-    Probe { there: bool },
+    Asked { health: Health },
     Housekeeping,
 }
 
@@ -105,7 +106,7 @@ impl Tasks {
     fn claims(&self) -> impl Iterator<Item = &Claim> {
         self.at.values().filter_map(|task| match task {
             Task::Job { claim, .. } | Task::PuttingBack { claim } => Some(claim),
-            Task::Probe { .. } | Task::Accounting => None,
+            Task::Look { .. } | Task::Probe { .. } | Task::Accounting => None,
         })
     }
 
@@ -216,6 +217,11 @@ impl Dispatcher {
     /// Works until it is told to stop; then lets what it has begun end.
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut tasks = Tasks::none();
+        // One that was not there when the service began is known to be away
+        // before somebody waits for it, and comes back by itself.
+        for (key, _) in self.pipeline.job_keys() {
+            self.ask(&mut tasks, key.clone(), Task::Look { key });
+        }
         let (mut look, mut hungry) = (true, false);
         let mut ticks = 0_u32;
         let mut tick = tokio::time::interval(TICK);
@@ -265,15 +271,24 @@ impl Dispatcher {
     /// Asks keys whether they are there, where it is time.
     fn probe(&self, tasks: &mut Tasks) {
         for key in self.schedule().probes((self.clock)()) {
-            let (pipeline, asked) = (self.pipeline.clone(), key.clone());
-            tasks.spawn(Task::Probe { key }, async move {
-                let there = match pipeline.job_key(&asked) {
-                    Some(key) => matches!(tokio::time::timeout(PROBE, key.ready()).await, Ok(Ok(()))),
-                    None => false,
-                };
-                Done::Probe { there }
-            });
+            self.ask(tasks, key.clone(), Task::Probe { key });
         }
+    }
+
+    fn ask(&self, tasks: &mut Tasks, key: String, task: Task) {
+        let pipeline = self.pipeline.clone();
+        tasks.spawn(task, async move {
+            let answer = match pipeline.job_key(&key) {
+                Some(key) => tokio::time::timeout(PROBE, key.ready()).await.ok(),
+                None => None,
+            };
+            let health = match answer {
+                Some(Ok(())) => Health::Untouched,
+                Some(Err(SignError::WrongPin)) => Health::WrongPin,
+                Some(Err(_)) | None => Health::Trouble,
+            };
+            Done::Asked { health }
+        });
     }
 
     /// Accounts for jobs that ended while nobody had seen what was done for
@@ -370,11 +385,17 @@ impl Dispatcher {
                 self.schedule().ended(&queue);
                 self.put_back(tasks, claim);
             }
-            (Some(Task::Probe { key }), done) => {
-                let there = matches!(done, Some(Done::Probe { there: true }));
-                self.schedule().probed(&key, there, (self.clock)());
+            (Some(Task::Look { key }), Some(Done::Asked { health })) => {
+                self.schedule().heard(&key, health, (self.clock)());
             }
-            (Some(Task::Accounting | Task::PuttingBack { .. }) | None, _) => {}
+            (Some(Task::Probe { key }), done) => {
+                let health = match done {
+                    Some(Done::Asked { health }) => health,
+                    _ => Health::Trouble,
+                };
+                self.schedule().probed(&key, health, (self.clock)());
+            }
+            (Some(Task::Look { .. } | Task::Accounting | Task::PuttingBack { .. }) | None, _) => {}
         }
     }
 

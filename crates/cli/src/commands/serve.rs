@@ -15,6 +15,8 @@ use firmseal_store_local::LocalStore;
 use crate::commands::{block_on, keyhost};
 use crate::error::{CliError, Kind, Result};
 use crate::file_access;
+use crate::key_opening::Absent;
+use crate::keys::KeyUri;
 use crate::output::Output;
 use crate::place::{Place, layout};
 use crate::supervision::{End, Supervision};
@@ -160,13 +162,15 @@ async fn take_over(
 
 /// Reads what a start reads, but for what keys want.
 fn rehearse(place: &Place, config: &Config) -> Result {
-    let secret = place.secret(&place.signing()?)?;
-    if secret == SecretSource::Prompt {
+    let signing = place.signing()?;
+    let secret = place.secret(&signing)?;
+    let asks = |uri: &KeyUri| uri.home().is_ok_and(|home| home.asks_a_person(&secret));
+    if secret == SecretSource::Prompt || signing.uris().any(asks) {
         return Err(CliError::new(
             Kind::Usage,
             "a standby has nobody to ask for a passphrase when it takes over",
         )
-        .hint("name a file or a variable as `secret` in signing.toml"));
+        .hint("name a file or a variable as `secret` or in the key's URI in signing.toml"));
     }
     drop(secret.read("secret of the keys")?);
     place.root()?;
@@ -187,14 +191,14 @@ fn changed(place: &Place, before: &Config) -> Result<Config> {
     }
 }
 
-/// What the server of a place works with: its store and its open keys.
+/// What the server of a place works with: its store and its keys.
 pub async fn deps(place: &Place) -> Result<Deps> {
     with(place, place.store()?).await
 }
 
 async fn with(place: &Place, store: LocalStore) -> Result<Deps> {
     let log = place.log(&store)?;
-    let pipeline = Arc::new(place.pipeline(&store, &log).await?);
+    let pipeline = Arc::new(place.pipeline(&store, &log, Absent::Awaited).await?);
     let shared: Arc<dyn Store> = Arc::new(store);
     Ok(Deps { public: Some(log.clone()), ..Deps::new(shared, pipeline, Arc::new(log)) })
 }

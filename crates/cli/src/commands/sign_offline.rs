@@ -25,6 +25,7 @@ use tokio::io::AsyncReadExt;
 
 use super::assignment::{Assignment, Given};
 use crate::error::{CliError, Kind, Result, file};
+use crate::key_opening::Absent;
 use crate::keys::KeyUri;
 use crate::newfile::{self, NewFile};
 use crate::operator;
@@ -132,7 +133,7 @@ impl SignOffline {
         let store = place.store()?;
         let log = place.log(&store)?;
         let product = self.product(&store).await?;
-        let mut pipeline = place.pipeline(&store, &log).await?;
+        let mut pipeline = place.pipeline(&store, &log, Absent::Refused).await?;
         if !self.keys.is_empty() {
             let keys = self.own_keys(&place, pipeline.keyring(), &product)?;
             pipeline = pipeline.with_keys(product.clone(), keys);

@@ -45,7 +45,7 @@ impl From<BackendError> for CliError {
             Fault::Usage => Kind::Usage,
             Fault::Refused => Kind::Refused,
             Fault::NotFound => Kind::NotFound,
-            Fault::NotAllowed => Kind::NotAllowed,
+            Fault::NotAllowed | Fault::WrongPin => Kind::NotAllowed,
             Fault::Conflict => Kind::Conflict,
             Fault::Unavailable => Kind::Unavailable,
             Fault::Local => Kind::Local,
