@@ -165,7 +165,7 @@ impl Service for Named {
             match seat.sign(covered).await {
                 Ok(signature) => return Ok(signature),
                 Err(Failed::Unasked(error)) => troubles.push(error),
-                Err(Failed::Forked(why)) => return Err(SignError::Refused(why)),
+                Err(Failed::Forked(why)) => return Err(SignError::Unfit(why)),
                 // It may have signed. Another one is asked under another
                 // entry of the log, as after every use of which nobody saw
                 // the end.
@@ -191,16 +191,16 @@ impl Service for Named {
     }
 }
 
-/// What the troubles of every host come to: as long as waiting may help with
-/// one of them, it may help.
+/// What the troubles of every host come to: only where each says that
+/// somebody has to see to the key, somebody has to.
 fn all(mut troubles: Vec<SignError>) -> SignError {
     if troubles.len() == 1 {
         return troubles.remove(0);
     }
-    let may_pass = troubles.iter().any(|error| !matches!(error, SignError::Refused(_)));
+    let is_unfit = troubles.iter().all(|error| matches!(error, SignError::Unfit(_)));
     let why: Vec<_> = troubles.iter().map(ToString::to_string).collect();
-    match may_pass {
-        true => SignError::Unavailable(why.join("; ")),
-        false => SignError::Refused(why.join("; ")),
+    match is_unfit {
+        true => SignError::Unfit(why.join("; ")),
+        false => SignError::Unavailable(why.join("; ")),
     }
 }

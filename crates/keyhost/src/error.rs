@@ -65,10 +65,12 @@ impl HostError {
             // No leaf for an LMS key: asking again brings none.
             HostError::Uses(LogError::Leaf(_)) => ProblemKind::Refused,
             HostError::Uses(_) | HostError::Store(_) => ProblemKind::Unavailable,
+            HostError::NoKey(_) => ProblemKind::Unfit,
             HostError::Sign(error) => match error {
                 SignError::Unsupported { .. } => ProblemKind::Unsupported,
                 SignError::WrongPin => ProblemKind::WrongPin,
                 SignError::Unavailable(_) | SignError::Denied(_) => ProblemKind::Unavailable,
+                SignError::Unfit(_) => ProblemKind::Unfit,
                 SignError::BadSignature => ProblemKind::BadSignature,
                 SignError::NotCovered | SignError::NoLeaf(_) | SignError::Refused(_) => ProblemKind::Refused,
             },

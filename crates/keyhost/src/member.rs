@@ -221,7 +221,7 @@ impl Member {
                     return Err(self.forked(why));
                 }
                 Ok(Answer::Refused(403 | 404)) => {
-                    return Err(Failed::Unasked(SignError::Refused(format!(
+                    return Err(Failed::Unasked(SignError::Unfit(format!(
                         "the key host {} does not watch this log: put its key into the host's witness.toml",
                         self.address
                     ))));
@@ -254,6 +254,7 @@ fn told(problem: Problem) -> SignError {
         // Its PIN is the host's to guard, and it does not try it again: from
         // here it is asked whether it is there until somebody has seen to it.
         ProblemKind::WrongPin => SignError::Denied(problem.why),
+        ProblemKind::Unfit => SignError::Unfit(problem.why),
         ProblemKind::BadSignature => SignError::BadSignature,
         ProblemKind::Unseen | ProblemKind::Unavailable => SignError::Unavailable(problem.why),
         ProblemKind::Refused | ProblemKind::Unsupported => SignError::Refused(problem.why),
@@ -276,4 +277,28 @@ fn json<T: DeserializeOwned>(fetched: &Fetched) -> Result<T, String> {
 
 fn of_log(error: StoreError) -> Failed {
     Failed::Log(SignError::Unavailable(format!("the log: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::error::HostError;
+
+    fn over_the_wire(error: HostError) -> SignError {
+        told(error.problem())
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_hosts_key_does_not_end_a_request() {
+        let key: KeyName = "release".parse().unwrap();
+        let missing = over_the_wire(HostError::NoKey(key.clone()));
+        assert!(matches!(missing, SignError::Unfit(_)), "{missing}");
+        let unfit = over_the_wire(SignError::Unfit("disabled".to_owned()).into());
+        assert!(matches!(&unfit, SignError::Unfit(why) if why.contains("disabled")), "{unfit}");
+        let purpose = HostError::Purpose { key, purpose: firmseal_manifest::Purpose::Root };
+        let refused = over_the_wire(purpose);
+        assert!(matches!(refused, SignError::Refused(_)), "{refused}");
+    }
 }

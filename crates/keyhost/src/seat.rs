@@ -116,7 +116,7 @@ impl Seat {
     /// Whether the key could sign there now.
     pub(crate) async fn ready(&self) -> Result<(), SignError> {
         if let Standing::Forked(why) = self.standing() {
-            return Err(SignError::Refused(why));
+            return Err(SignError::Unfit(why));
         }
         let there = self.look().await;
         self.stands(match &there {

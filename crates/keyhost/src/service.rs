@@ -114,7 +114,9 @@ impl IntoResponse for HostError {
             (_, ProblemKind::Unseen) => StatusCode::CONFLICT,
             (_, ProblemKind::Refused) => StatusCode::FORBIDDEN,
             (_, ProblemKind::Unsupported) => StatusCode::UNPROCESSABLE_ENTITY,
-            (_, ProblemKind::WrongPin | ProblemKind::Unavailable) => StatusCode::SERVICE_UNAVAILABLE,
+            (_, ProblemKind::WrongPin | ProblemKind::Unfit | ProblemKind::Unavailable) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             (_, ProblemKind::BadSignature) => StatusCode::BAD_GATEWAY,
         };
         if problem.problem != ProblemKind::Unseen {

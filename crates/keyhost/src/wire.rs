@@ -116,6 +116,8 @@ pub(crate) enum ProblemKind {
     Unsupported,
     /// Somebody has to put the PIN right.
     WrongPin,
+    /// Somebody has to put the key right.
+    Unfit,
     /// Later.
     Unavailable,
     /// The key's signature did not verify, and was discarded.

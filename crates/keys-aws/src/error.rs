@@ -136,7 +136,23 @@ impl From<AwsError> for SignError {
             AwsError::Unreachable(_) | AwsError::TimedOut | AwsError::Thread(_) | AwsError::Answer(_) => {
                 SignError::Unavailable(error.to_string())
             }
-            error => SignError::Refused(error.to_string()),
+            AwsError::Refused(_) => SignError::Refused(error.to_string()),
+            // Gone, disabled, about to be deleted: that can be taken back.
+            error => SignError::Unfit(error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_the_key_does_not_end_a_request() {
+        for key in [AwsError::NoKey(String::new()), AwsError::Disabled(String::new()), AwsError::Replaced] {
+            assert!(matches!(SignError::from(key), SignError::Unfit(_)));
+        }
+        let input = AwsError::Refused("ValidationException".to_owned());
+        assert!(matches!(SignError::from(input), SignError::Refused(_)));
     }
 }

@@ -119,7 +119,8 @@ fn a_key_is_destroyed_by_kms_after_its_week() {
         let Destroyed::On(day) = destroy(&uri, &key.id()).unwrap() else { panic!("KMS waits for a week") };
         assert!(day.starts_with("20") && day.contains('T'), "{day}");
         let answer = sign(&opened);
-        assert!(matches!(answer, Err(SignError::Refused(_))), "{answer:?}");
+        assert!(matches!(answer, Err(SignError::Unfit(_))), "{answer:?}");
+        assert!(matches!(wait(opened.ready()), Err(SignError::Unfit(_))), "that may be taken back");
         assert!(matches!(open(&uri), Err(AwsError::Disabled(_))));
         // Whoever was cut off comes again, by alias or by ARN.
         assert_eq!(destroy(&uri, &key.id()).unwrap(), Destroyed::On(day.clone()));

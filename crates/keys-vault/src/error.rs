@@ -155,7 +155,9 @@ impl From<VaultError> for SignError {
             | VaultError::Thread(_)
             | VaultError::Busy { .. }
             | VaultError::Answer(_) => SignError::Unavailable(error.to_string()),
-            error => SignError::Refused(error.to_string()),
+            VaultError::Refused { .. } => SignError::Refused(error.to_string()),
+            // The engine, the key or its version is gone or withdrawn.
+            error => SignError::Unfit(error.to_string()),
         }
     }
 }

@@ -74,7 +74,15 @@ impl Service for Pinned {
             // The only encoding that all releases know for both curves.
             marshaling_algorithm: is_ecdsa.then_some("asn1"),
         };
-        let bytes = self.transit.sign(&request).await?;
+        let bytes = match self.transit.sign(&request).await {
+            // Of a key that is gone or withdrawn Vault says 400, as of an
+            // input that it does not sign. Which it was, the key tells.
+            Err(refused @ VaultError::Refused { .. }) => {
+                self.look().await?;
+                return Err(refused.into());
+            }
+            answer => answer?,
+        };
         match is_ecdsa {
             true => fixed(algorithm, &bytes).ok_or(SignError::BadSignature),
             false => Ok(Signature(bytes)),
@@ -82,11 +90,18 @@ impl Service for Pinned {
     }
 
     async fn ready(&self) -> Result<(), SignError> {
+        Ok(self.look().await?)
+    }
+}
+
+impl Pinned {
+    /// Whether the key is there, and may sign.
+    async fn look(&self) -> Result<(), VaultError> {
         let found = self.transit.key().await?.public_key(self.transit.uri().version)?;
-        if found != self.public_key {
-            return Err(VaultError::Replaced.into());
+        match found == self.public_key {
+            true => Ok(()),
+            false => Err(VaultError::Replaced),
         }
-        Ok(())
     }
 }
 

@@ -159,8 +159,45 @@ fn wrong_answers_are_discarded() {
     }
     bench.vault.set(Mode::Well);
     bench.vault.replace("release", "ecdsa-p256");
-    assert!(matches!(wait(key.ready()), Err(SignError::Refused(why)) if why.contains("replaced")));
+    assert!(matches!(wait(key.ready()), Err(SignError::Unfit(why)) if why.contains("replaced")));
     assert!(matches!(sign(&key), Err(SignError::BadSignature)));
+}
+
+#[test]
+fn a_key_that_is_gone_or_withdrawn_is_unfit_until_it_is_back() {
+    let bench = Bench::new();
+    let key = bench.key();
+    bench.vault.rotate("release");
+    let unfit = |why: &str| {
+        let (_, before) = bench.vault.counts();
+        for answer in [sign(&key).map(drop), wait(key.ready())] {
+            assert!(
+                matches!(&answer, Err(SignError::Unfit(told)) if told.contains(why)),
+                "{why}: {answer:?}"
+            );
+        }
+        assert_eq!(bench.vault.counts().1, before, "{why}: nothing was signed");
+    };
+    bench.vault.rename("release", "elsewhere");
+    unfit("has no key `release`");
+    bench.vault.rename("elsewhere", "release");
+    assert!(sign(&key).is_ok());
+    bench.vault.configure("release", &serde_json::json!({ "min_encryption_version": 2 }));
+    unfit("min_encryption_version");
+    bench.vault.configure("release", &serde_json::json!({ "min_encryption_version": 0 }));
+    assert!(sign(&key).is_ok());
+    bench.vault.set_namespace("elsewhere");
+    unfit("no transit engine");
+}
+
+#[test]
+fn a_key_that_is_well_and_refuses_is_not_unfit() {
+    let bench = Bench::new();
+    let key = bench.key();
+    bench.vault.set(Mode::Picky);
+    let answer = sign(&key);
+    assert!(matches!(&answer, Err(SignError::Refused(why)) if why.contains("400")), "{answer:?}");
+    assert!(wait(key.ready()).is_ok());
 }
 
 #[test]

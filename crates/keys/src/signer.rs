@@ -45,7 +45,13 @@ pub enum SignError {
     /// key stays broken.
     #[error("the signature that came back does not verify under the key; it was discarded")]
     BadSignature,
-    /// Anything else the backend said; retrying will not help.
+    /// The backend answers, and the key is not there as it was: it is gone,
+    /// disabled, or another stands in its place. Nothing was signed. Keys are
+    /// restored and enabled while we run: the same request may be tried later.
+    #[error("the key cannot be used as it is: {0}")]
+    Unfit(String),
+    /// The key is there, and refused this one request; retrying will not
+    /// help.
     #[error("the key refused: {0}")]
     Refused(String),
 }
@@ -104,7 +110,12 @@ pub struct KeyPlace {
 /// - it is safe to call from many tasks at once; a backend that blocks owns
 ///   its threads, the executor never waits for a token;
 /// - dropping the future abandons the result, not the operation: an outcome
-///   that nobody saw stays in the log as an intent without a signature.
+///   that nobody saw stays in the log as an intent without a signature;
+/// - the key is used once for each call. What failed is made again in here
+///   only where nothing can have been signed;
+/// - what is wrong with the key is [`SignError::Unfit`], which keeps requests
+///   waiting; [`SignError::Refused`] ends this one, and says that the key
+///   would sign another.
 pub trait Backend: Send + Sync {
     /// The public half.
     fn public_half(&self) -> &PublicKey;
@@ -150,8 +161,8 @@ mod sealed {
 /// Contract of `sign`, beside that of the backend:
 /// - it asks [`Intent::covers`] first and touches no key otherwise;
 /// - the signature it returns was verified against `public_key`;
-/// - [`SignError::Unavailable`], [`SignError::Denied`] and
-///   [`SignError::BadSignature`] may be tried again, each time under a new log entry and after a wait, by somebody
+/// - [`SignError::Unavailable`], [`SignError::Denied`], [`SignError::Unfit`]
+///   and [`SignError::BadSignature`] may be tried again, each time under a new log entry and after a wait, by somebody
 ///   who stops where they go on; everything else may not.
 pub trait Signer: Send + Sync + sealed::Sealed {
     /// The public half.

@@ -120,7 +120,7 @@ impl Attempts {
             Ok(_) => (Known::Signed, Health::Signed),
             // Whether it has signed is not known: the answer was lost, not made.
             Err(SignError::Unavailable(_)) => (Known::Not(Outcome::Unknown), Health::Trouble),
-            Err(SignError::BadSignature | SignError::Denied(_)) => {
+            Err(SignError::BadSignature | SignError::Denied(_) | SignError::Unfit(_)) => {
                 (Known::Not(Outcome::Failed), Health::Trouble)
             }
             Err(SignError::WrongPin) => (Known::Not(Outcome::Failed), Health::WrongPin),

@@ -379,6 +379,9 @@ fn key_failed(course: &mut Course, error: &SignError, now: Time) -> JobOutcome {
         SignError::Denied(_) => {
             course.backs_off(now, "key", "the key service refuses the credential of this one")
         }
+        SignError::Unfit(_) => {
+            course.backs_off(now, "key", "the key is not there as it was; whoever runs the service sees why")
+        }
         SignError::WrongPin => {
             let why = "the key refused its PIN; somebody has to see to it";
             course.again(now, Duration::ZERO, "key", why)

@@ -148,7 +148,7 @@ async fn a_log_that_forgot_or_another_one_opens_nothing() {
     let key = open(&room, listener.address(), &restored).await.unwrap();
     let entry = covering(&restored, key.public_key(), &Tbs::Message(b"another".to_vec())).await;
     let answer = key.sign(entry, Tbs::Message(b"another".to_vec())).await;
-    assert!(matches!(&answer, Err(SignError::Refused(why)) if why.contains("backup")), "{answer:?}");
+    assert!(matches!(&answer, Err(SignError::Unfit(why)) if why.contains("backup")), "{answer:?}");
     for number in 0..5u8 {
         let message = Tbs::Message(vec![number]);
         let intent = intent(Purpose::Artifact, message.fingerprint(), key.public_key());
@@ -158,14 +158,14 @@ async fn a_log_that_forgot_or_another_one_opens_nothing() {
     }
     let entry = covering(&restored, key.public_key(), &Tbs::Message(b"another".to_vec())).await;
     let answer = key.sign(entry, Tbs::Message(b"another".to_vec())).await;
-    assert!(matches!(&answer, Err(SignError::Refused(why)) if why.contains("another history")), "{answer:?}");
+    assert!(matches!(&answer, Err(SignError::Unfit(why)) if why.contains("another history")), "{answer:?}");
     // Somebody else's log.
     std::fs::create_dir(room.path("other")).unwrap();
     let other = IntentLog::open(&room.path("other/intents")).unwrap();
     let key = open(&room, listener.address(), &other).await.unwrap();
     let entry = covering(&other, key.public_key(), &tbs).await;
     let answer = key.sign(entry, tbs.clone()).await;
-    assert!(matches!(&answer, Err(SignError::Refused(why)) if why.contains("does not watch")), "{answer:?}");
+    assert!(matches!(&answer, Err(SignError::Unfit(why)) if why.contains("does not watch")), "{answer:?}");
     listener.shutdown().await;
 }
 

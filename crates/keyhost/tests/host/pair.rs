@@ -268,9 +268,9 @@ async fn nobody_else_is_asked_when_one_knows_another_history() {
     for number in 1..3 {
         let error = sign(&one, &key, &message(number)).await.unwrap_err();
         let why = error.to_string();
-        assert!(matches!(error, SignError::Refused(_)) && why.contains("another history"), "{why}");
+        assert!(matches!(error, SignError::Unfit(_)) && why.contains("another history"), "{why}");
     }
-    assert!(matches!(key.ready().await, Err(SignError::Refused(_))));
+    assert!(matches!(key.ready().await, Err(SignError::Unfit(_))));
     first.shutdown().await;
     // It being away does not make it untrue.
     let error = sign(&one, &key, &message(3)).await.unwrap_err();

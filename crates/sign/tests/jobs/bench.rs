@@ -43,6 +43,8 @@ pub(crate) enum Fault {
     Denied,
     /// It refuses its PIN.
     Pin,
+    /// It is not where it was.
+    Gone,
     /// It refuses this request.
     Refuse,
     /// What speaks to it has a fault of its own.
@@ -96,6 +98,7 @@ impl Backend for Hsm {
             Some(Fault::Wrong) => Ok(Signature(vec![7; 64])),
             Some(Fault::Hang) => std::future::pending().await,
             Some(Fault::Denied) => Err(SignError::Denied("it has expired".to_owned())),
+            Some(Fault::Gone) => Err(SignError::Unfit("the token holds no such key".to_owned())),
             Some(Fault::Pin) => Err(SignError::WrongPin),
             Some(Fault::Refuse) => Err(SignError::Refused("not this one".to_owned())),
             Some(Fault::Panic) => panic!("a fault of our own, which the test wants"),

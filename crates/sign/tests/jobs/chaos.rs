@@ -63,6 +63,7 @@ fn mood(seed: u64, rarer: u64) -> Mood {
         6..9 => Some(Fault::Wrong),
         9 => Some(Fault::Hang),
         10 => Some(Fault::Denied),
+        11 => Some(Fault::Gone),
         _ => None,
     })
 }

@@ -115,6 +115,43 @@ async fn trouble_with_the_key_keeps_jobs_and_every_attempt_is_told() {
 }
 
 #[tokio::test]
+async fn requests_outlive_a_key_that_is_gone_and_comes_back() {
+    let bench = Bench::new();
+    let service = bench.start().await;
+    service.product("gateway", "raw").await;
+    *bench.hsm.mood.lock().unwrap() = Some(Box::new(|| Some(Fault::Gone)));
+    let mut ids = Vec::new();
+    for number in 0..3 {
+        let file = service.upload(format!("firmware {number}").as_bytes()).await;
+        ids.push(service.submit(service.wish(&number.to_string(), file)).await);
+    }
+    // Asked again by itself, and once for all that wait.
+    while bench.hsm.asked.lock().unwrap().len() < 2 || service.dispatcher.running() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let states = service.dispatcher.states();
+    assert!(states.iter().any(|(key, state)| key == "own" && *state != BreakerState::Closed), "{states:?}");
+    let mut told = 0;
+    for id in &ids {
+        let job = service.store.job(*id).await.unwrap().unwrap();
+        assert_eq!(job.progress.state, JobState::Queued, "{:?}", job.progress);
+        told +=
+            job.progress.reasons.iter().filter(|reason| reason.why.contains("not there as it was")).count();
+    }
+    assert!(told > 0, "whoever waits hears why");
+    *bench.hsm.mood.lock().unwrap() = None;
+    for id in &ids {
+        signature(&service, *id).await;
+    }
+    let asked = bench.hsm.asked.lock().unwrap().len();
+    let events = service.events().await;
+    assert_eq!(events.len(), asked - ids.len());
+    let failed = |event: &Event| matches!(event, Event::Attempt { outcome: Outcome::Failed, .. });
+    assert!(events.iter().all(failed), "nothing was signed, and that is known: {events:?}");
+    service.stop().await;
+}
+
+#[tokio::test]
 async fn a_claim_whose_end_the_store_did_not_take_is_not_held_on() {
     let bench = Bench::new();
     let service = bench.start().await;

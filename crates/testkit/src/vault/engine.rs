@@ -148,6 +148,12 @@ impl Engine {
         self.0.remove(name);
     }
 
+    pub(crate) fn rename(&mut self, from: &str, to: &str) {
+        if let Some(key) = self.0.remove(from) {
+            self.0.insert(to.to_owned(), key);
+        }
+    }
+
     pub(crate) fn rotate(&mut self, name: &str) -> Result<(), Refusal> {
         let key = self.0.get_mut(name).ok_or((400, "key not found".to_owned()))?;
         key.versions.push(Some(Pair::make(&key.kind)?));

@@ -66,6 +66,8 @@ pub enum Mode {
     Endless,
     /// Refuses, and repeats the token while it does.
     Echoes,
+    /// Shows its keys, and signs nothing with them.
+    Picky,
     /// Signs with another key.
     WrongKey,
     /// Signs something else.
@@ -212,6 +214,16 @@ impl Vault {
         let mut state = self.shared.lock();
         state.engine.remove(name);
         state.engine.create(name, kind, Flags::default()).unwrap();
+    }
+
+    /// Takes a key from its name, or brings it back to it.
+    pub fn rename(&self, from: &str, to: &str) {
+        self.shared.lock().engine.rename(from, to);
+    }
+
+    /// Changes a key's settings as an administrator would.
+    pub fn configure(&self, name: &str, change: &serde_json::Value) {
+        self.shared.lock().engine.configure(name, change).unwrap();
     }
 
     /// Requests so far, and signatures made.

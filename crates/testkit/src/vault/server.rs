@@ -207,7 +207,10 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
                 request["input"] = json!(Base64::encode_string(&[7; 32]));
             }
             let name = if mode == Mode::WrongKey { "impostor" } else { name };
-            let mut signed = state.engine.sign(name, &request);
+            let mut signed = match mode {
+                Mode::Picky => Err((400, "it signs nothing like this".to_owned())),
+                _ => state.engine.sign(name, &request),
+            };
             state.signatures += usize::from(signed.is_ok());
             if let Ok(signed) = &mut signed {
                 let signature = signed["signature"].as_str().unwrap_or_default().to_owned();
