@@ -65,6 +65,9 @@ pub enum Pkcs11Error {
     /// The token has locked the PIN.
     #[error("the token has locked its PIN; the security officer has to reset it")]
     PinLocked,
+    /// The PIN is too old. Only another one will do.
+    #[error("the token's PIN has expired; set another, put it in place and restart")]
+    PinExpired,
     /// One more wrong PIN would lock the token. A machine does not bet on it.
     #[error("one more wrong PIN would lock the token; log in once by hand to clear its counter")]
     FinalTry,
@@ -95,6 +98,12 @@ pub enum Pkcs11Error {
     /// The session, the handle or the device is gone. It may come back.
     #[error("the token is out of reach ({0})")]
     Lost(String),
+    /// The token was to sign, and what it did nobody saw.
+    #[error("the token gave no answer that says whether it signed ({0})")]
+    Unseen(String),
+    /// The key is there, and does not sign this.
+    #[error("the token does not sign this with the key ({0})")]
+    NotThis(String),
     /// The token is at its limits. Trying later may help.
     #[error("the token is busy ({0})")]
     Busy(String),
@@ -107,13 +116,14 @@ impl From<Error> for Pkcs11Error {
     /// Sorts what modules say (PKCS #11 v3.1 §5.1) by what may be done.
     ///
     /// Whatever is unknown counts as lost: vendors report a broken link to
-    /// their HSM with numbers of their own, and one more try is harmless.
+    /// their HSM with numbers of their own, and looking once more is harmless.
     fn from(error: Error) -> Pkcs11Error {
         let text = error.to_string();
         let Error::Pkcs11(rv, _) = error else { return Pkcs11Error::Refused(text) };
         match rv {
             RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange => Pkcs11Error::WrongPin,
             RvError::PinLocked => Pkcs11Error::PinLocked,
+            RvError::PinExpired => Pkcs11Error::PinExpired,
             RvError::SessionCount
             | RvError::HostMemory
             | RvError::DeviceMemory
@@ -140,7 +150,6 @@ impl From<Error> for Pkcs11Error {
             | RvError::KeyUnextractable
             | RvError::MechanismInvalid
             | RvError::MechanismParamInvalid
-            | RvError::PinExpired
             | RvError::SessionReadOnly
             | RvError::TemplateIncomplete
             | RvError::TemplateInconsistent
@@ -154,14 +163,58 @@ impl From<Error> for Pkcs11Error {
 }
 
 impl Pkcs11Error {
-    /// Whether a new session may cure it.
+    /// Sorts what came back instead of a signature. Where session, login or
+    /// handle "was invalid at the time that the function was invoked"
+    /// (PKCS #11 v3.1 §5.1), nothing was signed, and it stays
+    /// [`Pkcs11Error::Lost`]; of everything else that counts as lost nobody
+    /// knows. A session that was closed "during the execution" is no proof.
+    ///
+    /// `usual` says that the mechanism is the one that was there when the key
+    /// was opened. That another is missing is no news of the key.
+    pub(crate) fn of_signing(error: Error, usual: bool) -> Pkcs11Error {
+        let code = match &error {
+            Error::Pkcs11(rv, _) => Some(rv),
+            _ => None,
+        };
+        match code {
+            Some(
+                RvError::ArgumentsBad
+                | RvError::DataInvalid
+                | RvError::DataLenRange
+                | RvError::FunctionRejected
+                | RvError::MechanismParamInvalid,
+            ) => Pkcs11Error::NotThis(error.to_string()),
+            Some(
+                RvError::FunctionNotSupported
+                | RvError::KeyFunctionNotPermitted
+                | RvError::KeyTypeInconsistent
+                | RvError::MechanismInvalid,
+            ) if !usual => Pkcs11Error::NotThis(error.to_string()),
+            Some(
+                RvError::CryptokiNotInitialized
+                | RvError::KeyHandleInvalid
+                | RvError::ObjectHandleInvalid
+                | RvError::SessionHandleInvalid
+                | RvError::UserNotLoggedIn,
+            ) => error.into(),
+            _ => match error.into() {
+                Pkcs11Error::Lost(why) => Pkcs11Error::Unseen(why),
+                known => known,
+            },
+        }
+    }
+
+    /// Whether a new session may cure it, and nothing was signed.
     pub(crate) fn is_lost(&self) -> bool {
         matches!(self, Pkcs11Error::Lost(_))
     }
 
     /// Whether the PIN stands in the way: nothing cures it but a person.
     pub(crate) fn is_pin(&self) -> bool {
-        matches!(self, Pkcs11Error::WrongPin | Pkcs11Error::PinLocked | Pkcs11Error::FinalTry)
+        matches!(
+            self,
+            Pkcs11Error::WrongPin | Pkcs11Error::PinLocked | Pkcs11Error::PinExpired | Pkcs11Error::FinalTry
+        )
     }
 }
 
@@ -171,11 +224,16 @@ impl From<Pkcs11Error> for SignError {
             error if error.is_pin() => SignError::WrongPin,
             // A token that was pulled out comes back.
             Pkcs11Error::Lost(_)
+            | Pkcs11Error::Unseen(_)
             | Pkcs11Error::Busy(_)
             | Pkcs11Error::TimedOut
             | Pkcs11Error::Thread(_)
             | Pkcs11Error::NoToken { .. } => SignError::Unavailable(error.to_string()),
-            error => SignError::Refused(error.to_string()),
+            Pkcs11Error::NotThis(_) => SignError::Refused(error.to_string()),
+            // The key is gone, another one, or was taken its rights; or
+            // another token has the name. All of that is mended by people
+            // while requests wait.
+            error => SignError::Unfit(error.to_string()),
         }
     }
 }

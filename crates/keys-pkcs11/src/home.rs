@@ -65,7 +65,10 @@ impl KeyHome for Pkcs11Uri {
 impl From<Pkcs11Error> for BackendError {
     fn from(error: Pkcs11Error) -> BackendError {
         let fault = match &error {
-            Pkcs11Error::WrongPin | Pkcs11Error::PinLocked | Pkcs11Error::FinalTry => Fault::WrongPin,
+            Pkcs11Error::WrongPin
+            | Pkcs11Error::PinLocked
+            | Pkcs11Error::PinExpired
+            | Pkcs11Error::FinalTry => Fault::WrongPin,
             Pkcs11Error::NoPin => Fault::NotAllowed,
             Pkcs11Error::NoModulePath
             | Pkcs11Error::AmbiguousToken { .. }
@@ -82,11 +85,13 @@ impl From<Pkcs11Error> for BackendError {
             | Pkcs11Error::CannotUnwrap(_)
             | Pkcs11Error::StillExtractable
             | Pkcs11Error::Replaced
+            | Pkcs11Error::NotThis(_)
             | Pkcs11Error::Refused(_) => Fault::Refused,
             // A token that is unplugged is none that matches.
             Pkcs11Error::NoToken { .. }
             | Pkcs11Error::TimedOut
             | Pkcs11Error::Lost(_)
+            | Pkcs11Error::Unseen(_)
             | Pkcs11Error::Busy(_) => Fault::Unavailable,
         };
         let told = BackendError::new(fault, &error);

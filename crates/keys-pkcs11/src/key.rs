@@ -220,13 +220,12 @@ struct Worker {
 }
 
 impl Worker {
-    /// Signs, and after a lost session, handle or device once more.
+    /// Signs, and after a lost session or handle once more.
     ///
-    /// Why the second try is right: the first gave no signature, or one
-    /// that nobody saw and that is discarded here. Both would be over the
-    /// same bytes, which the log entry covers, and none of our algorithms
-    /// has a state that a second signature would spend (LMS must not come
-    /// this way). Once only: what fails twice is not a lost session.
+    /// Only where nothing can have been signed: an entry of the log stands
+    /// for one use. Whatever may have signed is made again by whoever makes
+    /// it again after any trouble, under another entry. Once only: what
+    /// fails twice is not a lost session.
     fn sign(&mut self, tbs: &Tbs) -> Result<Signature, SignError> {
         let answer = match self.attempt(tbs) {
             Err(error) if error.is_lost() => self.attempt(tbs),
@@ -244,25 +243,25 @@ impl Worker {
         if self.shared.latched.load(Ordering::Acquire) {
             return Err(Pkcs11Error::WrongPin);
         }
+        let algorithm = self.shared.public_key.algorithm();
+        let input = input(algorithm, tbs);
+        let wanted = mechanism(algorithm, Some(tbs))
+            .ok_or_else(|| Pkcs11Error::NotThis("there is no mechanism for such input".to_owned()))?;
         let held = match self.held.take() {
             Some(held) => held,
             None => self.reopen()?,
         };
-        let algorithm = self.shared.public_key.algorithm();
-        let input = input(algorithm, tbs);
-        let mechanism = mechanism(algorithm, Some(tbs)).ok_or(CANNOT)?;
-        match held.connection.session()?.sign(&mechanism, held.key, &input) {
+        match held.connection.session()?.sign(&wanted, held.key, &input) {
             Ok(bytes) => {
                 self.held = Some(held);
                 Ok(Signature(bytes))
             }
             Err(error) => {
                 // Never used again: an operation may be left half done in it.
-                let error = Pkcs11Error::from(error);
-                if error.is_lost() {
-                    held.connection.forget();
-                }
-                Err(error)
+                held.connection.give_up(&error);
+                let usual = mechanism(algorithm, None)
+                    .is_some_and(|usual| usual.mechanism_type() == wanted.mechanism_type());
+                Err(Pkcs11Error::of_signing(error, usual))
             }
         }
     }
@@ -295,11 +294,8 @@ impl Worker {
                 Ok(())
             }
             Err(error) => {
-                let error = Pkcs11Error::from(error);
-                if error.is_lost() {
-                    held.connection.forget();
-                }
-                Err(error)
+                held.connection.give_up(&error);
+                Err(error.into())
             }
         }
     }

@@ -67,7 +67,7 @@ impl Login {
         }
         let offered = RawAuthPin::new(Box::new(pin.expose().to_vec()));
         let answer = session.login_with_raw(UserType::User, &offered).map_err(Pkcs11Error::from);
-        if let Err(Pkcs11Error::WrongPin | Pkcs11Error::PinLocked) = answer {
+        if answer.as_ref().is_err_and(Pkcs11Error::is_pin) {
             refused.push(pin.clone());
         }
         answer

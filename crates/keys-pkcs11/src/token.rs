@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use cryptoki::error::{Error, RvError};
 use cryptoki::session::Session;
 use cryptoki::slot::{Slot, TokenInfo};
 use firmseal_keys::{KeysError, Secret, SecretSource};
@@ -78,18 +79,33 @@ impl Connection {
         self.module.token_uri(&self.info)
     }
 
-    /// Lets go of a session that is gone already. Closing it would be worse
-    /// than useless: after a module was initialized anew, the same number
-    /// may stand for a session of somebody else.
-    pub(crate) fn forget(mut self) {
-        self.session = None;
+    /// Lets go of a session in which something failed. It is closed: an open
+    /// one counts against what the token can hold, and trouble makes many.
+    ///
+    /// Unless it is gone with that. Closing it would be worse than useless
+    /// then: after a module was initialized anew, the same number may stand
+    /// for a session of somebody else.
+    pub(crate) fn give_up(mut self, failed: &Error) {
+        if let Error::Pkcs11(
+            RvError::CryptokiNotInitialized
+            | RvError::DeviceRemoved
+            | RvError::SessionClosed
+            | RvError::SessionHandleInvalid
+            | RvError::TokenNotPresent,
+            _,
+        ) = failed
+        {
+            self.session = None;
+        }
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
         if let Some(session) = self.session.take() {
-            // If that fails the session is gone, which was the point.
+            // If that fails, the session is gone or the token keeps it:
+            // nobody can do more. A module that hangs here would hang at the
+            // next call; the pool's deadline answers whoever waits.
             let _ = session.close();
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use common::{Bench, isolated, sign};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::object::Attribute;
 use cryptoki::session::UserType;
 use cryptoki::types::AuthPin;
 use firmseal_keys::conformance::{MemoryLog, covering};
@@ -35,9 +36,7 @@ fn lost_sessions_come_back() {
             generate(&uri, bench.pin(), algorithm).unwrap();
             let key = Pkcs11Key::open(&uri, bench.pin(), ONE).unwrap();
             assert!(sign(&key).is_ok());
-            for fault in
-                ["closeall 1", "finalize 1", "fail b3 1", "fail 30 1", "fail 32 1", "fail 60 1", "fail 101 1"]
-            {
+            for fault in ["closeall 1", "finalize 1", "fail b3 1", "fail 60 1", "fail 82 1", "fail 101 1"] {
                 bench.fault("C_Sign", fault);
                 bench.take_calls("C_Sign");
                 assert!(sign(&key).is_ok(), "{fault}: {:?}", sign(&key));
@@ -82,7 +81,7 @@ fn sessions_lost_under_many_threads_lose_no_request() {
 fn what_fails_twice_is_unavailable_and_comes_back() {
     isolated("what_fails_twice_is_unavailable_and_comes_back", |bench| {
         let key = bench.key(KeyAlgorithm::P256, ONE);
-        for rv in ["30", "32", "e0", "5", "80000001"] {
+        for rv in ["b3", "60", "101"] {
             bench.take_calls("C_Sign");
             bench.fault("C_Sign", &format!("fail {rv} 99"));
             let answer = sign(&key);
@@ -91,6 +90,55 @@ fn what_fails_twice_is_unavailable_and_comes_back() {
             bench.clear("C_Sign");
             assert!(sign(&key).is_ok(), "{rv}: the device is back");
         }
+    });
+}
+
+#[test]
+fn what_may_have_signed_is_not_made_again() {
+    isolated("what_may_have_signed_is_not_made_again", |bench| {
+        let key = bench.key(KeyAlgorithm::P256, ONE);
+        for rv in ["30", "32", "e0", "5", "6", "b0", "80000001"] {
+            bench.take_calls("C_Sign");
+            bench.fault("C_Sign", &format!("fail {rv} 1"));
+            let answer = sign(&key);
+            assert!(matches!(answer, Err(SignError::Unavailable(_))), "{rv}: {answer:?}");
+            assert_eq!(bench.take_calls("C_Sign"), 1, "{rv}: one entry, one use");
+            assert!(sign(&key).is_ok(), "{rv}: the device is back");
+        }
+    });
+}
+
+#[test]
+fn trouble_leaves_no_sessions_open() {
+    isolated("trouble_leaves_no_sessions_open", |bench| {
+        // One for each thread, and none to spare.
+        bench.fault("sessions", "2");
+        let key = bench.key(KeyAlgorithm::P256, Options { threads: 2, ..ONE });
+        for rv in ["5", "6", "30", "60", "70", "101", "80000001"] {
+            for _ in 0..8 {
+                bench.fault("C_Sign", &format!("fail {rv} 1"));
+                let answer = sign(&key);
+                let is_full = matches!(&answer, Err(error) if error.to_string().contains("busy"));
+                assert!(!is_full, "{rv}: {answer:?}");
+                bench.fault("C_GetAttributeValue", &format!("fail {rv} 1"));
+                let _ = wait(key.ready());
+            }
+            assert!(sign(&key).is_ok(), "{rv}");
+        }
+    });
+}
+
+#[test]
+fn a_session_that_hangs_while_closing_does_not_hang_the_caller() {
+    isolated("a_session_that_hangs_while_closing_does_not_hang_the_caller", |bench| {
+        let options = Options { threads: 2, queue: 8, deadline: Duration::from_secs(2) };
+        let key = bench.key(KeyAlgorithm::P256, options);
+        bench.fault("C_CloseSession", "hang 1");
+        bench.fault("C_Sign", "fail 5 1");
+        assert!(matches!(sign(&key), Err(SignError::Unavailable(_))));
+        bench.wait_for("C_CloseSession");
+        assert!(sign(&key).is_ok(), "the other session still serves");
+        bench.open_gate();
     });
 }
 
@@ -120,6 +168,7 @@ fn a_token_that_was_pulled_out_is_unavailable_until_it_returns() {
         // Gone: the operation fails and the slot shows no token.
         bench.fault("C_Sign", "fail 32 1");
         bench.fault("C_GetTokenInfo", "fail e0 99");
+        assert!(matches!(sign(&key), Err(SignError::Unavailable(_))));
         let answer = sign(&key);
         let Err(SignError::Unavailable(why)) = &answer else { panic!("{answer:?}") };
         assert!(why.contains("no token matches"), "{why}");
@@ -132,14 +181,51 @@ fn a_token_that_was_pulled_out_is_unavailable_until_it_returns() {
 fn a_refusal_is_not_repeated() {
     isolated("a_refusal_is_not_repeated", |bench| {
         let key = bench.key(KeyAlgorithm::P256, ONE);
-        for rv in ["68", "70", "21"] {
+        for (rv, is_input) in [("68", false), ("70", false), ("63", false), ("20", true), ("21", true)] {
             bench.fault("C_Sign", &format!("fail {rv} 1"));
             bench.take_calls("C_Sign");
             let answer = sign(&key);
-            assert!(matches!(answer, Err(SignError::Refused(_))), "{rv}: {answer:?}");
+            match is_input {
+                true => assert!(matches!(answer, Err(SignError::Refused(_))), "{rv}: {answer:?}"),
+                false => assert!(matches!(answer, Err(SignError::Unfit(_))), "{rv}: {answer:?}"),
+            }
             assert_eq!(bench.take_calls("C_Sign"), 1, "{rv}");
             assert!(sign(&key).is_ok());
         }
+    });
+}
+
+#[test]
+fn a_mechanism_that_only_one_input_needs_says_nothing_of_the_key() {
+    isolated("a_mechanism_that_only_one_input_needs_says_nothing_of_the_key", |bench| {
+        let key = bench.key(KeyAlgorithm::Rsa(2048), ONE);
+        let log = MemoryLog::default();
+        let answer = |tbs: Tbs| {
+            bench.fault("C_Sign", "fail 70 1");
+            wait(async { key.sign(covering(&log, key.public_key(), &tbs).await, tbs.clone()).await })
+        };
+        let padded = answer(Tbs::Pkcs1([7; 32]));
+        assert!(matches!(padded, Err(SignError::Refused(_))), "{padded:?}");
+        let usual = answer(Tbs::Sha256([7; 32]));
+        assert!(matches!(usual, Err(SignError::Unfit(_))), "{usual:?}");
+    });
+}
+
+#[test]
+fn an_expired_pin_is_not_offered_again() {
+    isolated("an_expired_pin_is_not_offered_again", |bench| {
+        let key = bench.key(KeyAlgorithm::P256, ONE);
+        let (context, slot) = beside(bench);
+        context.open_rw_session(slot).unwrap().logout().unwrap();
+        bench.fault("C_Login", "fail a3 1");
+        bench.take_calls("C_Login");
+        for _ in 0..3 {
+            let answer = sign(&key);
+            assert!(matches!(answer, Err(SignError::WrongPin)), "{answer:?}");
+        }
+        let other = bench.open(ONE);
+        assert!(matches!(other, Err(Pkcs11Error::WrongPin)), "{other:?}");
+        assert_eq!(bench.take_calls("C_Login"), 1);
     });
 }
 
@@ -280,11 +366,37 @@ fn a_key_that_was_replaced_is_not_used() {
             session.destroy_object(object).unwrap();
         }
         let gone = sign(&key);
-        assert!(matches!(gone, Err(SignError::Refused(_))), "{gone:?}");
+        assert!(matches!(gone, Err(SignError::Unfit(_))), "{gone:?}");
         generate(&bench.uri("token=test;object=release"), bench.pin(), KeyAlgorithm::P256).unwrap();
-        let answer = sign(&key);
-        let Err(SignError::Refused(why)) = &answer else { panic!("{answer:?}") };
-        assert!(why.contains("replaced"), "{why}");
+        bench.take_calls("C_Sign");
+        for answer in [sign(&key).map(drop), wait(key.ready())] {
+            let Err(SignError::Unfit(why)) = &answer else { panic!("{answer:?}") };
+            assert!(why.contains("replaced"), "{why}");
+        }
+        assert_eq!(bench.take_calls("C_Sign"), 0, "nothing was signed with the other one");
+    });
+}
+
+#[test]
+fn a_key_that_is_gone_for_a_while_signs_when_it_is_back() {
+    isolated("a_key_that_is_gone_for_a_while_signs_when_it_is_back", |bench| {
+        let key = bench.key(KeyAlgorithm::P256, ONE);
+        let (context, slot) = beside(bench);
+        let session = context.open_rw_session(slot).unwrap();
+        let call = |label: &str| {
+            for object in session.find_objects(&[]).unwrap() {
+                let label = Attribute::Label(label.as_bytes().to_vec());
+                session.update_attributes(object, &[label]).unwrap();
+            }
+        };
+        call("elsewhere");
+        bench.fault("C_Sign", "fail 60 1");
+        let gone = sign(&key);
+        assert!(matches!(&gone, Err(SignError::Unfit(why)) if why.contains("no private key")), "{gone:?}");
+        assert!(matches!(wait(key.ready()), Err(SignError::Unfit(_))));
+        call("release");
+        assert!(wait(key.ready()).is_ok());
+        assert!(sign(&key).is_ok());
     });
 }
 

@@ -121,9 +121,9 @@ impl Connection {
             digest: Default::default(),
         })?;
         let digest = Digest::try_from(digest)?;
-        Ok(self.context.execute_with_session(Some(self.session), |context| {
-            context.sign(handle, digest, scheme, ticket)
-        })?)
+        self.context
+            .execute_with_session(Some(self.session), |context| context.sign(handle, digest, scheme, ticket))
+            .map_err(TpmError::of_signing)
     }
 
     /// Makes a key, wrapped.

@@ -63,6 +63,12 @@ pub enum TpmError {
     /// back.
     #[error("the tpm is out of reach ({0})")]
     Lost(String),
+    /// The TPM was to sign, and what it did nobody saw.
+    #[error("the tpm gave no answer that says whether it signed ({0})")]
+    Unseen(String),
+    /// The key is there, and does not sign this.
+    #[error("the tpm does not sign this with the key ({0})")]
+    NotThis(String),
     /// The TPM said no, and will say so again.
     #[error("the tpm refused ({0})")]
     Refused(String),
@@ -109,9 +115,37 @@ impl From<Error> for TpmError {
 }
 
 impl TpmError {
-    /// Whether a new connection may cure it.
+    /// Sorts what came back instead of a signature (TPM 2.0 Part 3 §20.2).
+    /// What was lost before the command began can have signed nothing, and
+    /// stays [`TpmError::Lost`]; of everything else that counts as lost nobody
+    /// knows.
+    pub(crate) fn of_signing(error: Error) -> TpmError {
+        let kind = match &error {
+            Error::Tss2Error(code) => code.kind(),
+            _ => None,
+        };
+        match kind {
+            Some(Kind::Hash | Kind::Scheme | Kind::Size | Kind::Value | Kind::Range) => {
+                TpmError::NotThis(error.to_string())
+            }
+            // The handles come first (Part 1 §18.2): without key or session
+            // nothing is executed.
+            Some(Kind::Initialize | Kind::Handle | Kind::ReferenceH0 | Kind::ReferenceS0) => error.into(),
+            _ => match error.into() {
+                TpmError::Lost(why) => TpmError::Unseen(why),
+                known => known,
+            },
+        }
+    }
+
+    /// Whether a new connection may cure it, and nothing was signed.
     pub(crate) fn is_lost(&self) -> bool {
         matches!(self, TpmError::Lost(_))
+    }
+
+    /// Whether what is loaded over the connection is still known.
+    pub(crate) fn leaves_connection(&self) -> bool {
+        !matches!(self, TpmError::Lost(_) | TpmError::Unseen(_))
     }
 
     /// Whether the PIN stands in the way: nothing cures it but a person.
@@ -133,10 +167,12 @@ impl From<TpmError> for SignError {
     fn from(error: TpmError) -> SignError {
         match error {
             error if error.is_pin() => SignError::WrongPin,
-            TpmError::Lost(_) | TpmError::TimedOut | TpmError::Thread(_) => {
+            TpmError::Lost(_) | TpmError::Unseen(_) | TpmError::TimedOut | TpmError::Thread(_) => {
                 SignError::Unavailable(error.to_string())
             }
-            error => SignError::Refused(error.to_string()),
+            TpmError::NotThis(_) => SignError::Refused(error.to_string()),
+            // The key, its file or the TPM is another one, or gone.
+            error => SignError::Unfit(error.to_string()),
         }
     }
 }

@@ -57,8 +57,9 @@ impl From<TpmError> for BackendError {
             | TpmError::NotForSigning(_)
             | TpmError::UnsupportedKey(_)
             | TpmError::Replaced
+            | TpmError::NotThis(_)
             | TpmError::Refused(_) => Fault::Refused,
-            TpmError::TimedOut | TpmError::Lost(_) => Fault::Unavailable,
+            TpmError::TimedOut | TpmError::Lost(_) | TpmError::Unseen(_) => Fault::Unavailable,
         };
         BackendError::new(fault, error)
     }

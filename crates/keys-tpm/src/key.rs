@@ -86,7 +86,7 @@ impl TpmKey {
             let Some(tbs) = &tbs else { return Ok(Done::Key(key.clone(), None)) };
             let algorithm = key.algorithm();
             let scheme = scheme(algorithm, Some(tbs))
-                .ok_or(TpmError::NotForSigning("no TPM signs with such a key"))?;
+                .ok_or_else(|| TpmError::NotThis("there is no scheme for such input".to_owned()))?;
             let signed = connection.sign(handle, input(algorithm, tbs), scheme).inspect_err(|error| {
                 // Before the next one in the queue is looked at.
                 if error.is_pin() {

@@ -70,8 +70,8 @@ impl Tpm {
 }
 
 /// Does it, and over a new connection once more if the old one was lost: a
-/// TPM that was reset has forgotten session and loaded keys. What was signed
-/// twice was the same digest, for the same logged intent.
+/// TPM that was reset has forgotten session and loaded keys. What may have
+/// signed is not done again: that is another use, under an entry of its own.
 fn run(way: &str, connection: &mut Option<Connection>, mut work: Work) -> Result<Done, TpmError> {
     let mut attempt = |connection: &mut Option<Connection>| {
         let mut open = match connection.take() {
@@ -80,7 +80,7 @@ fn run(way: &str, connection: &mut Option<Connection>, mut work: Work) -> Result
         };
         let answer = work(&mut open);
         // After any refusal too, what is loaded is still known.
-        if !matches!(&answer, Err(error) if error.is_lost()) {
+        if answer.as_ref().err().is_none_or(TpmError::leaves_connection) {
             *connection = Some(open);
         }
         answer

@@ -9,6 +9,7 @@
  *                    closeall COUNT    close all sessions, then go on
  *                    finalize COUNT    finalize the module, then go on
  *                    hang COUNT        wait until the fifo `gate` is opened
+ *   sessions       most sessions that may be open at once (decimal)
  *   flags          flags to add to every token's (hexadecimal)
  *   rawpoint       if there, CKA_EC_POINT comes without its OCTET STRING
  */
@@ -32,7 +33,7 @@ typedef struct {
 } attribute_t;
 
 /* Places in CK_FUNCTION_LIST (PKCS #11 v2.40). */
-enum { INITIALIZE = 0, FINALIZE = 1, TOKEN_INFO = 6, OPEN = 12, CLOSE_ALL = 14, LOGIN = 18, ATTRIBUTES = 24, SIGN = 43 };
+enum { INITIALIZE = 0, FINALIZE = 1, TOKEN_INFO = 6, OPEN = 12, CLOSE = 13, CLOSE_ALL = 14, LOGIN = 18, ATTRIBUTES = 24, SIGN = 43 };
 
 #define CKA_EC_POINT 0x181
 #define UNAVAILABLE (~0ul)
@@ -40,6 +41,7 @@ enum { INITIALIZE = 0, FINALIZE = 1, TOKEN_INFO = 6, OPEN = 12, CLOSE_ALL = 14, 
 static list_t *real;
 static list_t ours;
 static ulong_t last_slot;
+static int open_sessions;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void path(char *out, size_t size, const char *name) {
@@ -91,6 +93,7 @@ static ulong_t fault(const char *name, int *spoil) {
     if (count < 1) return 0;
     if (!strcmp(what, "closeall")) ((ulong_t(*)(ulong_t))real->call[CLOSE_ALL])(last_slot);
     if (!strcmp(what, "finalize")) ((ulong_t(*)(void *))real->call[FINALIZE])(NULL);
+    if (!strcmp(what, "closeall") || !strcmp(what, "finalize")) open_sessions = 0;
     if (!strcmp(what, "hang")) hang();
     if (spoil) *spoil = !strcmp(what, "spoil");
     return rv;
@@ -124,8 +127,28 @@ static ulong_t c_open(ulong_t slot, ulong_t flags, void *application, void *noti
     last_slot = slot;
     ulong_t rv = fault("C_OpenSession", NULL);
     if (rv) return rv;
-    return ((ulong_t(*)(ulong_t, ulong_t, void *, void *, ulong_t *))real->call[OPEN])(slot, flags, application,
-                                                                                    notify, session);
+    char file[512];
+    int most = 0;
+    path(file, sizeof file, "sessions");
+    FILE *in = fopen(file, "r");
+    if (in) {
+        if (fscanf(in, "%d", &most) != 1) most = 0;
+        fclose(in);
+        if (open_sessions >= most) return 0xb1; /* CKR_SESSION_COUNT */
+    }
+    rv = ((ulong_t(*)(ulong_t, ulong_t, void *, void *, ulong_t *))real->call[OPEN])(slot, flags, application,
+                                                                                  notify, session);
+    if (rv == 0) open_sessions++;
+    return rv;
+}
+
+static ulong_t c_close(ulong_t session) {
+    note("C_CloseSession");
+    ulong_t rv = fault("C_CloseSession", NULL);
+    if (rv) return rv;
+    rv = ((ulong_t(*)(ulong_t))real->call[CLOSE])(session);
+    if (rv == 0) open_sessions--;
+    return rv;
 }
 
 static ulong_t c_login(ulong_t session, ulong_t user, unsigned char *pin, ulong_t length) {
@@ -178,6 +201,7 @@ ulong_t C_GetFunctionList(list_t **out) {
         ours.call[INITIALIZE] = (void *)c_initialize;
         ours.call[TOKEN_INFO] = (void *)c_token_info;
         ours.call[OPEN] = (void *)c_open;
+        ours.call[CLOSE] = (void *)c_close;
         ours.call[LOGIN] = (void *)c_login;
         ours.call[ATTRIBUTES] = (void *)c_attributes;
         ours.call[SIGN] = (void *)c_sign;
