@@ -176,3 +176,43 @@ impl From<TpmError> for SignError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tss_esapi::constants::response_code::Tss2ResponseCode;
+
+    use super::*;
+
+    fn signing(code: u32) -> TpmError {
+        TpmError::of_signing(Error::Tss2Error(Tss2ResponseCode::from(code)))
+    }
+
+    #[test]
+    fn only_what_signed_nothing_is_done_again() {
+        // No such handle, key not loaded, session not loaded, not started.
+        for code in [0x18b, 0x910, 0x918, 0x100] {
+            assert!(signing(code).is_lost() && !signing(code).leaves_connection(), "{code:#x}");
+        }
+        // TCTI: input or output failed; failure mode; canceled; no memory.
+        for code in [0xa_000a, 0x101, 0x909, 0x904] {
+            assert!(!signing(code).is_lost() && !signing(code).leaves_connection(), "{code:#x}");
+            assert!(matches!(SignError::from(signing(code)), SignError::Unavailable(_)), "{code:#x}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_key_does_not_end_a_request() {
+        // Scheme, size, value.
+        for code in [0x2d2, 0x1d5, 0x1c4] {
+            assert!(matches!(SignError::from(signing(code)), SignError::Refused(_)), "{code:#x}");
+        }
+        // Disabled, attributes, needs a policy.
+        for code in [0x120, 0x182, 0x12f] {
+            assert!(matches!(SignError::from(signing(code)), SignError::Unfit(_)), "{code:#x}");
+        }
+        for error in [TpmError::NoKey(0x8101_0001), TpmError::OtherTpm, TpmError::Replaced] {
+            assert!(matches!(SignError::from(error), SignError::Unfit(_)));
+        }
+        assert!(matches!(SignError::from(signing(0x98e)), SignError::WrongPin));
+    }
+}
