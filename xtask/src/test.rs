@@ -265,10 +265,12 @@ fn client(run: &mut Run) -> Result<Tally, Error> {
 }
 
 fn tests(run: &mut Run) -> Result<Tally, Error> {
-    // What no test links and sessions load: the PKCS#11 module.
+    // All that tests and sessions start, with the PKCS#11 module, which no test
+    // links. The same targets as the tests', or cargo would leave out what only
+    // tests turn on, and build half of the libraries a second time without it.
     let mut cargo = workspace::cargo();
-    let built =
-        run.check(cargo.args(["build", "--quiet", "--workspace", "--lib", "--features", FEATURES]))?;
+    cargo.args(["build", "--quiet", "--workspace", "--lib", "--bins", "--tests", "--features", FEATURES]);
+    let built = run.check(&mut cargo)?;
     if built.failed > 0 {
         return Ok(built);
     }
@@ -285,8 +287,7 @@ fn tests(run: &mut Run) -> Result<Tally, Error> {
         cargo.args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast", "--quiet"]);
         cargo.args(["--features", FEATURES]);
     }
-    // Both are built with the tests of their own packages, before any test
-    // runs: the sessions need not build them again with other features.
+    // The sessions need not build them again with other features.
     cargo.env("FIRMSEAL_BINARIES", workspace::target().join("debug"));
     let client = workspace::client()?;
     if client.is_file() {
@@ -304,6 +305,7 @@ fn doc_tests(run: &mut Run) -> Result<Tally, Error> {
 
 fn docs(run: &mut Run) -> Result<Tally, Error> {
     let mut cargo = workspace::cargo();
+    // Without what only tests turn on: here a library that needs it would fail.
     cargo.args(["doc", "--workspace", "--features", FEATURES, "--no-deps", "--quiet"]);
     cargo.env("RUSTDOCFLAGS", "-D warnings");
     run.check(&mut cargo)
