@@ -2,7 +2,6 @@
 //! in files, PINs, resets, and other TPMs.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -14,6 +13,7 @@ use firmseal_keys::pool::wait;
 use firmseal_keys::{Secret, SecretSource, SignError, Signer};
 use firmseal_keys_tpm::{SCHEME, TpmError, TpmKey, TpmUri, destroy, generate, list};
 use firmseal_manifest::{KeyAlgorithm, Signature, Tbs};
+use firmseal_testkit::ports;
 use pkcs8::der::pem::{LineEnding, decode_vec, encode_string};
 use tss_esapi::constants::PropertyTag;
 use tss_esapi::{Context, TctiNameConf};
@@ -21,25 +21,14 @@ use tss_esapi::{Context, TctiNameConf};
 /// A software TPM of its own, on free ports.
 struct Swtpm {
     dir: tempfile::TempDir,
+    /// For commands; the one after it is for control.
     port: u16,
     child: Option<Child>,
 }
 
-/// Two free ports in a row: commands, then control.
-fn ports() -> u16 {
-    for _ in 0..1000 {
-        let first = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = first.local_addr().unwrap().port();
-        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no two free ports in a row")
-}
-
 impl Swtpm {
     fn start() -> Swtpm {
-        let mut tpm = Swtpm { dir: tempfile::tempdir().unwrap(), port: ports(), child: None };
+        let mut tpm = Swtpm { dir: tempfile::tempdir().unwrap(), port: ports::free(), child: None };
         tpm.power_on();
         tpm
     }

@@ -49,7 +49,7 @@ async fn a_hosted_key_is_a_signer_like_any_other() {
 async fn a_restart_of_the_host_is_not_noticed() {
     let room = Room::new();
     let tbs = Tbs::Message(b"firmware".to_vec());
-    let mut listener = room.serve_on(0, &ALL).await;
+    let mut listener = room.serve(&ALL).await;
     let port = listener.address().port();
     let key = open(&room, listener.address(), &room.log).await.unwrap();
     for _ in 0..3 {

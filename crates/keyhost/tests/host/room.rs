@@ -16,6 +16,7 @@ use firmseal_server::{
     create_server_certificate,
 };
 use firmseal_store_local::IntentLog;
+use firmseal_testkit::ports;
 use firmseal_witness::Witness;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -93,7 +94,7 @@ impl Room {
     }
 
     pub(crate) async fn serve(&self, uses: &[Use]) -> SigningListener {
-        self.serve_on(0, uses).await
+        self.serve_on(ports::free(), uses).await
     }
 
     pub(crate) async fn serve_on(&self, port: u16, uses: &[Use]) -> SigningListener {

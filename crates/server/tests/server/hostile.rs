@@ -67,7 +67,7 @@ async fn drip(stream: TlsStream<TcpStream>, start: &[u8]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_callers_are_cut() {
-    let limits = Limits { handshake_seconds: 1, header_seconds: 1, stall_seconds: 1, ..Limits::default() };
+    let limits = Limits { handshake_seconds: 3, header_seconds: 3, stall_seconds: 3, ..Limits::default() };
     let bench = Bench::with(|config| config.limits = limits).await;
     // Half a head, and silence.
     let mut stream = raw(&bench, Serves::Public).await;
@@ -85,7 +85,7 @@ async fn slow_callers_are_cut() {
     let said = say(&mut stream, head(&token, 100).as_bytes()).await;
     assert!(said.starts_with("HTTP/1.1 408"), "{said}");
     // The same, a byte at a time: what counts is the whole, not the next one.
-    let limits = Limits { header_seconds: 1, request_seconds: 1, ..Limits::default() };
+    let limits = Limits { header_seconds: 3, request_seconds: 3, ..Limits::default() };
     let patient = Bench::with(|config| config.limits = limits).await;
     let stream = raw(&patient, Serves::Public).await;
     let said = drip(stream, b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nx: ").await;

@@ -1,7 +1,7 @@
 //! The public log: served as C2SP says, witnessed before a key is used, and
 //! judged by somebody else's program.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use firmseal_core::{Demands, Root};
 use firmseal_manifest::{ArtifactId, Event, Leaf, Phase, PublicKey, Purpose};
 use firmseal_outbound::{Endpoint, Fetched};
 use firmseal_server::Serves;
+use firmseal_testkit::ports;
 use firmseal_testkit::world::firmware;
 use firmseal_tlog::{Checkpoint, Note, Tile, decode_bundle, leaf_hash, written};
 use firmseal_trust::{DemandsSpec, Holder, Role, RoleSpec, RootSpec};
@@ -178,7 +179,7 @@ async fn watched(bench: &mut Bench) -> (Panel, Vec<u8>) {
         panel.keys.push(Witness::create(&home, &format!("w{number}.example")).unwrap());
         std::fs::write(home.join("witness.toml"), format!("[[log]]\nkey = \"{log}\"\n")).unwrap();
         panel.homes.push(home);
-        panel.addresses.push("127.0.0.1:0".parse().unwrap());
+        panel.addresses.push((Ipv4Addr::LOCALHOST, ports::free()).into());
         panel.stops.push(None);
         panel.start(number).await;
     }

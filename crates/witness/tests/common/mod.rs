@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use firmseal_core::Digest;
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_outbound::Endpoint;
+use firmseal_testkit::ports;
 use firmseal_tlog::{
     Checkpoint, Edge, Error, Kind, NoteSignature, Prover, Request, Tile, Tiles, VerifierKey, leaf_hash,
 };
@@ -116,7 +117,7 @@ pub struct Serving {
 
 impl Serving {
     pub async fn start(home: &Path) -> Serving {
-        Serving::start_on(home, "127.0.0.1:0".parse().unwrap()).await
+        Serving::start_on(home, (Ipv4Addr::LOCALHOST, ports::free()).into()).await
     }
 
     pub async fn start_on(home: &Path, address: SocketAddr) -> Serving {
