@@ -142,6 +142,35 @@ fn watch_uses(place: &Place, record: &[serde_json::Value]) {
     place.write("trail/a.json", b"{\"Records\": []}");
     let seen = place.stdout(&elsewhere);
     assert!(seen.contains("0 uses of keys: nothing wrong"), "{seen}");
+    // So is what an HSM and an audit device of Vault wrote down. The log
+    // announced two uses.
+    let used = |event: u8| {
+        format!(
+            "{{\"time\": \"2026-01-01T00:00:00Z\", \"key\": \"release\", \"event\": \"{event}\", \"by\": \"partition 1\"}}\n"
+        )
+    };
+    place.write("trail/a.json", [used(1), used(2), used(3)].concat().as_bytes());
+    place.write(
+        "elsewhere.toml",
+        b"[[hsm]]\ndirectory = \"trail\"\nname = \"release\"\nkey = \"release.pub\"\n",
+    );
+    let seen = place.run(&elsewhere);
+    assert_eq!(seen.status.code(), Some(3));
+    let seen = String::from_utf8(seen.stdout).unwrap();
+    assert!(seen.contains("release was used at 2026-01-01T00:00:00Z for partition 1: no intent"), "{seen}");
+    let vault =
+        |uri: &str| format!("[[vault]]\ndirectory = \"trail\"\nuri = \"{uri}\"\nkey = \"release.pub\"\n");
+    place.write("elsewhere.toml", vault("vault:https://vault.example/transit/keys/release").as_bytes());
+    let why = place.fails(&elsewhere, 2);
+    assert!(why.contains("`version=`"), "{why}");
+    let uri =
+        "vault:https://vault.example/transit/keys/release?version=1&ca-file=/ca.pem&token-source=file:/token";
+    place.write("elsewhere.toml", vault(uri).as_bytes());
+    let why = place.fails(&elsewhere, 3);
+    assert!(
+        why.contains("not what an audit device of Vault delivers: line 1: missing field `type`"),
+        "{why}"
+    );
 }
 
 /// Somebody who has the host uses a key of his own accord.

@@ -14,9 +14,9 @@ use std::collections::{BTreeSet, BinaryHeap};
 use firmseal_fleet::Time;
 use firmseal_manifest::KeyId;
 
-use crate::cloudtrail::{Trail, Use};
 use crate::finding::{Finding, Kind};
 use crate::memory::Known;
+use crate::trail::{Keeper, Trail, Use};
 use crate::uses::{ends_on_record, failed, intents};
 
 /// How far the clocks of the monitor and of the trail may be apart, in
@@ -30,18 +30,16 @@ type Span = (u64, u64);
 /// after its intent was first seen.
 pub fn compare_trail(
     entries: &[Known],
-    (arn, key): (&str, KeyId),
+    (keeper, key): (&Keeper, KeyId),
     trail: &Trail,
     grace: u64,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut uses: Vec<&Use> = Vec::new();
-    for used in trail.uses.iter().filter(|used| used.arn == arn) {
-        match used.of_digest {
-            true => uses.push(used),
-            false => {
-                findings.push(unannounced(used, "it signed a message: Firmseal has digests signed only"))
-            }
+    for used in &trail.uses {
+        match used.odd {
+            None => uses.push(used),
+            Some(why) => findings.push(unannounced(keeper, used, why)),
         }
     }
     let times: Vec<u64> = uses.iter().map(|used| used.time).collect();
@@ -51,8 +49,8 @@ pub fn compare_trail(
     let spans = spans(entries, key, grace);
     let all: Vec<Span> = spans.iter().map(|(_, span)| *span).collect();
     for at in matched(&all, &times).points {
-        let why = "and no intent that was logged by then is left for it";
-        findings.push(unannounced(uses[at], why));
+        let why = "no intent that was logged by then is left for it";
+        findings.push(unannounced(keeper, uses[at], why));
     }
 
     // With those alone that must have been used, by this key, and within what
@@ -69,15 +67,15 @@ pub fn compare_trail(
         .collect();
     let narrow: Vec<Span> = firm.iter().map(|(_, span)| *span).collect();
     for at in matched(&narrow, &times).spans {
-        let detail = format!("a signature was announced, no failure is on record, and {arn} was not used");
+        let detail = format!("a signature was announced, no failure is on record, and {keeper} was not used");
         findings.push(Finding::new(Kind::Unused, firm[at].0, detail));
     }
     findings
 }
 
-fn unannounced(used: &Use, why: &str) -> Finding {
+fn unannounced(keeper: &Keeper, used: &Use, why: &str) -> Finding {
     let time = Time::from_millis(used.time.saturating_mul(1000));
-    let detail = format!("{} signed at {time} for {}, {why}", used.arn, used.by);
+    let detail = format!("{keeper} was used at {time} for {}: {why}", used.by);
     Finding::new(Kind::Unannounced, format!("event {}", used.event), detail)
 }
 

@@ -45,11 +45,13 @@ pub enum MonitorError {
         /// What the system said.
         error: std::io::Error,
     },
-    /// A file that is not what CloudTrail delivers.
-    #[error("{} is not what CloudTrail delivers: {why}", path.display())]
+    /// A file that is not what it should be a trail of.
+    #[error("{} is not what {from} delivers: {why}", path.display())]
     NoTrail {
         /// Its path.
         path: PathBuf,
+        /// Who should have written it.
+        from: &'static str,
         /// What is wrong.
         why: String,
     },

@@ -1,4 +1,4 @@
-//! Records that others keep of what keys did: key hosts, and KMS.
+//! Records that others keep of what keys did: key hosts, KMS, Vault and HSMs.
 //!
 //! The log says what was announced; whatever holds the keys says what was
 //! done. A host's record is a log as well, signed by the host, and followed
@@ -9,12 +9,12 @@ use std::path::PathBuf;
 
 use firmseal_manifest::KeyId;
 
-use crate::cloudtrail::Trail;
 use crate::counted::compare_trail;
 use crate::error::MonitorError;
 use crate::finding::Finding;
 use crate::follow::{Trusted, follow};
 use crate::memory::{Known, Memory};
+use crate::trail::{Keeper, Trail};
 use crate::uses::{Hosted, compare_hosts};
 
 /// Where the records are.
@@ -22,7 +22,7 @@ use crate::uses::{Hosted, compare_hosts};
 pub struct Records {
     /// Of key hosts.
     pub hosts: Vec<HostRecord>,
-    /// Of keys in KMS.
+    /// Of keys elsewhere, one by one.
     pub trails: Vec<TrailRecord>,
 }
 
@@ -43,14 +43,14 @@ pub struct HostRecord {
     pub memory: Memory,
 }
 
-/// CloudTrail's record of one key.
+/// What was written down of one key.
 #[derive(Clone, Debug)]
 pub struct TrailRecord {
-    /// The key's name there.
-    pub arn: String,
+    /// By whom, and the key's name there.
+    pub keeper: Keeper,
     /// Its name here.
     pub key: KeyId,
-    /// Where CloudTrail's files are.
+    /// Where the files are.
     pub directory: PathBuf,
 }
 
@@ -73,7 +73,7 @@ impl Records {
         }
         let mut trails = Vec::new();
         for record in &self.trails {
-            trails.push((record, Trail::read(&record.directory)?));
+            trails.push((record, record.keeper.read(&record.directory)?));
         }
         Ok(Read { hosts: &self.hosts, trails, findings })
     }
@@ -83,9 +83,7 @@ impl Read<'_> {
     /// How many uses of keys they tell of.
     pub(crate) fn count(&self) -> u64 {
         let hosted = self.hosts.iter().map(|host| host.memory.size());
-        let of = |(record, trail): &(&TrailRecord, Trail)| {
-            trail.uses.iter().filter(|used| used.arn == record.arn).count() as u64
-        };
+        let of = |(_, trail): &(&TrailRecord, Trail)| trail.uses.len() as u64;
         hosted.chain(self.trails.iter().map(of)).sum()
     }
 
@@ -99,7 +97,7 @@ impl Read<'_> {
         let mut findings = self.findings;
         findings.extend(compare_hosts(entries, &hosts, now, grace));
         for (record, trail) in &self.trails {
-            findings.extend(compare_trail(entries, (&record.arn, record.key), trail, grace));
+            findings.extend(compare_trail(entries, (&record.keeper, record.key), trail, grace));
         }
         findings
     }

@@ -1,12 +1,14 @@
-//! Keys that were used behind the log's back, and what the records of key
-//! hosts and of CloudTrail say of it.
-#![allow(clippy::unwrap_used)]
+//! Keys that were used behind the log's back, and what key hosts, CloudTrail,
+//! Vault and HSMs say of it.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use firmseal_manifest::{Digest, Event, Intent, KeyId, Leaf, Outcome, Purpose, RequestId};
-use firmseal_monitor::{Finding, Hosted, Kind, Known, MonitorError, Trail, compare_hosts, compare_trail};
+use firmseal_monitor::{
+    Finding, Hosted, Keeper, Kind, Known, MonitorError, Trail, VaultKey, compare_hosts, compare_trail,
+};
 
 /// 2026-11-22T14:00:00Z.
 const NOON: u64 = 1_795_356_000;
@@ -124,6 +126,10 @@ fn one_key_on_two_hosts_is_used_on_either_and_never_on_both() {
     }
 }
 
+fn in_kms() -> Keeper {
+    Keeper::CloudTrail(ARN.to_owned())
+}
+
 /// An event as CloudTrail has it.
 fn event(id: &str, second: u64, more: &str) -> String {
     let (minutes, seconds) = (second / 60, second % 60);
@@ -155,7 +161,8 @@ fn counted(entries: &[Known], events: &[String]) -> Vec<Finding> {
     delivered(dir.path(), "2026/11/22/events.json", events);
     delivered(dir.path(), "end.json", &[about("end", 3599)]);
     std::fs::write(dir.path().join("notes.txt"), "of no interest").unwrap();
-    compare_trail(entries, (ARN, key(3)), &Trail::read(dir.path()).unwrap(), 300)
+    let keeper = in_kms();
+    compare_trail(entries, (&keeper, key(3)), &keeper.read(dir.path()).unwrap(), 300)
 }
 
 /// Intents for key 3, the first seen five minutes after noon, the others ten
@@ -214,7 +221,7 @@ fn a_message_is_signed_for_nobody_of_ours() {
 #[test]
 fn a_trail_that_cannot_be_read_is_no_empty_trail() {
     let dir = tempfile::tempdir().unwrap();
-    let read = || Trail::read(dir.path());
+    let read = || in_kms().read(dir.path());
     assert_eq!(read().unwrap(), Trail::default());
     let path = dir.path().join("a.json.gz");
     for bad in [&b""[..], b"{}", b"\x1f\x8b\x08\x00", br#"{"Records": [{}]}"#] {
@@ -224,5 +231,150 @@ fn a_trail_that_cannot_be_read_is_no_empty_trail() {
     let nameless = event("a", 1, "").replace(ARN, "").replace("\"ARN\": \"\"", "\"accountId2\": \"\"");
     std::fs::write(&path, format!(r#"{{"Records": [{nameless}]}}"#)).unwrap();
     assert!(matches!(read(), Err(MonitorError::NoTrail { why, .. }) if why.contains("names no key")));
-    assert!(matches!(Trail::read(&dir.path().join("none")), Err(MonitorError::File { .. })));
+    assert!(matches!(in_kms().read(&dir.path().join("none")), Err(MonitorError::File { .. })));
+}
+
+fn in_vault() -> Keeper {
+    Keeper::Vault(VaultKey {
+        namespace: Some("fw".to_owned()),
+        mount: "transit".to_owned(),
+        name: "image".to_owned(),
+        version: 2,
+    })
+}
+
+/// Both entries of a request, as an audit device has them: strings of the data
+/// are hashed, numbers are not.
+fn request(id: &str, second: u64, path: &str, data: &str) -> String {
+    let (minutes, seconds) = (second / 60, second % 60);
+    let entry = |kind: &str, more: &str| {
+        format!(
+            r#"{{"time": "2026-11-22T14:{minutes:02}:{seconds:02}.570688813Z", "type": "{kind}", "auth": {{"client_token":
+            "hmac-sha256:7f1f", "display_name": "approle", "policies": ["sign"]}}, "request": {{"id": "{id}", "operation": "update",
+            "mount_point": "transit/", "namespace": {{"id": "Yb3q", "path": "fw/"}}, "path": "{path}", "data": {data},
+            "remote_address": "10.0.0.7"}}{more}}}"#
+        )
+        .replace('\n', " ")
+            + "\n"
+    };
+    entry("request", "") + &entry("response", r#", "response": {"data": {"signature": "hmac-sha256:55ab"}}"#)
+}
+
+/// A signature as Firmseal asks for it.
+fn signed(id: &str, second: u64) -> String {
+    request(id, second, "transit/sign/image", OURS)
+}
+
+const OURS: &str = r#"{"input": "hmac-sha256:77", "key_version": 2, "prehashed": true}"#;
+
+/// Compares a log with files of an hour.
+fn told(keeper: &Keeper, entries: &[Known], files: &[(&str, String)]) -> Vec<Finding> {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        std::fs::write(dir.path().join(name), text).unwrap();
+    }
+    compare_trail(entries, (keeper, key(3)), &keeper.read(dir.path()).unwrap(), 300)
+}
+
+fn audited(entries: &[Known], lines: &str) -> Vec<Finding> {
+    let hour = [request("0", 0, "sys/health", "null"), request("1", 3599, "sys/health", "null")].concat();
+    told(&in_vault(), entries, &[("audit.log", lines.to_owned()), ("audit.log.1", hour)])
+}
+
+#[test]
+fn each_signature_in_vault_has_an_intent_of_its_time() {
+    let honest = [signed("a", 290), signed("b", 880), signed("c", 1520)].concat();
+    assert_eq!(audited(&logged(3), &honest), []);
+    // Two devices write the same; the last line is still being written.
+    let twice = honest.clone() + &honest + &signed("d", 1000)[..100];
+    assert_eq!(audited(&logged(3), &twice), []);
+    // What Vault refused is no use; nor are other keys, versions, namespaces
+    // and what uses nothing.
+    let refused =
+        signed("r", 300).replace(r#""type": "response""#, r#""type": "response", "error": "denied""#);
+    let elsewhere = [
+        request("n", 300, "transit/sign/images", OURS),
+        request("m", 300, "transit2/sign/image", OURS),
+        request("v", 300, "transit/sign/image", r#"{"key_version": 1}"#),
+        request("s", 300, "transit/sign/image", OURS).replace("fw/", "other/"),
+        request("k", 300, "transit/keys/image", "null"),
+        request("w", 300, "transit/verify/image", OURS),
+    ];
+    assert_eq!(audited(&logged(3), &(honest.clone() + &refused + &elsewhere.concat())), []);
+
+    let stolen = honest.clone() + &request("stolen", 1000, "transit/sign/image/sha2-256", OURS);
+    let findings = audited(&logged(3), &stolen);
+    // A count does not tell which of them it was.
+    let [one] = &findings[..] else { panic!("{findings:?}") };
+    assert_eq!(one.kind, Kind::Unannounced);
+    assert!(one.detail.starts_with("transit/keys/image, version 2, was used at 2026-11-22T14:"), "{one:?}");
+    assert!(one.detail.ends_with("for approle: no intent that was logged by then is left for it"), "{one:?}");
+    // What only a copy of the key can have signed.
+    let two = [signed("a", 290), signed("c", 1520)].concat();
+    assert_eq!(found(&audited(&logged(3), &two)), [(Kind::Unused, "2")]);
+}
+
+#[test]
+fn what_firmseal_never_asks_vault_for_is_nobodys_of_ours() {
+    for (path, data) in [
+        ("transit/sign/image", r#"{"batch_input": [{"input": "hmac-sha256:77"}], "key_version": 2}"#),
+        // The newest, whichever that is; and one whose number is hidden.
+        ("transit/sign/image", r#"{"input": "hmac-sha256:77"}"#),
+        ("transit/sign/image", r#"{"key_version": 0}"#),
+        ("transit/sign/image", r#"{"key_version": "hmac-sha256:12"}"#),
+        ("transit/sign/image/sha2-512", "null"),
+        ("transit/export/signing-key/image", "null"),
+        ("transit/export/signing-key/image/2", "null"),
+        ("transit/byok-export/wrapper/image", "null"),
+        ("transit/backup/image", "null"),
+    ] {
+        // It takes no announced use's place.
+        let findings = audited(&logged(1), &request("odd", 290, path, data));
+        assert_eq!(
+            found(&findings),
+            [(Kind::Unannounced, "event odd"), (Kind::Unused, "1")],
+            "{path} {data}"
+        );
+    }
+}
+
+#[test]
+fn each_line_of_an_hsms_log_has_an_intent_of_its_time() {
+    let keeper = Keeper::Hsm("image".to_owned());
+    let line = |minute: u64, key: &str| {
+        format!(
+            "{{\"time\": \"2026-11-22T14:{minute:02}:50Z\", \"key\": \"{key}\", \"event\": \"{minute}\", \"by\": \"partition 1\"}}\n"
+        )
+    };
+    let hour = "{\"time\": \"2026-11-22T14:00:00Z\"}\n\n{\"time\": \"2026-11-22T14:59:59Z\"}\n";
+    let compare =
+        |uses: &[String]| told(&keeper, &logged(2), &[("hour", hour.to_owned()), ("uses", uses.concat())]);
+    assert_eq!(compare(&[line(4, "image"), line(14, "image"), line(20, "other")]), []);
+    let stolen = compare(&[line(4, "image"), line(14, "image"), line(40, "image")]);
+    assert_eq!(found(&stolen), [(Kind::Unannounced, "event 40")]);
+    assert!(stolen[0].detail.contains("for partition 1"), "{stolen:?}");
+    assert_eq!(found(&compare(&[line(4, "image")])), [(Kind::Unused, "2")]);
+}
+
+#[test]
+fn lines_that_cannot_be_read_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let hsm = Keeper::Hsm("image".to_owned());
+    let vault = in_vault();
+    for (keeper, bad, want) in [
+        (&hsm, "{}\n", "line 1: missing field `time`"),
+        (&hsm, "\n{\"time\": \"today\"}\n", "line 2: "),
+        (&hsm, "{\"time\": \"2026-11-22T14:00:00Z\", \"key\": \"image\"}\n", "needs both"),
+        (&hsm, "{\"time\": \"2026-11-22T14:00:00.1+01:00Z\"}\n", "line 1: "),
+        (&vault, "<<audit>>\n", "line 1: "),
+        (
+            &vault,
+            "{\"time\": \"2026-11-22T14:00:00Z\", \"type\": \"response\", \"request\": {}}\n",
+            "excluded",
+        ),
+    ] {
+        std::fs::write(dir.path().join("log"), bad).unwrap();
+        let why = keeper.read(dir.path()).unwrap_err().to_string();
+        assert!(why.contains(want), "{bad}: {why}");
+    }
 }

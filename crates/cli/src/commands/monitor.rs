@@ -22,8 +22,8 @@ use crate::units::Span;
 /// With --registry, also compares with the server of the profile: every
 /// signature has its release, every release its entry, every device a
 /// release that is logged; with --root, releases have the approvals that the
-/// root demands. With --uses, compares with what key hosts and AWS CloudTrail
-/// wrote down: every use of a key was announced, every signature that was
+/// root demands. With --uses, compares with what key hosts, AWS CloudTrail,
+/// Vault and HSMs wrote down: every use of a key was announced, every signature that was
 /// announced has its use. Ends with 3 where something is wrong, with 7 where it could
 /// not look.
 #[derive(Args)]
@@ -61,8 +61,8 @@ pub struct Monitor {
     /// The first root document: look for the approvals that roots demand
     #[arg(long, value_name = "FILE", requires = "registry")]
     root: Option<PathBuf>,
-    /// Compare with what holds the keys: a file that says where records of
-    /// key hosts and files of CloudTrail are
+    /// Compare with what holds the keys: a file that says where what they
+    /// wrote down is
     #[arg(long, value_name = "FILE")]
     uses: Option<PathBuf>,
     /// How long a release may be on its way, and the record of a key's use
