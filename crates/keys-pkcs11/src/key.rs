@@ -134,8 +134,12 @@ impl Pkcs11Key {
             latched: AtomicBool::new(false),
             first: Mutex::new(Some(held)),
         });
+        let threads = uri.sessions.map_or(options.threads, usize::from).clamp(1, sessions);
         let pool_options = PoolOptions {
-            threads: uri.sessions.map_or(options.threads, usize::from).clamp(1, sessions),
+            threads,
+            // As many again, if the token can hold that many sessions: those of
+            // calls that hang are still open.
+            spare: threads.min(sessions - threads),
             queue: options.queue,
             deadline: Some(options.deadline),
         };
@@ -211,6 +215,10 @@ impl Backend for Pkcs11Key {
             return Err(SignError::WrongPin);
         }
         self.ask(Ask::Ready).await.map(drop)
+    }
+
+    fn hanging(&self) -> usize {
+        self.pool.hanging()
     }
 }
 

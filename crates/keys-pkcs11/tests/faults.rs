@@ -258,14 +258,79 @@ fn a_token_that_hangs_does_not_hang_the_caller() {
         bench.wait_for("C_Sign");
         // The other session still serves.
         assert!(sign(&key).is_ok());
-        // With both stuck, callers get their answer all the same.
-        bench.fault("C_Sign", "hang 1");
-        assert!(matches!(sign(&key), Err(SignError::Unavailable(_))));
-        bench.wait_for("C_Sign");
-        assert!(matches!(sign(&key), Err(SignError::Unavailable(_))));
         bench.open_gate();
         let back = (0..100).any(|_| sign(&key).is_ok());
         assert!(back, "the threads come back when the token does");
+    });
+}
+
+#[test]
+fn calls_that_never_return_cost_no_more_than_their_sessions() {
+    isolated("calls_that_never_return_cost_no_more_than_their_sessions", |bench| {
+        let options = Options { threads: 2, queue: 8, deadline: Duration::from_secs(1) };
+        let key = bench.key(KeyAlgorithm::P256, options);
+        let hang = |count: usize| {
+            for _ in 0..count {
+                bench.fault("C_Sign", "hang 1");
+                assert!(matches!(sign(&key), Err(SignError::Unavailable(_))));
+                bench.wait_for("C_Sign");
+            }
+        };
+        let serves = || (0..30).any(|_| sign(&key).is_ok());
+        bench.take_calls("C_Sign");
+        hang(2);
+        assert!(serves(), "two other sessions took the place of those that hang");
+        assert_eq!(key.hanging(), 2);
+        // Those hang as well, and the next is a minute off.
+        hang(2);
+        assert_eq!(key.hanging(), 4);
+        let calls = bench.take_calls("C_Sign");
+        for _ in 0..4 {
+            assert!(matches!(sign(&key), Err(SignError::Unavailable(_))));
+        }
+        assert_eq!(bench.take_calls("C_Sign"), 0, "nobody is left to call: {calls} before");
+        // It comes back by itself, with nothing that hangs.
+        bench.open_gate();
+        assert!(serves(), "it is back when the token is");
+        let all_back = (0..30).any(|_| {
+            let _ = sign(&key);
+            key.hanging() == 0
+        });
+        assert!(all_back, "{}", key.hanging());
+    });
+}
+
+#[test]
+fn a_login_that_never_returns_keeps_nobody_from_another() {
+    isolated("a_login_that_never_returns_keeps_nobody_from_another", |bench| {
+        let key = bench.key(KeyAlgorithm::P256, Options { deadline: Duration::from_secs(2), ..ONE });
+        assert!(sign(&key).is_ok());
+        bench.take_calls("C_Login");
+        // Everybody is logged out, and the login that mends it hangs.
+        bench.fault("C_Login", "hang 1");
+        bench.fault("C_Sign", "closeall 1");
+        assert!(matches!(sign(&key), Err(SignError::Unavailable(_))));
+        bench.wait_for("C_Login");
+        let serves = (0..30).any(|_| sign(&key).is_ok());
+        assert!(serves, "another login was made");
+        assert_eq!(bench.take_calls("C_Login"), 2, "one that hangs, and one");
+        assert_eq!(key.hanging(), 1);
+        bench.open_gate();
+    });
+}
+
+#[test]
+fn a_token_that_has_no_more_sessions_gives_none_in_place_of_one_that_hangs() {
+    isolated("a_token_that_has_no_more_sessions_gives_none_in_place_of_one_that_hangs", |bench| {
+        bench.fault("sessions", "1");
+        let key = bench.key(KeyAlgorithm::P256, Options { deadline: Duration::from_secs(1), ..ONE });
+        bench.fault("C_Sign", "hang 1");
+        for _ in 0..4 {
+            assert!(matches!(sign(&key), Err(SignError::Unavailable(_))));
+        }
+        assert_eq!(key.hanging(), 1);
+        bench.open_gate();
+        assert!((0..30).any(|_| sign(&key).is_ok()));
     });
 }
 

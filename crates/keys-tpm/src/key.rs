@@ -121,6 +121,10 @@ impl Backend for TpmKey {
     async fn probe(&self) -> Result<(), SignError> {
         self.ask(None).await.map(drop)
     }
+
+    fn hanging(&self) -> usize {
+        self.tpm.hanging()
+    }
 }
 
 /// What goes to the TPM.

@@ -48,7 +48,9 @@ impl Tpm {
         if let Some(tpm) = tpms.get(tcti).and_then(Weak::upgrade) {
             return Ok(tpm);
         }
-        let options = PoolOptions { threads: 1, queue: QUEUE, deadline: Some(DEADLINE) };
+        // A second way to the TPM, where the first hangs: its resource manager
+        // keeps them apart, and a TPM that hangs itself answers neither.
+        let options = PoolOptions { threads: 1, spare: 1, queue: QUEUE, deadline: Some(DEADLINE) };
         let way = tcti.to_owned();
         let pool = Pool::new("tpm", options, move || {
             let (way, mut connection) = (way.clone(), None);
@@ -58,6 +60,11 @@ impl Tpm {
         tpms.retain(|_, tpm| tpm.strong_count() > 0);
         tpms.insert(tcti.to_owned(), Arc::downgrade(&tpm));
         Ok(tpm)
+    }
+
+    /// Calls that have not come back.
+    pub(crate) fn hanging(&self) -> usize {
+        self.0.hanging()
     }
 
     /// Does it, whatever the executor of the caller.

@@ -153,6 +153,10 @@ impl Signer for Awaited {
     fn places(&self) -> Vec<KeyPlace> {
         self.0.opened.get().map(|signer| Signer::places(&**signer)).unwrap_or_default()
     }
+
+    fn hanging(&self) -> usize {
+        self.0.opened.get().map_or(0, |signer| Signer::hanging(&**signer))
+    }
 }
 
 #[cfg(test)]

@@ -147,7 +147,7 @@ impl FileKey {
             KeyAlgorithm::P384 | KeyAlgorithm::Rsa(_) | KeyAlgorithm::MlDsa(_) | KeyAlgorithm::Lms(_) => {
                 let threads = thread::available_parallelism().map_or(1, |n| n.get().min(4));
                 // No deadline: this is arithmetic, and it ends.
-                let options = PoolOptions { threads, queue: 1024, deadline: None };
+                let options = PoolOptions { threads, spare: 0, queue: 1024, deadline: None };
                 let held = Arc::new(held);
                 let pool = Pool::new("file-key", options, move || {
                     let held = Arc::clone(&held);

@@ -4,12 +4,19 @@
 //! owns, and tasks wait for a oneshot, whatever their executor. A pool has
 //! a fixed number of threads, a bounded queue and, where the other side may
 //! hang, a deadline that counts from the moment a job is handed in.
+//!
+//! A driver that is called and never returns keeps its thread: nothing ends
+//! that but the process. So another thread is started in its place, with a
+//! state of its own, and the one that hung ends when it comes back. Each may
+//! hang as well, and holds what it has of the key: so many are started at once,
+//! and then one now and then, for the day on which the other side is back.
 
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
@@ -37,6 +44,10 @@ pub enum PoolError {
 pub struct PoolOptions {
     /// Threads, at least one.
     pub threads: usize,
+    /// Threads that are started in place of those that hang as soon as a job
+    /// is late by the deadline once more. When all hang, those too, another is
+    /// started every sixty deadlines. Without a deadline, none.
+    pub spare: usize,
     /// Jobs that may wait, at least one; more are refused at once.
     pub queue: usize,
     /// Longest time from handing in to the result; `None` waits for ever.
@@ -69,10 +80,18 @@ struct Shared<J, R> {
 /// How long a pool that is dropped waits for its threads.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// Deadlines between one thread in place of another and the next, once the spare
+/// ones hang too.
+const REST: u32 = 60;
+
 /// Who waits for a job. Whoever takes it, worker or watchdog, gives the one
 /// answer. It has a lock of its own: the pool's is taken once for each job by a
 /// worker, whose time is the key's.
-struct Ticket<R>(Mutex<Option<oneshot::Sender<Result<R, PoolError>>>>);
+struct Ticket<R> {
+    answer: Mutex<Option<oneshot::Sender<Result<R, PoolError>>>>,
+    /// A worker has it. Changed and read under the pool's lock.
+    is_begun: AtomicBool,
+}
 
 impl<R> Ticket<R> {
     fn take(&self) -> Option<oneshot::Sender<Result<R, PoolError>>> {
@@ -84,8 +103,18 @@ impl<R> Ticket<R> {
         self.lock().as_ref().is_some_and(|sender| !sender.is_canceled())
     }
 
+    fn is_begun(&self) -> bool {
+        self.is_begun.load(Ordering::Relaxed)
+    }
+
+    /// Whether its deadline still matters: to whoever waits, or because a
+    /// worker is at it that may hang, whether anybody waits or not.
+    fn is_watched(&self) -> bool {
+        self.lock().as_ref().is_some_and(|sender| !sender.is_canceled() || self.is_begun())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<oneshot::Sender<Result<R, PoolError>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -95,23 +124,73 @@ struct State<J, R> {
     live: usize,
     /// Those of them that wait for a job. Nobody else is told of one.
     idle: usize,
-    /// Whether the watchdog sleeps without a deadline. If it has one, it looks
-    /// soon enough: later jobs have later deadlines.
+    /// Whether the watchdog sleeps without a deadline of a job. If it has one,
+    /// it looks soon enough: later jobs have later deadlines.
     unwatched: bool,
     queue: VecDeque<(Arc<Ticket<R>>, J)>,
     /// Deadlines in order of arrival, which is their order in time because
     /// all jobs have the same span.
     deadlines: VecDeque<(Instant, Arc<Ticket<R>>)>,
+    /// Jobs that workers are at although they are late, and when another
+    /// worker is to take the place; in order of that.
+    late: VecDeque<(Instant, Arc<Ticket<R>>)>,
+    /// Workers in whose place another was started, and that are not back.
+    replaced: usize,
+    /// When the last was.
+    last_start: Option<Instant>,
+    /// Workers too many: one came back while another was started for it.
+    surplus: usize,
 }
 
 impl<J, R> State<J, R> {
     /// Forgets deadlines in front that no longer matter, so that the list is
     /// no longer than what is outstanding behind the oldest open job.
     fn prune(&mut self) {
-        while self.deadlines.front().is_some_and(|(_, ticket)| !ticket.is_open()) {
+        while self.deadlines.front().is_some_and(|(_, ticket)| !ticket.is_watched()) {
             self.deadlines.pop_front();
         }
     }
+
+    /// What the watchdog looks at next, and when.
+    fn next_alarm(&self, options: &PoolOptions, deadline: Duration) -> Option<(Instant, Alarm)> {
+        let late = self.deadlines.front().map(|(at, _)| (*at, Alarm::Deadline));
+        let hung = self.next_start(options, deadline.saturating_mul(REST)).map(|at| (at, Alarm::Hung));
+        late.into_iter().chain(hung).min_by_key(|(at, _)| *at)
+    }
+
+    /// When another worker takes the place of one that hangs.
+    ///
+    /// Beyond the spare ones only where nobody serves: what holds the key may
+    /// have no room for more, and one that fails at once takes jobs from those
+    /// that work.
+    fn next_start(&self, options: &PoolOptions, rest: Duration) -> Option<Instant> {
+        let (at, _) = self.late.front()?;
+        if self.replaced < options.spare {
+            return Some(*at);
+        }
+        let rested = self.last_start.unwrap_or(*at) + rest;
+        (self.late.len() >= options.threads.max(1)).then(|| rested.max(*at))
+    }
+
+    /// A worker is back from a job that was answered without it; whether
+    /// another is in its place.
+    fn is_back(&mut self, ticket: &Arc<Ticket<R>>) -> bool {
+        let late = self.late.iter().position(|(_, late)| Arc::ptr_eq(late, ticket));
+        match late {
+            Some(at) => drop(self.late.remove(at)),
+            None => self.replaced -= 1,
+        }
+        late.is_none()
+    }
+}
+
+/// What the watchdog is woken for.
+#[derive(Clone, Copy)]
+enum Alarm {
+    /// Somebody has waited for long enough.
+    Deadline,
+    /// A worker does not come back.
+    Hung,
 }
 
 impl<J, R> Shared<J, R> {
@@ -139,6 +218,10 @@ impl<J: Send + 'static, R: Send + 'static> Pool<J, R> {
             unwatched: false,
             queue: VecDeque::new(),
             deadlines: VecDeque::new(),
+            late: VecDeque::new(),
+            replaced: 0,
+            last_start: None,
+            surplus: 0,
         };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
@@ -149,9 +232,11 @@ impl<J: Send + 'static, R: Send + 'static> Pool<J, R> {
         // Made first: if a later thread cannot be started, dropping the
         // pool ends those that were.
         let pool = Pool { shared: Arc::clone(&shared), options };
-        let worker = Arc::new(worker);
-        for index in 0..options.threads.max(1) {
-            let (alive, worker) = (Alive::new(&shared), Arc::clone(&worker));
+        let (worker, name) = (Arc::new(worker), name.to_owned());
+        let watched = format!("{name}-watch");
+        let mut numbers = 0..;
+        let mut start = move |shared: &Arc<Shared<J, R>>| {
+            let (alive, worker) = (Alive::new(shared), Arc::clone(&worker));
             let body = move || {
                 work(&alive.0, &*worker);
                 // Everything that a worker holds is gone before it counts
@@ -159,11 +244,16 @@ impl<J: Send + 'static, R: Send + 'static> Pool<J, R> {
                 drop(worker);
                 drop(alive);
             };
-            thread::Builder::new().name(format!("{name}-{index}")).spawn(body)?;
+            let name = format!("{name}-{}", numbers.next().unwrap_or(0));
+            thread::Builder::new().name(name).spawn(body).map(drop)
+        };
+        for _ in 0..options.threads.max(1) {
+            start(&shared)?;
         }
-        if options.deadline.is_some() {
+        if let Some(deadline) = options.deadline {
             let alive = Alive::new(&shared);
-            thread::Builder::new().name(format!("{name}-watch")).spawn(move || watch(&alive.0))?;
+            let body = move || watch(&alive.0, &options, deadline, start);
+            thread::Builder::new().name(watched).spawn(body)?;
         }
         Ok(pool)
     }
@@ -176,13 +266,19 @@ impl<J: Send + 'static, R: Send + 'static> Pool<J, R> {
         async move { receiver?.await.unwrap_or(Err(PoolError::Lost)) }
     }
 
+    /// Calls that did not come back within their deadline, and still have not.
+    pub fn hanging(&self) -> usize {
+        let state = self.shared.lock();
+        state.late.len() + state.replaced
+    }
+
     fn enqueue(&self, job: J) -> Result<oneshot::Receiver<Result<R, PoolError>>, PoolError> {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.shared.lock();
         if state.queue.len() >= self.options.queue.max(1) {
             return Err(PoolError::Full);
         }
-        let ticket = Arc::new(Ticket(Mutex::new(Some(sender))));
+        let ticket = Arc::new(Ticket { answer: Mutex::new(Some(sender)), is_begun: AtomicBool::new(false) });
         // A deadline beyond the clock's end is none.
         if let Some(at) = self.options.deadline.and_then(|span| Instant::now().checked_add(span)) {
             state.prune();
@@ -248,11 +344,23 @@ fn work<J, R, W: FnMut(J) -> R>(shared: &Shared<J, R>, make: &(impl Fn() -> W + 
             worker = make();
             PoolError::Lost
         });
-        held.extend(ticket.take().map(|sender| (sender, result)));
+        match ticket.take() {
+            Some(sender) => held.push((sender, result)),
+            // The watchdog has answered, and there may be another worker.
+            None => {
+                let is_replaced = shared.lock().is_back(&ticket);
+                if is_replaced {
+                    shared.alarm.notify_one();
+                    answer(&mut held);
+                    return;
+                }
+            }
+        }
         if held.len() >= TOGETHER || started.elapsed() > QUICK {
             answer(&mut held);
         }
     }
+    answer(&mut held);
 }
 
 /// The next job that somebody waits for; `None` once the pool is closed. Held
@@ -269,6 +377,14 @@ fn next<J, R>(shared: &Shared<J, R>, held: &mut Held<R>) -> Option<(Arc<Ticket<R
         if state.closed {
             return None;
         }
+        if state.surplus > 0 {
+            state.surplus -= 1;
+            // It may have been woken for a job, which another is to do.
+            if state.idle > 0 && !state.queue.is_empty() {
+                shared.work.notify_one();
+            }
+            return None;
+        }
         let Some((ticket, job)) = state.queue.pop_front() else {
             state.idle += 1;
             state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -278,6 +394,7 @@ fn next<J, R>(shared: &Shared<J, R>, held: &mut Held<R>) -> Option<(Arc<Ticket<R
         // Answered by the watchdog, or given up by its caller: a key is not
         // used for nobody.
         if ticket.is_open() {
+            ticket.is_begun.store(true, Ordering::Relaxed);
             return Some((ticket, job));
         }
     }
@@ -290,26 +407,54 @@ fn answer<R>(held: &mut Held<R>) {
     }
 }
 
-fn watch<J, R>(shared: &Shared<J, R>) {
+fn watch<J, R>(
+    shared: &Arc<Shared<J, R>>,
+    options: &PoolOptions,
+    deadline: Duration,
+    mut start: impl FnMut(&Arc<Shared<J, R>>) -> io::Result<()>,
+) {
     let mut state = shared.lock();
     while !state.closed {
         let now = Instant::now();
         state.prune();
-        match state.deadlines.front().map(|(at, _)| *at) {
+        match state.next_alarm(options, deadline) {
             None => {
                 state.unwatched = true;
                 state = shared.alarm.wait(state).unwrap_or_else(PoisonError::into_inner);
                 state.unwatched = false;
             }
-            Some(at) if at <= now => {
-                let late = state.deadlines.pop_front();
-                if let Some(sender) = late.and_then(|(_, ticket)| ticket.take()) {
-                    let _ = sender.send(Err(PoolError::TimedOut));
-                }
-            }
-            Some(at) => {
+            Some((at, _)) if at > now => {
+                state.unwatched = state.deadlines.is_empty();
                 let wait = shared.alarm.wait_timeout(state, at - now);
                 state = wait.unwrap_or_else(PoisonError::into_inner).0;
+                state.unwatched = false;
+            }
+            Some((_, Alarm::Deadline)) => {
+                let Some((_, ticket)) = state.deadlines.pop_front() else { continue };
+                let Some(sender) = ticket.take() else { continue };
+                let _ = sender.send(Err(PoolError::TimedOut));
+                if ticket.is_begun() {
+                    state.late.push_back((now + deadline, ticket));
+                }
+            }
+            Some((_, Alarm::Hung)) => {
+                let Some((_, ticket)) = state.late.pop_front() else { continue };
+                // Seen as late for as long as it takes: it may come back.
+                state.late.push_back((now + deadline, Arc::clone(&ticket)));
+                state.last_start = Some(now);
+                drop(state);
+                let started = start(shared);
+                state = shared.lock();
+                let late = state.late.iter().position(|(_, late)| Arc::ptr_eq(late, &ticket));
+                match (started, late) {
+                    (Ok(()), Some(at)) => {
+                        state.late.remove(at);
+                        state.replaced += 1;
+                    }
+                    (Ok(()), None) => state.surplus += 1,
+                    // No thread is to be had: later, then.
+                    (Err(_), _) => {}
+                }
             }
         }
     }
@@ -337,83 +482,4 @@ pub fn wait<T>(future: impl Future<Output = T>) -> T {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
-mod tests {
-    use super::*;
-    use std::sync::mpsc;
-
-    fn options(threads: usize, queue: usize, deadline: Option<Duration>) -> PoolOptions {
-        PoolOptions { threads, queue, deadline }
-    }
-
-    #[test]
-    fn every_job_gets_its_own_answer() {
-        let pool = Pool::new("test", options(3, 1000, None), || |job: u32| job * 2).unwrap();
-        let futures: Vec<_> = (0..500).map(|job| (job, pool.submit(job))).collect();
-        for (job, future) in futures {
-            assert_eq!(wait(future), Ok(job * 2));
-        }
-    }
-
-    #[test]
-    fn a_worker_that_hangs_does_not_hang_the_caller() {
-        let (release, hang) = mpsc::channel::<()>();
-        let hang = Arc::new(Mutex::new(hang));
-        let pool = Pool::new("test", options(1, 8, Some(Duration::from_millis(20))), move || {
-            let hang = Arc::clone(&hang);
-            move |job: u32| {
-                if job == 0 {
-                    let _ = hang.lock().unwrap().recv();
-                }
-                job
-            }
-        })
-        .unwrap();
-        let stuck = pool.submit(0);
-        let behind = pool.submit(1);
-        assert_eq!(wait(stuck), Err(PoolError::TimedOut));
-        assert_eq!(wait(behind), Err(PoolError::TimedOut), "the deadline counts from handing in");
-        release.send(()).unwrap();
-        // The thread comes back, skips the job that nobody waits for, and
-        // serves the next; how soon is up to the scheduler.
-        let served = (0..1000).any(|_| wait(pool.submit(2)) == Ok(2));
-        assert!(served);
-        let mut state = pool.shared.lock();
-        state.prune();
-        assert!(state.deadlines.is_empty() && state.queue.is_empty());
-    }
-
-    #[test]
-    fn a_full_queue_refuses_at_once() {
-        let (release, hang) = mpsc::channel::<()>();
-        let (entered, started) = mpsc::channel::<()>();
-        let hang = Arc::new(Mutex::new(hang));
-        let pool = Pool::new("test", options(1, 2, None), move || {
-            let (hang, entered) = (Arc::clone(&hang), entered.clone());
-            move |job: u32| {
-                entered.send(()).unwrap();
-                let _ = hang.lock().unwrap().recv();
-                job
-            }
-        })
-        .unwrap();
-        let first = pool.submit(1);
-        started.recv().unwrap();
-        let (second, third) = (pool.submit(2), pool.submit(3));
-        assert_eq!(wait(pool.submit(4)), Err(PoolError::Full));
-        drop(second);
-        drop(release);
-        assert_eq!(wait(first), Ok(1));
-        assert_eq!(wait(third), Ok(3));
-        assert_eq!(started.try_iter().count(), 1, "the abandoned job was never started");
-    }
-
-    #[test]
-    fn a_panic_loses_one_job_and_no_more() {
-        let pool = Pool::new("test", options(1, 8, None), || {
-            |job: u32| if job == 0 { panic!("on purpose") } else { job }
-        })
-        .unwrap();
-        assert_eq!(wait(pool.submit(0)), Err(PoolError::Lost));
-        assert_eq!(wait(pool.submit(1)), Ok(1));
-    }
-}
+mod tests;

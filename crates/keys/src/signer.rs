@@ -143,6 +143,11 @@ pub trait Backend: Send + Sync {
     fn places(&self) -> Vec<KeyPlace> {
         Vec::new()
     }
+
+    /// As [`Signer::hanging`].
+    fn hanging(&self) -> usize {
+        0
+    }
 }
 
 mod sealed {
@@ -183,6 +188,9 @@ pub trait Signer: Send + Sync + sealed::Sealed {
     /// The machines that are asked for it, and which of them are away, as far
     /// as is known; asks nobody. Empty where that is nothing to tell apart.
     fn places(&self) -> Vec<KeyPlace>;
+
+    /// Calls into what holds the key that are late and have not come back.
+    fn hanging(&self) -> usize;
 }
 
 impl<B: Backend> Signer for B {
@@ -219,6 +227,10 @@ impl<B: Backend> Signer for B {
     fn places(&self) -> Vec<KeyPlace> {
         Backend::places(self)
     }
+
+    fn hanging(&self) -> usize {
+        Backend::hanging(self)
+    }
 }
 
 /// A signature on its way, from a signer behind a pointer.
@@ -242,6 +254,9 @@ pub trait DynSigner: Send + Sync {
 
     /// As [`Signer::places`].
     fn dyn_places(&self) -> Vec<KeyPlace>;
+
+    /// As [`Signer::hanging`].
+    fn dyn_hanging(&self) -> usize;
 }
 
 impl<S: Signer> DynSigner for S {
@@ -259,6 +274,10 @@ impl<S: Signer> DynSigner for S {
 
     fn dyn_places(&self) -> Vec<KeyPlace> {
         Signer::places(self)
+    }
+
+    fn dyn_hanging(&self) -> usize {
+        Signer::hanging(self)
     }
 }
 
@@ -278,6 +297,10 @@ impl Signer for dyn DynSigner + '_ {
     fn places(&self) -> Vec<KeyPlace> {
         self.dyn_places()
     }
+
+    fn hanging(&self) -> usize {
+        self.dyn_hanging()
+    }
 }
 
 impl<S: Signer + ?Sized> Signer for Arc<S> {
@@ -295,5 +318,9 @@ impl<S: Signer + ?Sized> Signer for Arc<S> {
 
     fn places(&self) -> Vec<KeyPlace> {
         Signer::places(&**self)
+    }
+
+    fn hanging(&self) -> usize {
+        Signer::hanging(&**self)
     }
 }

@@ -114,6 +114,7 @@ pub(crate) struct Metrics {
     key_rotation_days: Gauges<OfKey>,
     key_state: Gauges<KeyStands>,
     key_hosts: Gauges<OnHost>,
+    key_hanging: Gauges<OfKey>,
     pub(crate) anomalies: Counters<Departs>,
     pub(crate) revocation_seconds: Histogram,
     revocation_published: Gauge,
@@ -177,6 +178,7 @@ impl Metrics {
             ),
             key_state: make.one("key_state", "1 for the state that a signing key has"),
             key_hosts: make.one("key_hosts", "1 for a key host that holds a key and is there; 0 for one that is away"),
+            key_hanging: make.one("key_hanging_calls", "Calls into a key's token that are late and not back"),
             anomalies: make.one("anomalies", "Uses of keys that depart from the usual, by how"),
             revocation_seconds: make.made(
                 "revocation_duration",
@@ -345,7 +347,7 @@ impl Metrics {
     }
 
     /// Measures how a signing key stands.
-    pub(crate) fn key(&self, key: &SigningKey, uses: u64) {
+    pub(crate) fn key(&self, key: &SigningKey, uses: u64, hanging: usize) {
         let of = OfKey { key: key.name.to_string() };
         self.key_signings.get_or_create(&of).inner().store(uses, Ordering::Relaxed);
         let set = |family: &Family<OfKey, Gauge>, value: Option<i64>| {
@@ -357,6 +359,7 @@ impl Metrics {
         set(&self.key_left, count(key.left));
         set(&self.key_left_in_hour, count(key.left_in_hour));
         set(&self.key_rotation_days, key.days_left);
+        set(&self.key_hanging, count(Some(hanging as u64)));
         for phase in KeyPhase::ALL {
             let state = KeyStands { key: of.key.clone(), state: phase.word() };
             self.key_state.get_or_create(&state).set(i64::from(key.state == phase.word()));

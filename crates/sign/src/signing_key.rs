@@ -124,6 +124,13 @@ impl SigningKey {
         self.signer.dyn_places()
     }
 
+    /// Calls that have not come back, as [`Signer::hanging`] says.
+    ///
+    /// [`Signer::hanging`]: firmseal_keys::Signer::hanging
+    pub fn hanging(&self) -> usize {
+        self.signer.dyn_hanging()
+    }
+
     /// What a policy is told of it; `fallback` says that it stands in for
     /// another.
     pub fn facts(&self, now: Time, fallback: bool) -> KeyFacts {

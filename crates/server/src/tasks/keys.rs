@@ -28,7 +28,7 @@ pub(super) async fn look(app: Arc<App>) {
         Ok(keys) => {
             for key in &keys {
                 if let Some(held) = app.pipeline.keyring().key(&key.name) {
-                    app.metrics.key(key, held.uses());
+                    app.metrics.key(key, held.uses(), held.hanging());
                     app.metrics.key_hosts(key.name.as_str(), &held.places());
                 }
             }
