@@ -344,6 +344,7 @@ fn plain() -> Value {
             "addresses": [0x0800_0000],
         }],
         "previous": { "version": "1.1.0", "epoch": 3 },
+        "priority": "release",
         "build": "build-42",
         "commit": "4f2a9c1d",
         "evidence": {

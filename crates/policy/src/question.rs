@@ -174,6 +174,7 @@ static TYPES: LazyLock<BTreeMap<&'static str, EntityTypeName>> = LazyLock::new(|
         "Environment",
         "Evaluations",
         "Kind",
+        "Priority",
         "Product",
         "Purpose",
         "Role",
@@ -254,6 +255,7 @@ fn common<'a>(question: &Question, reads: &'a Reads) -> Result<Fields<'a>, Polic
         .and("version", || version(&question.version))?
         .and("epoch", || long("security epoch", question.epoch))?
         .and("goesBack", || Ok(Value::new_bool(back)))?
+        .and("priority", || reference("Priority", question.priority.unwrap_or_default().word()))?
         .and("build", || Ok(text(&question.build)))?
         .and("commit", || Ok(text(&question.commit)))?
         .and("approvals", || Ok(Value::new_long(question.approvals.into())))?

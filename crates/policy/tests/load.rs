@@ -91,6 +91,8 @@ fn conditions_are_validated_strictly() {
         "context.epoch == \"3\"",
         "context.version == \"1.2.0\"",
         "context.key.purpose == \"release\"",
+        "context.priority == \"emergency\"",
+        "context.priority == Priority::\"urgent\"",
         "context.evidence.provenance.contains({builder: \"b\"})",
         "context.epoch",
         // Never true: it protects nobody.

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use firmseal_fleet::{CallerKind, Environment, KeyPurpose, Role};
+use firmseal_fleet::{CallerKind, Environment, KeyPurpose, Priority, Role};
 use firmseal_manifest::{PolicyDocument, PolicyFile};
 use firmseal_policy::{CedarPolicy, Examples, NUMBER};
 use firmseal_sign::{Action, Policy, PolicyError, Previous, Question, Verdict};
@@ -149,6 +149,23 @@ fn what_stands_in_the_way_is_named() {
     assert_eq!(refused["reasons"], serde_json::json!([{ "rule": "never", "why": "of never" }]));
 }
 
+/// Records from before questions had a priority are made again as what they
+/// were judged as: ordinary ones.
+#[test]
+fn a_record_without_a_priority_is_an_ordinary_one() {
+    let rule = "@id(\"e\") @reason(\"e\") forbid (principal, action, resource)\n\
+                when { context.priority == Priority::\"emergency\" };\n\
+                @id(\"p\") @reason(\"p\") permit (principal, action, resource);\n";
+    let policy = policy(&[rule.to_owned()]);
+    let mut asked = question("{ priority = \"emergency\" }");
+    assert!(matches!(policy.decide(&asked), Ok(Verdict::Refuse { reasons }) if reasons[0].rule == "e"));
+    asked.priority = None;
+    let record = serde_json::to_value(&asked).unwrap();
+    assert_eq!(record.get("priority"), None);
+    let past: Question = serde_json::from_value(record).unwrap();
+    assert_eq!((&past, policy.decide(&past)), (&asked, Ok(Verdict::Permit)));
+}
+
 /// Built as tests are, a question is held against the schema as well.
 #[test]
 fn every_question_fits_the_schema() {
@@ -167,6 +184,7 @@ fn every_question_fits_the_schema() {
         let (artifact, facts) = (&mut asked.artifacts[0], &mut asked.evidence);
         let previous = Previous { version: asked.version.clone(), epoch: 1 };
         asked.previous = has(0).then_some(previous);
+        asked.priority = Priority::ALL.get(shape as usize % 4).copied();
         asked.caller.team = asked.caller.team.filter(|_| has(1));
         artifact.version = has(2).then(|| "1.2.3".to_owned());
         artifact.epoch = has(3).then_some(1);

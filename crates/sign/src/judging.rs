@@ -113,6 +113,7 @@ impl Pipeline {
             keys: key_facts(self.keys(&product.id), signs_images(product), now),
             artifacts: read.0,
             previous: previous(latest, files),
+            priority: Some(errand.priority()),
             build: order.build.clone(),
             commit: order.commit.clone(),
             evidence: read.1,

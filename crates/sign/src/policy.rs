@@ -12,7 +12,7 @@ use std::sync::Arc;
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_evidence::Facts;
 pub use firmseal_fleet::Reason;
-use firmseal_fleet::{Caller, Environment, KeyPurpose, Time};
+use firmseal_fleet::{Caller, Environment, KeyPurpose, Priority, Time};
 use firmseal_manifest::{ArtifactId, ChannelName, Digest, PolicyDocument, ProductId, RequestId};
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,11 @@ pub struct Question {
     /// What stands before it on the channel, if anything does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Previous>,
+    /// How urgent the caller says it is. Records from before this was asked
+    /// have none, and stay as the log has them: they are judged again as
+    /// ordinary, which is how they were judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
     /// The CI's id of the build.
     pub build: String,
     /// The commit it was built from, as the caller says.

@@ -66,6 +66,7 @@ pub(crate) fn of_artifact(job: &Job, asking: Asking<'_>, rules: &Digest, now: Ti
         keys: vec![key.facts(now, fallback)],
         artifacts: vec![artifact_facts(&only, digest, &examined.inspection, examined.size)],
         previous,
+        priority: Some(asked.priority),
         build: asked.build.clone(),
         commit: asked.commit.clone(),
         evidence,

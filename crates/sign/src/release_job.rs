@@ -26,6 +26,7 @@ pub(crate) struct Errand {
     pub(crate) attempts: Arc<Attempts>,
     /// How far its job is; nothing where it has none.
     job: Option<Progress>,
+    priority: Priority,
     /// In which ways it departs from the usual; nothing where nobody looked.
     unusual: BTreeSet<Deviation>,
 }
@@ -33,12 +34,23 @@ pub(crate) struct Errand {
 impl Errand {
     /// For whoever waits for it, and keeps no job.
     pub(crate) fn of_nobody(attempts: Attempts) -> Errand {
-        Errand { attempts: Arc::new(attempts), job: None, unusual: BTreeSet::new() }
+        Errand {
+            attempts: Arc::new(attempts),
+            job: None,
+            // It stands in no queue, and comes before nobody.
+            priority: Priority::default(),
+            unusual: BTreeSet::new(),
+        }
     }
 
     /// Whether it is a job, which can be held.
     pub(crate) fn is_job(&self) -> bool {
         self.job.is_some()
+    }
+
+    /// How urgent its job is.
+    pub(crate) fn priority(&self) -> Priority {
+        self.priority
     }
 
     /// In which ways it departs from the usual, as a policy hears it.
@@ -178,7 +190,8 @@ impl Pipeline {
             None => BTreeSet::new(),
         };
         let job = Some(course.job.progress.clone());
-        let errand = Errand { attempts: course.attempts.clone(), job, unusual };
+        let priority = course.job.asked.priority;
+        let errand = Errand { attempts: course.attempts.clone(), job, priority, unusual };
         let made = match self.store().signing_request(course.job.id).await? {
             Some(request) => self.carry_waiting(course, &errand, request, now).await,
             None => {

@@ -130,13 +130,17 @@ async fn a_hold_holds_an_order_until_an_officer_lets_it_go() {
     let bench = Bench::with_policy(Parrot);
     let (service, file) = ready(&bench).await;
     let held = Order { build: "hold".to_owned(), ..order(&service, "a", "1.0.0", file) };
-    let id = submit(&service, held).await;
+    let deadline = now().plus(Duration::from_secs(600));
+    let urgent = service.pipeline.release_job(held, Priority::Emergency, deadline, now()).await.unwrap();
+    let id = urgent.id;
+    service.dispatcher.submit(urgent).await.unwrap();
     let job = service.settled(id).await;
     assert_eq!((job.progress.state, job.progress.reasons[0].rule.as_str()), (JobState::Held, "parrot"));
     let decision = job.progress.decision.unwrap();
     let record = service.store.decision(decision).await.unwrap().unwrap();
     let asked: Decision = serde_json::from_slice(&record).unwrap();
     assert_eq!((asked.question.request, asked.question.released), (id, false));
+    assert_eq!(asked.question.priority, Some(Priority::Emergency), "as the caller said");
     assert_eq!(service.events().await, [Event::Decided { request: id, decision, ruling: Ruling::Held }]);
     assert_eq!(bench.release.asked.lock().unwrap().len(), 0);
 

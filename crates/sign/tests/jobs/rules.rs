@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use firmseal_core::Root;
-use firmseal_fleet::{Approval, ApprovalSignature, Job, JobState, Reason};
+use firmseal_fleet::{Approval, ApprovalSignature, Job, JobState, Priority, Reason};
 use firmseal_manifest::{Digest, Event, Intent, Ruling, Statement, StatementPurpose};
 use firmseal_sign::{
     ApprovalError, Decision, NewApproval, PipelineError, Policy, PolicyError, Question, Recorded, Verdict,
@@ -80,10 +80,13 @@ async fn policy_refuses_holds_and_permits_and_every_word_is_kept() {
     let service = bench.start().await;
     service.product("gateway", "raw").await;
     let file = service.upload(b"some firmware").await;
-    let ask = async |build: &str| {
+    let wish = |build: &str| {
         let mut wish = service.wish(build, file);
-        wish.build = build.to_owned();
-        let id = service.submit(wish).await;
+        (wish.build, wish.priority) = (build.to_owned(), Priority::Emergency);
+        wish
+    };
+    let ask = async |build: &str| {
+        let id = service.submit(wish(build)).await;
         service.settled(id).await
     };
     for (build, state, ruling) in [
@@ -97,6 +100,8 @@ async fn policy_refuses_holds_and_permits_and_every_word_is_kept() {
         let record = service.store.decision(digest).await.unwrap().unwrap();
         let decision: Decision = serde_json::from_slice(&record).unwrap();
         assert_eq!((decision.question.request, decision.policy.0), (job.id, service.pipeline.rules()));
+        assert_eq!(decision.question.priority, Some(Priority::Emergency), "as the caller said");
+        assert_eq!(Recorded::read(&record), Some(Recorded::Decided(Box::new(decision))));
         let event = Event::Decided { request: job.id, decision: digest, ruling };
         assert_eq!(service.events().await.last(), Some(&event));
     }
@@ -114,12 +119,7 @@ async fn policy_refuses_holds_and_permits_and_every_word_is_kept() {
 
     // An officer lets the one that is held go: the same bytes are signed
     // already.
-    let held = service.submit({
-        let mut wish = service.wish("hold", file);
-        wish.build = "hold".to_owned();
-        wish
-    });
-    let held = held.await;
+    let held = service.submit(wish("hold")).await;
     service.store.resume_job(held, JobState::Held, now(), Some("olga".to_owned()), vec![]).await.unwrap();
     service.dispatcher.wake();
     assert_eq!(service.settled(held).await.progress.state, JobState::Signed);
@@ -143,6 +143,12 @@ async fn what_a_key_refuses_after_policy_permitted_it_keeps_both_words() {
     // The intent that came to nothing names the permit.
     let permit = told.decided.unwrap();
     assert_eq!(permit.answer, Verdict::Permit);
+    // As it was written before a priority was asked: those records are the
+    // log's to this day, under the digests that they had.
+    let before = String::from_utf8(permit.encode()).unwrap().replacen("\"priority\":\"release\",", "", 1);
+    assert_ne!(before.as_bytes(), permit.encode());
+    let Some(Recorded::Decided(told)) = Recorded::read(before.as_bytes()) else { panic!("{before}") };
+    assert_eq!(told.encode(), before.as_bytes());
     let intent = bench.hsm.asked.lock().unwrap()[0];
     let intent = service.log().await[intent as usize].intent().unwrap().clone();
     assert!(intent.context.contains(&permit.digest()), "{intent:?}");
