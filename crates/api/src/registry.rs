@@ -73,6 +73,12 @@ pub struct AddressMap {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 64)]
     pub protected: Vec<Region>,
+    /// Whether files that name no address are signed as well, though nothing
+    /// can be held against them. A product that is made without this word is
+    /// stored with `false`. One that is shown without it is from before the
+    /// word, and has them signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_unplaced: Option<bool>,
 }
 
 /// A piece of a device's address space.

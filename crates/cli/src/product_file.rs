@@ -47,6 +47,7 @@ struct WrittenMap {
     allowed: Vec<WrittenRegion>,
     #[serde(default)]
     protected: Vec<WrittenRegion>,
+    allow_unplaced: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -80,7 +81,11 @@ impl WrittenMap {
                 |one: WrittenRegion| Ok(Region { name: one.name, start: one.start, size: one.size.bytes()? });
             all.into_iter().map(region).collect::<std::result::Result<_, String>>()
         };
-        Ok(AddressMap { allowed: regions(self.allowed)?, protected: regions(self.protected)? })
+        Ok(AddressMap {
+            allowed: regions(self.allowed)?,
+            protected: regions(self.protected)?,
+            allow_unplaced: self.allow_unplaced,
+        })
     }
 }
 
@@ -182,11 +187,13 @@ mod tests {
             "id = \"gw\"\nenvironment = \"test\"\nvendor = \"example.com\"\nclass = \"gw\"\nformat = \"raw\"\n\
              [[components]]\nname = \"main\"\ncapacity = \"1MiB\"\n\
              addresses.allowed = [{ name = \"slot\", start = 0x0800_0000, size = \"1MiB\" }]\n\
-             addresses.protected = [{ name = \"keys\", start = 0x0801_0000, size = 4096 }]\n",
+             addresses.protected = [{ name = \"keys\", start = 0x0801_0000, size = 4096 }]\n\
+             addresses.allow_unplaced = true\n",
         )
         .unwrap();
         let map = toml.components[0].addresses.as_ref().unwrap();
         assert_eq!((map.allowed[0].start, map.allowed[0].size), (0x0800_0000, 1 << 20));
+        assert_eq!(map.allow_unplaced, Some(true));
         let json = write("a.json", &serde_json::to_string(&toml).unwrap()).unwrap();
         assert_eq!(toml, json);
         assert_eq!(toml.components[0].capacity, 1 << 20);

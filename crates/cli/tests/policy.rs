@@ -1,4 +1,5 @@
-//! `firmseal policy`, as somebody who writes one uses it.
+//! Policies, and address maps beside them, as somebody who writes them uses
+//! them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
@@ -63,4 +64,38 @@ fn what_is_wrong_is_shown() {
     let (code, _, err) = firmseal(&["policy", "test", path]);
     assert_eq!(code, 2, "{err}");
     assert!(err.contains("b.test.toml: case `x`: `chanel` is no part of a question"), "{err}");
+}
+
+#[test]
+fn an_address_map_that_is_silent_refuses_files_without_addresses_and_stays_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (code, _, err) = firmseal(&["init", &at("place"), "--host", "127.0.0.1"]);
+    assert_eq!(code, 0, "{err}");
+    fs::write(at("firmware.bin"), "some firmware").unwrap();
+    let main = format!("main={}", at("firmware.bin"));
+    let sign = |name: &str, word: &str| {
+        let product = format!(
+            "id = \"{name}\"\nenvironment = \"test\"\nvendor = \"example.com\"\nclass = \"a\"\nformat = \"raw\"\n\
+             [[components]]\nname = \"main\"\ncapacity = \"1MiB\"\n\
+             addresses.allowed = [{{ name = \"slot\", start = 0x1000, size = \"1MiB\" }}]\n{word}\n"
+        );
+        fs::write(at("product.toml"), product).unwrap();
+        let (place, product) = (at("place"), at("product.toml"));
+        let order = ["sign-offline", "--place", &place, "--product-file", &product, "--component", &main];
+        let names = ["--epoch", "1", "--version", "1.0.0", "-o", &at(name)];
+        let (code, _, err) = firmseal(&[order.as_slice(), &names].concat());
+        (code, err)
+    };
+    // The second time the product is there already.
+    for _ in 0..2 {
+        let (code, err) = sign("silent", "");
+        assert_eq!(code, 3, "{err}");
+        assert!(err.contains("names no address") && err.contains("allow_unplaced = true"), "{err}");
+    }
+    let word = "addresses.allow_unplaced = true";
+    let (code, err) = sign("silent", word);
+    assert_eq!((code, err.contains("with other properties")), (6, true), "{err}");
+    let (code, err) = sign("told", word);
+    assert_eq!(code, 0, "{err}");
 }

@@ -31,6 +31,11 @@ pub struct AddressMap {
     /// certificates. They count inside allowed regions as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub protected: Vec<Region>,
+    /// Whether a file that names no address is let through: nothing can be
+    /// held against it. Every product that is made says so or not. Those from
+    /// before it could be said are silent: see [`AddressMap::lets_unplaced`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_unplaced: Option<bool>,
 }
 
 /// How an image leaves its map.
@@ -51,6 +56,13 @@ impl Region {
 }
 
 impl AddressMap {
+    /// Whether a file that names no address is let through. A stored map that
+    /// is silent does: its product cannot be changed, and a rule that came
+    /// later would end its updates for good.
+    pub fn lets_unplaced(&self) -> bool {
+        self.allow_unplaced.unwrap_or(true)
+    }
+
     /// What is wrong with the map by itself.
     pub fn check(&self) -> Result<(), &'static str> {
         let regions = || self.allowed.iter().chain(&self.protected);
@@ -106,6 +118,7 @@ mod tests {
         let map = AddressMap {
             allowed: vec![region("slot", 0x1000, 0x1000), region("top", u64::MAX - 0xff, 0x100)],
             protected: vec![region("keys", 0x1800, 0x10)],
+            ..AddressMap::default()
         };
         assert_eq!(map.check(), Ok(()));
         let keys = Some(Trespass::Protected(&map.protected[0]));

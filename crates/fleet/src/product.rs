@@ -127,6 +127,26 @@ impl Product {
         serde_json::to_vec(self).map(|text| digest_of(&text))
     }
 
+    /// What is stored of this one, which somebody hands in: the known product
+    /// of its name where it says the same again, and otherwise itself with
+    /// everything said. A map that is silent here is strict. It repeats a known
+    /// one that is silent as well, so that files from before can be handed in
+    /// again.
+    pub fn to_store(self, known: Option<Product>) -> Product {
+        let Some(known) = known else { return self.saying(false) };
+        let handed = Product { created: known.created, ..self };
+        let same = handed == known || handed.clone().saying(false) == known.clone().saying(true);
+        if same { known } else { handed.saying(false) }
+    }
+
+    /// With this said of files without addresses, where nothing is.
+    fn saying(mut self, allow_unplaced: bool) -> Product {
+        for map in self.components.iter_mut().filter_map(|component| component.addresses.as_mut()) {
+            map.allow_unplaced.get_or_insert(allow_unplaced);
+        }
+        self
+    }
+
     /// Checks every rule that holds for a product by itself.
     pub fn check(&self) -> Result<(), FleetError> {
         const NAME: &str = "use 1 to 64 printable ASCII characters without spaces";
@@ -229,6 +249,52 @@ mod tests {
             let mut bad = good.clone();
             break_it(&mut bad);
             assert!(bad.check().is_err(), "{name}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn products_from_before_a_word_stay_as_they_are() -> Result<(), Box<dyn std::error::Error>> {
+        // A record, and its digest in the log, from before maps had the word.
+        let record = r#"{"id":"gateway","environment":"test","vendor":"00000000-0000-0000-0000-000000000001","class":"00000000-0000-0000-0000-000000000002","hardware":["A2"],"format":"raw","components":[{"name":"rootfs","capacity":1073741824,"block_size":4096,"addresses":{"allowed":[{"name":"slot","start":4096,"size":4096}]}}],"created":"1970-01-01T00:00:00Z"}"#;
+        let old: Product = serde_json::from_str(record)?;
+        assert_eq!(serde_json::to_string(&old)?, record);
+        assert_eq!(old.digest()?, digest_of(record.as_bytes()));
+        let says = |word: Option<bool>| {
+            let mut product = old.clone();
+            if let Some(map) = &mut product.components[0].addresses {
+                map.allow_unplaced = word;
+            }
+            product
+        };
+        let lets =
+            |product: &Product| product.components[0].addresses.as_ref().map(AddressMap::lets_unplaced);
+        assert_eq!(lets(&old), Some(true), "no rule of later locks it out");
+
+        let (strict, open) = (says(Some(false)), says(Some(true)));
+        assert_eq!((lets(&strict), lets(&open)), (Some(false), Some(true)));
+        for product in [&strict, &open] {
+            let text = serde_json::to_string(product)?;
+            assert!(text.contains("allow_unplaced"), "{text}");
+            assert_eq!(serde_json::from_str::<Product>(&text)?, *product);
+        }
+        // Silence is strict in what is made now, and what it was in a repeat.
+        let later = |product: &Product| Product { created: Time::from_millis(1), ..product.clone() };
+        let stored = |handed: &Product, known: Option<&Product>| later(handed).to_store(known.cloned());
+        assert_eq!(stored(&old, None), later(&strict));
+        assert_eq!(stored(&open, None), later(&open));
+        for (handed, known, same) in [
+            (&old, &old, true),
+            (&open, &old, true),
+            (&strict, &old, false),
+            (&old, &strict, true),
+            (&strict, &strict, true),
+            (&open, &strict, false),
+            (&old, &open, false),
+            (&open, &open, true),
+            (&strict, &open, false),
+        ] {
+            assert_eq!(stored(handed, Some(known)) == *known, same, "{handed:?} for {known:?}");
         }
         Ok(())
     }

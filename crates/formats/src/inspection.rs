@@ -20,6 +20,17 @@ pub struct Field {
     pub value: String,
 }
 
+/// A piece of memory that a file fills.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Load {
+    /// Its first address.
+    pub address: u64,
+    /// Its bytes, where the format says how many: what is packed in the file
+    /// is larger in memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+}
+
 /// What a file says of itself. Nothing here is verified unless a signature
 /// in `signatures` is: see [`ExistingSignature`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -32,6 +43,10 @@ pub struct Inspection {
     pub epoch: Option<u64>,
     /// Where it is loaded or must lie.
     pub load_addresses: Vec<u64>,
+    /// What lies at these addresses; several pieces may share one. No part of
+    /// the digest: the file decides them, with what is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub loads: Vec<Load>,
     /// Size of the payload in bytes, without headers and signatures.
     pub image_size: u64,
     /// What it is made for.
@@ -56,6 +71,7 @@ impl Inspection {
             version: None,
             epoch: None,
             load_addresses: Vec::new(),
+            loads: Vec::new(),
             image_size,
             target: None,
             debug: None,
@@ -64,6 +80,14 @@ impl Inspection {
             notes: Vec::new(),
             signatures: Vec::new(),
         }
+    }
+
+    /// One more piece, at an address that counts once.
+    pub(crate) fn load(&mut self, address: u64, size: Option<u64>) {
+        if !self.load_addresses.contains(&address) {
+            self.load_addresses.push(address);
+        }
+        self.loads.push(Load { address, size });
     }
 
     pub(crate) fn field(&mut self, name: impl Into<String>, value: impl Into<String>) {
@@ -85,7 +109,8 @@ impl Inspection {
     }
 
     /// Digest of the parsed header: SHA-256 over deterministic CBOR
-    /// (RFC 8949 §4.2) of everything but `notes` and `signatures`.
+    /// (RFC 8949 §4.2) of everything but `loads`, `notes` and
+    /// `signatures`.
     pub fn digest(&self) -> Digest {
         let mut out = Vec::with_capacity(256);
         let mut encoder = Encoder::new(&mut out);

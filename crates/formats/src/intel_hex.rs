@@ -11,7 +11,7 @@
 use crate::error::FormatError;
 use crate::format::{Format, Likeness};
 use crate::hash::{Hash, hex};
-use crate::inspection::Inspection;
+use crate::inspection::{Inspection, Load};
 use crate::source::{Source, for_each_piece, head};
 
 const NAME: &str = "hex";
@@ -44,7 +44,9 @@ impl Format for IntelHex {
     fn inspect(&self, source: &dyn Source) -> Result<Inspection, FormatError> {
         let memory = Memory::read(source)?;
         let mut out = Inspection::new(NAME, memory.ranges.iter().map(|(start, end)| end - start).sum());
-        out.load_addresses = memory.ranges.iter().map(|(start, _)| *start).collect();
+        let loads = memory.ranges.iter();
+        out.loads = loads.map(|(start, end)| Load { address: *start, size: Some(end - start) }).collect();
+        out.load_addresses = out.loads.iter().map(|load| load.address).collect();
         for (start, end) in memory.ranges.iter().take(TOLD_MAX) {
             out.field("range", format!("{start:#010x} to {:#010x} ({} bytes)", end - 1, end - start));
         }

@@ -59,7 +59,7 @@ pub use error::FormatError;
 pub use fit::{ControlKey, control_tree};
 pub use format::{Beside, Embedding, Format, Likeness, Unsigned, Wanted};
 pub use gzip::gunzip;
-pub use inspection::{Covered, ExistingSignature, Field, Inspection, KeyClaim};
+pub use inspection::{Covered, ExistingSignature, Field, Inspection, KeyClaim, Load};
 pub use laid_out::{Kept, LaidOut, attach, lay_out, lay_out_kept};
 pub use oci::{Descriptor, Digest as BlobDigest, Manifest, Platform, attested};
 pub use parameters::{Parameter, Parameters};

@@ -34,6 +34,8 @@ fn ranges_are_told_with_their_addresses() {
     let inspection = inspect(&SMALL.as_bytes().to_vec()).unwrap();
     assert_eq!((inspection.format.as_str(), inspection.image_size), ("hex", 9));
     assert_eq!(inspection.load_addresses, [0x10010, 0x20000]);
+    let loads: Vec<_> = inspection.loads.iter().map(|own| (own.address, own.size)).collect();
+    assert_eq!(loads, [(0x10010, Some(8)), (0x20000, Some(1))]);
     let told: Vec<_> = inspection.fields.iter().map(|field| field.value.as_str()).collect();
     assert_eq!(
         told[..3],

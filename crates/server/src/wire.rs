@@ -255,7 +255,11 @@ fn map_in(map: registry::AddressMap) -> fleet::AddressMap {
             |one: registry::Region| fleet::Region { name: one.name, start: one.start, size: one.size };
         all.into_iter().map(region).collect()
     };
-    fleet::AddressMap { allowed: regions(map.allowed), protected: regions(map.protected) }
+    fleet::AddressMap {
+        allowed: regions(map.allowed),
+        protected: regions(map.protected),
+        allow_unplaced: map.allow_unplaced,
+    }
 }
 
 fn map_out(map: fleet::AddressMap) -> registry::AddressMap {
@@ -264,7 +268,11 @@ fn map_out(map: fleet::AddressMap) -> registry::AddressMap {
             |one: fleet::Region| registry::Region { name: one.name, start: one.start, size: one.size };
         all.into_iter().map(region).collect()
     };
-    registry::AddressMap { allowed: regions(map.allowed), protected: regions(map.protected) }
+    registry::AddressMap {
+        allowed: regions(map.allowed),
+        protected: regions(map.protected),
+        allow_unplaced: map.allow_unplaced,
+    }
 }
 
 pub(crate) fn product_out(product: fleet::Product) -> registry::Product {

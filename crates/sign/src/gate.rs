@@ -15,7 +15,7 @@ use crate::order::Order;
 /// The rules, in the words that are hashed into every intent. A change of
 /// the rules is a change of this text.
 pub const RULES: &str = "\
-firmseal gate 6
+firmseal gate 7
 each component of the product gets exactly one artifact
 the sequence number is above every earlier one of the product, by 1048576 at most
 the security epoch is not below the lowest of the root document in force, nor that of the latest release, nor the
@@ -24,8 +24,11 @@ the security epoch is not below the lowest of the root document in force, nor th
 the version is new on its channel, and the one that the artifact carries
 the security epoch is the one that the artifact carries
 the artifact is of the product's format and fits its slot
-each address that the artifact names, with the size of the artifact behind it, lies in one of the regions
-  that the product allows the component, if it says any, and touches none that it protects
+each address that the artifact names, with as much as it says to lie there behind it, or with the size of the
+  artifact where it does not say, lies in one of the regions that the product allows the component, if it says
+  any, and touches none that it protects
+an artifact that names no address is for no component with such regions, unless the product lets it through by a
+  word, or is from before that word
 a file that is signed by itself keeps to these rules for one of the components; if it names addresses, and
   any component says which it allows, for one that does
 debug builds are never signed for production
@@ -171,6 +174,16 @@ pub enum GateRefusal {
         address: u64,
         /// Its size in bytes.
         size: u64,
+    },
+    /// The component has an address map, and nothing to hold against it.
+    #[error(
+        "component `{component}` has an address map, and the file names no address that could be held \
+         against it; hand in a file that does, or make a product whose `addresses` say \
+         `allow_unplaced = true`"
+    )]
+    NoAddress {
+        /// The component.
+        component: String,
     },
     /// The image would be loaded over something that is protected.
     #[error(
@@ -366,12 +379,19 @@ pub fn check_file(
     Err(first.unwrap_or_else(none))
 }
 
-/// Checks each address that the artifact names. A format that names several
-/// does not say how much lies at each: all of it might.
+/// Checks each piece that the artifact says to lie somewhere. Of an address
+/// without a size all of it might. Where it names none, nothing would be
+/// checked: a map that holds for nothing must not look like one that holds.
 fn check_addresses(component: &ComponentSpec, inspection: &Inspection, size: u64) -> Result<(), GateRefusal> {
     let Some(map) = &component.addresses else { return Ok(()) };
     let name = || component.name.clone();
-    for address in inspection.load_addresses.iter().copied() {
+    if inspection.load_addresses.is_empty() && !map.lets_unplaced() {
+        return Err(GateRefusal::NoAddress { component: name() });
+    }
+    let known = |address: &u64| inspection.loads.iter().any(|load| load.address == *address);
+    let bare = inspection.load_addresses.iter().filter(|address| !known(address));
+    let loads = inspection.loads.iter().map(|load| (load.address, load.size.unwrap_or(size)));
+    for (address, size) in loads.chain(bare.map(|address| (*address, size))) {
         match map.trespass(address, size) {
             None => {}
             Some(Trespass::Outside) => return Err(GateRefusal::Address { component: name(), address, size }),
@@ -402,6 +422,7 @@ impl GateRefusal {
             GateRefusal::Format { .. } => "gate-format",
             GateRefusal::TooLarge { .. } => "gate-size",
             GateRefusal::Address { .. } => "gate-address",
+            GateRefusal::NoAddress { .. } => "gate-no-address",
             GateRefusal::Protected { .. } => "gate-protected-region",
             GateRefusal::Debug { .. } => "gate-debug",
             GateRefusal::RollbackLate { .. } => "gate-rollback-late",

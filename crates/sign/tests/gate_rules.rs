@@ -403,6 +403,7 @@ fn images() -> Vec<&'static str> {
         product.components[0].addresses = Some(AddressMap {
             allowed: vec![region("slot", allowed, 1 << 20)],
             protected: protected.into_iter().collect(),
+            allow_unplaced: Some(false),
         });
         product
     };
@@ -411,6 +412,7 @@ fn images() -> Vec<&'static str> {
     let own = Names { epoch: loaded.epoch.unwrap_or(7), ..names.clone() };
     ask(&own, &map(at, None), "ram_load").unwrap();
     let rules = vec![
+        rule(ask(&names, &map(at, None), "ed25519")),
         rule(ask(&names, &mcuboot, "digest_only")),
         rule(ask(&Names { epoch: 8, ..names.clone() }, &mcuboot, "ed25519")),
         rule(ask(&Names { version: "1.2.4".parse().unwrap(), ..names }, &mcuboot, "ed25519")),
@@ -419,6 +421,7 @@ fn images() -> Vec<&'static str> {
         another_format(),
     ];
     let told = [
+        "gate-no-address",
         "gate-unsigned",
         "gate-artifact-epoch",
         "gate-artifact-version",

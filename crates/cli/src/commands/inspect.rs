@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use firmseal_core::Envelope;
 use firmseal_core::limits::ENVELOPE_MAX;
-use firmseal_formats::Inspection;
+use firmseal_formats::{Inspection, Load};
 use firmseal_manifest::chain::CHAIN_MAX;
 use firmseal_manifest::{DelegationChain, bundle, print};
 use serde_json::json;
@@ -147,8 +147,11 @@ fn firmware(inspection: &Inspection) -> String {
         .row("format", &inspection.format)
         .maybe("version", inspection.version.as_ref())
         .maybe("security epoch", inspection.epoch);
-    for address in &inspection.load_addresses {
-        record = record.row("load address", format_args!("{address:#x}"));
+    for Load { address, size } in &inspection.loads {
+        record = match size {
+            Some(size) => record.row("load address", format_args!("{address:#x}, {size} bytes")),
+            None => record.row("load address", format_args!("{address:#x}")),
+        };
     }
     record = record
         .row("image size", format_args!("{} bytes", inspection.image_size))

@@ -231,18 +231,20 @@ impl SignOffline {
         };
         let product =
             to_fleet(crate::product_file::read(path)?).map_err(|error| error.about(path.display()))?;
-        match store.product(&product.id).await {
-            Ok(known) if (Product { created: known.created, ..product.clone() }) == known => {}
-            Ok(_) => {
-                let what = format!("product `{}` is in the registry with other properties", product.id);
-                return Err(CliError::new(Kind::Conflict, what));
+        let id = product.id.clone();
+        match store.product(&id).await {
+            Ok(known) => {
+                if product.to_store(Some(known.clone())) != known {
+                    let what = format!("product `{id}` is in the registry with other properties");
+                    return Err(CliError::new(Kind::Conflict, what));
+                }
             }
             Err(StoreError::NotFound { .. }) => {
-                store.insert_product(product.clone(), &operator::local()).await?
+                store.insert_product(product.to_store(None), &operator::local()).await?
             }
             Err(error) => return Err(error.into()),
         }
-        Ok(product.id)
+        Ok(id)
     }
 }
 
@@ -265,6 +267,7 @@ pub fn to_fleet(product: firmseal_api::registry::Product) -> Result<Product> {
                 addresses: component.addresses.map(|map| AddressMap {
                     allowed: regions(map.allowed),
                     protected: regions(map.protected),
+                    allow_unplaced: map.allow_unplaced,
                 }),
             })
         })

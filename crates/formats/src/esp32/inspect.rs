@@ -4,11 +4,11 @@ use firmseal_manifest::{KeyAlgorithm, Tbs};
 
 use super::app::{self, App};
 use super::block::Block;
-use super::image::Image;
+use super::image::{Image, Segment};
 use super::{NAME, chip, sector};
 use crate::error::FormatError;
 use crate::hash::{Hash, array, hex};
-use crate::inspection::{Covered, ExistingSignature, Inspection, KeyClaim};
+use crate::inspection::{Covered, ExistingSignature, Inspection, KeyClaim, Load};
 use crate::source::Source;
 
 pub(super) fn inspect(source: &dyn Source) -> Result<Inspection, FormatError> {
@@ -40,7 +40,12 @@ pub(super) fn describe(
     inspection.target = Some(chip::name(image.chip));
     // Segments at zero fill the file up to a page of flash.
     let segments = image.segments.iter().filter(|segment| segment.address != 0);
-    inspection.load_addresses = segments.map(|segment| u64::from(segment.address)).collect();
+    let load = |segment: &Segment| {
+        let size = segment.data.end - segment.data.start;
+        Load { address: u64::from(segment.address), size: Some(size) }
+    };
+    inspection.loads = segments.map(load).collect();
+    inspection.load_addresses = inspection.loads.iter().map(|load| load.address).collect();
     match app {
         Some(app) => app.describe(&mut inspection),
         None => app::bootloader(source, image, &mut inspection)?,

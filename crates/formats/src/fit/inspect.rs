@@ -107,10 +107,10 @@ pub(super) fn describe(fit: &Fit) -> Result<Inspection, FormatError> {
             inspection.field(format!("{name} {}", hash.algorithm), hex(&hash.value));
         }
         inspection.field(name, image_line(fit, own));
-        if let Some(load) = tree.value(own.node, "load").and_then(address)
-            && !inspection.load_addresses.contains(&load)
-        {
-            inspection.load_addresses.push(load);
+        if let Some(load) = tree.value(own.node, "load").and_then(address) {
+            let packing = tree.value(own.node, "compression").and_then(text);
+            let plain = packing.is_none_or(|packing| packing == "none");
+            inspection.load(load, plain.then(|| own.size()));
         }
         if let Some(target) = tree.value(own.node, "arch").and_then(text)
             && targets.iter().all(|own| own != target)

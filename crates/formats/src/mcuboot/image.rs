@@ -17,6 +17,8 @@ pub(super) struct Image {
     pub(super) protected: Vec<Tlv>,
     /// Empty in an image that was never hashed or signed.
     pub(super) unprotected: Vec<Tlv>,
+    /// End of the image with its TLVs.
+    pub(super) end: u64,
     pub(super) trailer: Trailer,
 }
 
@@ -51,7 +53,7 @@ impl Image {
             (entries, header.signed_end() + u64::from(total))
         };
         let trailer = Trailer::read(source, end, have, endian)?;
-        let image = Image { header, protected, unprotected, trailer };
+        let image = Image { header, protected, unprotected, end, trailer };
         image.check()?;
         Ok(image)
     }

@@ -17,7 +17,7 @@ use crate::source::Source;
 
 pub(super) fn inspect(source: &dyn Source) -> Result<Inspection, FormatError> {
     let image = Image::parse(source)?;
-    let mut out = describe(&image);
+    let mut out = describe(&image, image.end);
     image.trailer.tell(&mut out);
     if image.header.has(COMPRESSED) {
         out.note("decompressed image", "not made here: digest and signature of it are told, not checked");
@@ -69,8 +69,8 @@ pub(super) fn is_clear(source: &dyn Source, image: &Image) -> Result<bool, Forma
     Ok(hash.of_range(source, 0..image.header.signed_end())? == digest)
 }
 
-/// What the signed part says.
-pub(super) fn describe(image: &Image) -> Inspection {
+/// What the signed part says, of an image that ends there with all its TLVs.
+pub(super) fn describe(image: &Image, end: u64) -> Inspection {
     let header = &image.header;
     let mut out = Inspection::new(NAME, u64::from(header.image_size));
     out.version = Some(header.version.to_string());
@@ -79,7 +79,9 @@ pub(super) fn describe(image: &Image) -> Inspection {
     // inside what is signed, and the same before and after.
     out.encrypted = header.has(ENCRYPTED_AES128 | ENCRYPTED_AES256);
     if header.has(RAM_LOAD | ROM_FIXED) || header.load_address != 0 {
-        out.load_addresses.push(u64::from(header.load_address));
+        // Loaded with its header and TLVs (bootutil, boot_load_image_to_sram).
+        let plain = !header.has(COMPRESSED);
+        out.load(u64::from(header.load_address), plain.then_some(end));
     }
     let id = |kind| image.value(kind).and_then(|value| Uuid::from_slice(value).ok());
     let ids: Vec<String> = [("vendor", tlv::VENDOR_ID), ("class", tlv::CLASS_ID)]

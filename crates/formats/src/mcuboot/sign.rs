@@ -46,7 +46,8 @@ pub(super) fn prepare(source: &dyn Source, wanted: &Wanted<'_>) -> Result<Unsign
     let encryption = options.encryption.clone();
     let wrapped_len = encryption.as_ref().map_or(0, |own| tlv::HEAD_LEN + own.wrapped_len());
     // Before hashing: the largest file this can become must fit.
-    options.slot.fits(signed.output_len() + (scheme.area_max(&kept) + wrapped_len) as u64)?;
+    let longest = signed.output_len() + (scheme.area_max(&kept) + wrapped_len) as u64;
+    options.slot.fits(longest)?;
     let digest = scheme.hash.of_range(&signed.over(source)?, 0..signed.output_len())?;
     let tbs = scheme.tbs(&signed, source, &digest)?;
     let wrapped = match &encryption {
@@ -55,7 +56,7 @@ pub(super) fn prepare(source: &dyn Source, wanted: &Wanted<'_>) -> Result<Unsign
     };
     let payload = u64::from(image.header.header_size)..image.header.image_end();
     let (endian, slot) = (image.header.endian, options.slot);
-    let inspection = describe(&image);
+    let inspection = describe(&image, longest);
     let attach = move |signature: &Signature| {
         let mut area = if kept.is_empty() { scheme.digest(&digest) } else { kept.clone() };
         area.extend(scheme.signature(signature)?);

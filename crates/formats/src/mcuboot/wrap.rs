@@ -84,7 +84,8 @@ pub(super) fn wrap(
     let mut head = vec![if options.pad_header { options.erased } else { 0 }; usize::from(header_size)];
     head[..HEADER_LEN].copy_from_slice(&header.encode());
     let signed = Plan::new(have).bytes(head).source(payload_at..have).bytes(zeros).bytes(area);
-    Ok((Image { header, protected, unprotected: Vec::new(), trailer: Trailer::None }, signed))
+    let end = header.signed_end();
+    Ok((Image { header, protected, unprotected: Vec::new(), end, trailer: Trailer::None }, signed))
 }
 
 /// Refuses files that are no binary yet: wrapped, they would be signed and

@@ -37,10 +37,8 @@ impl App {
             });
         }
         // A repeat must find the same value, so the first one's date holds.
-        let product = match self.store.product(&product.id).await {
-            Ok(known) => firmseal_fleet::Product { created: known.created, ..product },
-            Err(_) => product,
-        };
+        let known = self.store.product(&product.id).await.ok();
+        let product = product.to_store(known);
         self.store.insert_product(product.clone(), creator).await?;
         tracing::info!(product = %product.id, creator = creator.name, "product made");
         Ok(wire::product_out(product))

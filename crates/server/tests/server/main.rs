@@ -17,6 +17,7 @@ mod keys;
 mod log;
 mod monitor;
 mod notices;
+mod products;
 mod records;
 mod replays;
 mod revocation;
