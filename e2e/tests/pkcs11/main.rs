@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod imgtool;
+
 use std::io::Write;
 
 use firmseal_api::Base64;
@@ -28,8 +30,8 @@ fn place(t: &Shell) -> Server {
              environment = \"test\"\n{more}\n"
         )
     };
-    let files = table("boot", "artifact", "products = [\"gateway\"]")
-        + &table("rsa", "rsa", "products = [\"gateway\", \"router\"]");
+    let files = table("boot", "artifact", "products = [\"gateway\", \"camera\"]")
+        + &table("rsa", "rsa", "products = [\"gateway\", \"router\", \"camera\"]");
     let blind = "blind = true\nproducts = [\"lab\"]";
     t.write(
         "place/signing.toml",
@@ -39,6 +41,7 @@ fn place(t: &Shell) -> Server {
     server.start();
     t.ok("firmseal product create gateway --vendor example.com --class gateway --component main=16MiB");
     t.ok("firmseal product create router --vendor example.com --class router --component main=16MiB --format fit");
+    t.ok("firmseal product create camera --vendor example.com --class camera --component app=512KiB --format mcuboot");
     t.ok(
         "firmseal product create lab --vendor example.com --class lab --component main=64kB --format digest",
     );
