@@ -11,18 +11,21 @@
 //! hang as well, and holds what it has of the key: so many are started at once,
 //! and then one now and then, for the day on which the other side is back.
 
+mod ticket;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
+
+use ticket::Ticket;
 
 /// Why a job has no result.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -83,40 +86,6 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Deadlines between one thread in place of another and the next, once the spare
 /// ones hang too.
 const REST: u32 = 60;
-
-/// Who waits for a job. Whoever takes it, worker or watchdog, gives the one
-/// answer. It has a lock of its own: the pool's is taken once for each job by a
-/// worker, whose time is the key's.
-struct Ticket<R> {
-    answer: Mutex<Option<oneshot::Sender<Result<R, PoolError>>>>,
-    /// A worker has it. Changed and read under the pool's lock.
-    is_begun: AtomicBool,
-}
-
-impl<R> Ticket<R> {
-    fn take(&self) -> Option<oneshot::Sender<Result<R, PoolError>>> {
-        self.lock().take()
-    }
-
-    /// Whether there is still somebody to answer.
-    fn is_open(&self) -> bool {
-        self.lock().as_ref().is_some_and(|sender| !sender.is_canceled())
-    }
-
-    fn is_begun(&self) -> bool {
-        self.is_begun.load(Ordering::Relaxed)
-    }
-
-    /// Whether its deadline still matters: to whoever waits, or because a
-    /// worker is at it that may hang, whether anybody waits or not.
-    fn is_watched(&self) -> bool {
-        self.lock().as_ref().is_some_and(|sender| !sender.is_canceled() || self.is_begun())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<oneshot::Sender<Result<R, PoolError>>>> {
-        self.answer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 struct State<J, R> {
     closed: bool,
@@ -278,7 +247,7 @@ impl<J: Send + 'static, R: Send + 'static> Pool<J, R> {
         if state.queue.len() >= self.options.queue.max(1) {
             return Err(PoolError::Full);
         }
-        let ticket = Arc::new(Ticket { answer: Mutex::new(Some(sender)), is_begun: AtomicBool::new(false) });
+        let ticket = Arc::new(Ticket::new(sender));
         // A deadline beyond the clock's end is none.
         if let Some(at) = self.options.deadline.and_then(|span| Instant::now().checked_add(span)) {
             state.prune();
@@ -327,12 +296,13 @@ impl<J, R> Drop for Alive<J, R> {
 /// How many answers are given together while jobs are quick and more of them
 /// wait. Waking whoever waits costs, and the worker pays; so it wakes several at
 /// once, as network cards do. Where a job takes longer than the limit, each answer
-/// leaves at once: no answer waits for more than this many quick jobs.
+/// leaves at once: no answer waits for more than this many quick jobs, or, where
+/// the next of them hangs, for longer than to its own deadline.
 const TOGETHER: usize = 8;
 const QUICK: Duration = Duration::from_micros(250);
 
-/// Answers that are not given yet.
-type Held<R> = Vec<(oneshot::Sender<Result<R, PoolError>>, Result<R, PoolError>)>;
+/// Jobs whose answers are not given yet.
+type Held<R> = Vec<Arc<Ticket<R>>>;
 
 fn work<J, R, W: FnMut(J) -> R>(shared: &Shared<J, R>, make: &(impl Fn() -> W + ?Sized)) {
     let mut worker = make();
@@ -344,17 +314,12 @@ fn work<J, R, W: FnMut(J) -> R>(shared: &Shared<J, R>, make: &(impl Fn() -> W + 
             worker = make();
             PoolError::Lost
         });
-        match ticket.take() {
-            Some(sender) => held.push((sender, result)),
-            // The watchdog has answered, and there may be another worker.
-            None => {
-                let is_replaced = shared.lock().is_back(&ticket);
-                if is_replaced {
-                    shared.alarm.notify_one();
-                    answer(&mut held);
-                    return;
-                }
-            }
+        if ticket.hold(result) {
+            held.push(ticket);
+        } else if shared.lock().is_back(&ticket) {
+            // The watchdog has answered, and there is another worker.
+            shared.alarm.notify_one();
+            break;
         }
         if held.len() >= TOGETHER || started.elapsed() > QUICK {
             answer(&mut held);
@@ -394,16 +359,15 @@ fn next<J, R>(shared: &Shared<J, R>, held: &mut Held<R>) -> Option<(Arc<Ticket<R
         // Answered by the watchdog, or given up by its caller: a key is not
         // used for nobody.
         if ticket.is_open() {
-            ticket.is_begun.store(true, Ordering::Relaxed);
+            ticket.begin();
             return Some((ticket, job));
         }
     }
 }
 
 fn answer<R>(held: &mut Held<R>) {
-    for (sender, result) in held.drain(..) {
-        // An error means that the caller went away.
-        let _ = sender.send(result);
+    for ticket in held.drain(..) {
+        ticket.give();
     }
 }
 
@@ -431,9 +395,7 @@ fn watch<J, R>(
             }
             Some((_, Alarm::Deadline)) => {
                 let Some((_, ticket)) = state.deadlines.pop_front() else { continue };
-                let Some(sender) = ticket.take() else { continue };
-                let _ = sender.send(Err(PoolError::TimedOut));
-                if ticket.is_begun() {
+                if ticket.expire() {
                     state.late.push_back((now + deadline, ticket));
                 }
             }

@@ -82,10 +82,14 @@ fn a_panic_loses_one_job_and_no_more() {
 /// A pool whose jobs `0` hang until the sender says something or is dropped,
 /// each once.
 fn hanging(spare: usize) -> (Pool<u32, u32>, mpsc::Sender<()>, mpsc::Receiver<()>) {
+    hanging_for(spare, Duration::from_millis(20))
+}
+
+fn hanging_for(spare: usize, deadline: Duration) -> (Pool<u32, u32>, mpsc::Sender<()>, mpsc::Receiver<()>) {
     let (release, hang) = mpsc::channel::<()>();
     let (entered, began) = mpsc::channel();
     let hang = Arc::new(Mutex::new(hang));
-    let options = PoolOptions { threads: 1, spare, queue: 8, deadline: Some(Duration::from_millis(20)) };
+    let options = PoolOptions { threads: 1, spare, queue: 8, deadline: Some(deadline) };
     let pool = Pool::new("test", options, move || {
         let (hang, entered) = (Arc::clone(&hang), entered.clone());
         move |job: u32| {
@@ -180,5 +184,22 @@ fn a_worker_hangs_whether_anybody_waits_or_not() {
     }
     soon("it is noticed", || pool.hanging() == 1);
     soon("another serves", || served(&pool));
+    drop(release);
+}
+
+#[test]
+fn an_answer_that_waits_for_others_is_not_lost_behind_one_that_hangs() {
+    let (pool, release, began) = hanging_for(0, Duration::from_secs(2));
+    let first = pool.submit(0);
+    began.recv().unwrap();
+    // Quick, and more of them wait: it is kept for the one behind it.
+    let quick = pool.submit(1);
+    let hung = pool.submit(0);
+    release.send(()).unwrap();
+    began.recv().unwrap();
+    assert_eq!(wait(first), Ok(0));
+    assert_eq!(wait(quick), Ok(1));
+    assert_eq!(wait(hung), Err(PoolError::TimedOut));
+    assert_eq!(pool.hanging(), 1, "the one that hangs, and no more");
     drop(release);
 }
