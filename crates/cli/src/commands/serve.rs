@@ -101,8 +101,8 @@ impl Serve {
 
 async fn all(place: Place, config: Config, standby: bool, output: &Output) -> Result {
     let supervision = Supervision::begin();
-    // Until it is up, an ordinary start is ended by the signals themselves: it
-    // may stand at a prompt.
+    // Until its keys are open, an ordinary start is ended by the signals
+    // themselves: it may stand at a prompt.
     let (store, config, end) = match standby {
         false => (place.store()?, config, None),
         true => {
@@ -116,12 +116,16 @@ async fn all(place: Place, config: Config, standby: bool, output: &Output) -> Re
     };
     let requests = Duration::from_secs(config.limits.shutdown_seconds);
     let longest = config.limits.hang();
-    let running = Server::start(config, with(&place, store).await?).await?;
+    let deps = with(&place, store).await?;
+    let mut end = end.map_or_else(End::new, Ok)?;
+    let running = tokio::select! {
+        running = Server::start(config, deps) => running?,
+        () = end.asked() => return Ok(()),
+    };
     for (serves, address) in running.addresses() {
         output.note(format_args!("{:<9} https://{address}", serves.as_str()));
     }
     supervision.up("serving", longest.map(|longest| (running.pulse(), longest)));
-    let mut end = end.map_or_else(End::new, Ok)?;
     end.asked().await;
     output.note("stopping; requests in flight may end");
     supervision.ends(requests);
