@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use firmseal_e2e::{Server, Shell, binaries};
+use firmseal_e2e::{Server, Shell, binaries, until};
 
 /// Bytes that repeat nowhere.
 fn firmware(len: usize) -> Vec<u8> {
@@ -75,4 +75,78 @@ fn curl_alone_has_a_file_signed_and_our_program_finds_the_same_signature() {
     t.ok("openssl dgst -sha256 -verify key.pem -signature own.sig firmware.bin");
     let requests = t.json("firmseal audit --action artifact-signed");
     assert_eq!(requests.as_array().unwrap().len(), 1, "signed once, whoever asked: {requests}");
+}
+
+#[test]
+fn what_evidence_there_was_of_what_was_signed_is_measured() {
+    let t = Shell::new();
+    let mut server = Server::new(&t);
+    server.stop();
+    let secret = "--secret file:place/keys/passphrase";
+    let id = "https://ci.example.com";
+    let builder = |name: &str, id: &str, attests: &str| {
+        t.ok(&format!(
+            "firmseal keys generate --algorithm ed25519 file:{name}.key {secret} --public {name}.pub"
+        ));
+        format!("\n[[builder]]\nid = \"{id}\"\nkey = \"../{name}.pub\"\nattests = [\"{attests}\"]\n")
+    };
+    let builders = [builder("ci", id, "provenance"), builder("rebuilder", "rebuilder", "reproduction")];
+    let settings = String::from_utf8(t.read("place/signing.toml")).unwrap();
+    t.write("place/signing.toml", settings + &builders.concat());
+    server.start();
+    let metrics = server.metrics();
+    for environment in ["test", "production"] {
+        let none = format!("firmseal_builds_signed_total{{environment=\"{environment}\"}} 0\n");
+        assert!(metrics.contains(&none), "a share of none is none: {metrics}");
+    }
+
+    t.ok("firmseal product create gateway --vendor example.com --class gateway --component main=16MiB");
+    let image = firmware(100_000);
+    t.write("rebuilt.bin", &image);
+    t.write("firmware.bin", image);
+    t.write("other.bin", firmware(50_000));
+    t.write("bom.json", r#"{"bomFormat":"CycloneDX","specVersion":"1.6","version":1,"components":[]}"#);
+    t.write(
+        "predicate.json",
+        format!(r#"{{"buildDefinition":{{"buildType":"make"}},"runDetails":{{"builder":{{"id":"{id}"}}}}}}"#),
+    );
+    t.ok(&format!(
+        "firmseal attest statement firmware.bin --type https://slsa.dev/provenance/v1 \
+         --predicate predicate.json --key file:ci.key {secret} --log ci-log -o provenance.json"
+    ));
+    t.ok(&format!(
+        "firmseal reproduce firmware.bin rebuilt.bin --key file:rebuilder.key {secret} --log rebuilder-log -o same.json"
+    ));
+    let sign = |file: &str, version: &str, to: &str, evidence: &str| {
+        t.ok(&format!(
+            "firmseal sign {file} --product gateway --version {version} --epoch 0 --signature {to} {evidence}"
+        ));
+    };
+    let all = "--evidence provenance.json --evidence same.json --evidence bom.json";
+    sign("firmware.bin", "1.0.0", "firmware.sig", all);
+    // What was signed before is not counted again, and what a statement says of
+    // one file it does not say of another.
+    sign("firmware.bin", "1.0.0", "again.sig", "");
+    sign("other.bin", "1.0.1", "other.sig", "--evidence provenance.json --evidence same.json");
+    t.ok(
+        "firmseal release create --product gateway --version 1.1.0 --epoch 1 --component main=firmware.bin \
+         --evidence provenance.json",
+    );
+    let counted: String = [("provenance", 2), ("reproduced", 1), ("sbom", 1)]
+        .map(|(kind, count)| {
+            format!("firmseal_builds_signed_with_total{{environment=\"test\",evidence=\"{kind}\"}} {count}\n")
+        })
+        .concat();
+    let shown = |metrics: &str| {
+        let of_test = metrics.lines().filter(|line| line.contains("_with_total{environment=\"test\""));
+        let mut lines: Vec<String> = of_test.map(|line| format!("{line}\n")).collect();
+        lines.sort();
+        lines.concat()
+    };
+    until("three to be counted", || {
+        let metrics = server.metrics();
+        let three = metrics.contains("firmseal_builds_signed_total{environment=\"test\"} 3\n");
+        (three && shown(&metrics) == counted).then_some(())
+    });
+    server.stop();
 }

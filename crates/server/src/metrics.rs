@@ -2,6 +2,7 @@
 //!
 //! docs/metrics.md says what each is for; a test holds the two together.
 
+mod builds;
 mod fate;
 mod labels;
 
@@ -23,6 +24,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
+use builds::Builds;
 pub(crate) use fate::Fate;
 pub(crate) use labels::*;
 
@@ -102,6 +104,7 @@ pub(crate) struct Metrics {
     #[cfg_attr(not(test), expect(dead_code, reason = "the documentation is held against it"))]
     names: Vec<String>,
     pub(crate) signing_requests: Counters<Asked>,
+    pub(crate) builds: Builds,
     pub(crate) signing_seconds: Family<Kind, Histogram>,
     queued: Gauges<Urgency>,
     queued_seconds: Gauges<Urgency>,
@@ -150,6 +153,7 @@ impl Metrics {
         make.registry.register("build", "The running build", build);
         let metrics = Metrics {
             signing_requests: make.one("signing_requests", "Signing requests by what they came to"),
+            builds: Builds::new(&mut make),
             signing_seconds: make.made(
                 "signing_duration",
                 Some(Unit::Seconds),

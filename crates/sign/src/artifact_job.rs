@@ -11,6 +11,7 @@ use firmseal_store::JobOutcome;
 use crate::artifact::{self, Examined};
 use crate::carry_out::{AGAIN_MAX, Clock, Course};
 use crate::error::PipelineError;
+use crate::evidence::Covered;
 use crate::job_review::JobAgreed;
 use crate::key_rules::KeyPurpose;
 use crate::order::Requester;
@@ -90,6 +91,7 @@ impl Pipeline {
         artifact::check(&asked, &product, &examined, epochs)?;
 
         let evidence = self.facts(&asked.product, &asked.evidence, &[order.artifact]).await?;
+        course.covered = Some(Covered::by(&evidence, product.environment));
         let agreed = self.still_agreed(course, &examined, key, rules, clock()).await?;
         let examined = &*examined;
         let unusual = self.unusual(key, &asked, clock()).await?;

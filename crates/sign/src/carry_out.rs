@@ -19,6 +19,7 @@ use crate::artifact::Examined;
 use crate::attempts::{Attempts, KeyHealth};
 use crate::dispatch::Health;
 use crate::error::PipelineError;
+use crate::evidence::Covered;
 use crate::key_rules::KeyRefusal;
 use crate::pipeline::Pipeline;
 use crate::timestamps::StampAnswer;
@@ -55,6 +56,8 @@ pub struct Carried {
     pub trouble: Option<String>,
     /// What authorities that were asked for a timestamp did.
     pub stamps: Vec<StampAnswer>,
+    /// What there was of evidence, where something was looked at.
+    pub covered: Option<Covered>,
     /// Whether the store has heard of it.
     pub stored: bool,
     /// When the store had heard, or was given up.
@@ -96,6 +99,7 @@ pub(crate) struct Course {
     /// The file, once it was read.
     pub(crate) examined: Option<(ArtifactId, Arc<Examined>)>,
     pub(crate) stamps: Vec<StampAnswer>,
+    pub(crate) covered: Option<Covered>,
     events: Vec<Event>,
     /// Held until the store knows: nobody signs the same bytes meanwhile.
     pub(crate) turn: Option<OwnedMutexGuard<()>>,
@@ -173,6 +177,7 @@ impl Pipeline {
             ruled: None,
             examined: None,
             stamps: Vec::new(),
+            covered: None,
             events: Vec::new(),
             turn: None,
             known: None,
@@ -210,7 +215,8 @@ impl Pipeline {
             events: course.events.clone(),
         };
         let told = self.tell(&claim, &ending, &course.job).await;
-        let Course { mut job, key, attempts, mut trouble, known, turn, release, stamps, .. } = course;
+        let Course { mut job, key, attempts, mut trouble, known, turn, release, stamps, covered, .. } =
+            course;
         let (mut signature, stored) = (None, told.is_ok());
         match told {
             Ok(()) => {
@@ -232,7 +238,7 @@ impl Pipeline {
         }
         drop(turn);
         let (uses, finished) = (attempts.healths(), clock());
-        Carried { job, signature, release, error, key, uses, trouble, stamps, stored, finished }
+        Carried { job, signature, release, error, key, uses, trouble, stamps, covered, stored, finished }
     }
 
     async fn carry(

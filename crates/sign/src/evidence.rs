@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use firmseal_evidence::gather::{DOCUMENT_MAX, DOCUMENTS_MAX};
 use firmseal_evidence::{EvidenceError, Facts, Gathering};
+use firmseal_fleet::product::Environment;
 use firmseal_manifest::{ArtifactId, ProductId, PublicKey, Signature};
 
 use crate::error::PipelineError;
@@ -12,6 +13,31 @@ use crate::pipeline::Pipeline;
 
 /// Most bytes of evidence that one request is decided on.
 const TOTAL_MAX: usize = 4 * DOCUMENT_MAX;
+
+/// What something that was signed had of the evidence that coverage is measured
+/// by. Everything in it has to have it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Covered {
+    /// What it was signed for.
+    pub environment: Environment,
+    /// A bill of materials, whoever made it.
+    pub sbom: bool,
+    /// Provenance that a configured builder signed.
+    pub provenance: bool,
+    /// A second build by somebody who may say so, which came out the same.
+    pub reproduced: bool,
+}
+
+impl Covered {
+    pub(crate) fn by(facts: &Facts, environment: Environment) -> Covered {
+        Covered {
+            environment,
+            sbom: facts.sbom.is_some(),
+            provenance: facts.attested,
+            reproduced: facts.reproduced == Some(true),
+        }
+    }
+}
 
 impl Pipeline {
     /// What documents in the store say about artifacts that are to be signed
@@ -67,6 +93,12 @@ impl Pipeline {
         let evidence: Vec<ArtifactId> = order.sbom.iter().chain(&order.evidence).copied().collect();
         let artifacts: Vec<ArtifactId> = order.components.iter().map(|part| part.artifact).collect();
         self.facts(&order.product, &evidence, &artifacts).await
+    }
+
+    /// What there is of evidence for an order.
+    pub(crate) async fn covered(&self, order: &Order) -> Result<Covered, PipelineError> {
+        let product = self.store().product(&order.product).await?;
+        Ok(Covered::by(&self.facts_of(order).await?, product.environment))
     }
 }
 

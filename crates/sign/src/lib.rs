@@ -66,6 +66,7 @@ pub use dispatch::{Dispatch, Health};
 pub use dispatcher::{Bounds, Dispatcher, Seen};
 pub use error::PipelineError;
 pub use events::EventError;
+pub use evidence::Covered;
 pub use gate::GateRefusal;
 pub use job_review::job_statement;
 pub use key_rules::{Age, KeyLimits, KeyPurpose, KeyRefusal, KeyRules, Rotation};

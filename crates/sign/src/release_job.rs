@@ -204,6 +204,8 @@ impl Pipeline {
         };
         if let Some(key) = first.filter(|_| course.release.is_some()) {
             self.learn(&key, &course.job.asked, now);
+            // It is released, whatever becomes of counting it.
+            course.covered = self.covered(&order_of(&course.job.asked, order)).await.ok();
         }
         let made = match made {
             // The store may have heard all the same.

@@ -22,7 +22,8 @@ pub(crate) fn observe(metrics: &Metrics, catalog: &Catalog, seen: Seen<'_>) {
 }
 
 fn observe_carried(metrics: &Metrics, catalog: &Catalog, carried: &Carried) {
-    let Carried { job, signature, release, error, key, uses, trouble, stamps, finished, .. } = carried;
+    let Carried { job, signature, release, error, key, uses, trouble, stamps, covered, finished, .. } =
+        carried;
     if let Some(release) = release {
         super::releases::published(catalog, release, &release.requester, "release signed");
         metrics.verifications.get_or_create(&Outcome { outcome: "verified" }).inc();
@@ -44,6 +45,9 @@ fn observe_carried(metrics: &Metrics, catalog: &Catalog, carried: &Carried) {
     if is_new {
         let took = finished.millis().saturating_sub(job.since().millis());
         metrics.signed_after(&job.asked.kind, took as f64 / 1000.0);
+        if let Some(covered) = covered {
+            metrics.builds.signed(covered);
+        }
     }
     let (request, state) = (job.id, job.progress.state.word());
     metrics.stamps(stamps);
@@ -108,6 +112,7 @@ mod tests {
             uses: Vec::new(),
             trouble: None,
             stamps: Vec::new(),
+            covered: None,
             stored: true,
             finished: samples::later(100),
         }

@@ -24,6 +24,10 @@ labels! {
     Kind { kind: &'static str }
     /// What was asked for, and what it came to.
     Asked { kind: &'static str, outcome: &'static str }
+    /// What something was signed for.
+    SignedFor { environment: &'static str }
+    /// What something was signed for, and evidence that there was.
+    SignedWith { environment: &'static str, evidence: &'static str }
     /// A listener and why a handshake on it failed.
     Handshake { listener: &'static str, reason: &'static str }
     /// A listener.
