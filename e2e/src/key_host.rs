@@ -17,7 +17,7 @@ pub struct KeyHost {
 }
 
 /// Where Debian puts SoftHSM2.
-fn softhsm() -> PathBuf {
+pub fn softhsm() -> PathBuf {
     let places = ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so"];
     let found = places.iter().map(PathBuf::from).find(|path| path.exists());
     found.unwrap_or_else(|| panic!("SoftHSM2 is not installed: run `cargo xtask setup`"))
@@ -27,18 +27,24 @@ fn uri(object: &str) -> String {
     format!("pkcs11:token=hsm;object={object}?module-path={}", softhsm().display())
 }
 
+/// Makes the token `hsm` in the shell's directory, without keys, and its PIN in
+/// the file `pin`: a shell that has it.
+pub fn token(t: &Shell) -> Shell {
+    std::fs::create_dir(t.path("tokens")).unwrap();
+    let tokens = t.path("tokens");
+    let settings = format!("directories.tokendir = {}\nobjectstore.backend = file\n", tokens.display());
+    let settings = t.write("softhsm2.conf", settings);
+    let shell = Shell::at(&t.path("")).with("SOFTHSM2_CONF", settings);
+    shell.ok(&format!("softhsm2-util --init-token --free --label hsm --pin {PIN} --so-pin 87654321"));
+    shell.write("pin", format!("{PIN}\n"));
+    shell.ok("chmod 600 pin");
+    shell
+}
+
 impl KeyHost {
     /// A token without keys, in the shell's directory.
     pub fn new(t: &Shell) -> KeyHost {
-        std::fs::create_dir(t.path("tokens")).unwrap();
-        let tokens = t.path("tokens");
-        let settings = format!("directories.tokendir = {}\nobjectstore.backend = file\n", tokens.display());
-        let settings = t.write("softhsm2.conf", settings);
-        let shell = Shell::at(&t.path("")).with("SOFTHSM2_CONF", settings);
-        shell.ok(&format!("softhsm2-util --init-token --free --label hsm --pin {PIN} --so-pin 87654321"));
-        shell.write("pin", format!("{PIN}\n"));
-        shell.ok("chmod 600 pin");
-        KeyHost { shell, port: ports::free(), running: None }
+        KeyHost { shell: token(t), port: ports::free(), running: None }
     }
 
     /// The URI of a key, for whoever has the token: the PIN is in the file `pin`.

@@ -44,6 +44,11 @@ impl Server {
         Server::by(format!("firmseal serve {place} --log json"), Shell::at(&shell.path("")), place, port)
     }
 
+    /// The same in the shell's own environment, which says how its modules do.
+    pub fn in_environment(shell: Shell, place: &str, port: u16) -> Server {
+        Server::by(format!("firmseal serve {place} --log json"), shell, place, port)
+    }
+
     /// A server that waits while another has its place, in the shell's own
     /// environment; it does not run yet.
     pub fn standby_in_place(shell: Shell, place: &str, port: u16) -> Server {

@@ -1,9 +1,11 @@
-//! An order for a release while its HSM is away: it is kept, shown, told of
-//! and measured, and comes to one release when the HSM is back.
+//! Requests while their HSM is away, or answers nothing any more: they are
+//! kept, shown, told of and measured, and each is signed once when it is back.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use firmseal_e2e::custody::in_custody;
+use firmseal_e2e::key_host::{softhsm, token};
 use firmseal_e2e::{Server, Shell, binaries, until};
+use firmseal_testkit::ports;
 use serde_json::Value;
 
 const CLOSED: &str = "firmseal_key_breaker{key=\"release\",state=\"closed\"}";
@@ -137,4 +139,68 @@ fn an_order_outlasts_its_hsm_and_comes_to_one_release() {
     server.stop();
     hsm.dies();
     assert_eq!(t.json("firmseal keyhost show host")["used"], 2);
+}
+
+#[test]
+fn calls_that_never_return_lose_no_request_and_sign_none_twice() {
+    let t = Shell::new();
+    // A module in front of the token, which hangs when it is told to.
+    let shim = binaries::workspace().join("crates/keys-pkcs11/tests/shim/shim.c");
+    t.ok(&format!("cc -shared -fPIC -o shim.so {} -ldl", shim.display()));
+    t.ok("mkfifo gate");
+    let hsm = token(&t).with("FIRMSEAL_SHIM_MODULE", softhsm()).with("FIRMSEAL_SHIM_DIR", t.path(""));
+    let uri = format!(
+        "pkcs11:token=hsm;object=artifact?module-path={}&pin-source=file:{}",
+        t.path("shim.so").display(),
+        t.path("pin").display()
+    );
+    hsm.ok(&format!("firmseal keys generate '{uri}' --algorithm p256 --public artifact.pub"));
+    let port = ports::free();
+    hsm.ok(&format!("firmseal init place --port {port} --artifact-key '{uri}'"));
+    let mut server = Server::in_environment(hsm, "place", port);
+    server.start();
+    t.ok("firmseal product create gateway --vendor example.com --class gateway --component main=1MiB");
+    let sign = |number: u8| {
+        t.write(&format!("{number}.bin"), vec![number; 70_000]);
+        format!("firmseal sign {number}.bin --product gateway --version 1.{number}.0 --epoch 0")
+    };
+    t.ok(&format!("{} --signature 0.sig", sign(0)));
+
+    // From now on no call comes back, ever: nobody opens the gate.
+    t.write("C_Sign", "hang 1000");
+    let ids: Vec<_> = (1..=6)
+        .map(|number| text(&t.json(&format!("{} --no-wait", sign(number))), "id").to_owned())
+        .collect();
+    let stands = |what: &str, is_so: &dyn Fn(&str) -> bool| {
+        until(what, || is_so(&server.metrics()).then_some(()));
+    };
+    let keys = t.json("firmseal keys list");
+    let key = keys.as_array().unwrap().iter().find(|key| key["purpose"] == "artifact").unwrap();
+    let name = text(key, "name");
+    let hanging = format!("firmseal_key_hanging_calls{{key=\"{name}\"}}");
+    stands("calls to hang", &|metrics| value(metrics, &hanging) >= Some(1.0));
+    let closed = format!("firmseal_key_breaker{{key=\"{name}\",state=\"closed\"}}");
+    stands("the breaker to open", &|metrics| value(metrics, &closed) == Some(0.0));
+    for id in &ids {
+        t.ok(&format!("firmseal request show {id}")).says("queued");
+    }
+    // The HSM is back, for those who open a session anew.
+    std::fs::remove_file(t.path("C_Sign")).unwrap();
+    for number in 1..=6 {
+        t.ok(&format!("{} --signature {number}.sig --wait=5m", sign(number)));
+    }
+    assert!(value(&server.metrics(), &hanging) >= Some(1.0), "those are gone for good");
+    // Every call has its entry, those that hang and those that signed; some
+    // entries have none, for nobody was left to make it.
+    let calls = String::from_utf8(t.read("calls")).unwrap();
+    let calls = calls.lines().filter(|line| *line == "C_Sign").count();
+    let told = |action: &str| t.json(&format!("firmseal audit --action {action}")).as_array().unwrap().len();
+    let signed = until("all to be on record", || Some(told("artifact-signed")).filter(|told| *told >= 7));
+    let unknown = until("all to be told of", || {
+        let unknown = told("signing-attempted");
+        (signed + unknown >= calls).then_some(unknown)
+    });
+    assert!(signed == 7 && unknown >= 1, "each is signed once: {signed}, {unknown}");
+    // And it ends, whatever hangs in it.
+    server.stop();
 }
