@@ -1,13 +1,15 @@
 //! A shell: types commands, shows what they print, and judges how they end.
 
 use std::ffi::OsString;
+use std::fmt::Debug;
+use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
 use crate::binaries;
-use crate::child::{Child, show};
+use crate::child::{Child, show, until};
 
 /// A terminal in a directory.
 pub struct Shell {
@@ -95,6 +97,15 @@ impl Shell {
     pub fn json(&self, line: &str) -> Value {
         let ran = self.ok(&format!("{line} --json"));
         serde_json::from_str(&ran.stdout).unwrap_or_else(|err| panic!("`{line}`: {err}: {}", ran.stdout))
+    }
+
+    /// What the record has of this, once it is so much: what happened is there
+    /// soon after it did.
+    pub fn recorded(&self, query: &str, count: impl RangeBounds<usize> + Debug) -> Vec<Value> {
+        until(&format!("{count:?} records of {query}"), || {
+            let found = self.json(&format!("firmseal audit {query}")).as_array().unwrap().clone();
+            count.contains(&found.len()).then_some(found)
+        })
     }
 
     /// A command that is not started yet.

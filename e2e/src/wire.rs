@@ -22,7 +22,7 @@ pub struct Wire {
 }
 
 /// How long a server may think about nonsense.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 impl Wire {
     /// Trusts the server of a place, and has no certificate.

@@ -141,8 +141,7 @@ fn keys_that_are_not_blind_sign_efi_images_and_cms_behind_gate_and_policy() {
     }
 
     // Each use of a key is told of in the log, as for every other file.
-    let signed = t.json("firmseal audit --action artifact-signed");
-    assert_eq!(signed.as_array().unwrap().len(), 4, "{signed}");
+    t.recorded("--action artifact-signed", 4..=4);
     // Whoever has what came out of it finds the one that it came of; what went
     // in had two signatures made, and asked for again.
     let found = t.json("firmseal audit --artifact firmware.pem");

@@ -73,8 +73,8 @@ fn curl_alone_has_a_file_signed_and_our_program_finds_the_same_signature() {
     let key = keys.as_array().unwrap().iter().find(|key| key["purpose"] == "artifact").unwrap();
     t.write("key.pem", key["public"].as_str().unwrap());
     t.ok("openssl dgst -sha256 -verify key.pem -signature own.sig firmware.bin");
-    let requests = t.json("firmseal audit --action artifact-signed");
-    assert_eq!(requests.as_array().unwrap().len(), 1, "signed once, whoever asked: {requests}");
+    // Signed once, whoever asked.
+    t.recorded("--action artifact-signed", 1..=1);
 }
 
 #[test]

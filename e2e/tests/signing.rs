@@ -243,6 +243,7 @@ fn ci_submits_people_agree_the_hsm_dies_and_one_signature_appears() {
     agree("ben");
     t.run(&format!("{good} --signature firmware.sig --wait=3s")).exits(9);
     assert!(!t.path("firmware.sig").exists());
+    t.recorded(&format!("--action signing-attempted --request {id}"), 1..);
     hsm.start();
     t.ok(&format!("{good} --signature firmware.sig --wait=2m"));
 

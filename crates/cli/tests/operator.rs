@@ -328,7 +328,7 @@ fn an_upload_survives_connections_that_break() {
 fn an_upload_goes_on_in_another_process() {
     let place = Place::start();
     place.write("firmware.bin", &bytes(20 << 20, 4));
-    let proxy = Proxy::start(place.operator_port(), Cut { upstream: 10 << 20, connections: u32::MAX });
+    let proxy = Proxy::start(place.operator_port(), Cut { upstream: 6 << 20, connections: u32::MAX });
     let profile = place.profile_with(&[("server", &proxy.url())]);
     let mut first = place.spawn(&format!("--profile {profile} artifact upload firmware.bin"));
     proxy.wait_for_cut();

@@ -121,7 +121,7 @@ fn a_vault_in_trouble_is_out_of_reach_and_comes_back() {
     let bench = Bench::new();
     let key = bench.key();
     // Nobody waits long for one that hangs.
-    let options = Options { deadline: Duration::from_secs(2), ..Options::default() };
+    let options = Options { deadline: Duration::from_secs(5), ..Options::default() };
     let short = firmseal_keys_vault::open(&bench.uri("release", 1), &SecretSource::Prompt, options).unwrap();
     let troubles = [
         Mode::Sealed,

@@ -112,6 +112,21 @@ struct State<J, R> {
 }
 
 impl<J, R> State<J, R> {
+    fn new() -> State<J, R> {
+        State {
+            closed: false,
+            live: 0,
+            idle: 0,
+            unwatched: false,
+            queue: VecDeque::new(),
+            deadlines: VecDeque::new(),
+            late: VecDeque::new(),
+            replaced: 0,
+            last_start: None,
+            surplus: 0,
+        }
+    }
+
     /// Forgets deadlines in front that no longer matter, so that the list is
     /// no longer than what is outstanding behind the oldest open job.
     fn prune(&mut self) {
@@ -180,20 +195,8 @@ impl<J: Send + 'static, R: Send + 'static> Pool<J, R> {
     where
         W: FnMut(J) -> R,
     {
-        let state = State {
-            closed: false,
-            live: 0,
-            idle: 0,
-            unwatched: false,
-            queue: VecDeque::new(),
-            deadlines: VecDeque::new(),
-            late: VecDeque::new(),
-            replaced: 0,
-            last_start: None,
-            surplus: 0,
-        };
         let shared = Arc::new(Shared {
-            state: Mutex::new(state),
+            state: Mutex::new(State::new()),
             work: Condvar::new(),
             alarm: Condvar::new(),
             ended: Condvar::new(),

@@ -103,7 +103,7 @@ impl Inbox {
 
     /// What arrives next.
     pub async fn next(&mut self) -> Arrived {
-        let next = tokio::time::timeout(Duration::from_secs(30), self.arrived.recv()).await;
+        let next = tokio::time::timeout(Duration::from_secs(120), self.arrived.recv()).await;
         next.expect("nothing arrives").unwrap()
     }
 

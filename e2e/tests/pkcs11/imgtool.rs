@@ -70,8 +70,8 @@ fn imgtool_takes_what_was_derived_here_and_signed_through_the_module() {
         t.run(&format!("firmseal attach {other} --signature {key}.digest.sig -o other.bin")).exits(3);
         assert!(!t.path("other.bin").exists());
     }
-    let signed = t.json("firmseal audit --action artifact-signed");
-    assert_eq!(signed.as_array().unwrap().len(), 2, "each key was used once, by the service: {signed}");
+    // Each key was used once, by the service.
+    t.recorded("--action artifact-signed", 2..=2);
     // Blind keys sign any digest, in a test environment.
     for key in ["lab", "fit"] {
         let alone =

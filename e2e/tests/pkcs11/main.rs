@@ -108,8 +108,7 @@ fn openssl_signs_what_was_handed_in_and_nothing_else() {
     let p256 = "firmware.bin --product gateway --version 1.0.0 --epoch 0 --key boot --param padding=pkcs1";
     t.run(&format!("firmseal sign {p256}")).exits(3).says("RSA keys alone have one");
     // Each use stands in the log, once.
-    let signed = t.json("firmseal audit --action artifact-signed");
-    assert_eq!(signed.as_array().unwrap().len(), 3, "{signed}");
+    t.recorded("--action artifact-signed", 3..=3);
 }
 
 #[test]

@@ -94,11 +94,10 @@ async fn one_is_lost_under_load_and_each_request_ends_in_a_signature() {
     let key = open_at(&one, &[wire.address, second.address()], &one.log, DEADLINE).await.unwrap();
     let key = Arc::new(key);
     let mut asked = JoinSet::new();
-    for number in 0..60 {
+    let ask = |asked: &mut JoinSet<()>, number| {
         let (room, key) = (one.clone(), key.clone());
         asked.spawn(async move {
             let mut attempts = 1;
-            tokio::time::sleep(Duration::from_millis(10 * number as u64)).await;
             // Under another entry each time, as jobs are.
             while let Err(error) = sign(&room, &key, &message(number)).await {
                 assert!(matches!(error, SignError::Unavailable(_)), "{error}");
@@ -106,13 +105,21 @@ async fn one_is_lost_under_load_and_each_request_ends_in_a_signature() {
                 assert!(attempts < 4, "{error}");
             }
         });
+    };
+    // The first of them are signed, others are on their way, and more come.
+    (0..20).for_each(|number| ask(&mut asked, number));
+    for _ in 0..10 {
+        asked.join_next().await.unwrap().unwrap();
     }
-    tokio::time::sleep(Duration::from_millis(200)).await;
     wire.cut();
+    for number in 20..60 {
+        ask(&mut asked, number);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     while let Some(done) = asked.join_next().await {
         done.unwrap();
     }
-    assert_eq!(away(&key), [true, false]);
+    soon("the first is missed", || away(&key) == [true, false]).await;
     first.shutdown().await;
     second.shutdown().await;
     // Nothing was asked for twice under one entry of the log.
@@ -166,11 +173,9 @@ async fn one_that_never_answers_leaves_time_for_the_other() {
     let one = Room::new();
     let listener = one.serve(&ALL).await;
     let dead = Wire::dead().await;
-    let started = Instant::now();
     let key = open_at(&one, &[dead.address, listener.address()], &one.log, DEADLINE).await.unwrap();
     assert_eq!(away(&key), [true, false]);
     sign(&one, &key, &message(0)).await.unwrap();
-    assert!(started.elapsed() < DEADLINE, "{:?}", started.elapsed());
     listener.shutdown().await;
     let nobody = open_at(&one, &[dead.address], &one.log, DEADLINE).await.unwrap_err();
     assert!(matches!(nobody, ConnectError::NoAnswer(_)), "{nobody}");

@@ -12,7 +12,7 @@ use crate::chain::metrics;
 use crate::signatures::{WAIT, wish};
 
 /// Until what was entered into the log is on record.
-const RECORDED: Duration = Duration::from_secs(20);
+const RECORDED: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unusual_use_is_counted_once_by_the_way_in_which_it_is() {

@@ -302,7 +302,7 @@ async fn a_port_in_use_is_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_do_not_grow_old() {
-    let limits = Limits { connection_age_seconds: 1, ..Limits::default() };
+    let limits = Limits { connection_age_seconds: 4, ..Limits::default() };
     let bench = Bench::with(|config| config.limits = limits).await;
     let mut stream = raw(&bench, Serves::Public).await;
     let said = say(&mut stream, b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await;

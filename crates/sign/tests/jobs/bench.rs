@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, SystemTime};
 
 use firmseal_core::Environment as CoreEnvironment;
@@ -148,6 +149,8 @@ pub(crate) struct Bench {
     pub(crate) timestamps: Option<Arc<dyn Timestamps>>,
     /// What bounds its dispatcher.
     pub(crate) bounds: Bounds,
+    /// How far its dispatcher's clock is ahead, in seconds.
+    pub(crate) ahead: Arc<AtomicU64>,
     /// Jobs that its dispatcher told of as too late.
     pub(crate) late: Arc<Mutex<Vec<Job>>>,
     /// What goes wrong with the store, as the pipeline has it.
@@ -165,8 +168,14 @@ pub(crate) struct Service {
     task: JoinHandle<()>,
 }
 
+/// Now, as if this process had begun at half past an hour: what is told once an
+/// hour is told once.
 pub(crate) fn now() -> Time {
-    SystemTime::now().into()
+    static AHEAD: LazyLock<Duration> = LazyLock::new(|| {
+        let begun = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+        Duration::from_secs(3600 - begun % 3600 + 1800)
+    });
+    Time::from(SystemTime::now()).plus(*AHEAD)
 }
 
 impl Bench {
@@ -179,6 +188,7 @@ impl Bench {
             policy: None,
             timestamps: None,
             bounds: Bounds { open: u64::MAX, ..Bounds::default() },
+            ahead: Arc::default(),
             late: Arc::default(),
             store: Arc::new(Mutex::new(Box::new(|| None))),
         }
@@ -233,7 +243,9 @@ impl Bench {
                 late.lock().unwrap().push(job.clone());
             }
         });
-        let dispatcher = Dispatcher::bounded(pipeline.clone(), Arc::new(now), 16, self.bounds, observer);
+        let ahead = self.ahead.clone();
+        let clock = Arc::new(move || now().plus(Duration::from_secs(ahead.load(Ordering::SeqCst))));
+        let dispatcher = Dispatcher::bounded(pipeline.clone(), clock, 16, self.bounds, observer);
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(dispatcher.clone().run(stopped));
         Service { store, path: self.path(), pipeline, dispatcher, stop, task }
