@@ -24,9 +24,10 @@ pub enum Kind {
     Unreadable,
     /// A leaf of an LMS key was given away again, or without the key.
     LeafReused,
-    /// A signature was announced, and no release came of it.
+    /// A signature was announced, and nothing on record came of it.
     Unreleased,
-    /// A release, root document or revocation without its entry in the log.
+    /// A release, signature of a file, root document or revocation without its
+    /// entry in the log.
     Unlogged,
     /// A release without the approvals that the root demands.
     Unapproved,
@@ -93,7 +94,7 @@ impl Kind {
 pub struct Finding {
     /// What kind of thing.
     pub kind: Kind,
-    /// What it is about: an index, a release, a device, a size.
+    /// What it is about: an index, a release, a request, a device, a size.
     pub about: String,
     /// What was seen.
     pub detail: String,

@@ -32,7 +32,7 @@ pub use finding::{Finding, Kind};
 pub use follow::{Followed, Place, Trusted, follow};
 pub use look::look;
 pub use memory::{Known, Memory};
-pub use reconcile::{Installed, Registered, Registry, reconcile};
+pub use reconcile::{Installed, Registered, Registry, Signed, reconcile};
 pub use records::{HostRecord, Records, TrailRecord};
 pub use registry::fetch;
 pub use report::Report;

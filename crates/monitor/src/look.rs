@@ -29,6 +29,7 @@ pub async fn look(
         origin: trusted.log.name().to_owned(),
         entries: memory.size(),
         releases: None,
+        signatures: None,
         devices: None,
         uses: None,
         trouble: None,
@@ -50,6 +51,7 @@ pub async fn look(
         if let Some(listed) = listed {
             report.findings.extend(reconcile(memory.entries(), &listed, now, grace));
             report.releases = Some(listed.releases.len() as u64);
+            report.signatures = Some(listed.signatures.len() as u64);
             report.devices = Some(listed.devices.len() as u64);
         }
         if let Some(used) = used {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use firmseal_manifest::{Digest, Event, Leaf, Purpose};
+use firmseal_manifest::{Digest, Event, Intent, KeyId, Leaf, Purpose};
 
 use crate::finding::{Finding, Kind};
 use crate::memory::Known;
@@ -12,6 +12,11 @@ use crate::memory::Known;
 pub struct Registry {
     /// Its releases, in any state.
     pub releases: Vec<Registered>,
+    /// Its signatures of files.
+    pub signatures: Vec<Signed>,
+    /// What marks the intents of the requests behind its releases, and of those
+    /// that people were asked about: images in them have signatures of their own.
+    pub orders: BTreeSet<Digest>,
     /// Its devices that said what they run.
     pub devices: Vec<Installed>,
     /// The root documents behind the trusted one and the newest revocation
@@ -39,6 +44,27 @@ pub struct Registered {
     /// Why the root in force does not find enough approvals on it; `None`
     /// where it does, or was not asked.
     pub unapproved: Option<String>,
+}
+
+/// A signature of a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Signed {
+    /// The request that it was made for.
+    pub request: String,
+    /// The fingerprint of what was signed: the subject of its intent.
+    pub tbs: Digest,
+    /// The key.
+    pub key: KeyId,
+    /// Where it says that its intent stands.
+    pub log_index: u64,
+    /// When it was made, in seconds since 1970.
+    pub finished: u64,
+}
+
+impl Signed {
+    fn is_by(&self, intent: &Intent) -> bool {
+        intent.purpose == Purpose::Artifact && intent.subject == self.tbs && intent.keys == [self.key]
+    }
 }
 
 /// What a device says that it runs.
@@ -75,6 +101,7 @@ pub fn reconcile(entries: &[Known], registry: &Registry, now: u64, grace: u64) -
         let detail = format!("a signature over manifest {manifest} was announced, and no release has it");
         findings.push(Finding::new(Kind::Unreleased, index, detail));
     }
+    findings.extend(files(entries, registry, &due));
     let mut logged = BTreeMap::new();
     for release in &registry.releases {
         let entry = usize::try_from(release.log_index).ok().and_then(|index| entries.get(index));
@@ -118,6 +145,52 @@ pub fn reconcile(entries: &[Known], registry: &Registry, now: u64, grace: u64) -
         findings.push(Finding::new(Kind::UnknownImage, &device.id, detail));
     }
     findings
+}
+
+/// Compares signatures of files, and of images inside of releases.
+fn files(entries: &[Known], registry: &Registry, due: &dyn Fn(u64) -> bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    // Uses of keys that came to nothing, or of which nobody knows what came.
+    let ended: BTreeSet<u64> = entries.iter().filter_map(|known| attempted(known.leaf.as_ref()?)).collect();
+    let signed: BTreeMap<u64, &Signed> =
+        registry.signatures.iter().map(|signed| (signed.log_index, signed)).collect();
+    for (known, index) in entries.iter().zip(0u64..) {
+        let Some(intent) = known.leaf.as_ref().and_then(Leaf::intent) else { continue };
+        if intent.purpose != Purpose::Artifact || !due(known.seen) || ended.contains(&index) {
+            continue;
+        }
+        let is_file = signed.get(&index).is_some_and(|signed| signed.is_by(intent));
+        let is_image = intent.context.iter().any(|mark| registry.orders.contains(mark));
+        if !is_file && !is_image {
+            let subject = intent.subject;
+            let detail = format!("a signature over {subject} was announced, and nothing on record has it");
+            findings.push(Finding::new(Kind::Unreleased, index, detail));
+        }
+    }
+    for signed in &registry.signatures {
+        let index = signed.log_index;
+        let entry = usize::try_from(index).ok().and_then(|index| entries.get(index));
+        let detail = match entry {
+            Some(known)
+                if known.leaf.as_ref().and_then(Leaf::intent).is_some_and(|own| signed.is_by(own)) =>
+            {
+                continue;
+            }
+            Some(_) => format!("entry {index} of the log is about something else"),
+            None if due(signed.finished) => format!("the log has no entry {index}"),
+            None => continue,
+        };
+        findings.push(Finding::new(Kind::Unlogged, &signed.request, detail));
+    }
+    findings
+}
+
+/// The use of a key that an entry tells the end of.
+fn attempted(leaf: &Leaf) -> Option<u64> {
+    match leaf {
+        Leaf::Event(Event::Attempt { intent, .. }) => Some(*intent),
+        _ => None,
+    }
 }
 
 /// The trust document that an entry tells of.

@@ -3,17 +3,19 @@
 use firmseal_api::client::Client;
 use firmseal_api::encoding::{PAGE_MAX, PageQuery};
 use firmseal_api::registry::Product;
+use firmseal_api::signatures::{SignatureQuery, SignatureState};
 use firmseal_api::signing::Release;
 use firmseal_core::crypto::{Crypto, RustCrypto};
 use firmseal_core::{Component, Device, Digest, Refusal, Root, Takes, Trust};
+use firmseal_manifest::{Intent, KeyId};
 
 use crate::error::MonitorError;
-use crate::reconcile::{Installed, Registered, Registry};
+use crate::reconcile::{Installed, Registered, Registry, Signed};
 
 /// Longest chain of root documents that is walked.
 const ROOTS_MAX: u64 = 1024;
 
-/// Fetches releases and devices. With a root document to start from, every
+/// Fetches releases, signatures of files and devices. With a root document to start from, every
 /// release is asked whether the newest root behind it finds its approvals.
 pub async fn fetch(client: &Client, anchor: Option<&[u8]>) -> Result<Registry, MonitorError> {
     let operator = client.operator();
@@ -34,6 +36,7 @@ pub async fn fetch(client: &Client, anchor: Option<&[u8]>) -> Result<Registry, M
                 Some(root) => unapproved(client, root, &mut products, &release).await?,
                 None => None,
             };
+            registry.orders.insert(Intent::mark(&release.request));
             registry.releases.push(Registered {
                 id: release.id.to_string(),
                 product: release.product.to_string(),
@@ -50,6 +53,7 @@ pub async fn fetch(client: &Client, anchor: Option<&[u8]>) -> Result<Registry, M
             None => break,
         }
     }
+    files(client, &mut registry).await?;
     let mut page = first();
     loop {
         let found = operator.devices(None, &page).await?;
@@ -69,6 +73,41 @@ pub async fn fetch(client: &Client, anchor: Option<&[u8]>) -> Result<Registry, M
         }
     }
     Ok(registry)
+}
+
+/// Fetches signatures of files, and the orders for releases that wait or have
+/// waited for people: their images are signed before anybody agrees.
+async fn files(client: &Client, registry: &mut Registry) -> Result<(), MonitorError> {
+    let operator = client.operator();
+    let (state, limit) = (Some(SignatureState::Signed), Some(PAGE_MAX - 1));
+    let mut query = SignatureQuery { state, limit, ..SignatureQuery::default() };
+    loop {
+        let found = operator.signatures(&query).await?;
+        for request in found.items {
+            // One that was made for an earlier request is listed with that.
+            let Some(own) = request.signature.filter(|own| own.request == request.id) else { continue };
+            registry.signatures.push(Signed {
+                request: own.request.to_string(),
+                tbs: own.tbs.0,
+                key: KeyId(own.key_id.0),
+                log_index: own.log_index,
+                finished: own.finished.millis() / 1000,
+            });
+        }
+        match found.next {
+            Some(next) => query.after = Some(next),
+            None => break,
+        }
+    }
+    let mut page = first();
+    loop {
+        let found = operator.signing_requests(None, &page).await?;
+        registry.orders.extend(found.items.iter().map(|request| Intent::mark(&request.id)));
+        match found.next {
+            Some(next) => page.after = Some(next),
+            None => return Ok(()),
+        }
+    }
 }
 
 fn first() -> PageQuery {

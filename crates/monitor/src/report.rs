@@ -19,6 +19,9 @@ pub struct Report {
     /// Releases that were compared; absent where the registry was not asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub releases: Option<u64>,
+    /// Signatures of files that were compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signatures: Option<u64>,
     /// Devices that were compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub devices: Option<u64>,

@@ -1,7 +1,7 @@
 //! Logs that lie, and what the monitor says of each.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -10,10 +10,10 @@ use std::time::Duration;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use axum::extract::{Path as At, State};
 use firmseal_core::Digest;
-use firmseal_manifest::{Event, Intent, Leaf, Purpose};
+use firmseal_manifest::{Event, Intent, Leaf, Outcome, Purpose, RequestId};
 use firmseal_monitor::{
-    Finding, Installed, Kind, Known, Memory, MonitorError, Registered, Registry, Report, Trusted, follow,
-    reconcile,
+    Finding, Installed, Kind, Known, Memory, MonitorError, Registered, Registry, Report, Signed, Trusted,
+    follow, reconcile,
 };
 use firmseal_outbound::Endpoint;
 use firmseal_tlog::{
@@ -301,6 +301,7 @@ fn log_registry_and_fleet_must_agree() {
         releases: vec![release(1, 0), release(2, 1)],
         devices: vec![device(0, "0.0.0"), device(1, "1.1.0"), device(2, "1.2.0")],
         documents: vec![("root document 2".to_owned(), Digest([2; 32]))],
+        ..Registry::default()
     };
     // The third is on its way.
     assert_eq!(found(&fine), []);
@@ -345,12 +346,68 @@ fn log_registry_and_fleet_must_agree() {
 }
 
 #[test]
+fn signatures_of_files_and_the_log_must_agree() {
+    let (request, order) = (RequestId::new(), RequestId::new());
+    let of_file = |number: u8, mark: &RequestId| Intent {
+        purpose: Purpose::Artifact,
+        delegation: None,
+        context: vec![Digest([8; 32]), Intent::mark(mark)],
+        ..intent(number)
+    };
+    let known = |intent, seen| Known { leaf: Some(Leaf::Intent(intent)), seen };
+    let ended = Event::Attempt { request, intent: 2, outcome: Outcome::Unknown };
+    let entries = [
+        known(of_file(1, &request), NOW - 1000),
+        // An image inside of a release, and a use that came to nothing.
+        known(of_file(2, &order), NOW - 1000),
+        known(of_file(3, &request), NOW - 1000),
+        Known { leaf: Some(Leaf::Event(ended)), seen: NOW - 1000 },
+        // On its way.
+        known(of_file(4, &request), NOW - 10),
+    ];
+    let signed = |number: u8, log_index| Signed {
+        request: format!("req-{number}"),
+        tbs: Digest([number; 32]),
+        key: firmseal_manifest::KeyId(Digest([3; 32])),
+        log_index,
+        finished: NOW - 1000,
+    };
+    let found = |registry: &Registry| -> Vec<(Kind, String)> {
+        let findings = reconcile(&entries, registry, NOW, 900);
+        findings.into_iter().map(|Finding { kind, about, .. }| (kind, about)).collect()
+    };
+    let fine = Registry {
+        signatures: vec![signed(1, 0)],
+        orders: [Intent::mark(&order)].into(),
+        ..Registry::default()
+    };
+    assert_eq!(found(&fine), []);
+    let lost = |about: &str| (Kind::Unreleased, about.to_owned());
+    assert_eq!(found(&Registry { signatures: vec![], ..fine.clone() }), [lost("0")]);
+    assert_eq!(found(&Registry { orders: BTreeSet::new(), ..fine.clone() }), [lost("1")]);
+    // Signed without logging: beyond the log, at another's entry, or by another key.
+    let unlogged = |about: &str| (Kind::Unlogged, about.to_owned());
+    for index in [1, 3, 77, u64::MAX] {
+        let mut registry = fine.clone();
+        registry.signatures.push(signed(9, index));
+        assert_eq!(found(&registry), [unlogged("req-9")], "{index}");
+    }
+    let stolen = Signed { key: firmseal_manifest::KeyId(Digest([6; 32])), ..signed(1, 0) };
+    let registry = Registry { signatures: vec![stolen], ..fine.clone() };
+    assert_eq!(found(&registry), [lost("0"), unlogged("req-1")]);
+    let mut young = fine.clone();
+    young.signatures.push(Signed { finished: NOW - 1, ..signed(5, 5) });
+    assert_eq!(found(&young), []);
+}
+
+#[test]
 fn metrics_name_every_kind() {
     let report = Report {
         time: NOW,
         origin: "example.com/log".to_owned(),
         entries: 7,
         releases: None,
+        signatures: None,
         devices: None,
         uses: None,
         trouble: None,

@@ -171,8 +171,9 @@ fn end(report: &Report, trouble: Option<MonitorError>) -> Result {
 
 fn text(report: &Report) -> String {
     let mut out = format!("{}: {} entries", report.origin, report.entries);
-    if let (Some(releases), Some(devices)) = (report.releases, report.devices) {
-        out += &format!(", {releases} releases, {devices} devices");
+    let counts = (report.releases, report.signatures, report.devices);
+    if let (Some(releases), Some(signatures), Some(devices)) = counts {
+        out += &format!(", {releases} releases, {signatures} signatures of files, {devices} devices");
     }
     if let Some(uses) = report.uses {
         out += &format!(", {uses} uses of keys");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use firmseal_api::signatures::CreateSignature;
 use firmseal_keys::{Log, LogError};
 use firmseal_manifest::{Digest, Intent, Purpose};
 use firmseal_monitor::{Kind, Memory, Report, Trusted, look};
@@ -12,7 +13,8 @@ use firmseal_sign::{Keys, Pipeline};
 use firmseal_testkit::world::firmware;
 use tokio::net::TcpListener;
 
-use crate::bench::{Bench, poll_at, product, releases};
+use crate::bench::{Bench, files, poll_at, product, releases};
+use crate::signatures::{WAIT, wish};
 
 /// A log that says that it logged.
 struct Silent;
@@ -58,9 +60,17 @@ async fn a_server_that_signs_without_logging_is_found_out() {
     let admin = bench.everything().await;
     admin.operator().create_product(&product("gateway")).await.unwrap();
     let honest = bench.release(&admin, "gateway", "1.0.0", &firmware(1, 10_000)).await;
+    let file = bench.upload(&admin, b"some firmware").await;
+    let file = admin
+        .operator()
+        .create_signature("k1", &CreateSignature { epoch: 1, ..wish(file) }, WAIT)
+        .await
+        .unwrap();
+    assert!(file.signature.is_some(), "{file:?}");
     let report = looked(&bench, &mut memory, 7200).await;
     assert_eq!(kinds(&report), []);
-    assert_eq!((report.entries, report.releases, report.devices), (memory.size(), Some(1), Some(0)));
+    let counts = (report.releases, report.signatures, report.devices);
+    assert_eq!((report.entries, counts), (memory.size(), (Some(1), Some(1), Some(0))));
     assert!(memory.size() > honest.log_index);
 
     // A key was used, and nothing came of it that anybody knows.
@@ -74,15 +84,19 @@ async fn a_server_that_signs_without_logging_is_found_out() {
         policy: Digest([2; 32]),
         context: Vec::new(),
     };
-    let index = bench.store.intents().append(&intent.encode()).await.unwrap();
+    let file = Intent { purpose: Purpose::Artifact, ..intent.clone() };
+    let log = bench.store.intents();
+    let lost = [log.append(&intent.encode()).await.unwrap(), log.append(&file.encode()).await.unwrap()];
+    let lost = lost.map(|index| index.to_string());
     assert_eq!(kinds(&looked(&bench, &mut memory, 0).await), [], "it may be on its way");
-    let lost = (Kind::Unreleased, index.to_string());
-    assert_eq!(kinds(&looked(&bench, &mut memory, 7200).await), [(lost.0, lost.1.as_str())]);
+    let lost = lost.each_ref().map(|index| (Kind::Unreleased, index.as_str()));
+    assert_eq!(kinds(&looked(&bench, &mut memory, 7200).await), lost);
 
     // The server is taken over: it signs, and logs nothing.
     bench.running.take().unwrap().shutdown().await;
     let honest = bench.deps();
-    let keys = Keys { release: vec![releases(bench.release_key())], artifact: None, ..Keys::default() };
+    let artifact = Some(files());
+    let keys = Keys { release: vec![releases(bench.release_key())], artifact, ..Keys::default() };
     let silent = Pipeline::new(honest.store.clone(), Arc::new(Silent), bench.root().to_vec(), keys);
     let deps = Deps { pipeline: Arc::new(silent), ..honest };
     let mut sockets = Vec::new();
@@ -92,12 +106,21 @@ async fn a_server_that_signs_without_logging_is_found_out() {
     bench.running = Some(Server::start_on(bench.config.clone(), deps, sockets).await.unwrap());
     let admin = bench.everything().await;
     let secret = bench.release(&admin, "gateway", "1.1.0", &firmware(2, 10_000)).await;
+    let file = bench.upload(&admin, b"other firmware").await;
+    let file = admin
+        .operator()
+        .create_signature("k2", &CreateSignature { epoch: 1, ..wish(file) }, WAIT)
+        .await
+        .unwrap();
+    let unlogged = file.signature.unwrap().request.to_string();
     // And a device runs what was never released.
     let device = bench.device(&admin, "gateway").await;
     device.client.device().poll(&poll_at(99)).await.unwrap();
     let report = looked(&bench, &mut memory, 7200).await;
     let (release, device) = (secret.id.to_string(), device.id.to_string());
-    let want = [(lost.0, lost.1.as_str()), (Kind::Unlogged, &release), (Kind::UnknownImage, &device)];
+    let [whole, part] = lost;
+    let want =
+        [whole, part, (Kind::Unlogged, &unlogged), (Kind::Unlogged, &release), (Kind::UnknownImage, &device)];
     assert_eq!(kinds(&report), want);
     // Without leave to look at the registry that is said, not passed over.
     let pem = std::fs::read(bench.file("server.pem")).unwrap();
