@@ -30,13 +30,24 @@ fn the_client_signs_and_has_nothing_else() {
         .with("FIRMSEAL_SERVER", server.operators())
         .with("FIRMSEAL_AUTHORITY", "place/tls/server.pem")
         .with("FIRMSEAL_TOKEN", token.trim());
-    let sign = format!("{client} sign firmware.bin --product gateway --version 1.0.0");
+    let origin = "--build build-7 --commit c0ffee";
+    let sign = format!("{client} sign firmware.bin --product gateway --version 1.0.0 {origin}");
     let handed_in = ci.json(&format!("{sign} --epoch 0 --no-wait"));
     let signed = ci.json(&format!("{sign} --epoch 0 --signature client.sig"));
     assert_eq!(signed["id"], handed_in["id"], "the same request");
     ci.run(&format!("{sign} --epoch 17")).exits(3).says("gate-epoch-ahead");
     t.ok("firmseal sign firmware.bin --product gateway --version 1.0.0 --epoch 0 --signature own.sig");
     assert_eq!(t.read("client.sig"), t.read("own.sig"));
+    // From the commit to the entry in the log, for whoever reads lines or records.
+    let told = until("the line about it", || server.logged("file signed").into_iter().next());
+    for (field, value) in [("build", "build-7"), ("commit", "c0ffee"), ("product", "gateway")] {
+        assert_eq!(told[field], value, "{told}");
+    }
+    assert_eq!((&told["request"], &told["log_index"]), (&signed["id"], &signed["signature"]["log_index"]));
+    for found in ["--commit c0ffee", "--build build-7"] {
+        let found = t.recorded(&format!("{found} --action artifact-signed"), 1..=1);
+        assert_eq!(found[0]["request"], signed["id"]);
+    }
     // What is not there is said, by whoever knows commands.
     ci.run(&format!("{client} serve place")).exits(2).says("serve");
 }

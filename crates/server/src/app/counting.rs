@@ -49,6 +49,20 @@ fn observe_carried(metrics: &Metrics, catalog: &Catalog, carried: &Carried) {
             metrics.builds.signed(covered);
         }
     }
+    if let Some(signature) = signature.as_ref().filter(|_| is_own) {
+        tracing::info!(
+            request = %job.id,
+            product = %signature.product,
+            version = %signature.version,
+            artifact = %signature.artifact,
+            key = signature.key,
+            build = job.asked.build,
+            commit = job.asked.commit,
+            log_index = signature.log_index,
+            operator = job.asked.caller.name,
+            "file signed"
+        );
+    }
     let (request, state) = (job.id, job.progress.state.word());
     metrics.stamps(stamps);
     for StampAnswer { authority, refused } in stamps {
