@@ -15,8 +15,9 @@ use crate::reconcile::{Installed, Registered, Registry, Signed};
 /// Longest chain of root documents that is walked.
 const ROOTS_MAX: u64 = 1024;
 
-/// Fetches releases, signatures of files and devices. With a root document to start from, every
-/// release is asked whether the newest root behind it finds its approvals.
+/// Fetches releases, signatures of files and devices. With a root document to
+/// start from, every release is asked whether the newest root behind it finds
+/// its approvals.
 pub async fn fetch(client: &Client, anchor: Option<&[u8]>) -> Result<Registry, MonitorError> {
     let operator = client.operator();
     let mut registry = Registry::default();

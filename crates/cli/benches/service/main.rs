@@ -44,6 +44,7 @@ const SOFT: &str = "FIRMSEAL_BENCH_SOFTHSM";
 fn share(rate: u32) -> f64 {
     if rate < RATES[1] { 0.95 } else { 0.9 }
 }
+
 /// Longest time to the proof of all but one in a hundred at half of that, in
 /// milliseconds.
 const PROOF: f64 = 250.0;
