@@ -106,10 +106,15 @@ pub(super) fn describe(fit: &Fit) -> Result<Inspection, FormatError> {
         for hash in &own.hashes {
             inspection.field(format!("{name} {}", hash.algorithm), hex(&hash.value));
         }
-        inspection.field(name, image_line(fit, own));
-        if let Some(load) = tree.value(own.node, "load").and_then(address) {
-            let packing = tree.value(own.node, "compression").and_then(text);
-            let plain = packing.is_none_or(|packing| packing == "none");
+        inspection.field(name.clone(), image_line(fit, own));
+        if let Some(load) = tree.value(own.node, "load") {
+            // U-Boot takes as many words as there are, and the last two count.
+            let load = address(load).ok_or_else(|| {
+                FormatError::malformed(NAME, format!("{name}: `load` has neither one word nor two"))
+            })?;
+            // What is no text counts as packed: U-Boot may read it as anything.
+            let packing = tree.value(own.node, "compression");
+            let plain = packing.is_none_or(|packing| text(packing) == Some("none"));
             inspection.load(load, plain.then(|| own.size()));
         }
         if let Some(target) = tree.value(own.node, "arch").and_then(text)

@@ -198,6 +198,11 @@ fn what_can_be_read_in_two_ways_is_refused() {
             edited.put(&plain, &["-t bx | /images/fdt-2 data 1 2"]),
             "does not match its sha256",
         ),
+        (
+            "a load address of three words, which U-Boot takes",
+            edited.put(&plain, &["-t x | /images/kernel-1 load 0 0 40080000"]),
+            "image kernel-1: `load` has neither one word nor two",
+        ),
     ];
     for (name, file, why) in cases {
         let error = find("fit").unwrap().inspect(&file).expect_err(name).to_string();
