@@ -23,7 +23,9 @@ pub(crate) fn collect(line: &[u8], key: &str, into: &mut Collected) -> Result<()
     into.saw(time);
     match (line.key, line.event) {
         (None, None) => {}
-        (Some(used), Some(event)) if used == key => into.used(Use::new(time, event, line.by, None, None)),
+        (Some(used), Some(event)) if used == key => {
+            into.used_then(Use::new(time, event, line.by, None, None))
+        }
         (Some(_), Some(_)) => {}
         _ => return Err(format!("a use at {} needs both `key` and `event`", line.time)),
     }

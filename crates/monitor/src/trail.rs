@@ -78,8 +78,9 @@ impl Use {
 #[derive(Default)]
 pub(crate) struct Collected {
     covers: Option<(u64, u64)>,
-    /// By id: the same event may be delivered more than once.
-    uses: BTreeMap<String, Use>,
+    /// By id, and by time where members of a cluster count each for itself: the
+    /// same event may be delivered more than once.
+    uses: BTreeMap<(String, Option<u64>), Use>,
 }
 
 impl Collected {
@@ -90,7 +91,12 @@ impl Collected {
     }
 
     pub(crate) fn used(&mut self, used: Use) {
-        self.uses.insert(used.event.clone(), used);
+        self.uses.insert((used.event.clone(), None), used);
+    }
+
+    /// One whose id is its own at its time alone.
+    pub(crate) fn used_then(&mut self, used: Use) {
+        self.uses.insert((used.event.clone(), Some(used.time)), used);
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! A file has a JSON object in each line, two for a request: one before it
 //! is carried out, one before its answer leaves (Vault, "Audit log entry
-//! schema"). No answer leaves unless an audit device has it. Strings that were
-//! handed in are hashed with a key, numbers and paths are not: so the key and
-//! its version can be read, and what was signed cannot.
+//! schema"). No answer leaves unless an audit device has it. What was handed in
+//! is hashed with a key, numbers as well where the device has read them as text;
+//! paths and the numbers of answers are not. So the key can be read, and the
+//! version that signed, and what was signed cannot.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -32,7 +33,13 @@ struct Entry {
     #[serde(default)]
     error: String,
     request: Option<Request>,
+    response: Option<Response>,
     auth: Option<Auth>,
+}
+
+#[derive(Deserialize)]
+struct Response {
+    data: Option<Map<String, Value>>,
 }
 
 #[derive(Deserialize)]
@@ -67,7 +74,8 @@ pub(crate) fn collect(line: &[u8], key: &VaultKey, into: &mut Collected) -> Resu
         || "an answer without the id and the path of its request; have nothing excluded".to_owned();
     let request = entry.request.ok_or_else(excluded)?;
     let (Some(id), Some(path)) = (&request.id, &request.path) else { return Err(excluded()) };
-    let odd = match key.did(path, &request) {
+    let answer = entry.response.and_then(|response| response.data);
+    let odd = match key.did(path, &request, answer.as_ref()) {
         None => return Ok(()),
         Some(Did::Sign) => None,
         Some(Did::Odd(why)) => Some(why),
@@ -86,7 +94,7 @@ enum Did {
 }
 
 impl VaultKey {
-    fn did(&self, path: &str, request: &Request) -> Option<Did> {
+    fn did(&self, path: &str, request: &Request, answer: Option<&Map<String, Value>>) -> Option<Did> {
         let namespace = request.namespace.as_ref().map_or("", |namespace| namespace.path.trim_matches('/'));
         if namespace != self.namespace.as_deref().unwrap_or("") {
             return None;
@@ -96,26 +104,36 @@ impl VaultKey {
         let mut rest = rest.split('/');
         match verb {
             // Perhaps with the hash's name behind it.
-            "sign" => (rest.next() == Some(&self.name)).then(|| self.signed(request.data.as_ref())).flatten(),
+            "sign" => (rest.next() == Some(&self.name))
+                .then(|| self.signed(request.data.as_ref(), answer))
+                .flatten(),
+            "keys" => (rest.next() == Some(&self.name) && rest.next() == Some("csr"))
+                .then_some(Did::Odd("it signed a certificate request")),
             "backup" => {
                 (rest.next() == Some(&self.name)).then_some(Did::Odd("it was backed up in plain text"))
             }
             // The kind of key comes first, or the key that wraps it.
             "export" | "byok-export" => {
-                (rest.nth(1) == Some(&self.name)).then_some(Did::Odd("its private half was exported"))
+                let is_public = matches!(rest.next(), Some("public-key" | "certificate-chain"));
+                let is_own = rest.next() == Some(&self.name);
+                (is_own && !is_public).then_some(Did::Odd("its private half was exported"))
             }
             _ => None,
         }
     }
 
-    fn signed(&self, data: Option<&Map<String, Value>>) -> Option<Did> {
+    fn signed(&self, data: Option<&Map<String, Value>>, answer: Option<&Map<String, Value>>) -> Option<Did> {
         let member = |name: &str| data.and_then(|data| data.get(name)).filter(|value| !value.is_null());
         if member("batch_input").is_some() {
             return Some(Did::Odd("it signed a batch: Firmseal asks for one signature at a time"));
         }
-        match member("key_version").and_then(Value::as_u64) {
-            // A string is hashed: whoever hands one in hides which it was.
-            None | Some(0) => Some(Did::Odd("no version was named: Firmseal always names one")),
+        let Some(named) = member("key_version").filter(|named| named.as_u64() != Some(0)) else {
+            return Some(Did::Odd("no version was named: Firmseal always names one"));
+        };
+        // The answer says which it was, where the request's is hashed.
+        let signed = answer.and_then(|answer| answer.get("key_version")).and_then(Value::as_u64);
+        match signed.or(named.as_u64()) {
+            None => Some(Did::Odd("which version signed is hidden")),
             Some(version) => (version == u64::from(self.version)).then_some(Did::Sign),
         }
     }

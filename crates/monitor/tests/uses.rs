@@ -243,8 +243,8 @@ fn in_vault() -> Keeper {
     })
 }
 
-/// Both entries of a request, as an audit device has them: strings of the data
-/// are hashed, numbers are not.
+/// Both entries of a request, as an audit device has them: what was handed in is
+/// hashed, the answer's number is not.
 fn request(id: &str, second: u64, path: &str, data: &str) -> String {
     let (minutes, seconds) = (second / 60, second % 60);
     let entry = |kind: &str, more: &str| {
@@ -257,7 +257,10 @@ fn request(id: &str, second: u64, path: &str, data: &str) -> String {
         .replace('\n', " ")
             + "\n"
     };
-    entry("request", "") + &entry("response", r#", "response": {"data": {"signature": "hmac-sha256:55ab"}}"#)
+    let version = if data.contains("\"key_version\": 1") { 1 } else { 2 };
+    let answer =
+        format!(r#", "response": {{"data": {{"key_version": {version}, "signature": "hmac-sha256:55ab"}}}}"#);
+    entry("request", "") + &entry("response", &answer)
 }
 
 /// A signature as Firmseal asks for it.
@@ -265,7 +268,7 @@ fn signed(id: &str, second: u64) -> String {
     request(id, second, "transit/sign/image", OURS)
 }
 
-const OURS: &str = r#"{"input": "hmac-sha256:77", "key_version": 2, "prehashed": true}"#;
+const OURS: &str = r#"{"input": "hmac-sha256:77", "key_version": "hmac-sha256:12", "prehashed": true}"#;
 
 /// Compares a log with files of an hour.
 fn told(keeper: &Keeper, entries: &[Known], files: &[(&str, String)]) -> Vec<Finding> {
@@ -298,6 +301,9 @@ fn each_signature_in_vault_has_an_intent_of_its_time() {
         request("v", 300, "transit/sign/image", r#"{"key_version": 1}"#),
         request("s", 300, "transit/sign/image", OURS).replace("fw/", "other/"),
         request("k", 300, "transit/keys/image", "null"),
+        request("p", 300, "transit/export/public-key/image", "null"),
+        // An older device leaves numbers as they are, and the answer has none.
+        request("o", 300, "transit/sign/image", r#"{"key_version": 1}"#).replace("\"key_version\": 1,", ""),
         request("w", 300, "transit/verify/image", OURS),
     ];
     assert_eq!(audited(&logged(3), &(honest.clone() + &refused + &elsewhere.concat())), []);
@@ -318,10 +324,10 @@ fn each_signature_in_vault_has_an_intent_of_its_time() {
 fn what_firmseal_never_asks_vault_for_is_nobodys_of_ours() {
     for (path, data) in [
         ("transit/sign/image", r#"{"batch_input": [{"input": "hmac-sha256:77"}], "key_version": 2}"#),
-        // The newest, whichever that is; and one whose number is hidden.
+        // The newest, whichever that is.
         ("transit/sign/image", r#"{"input": "hmac-sha256:77"}"#),
         ("transit/sign/image", r#"{"key_version": 0}"#),
-        ("transit/sign/image", r#"{"key_version": "hmac-sha256:12"}"#),
+        ("transit/keys/image/csr", r#"{"csr": "hmac-sha256:77"}"#),
         ("transit/sign/image/sha2-512", "null"),
         ("transit/export/signing-key/image", "null"),
         ("transit/export/signing-key/image/2", "null"),
@@ -350,6 +356,13 @@ fn each_line_of_an_hsms_log_has_an_intent_of_its_time() {
     let compare =
         |uses: &[String]| told(&keeper, &logged(2), &[("hour", hour.to_owned()), ("uses", uses.concat())]);
     assert_eq!(compare(&[line(4, "image"), line(14, "image"), line(20, "other")]), []);
+    // Told twice it is one; with another's number at another time it is another.
+    assert_eq!(compare(&[line(4, "image"), line(14, "image"), line(14, "image")]), []);
+    let twin = line(40, "image").replace("\"event\": \"40\"", "\"event\": \"4\"");
+    assert_eq!(
+        found(&compare(&[line(4, "image"), line(14, "image"), twin])),
+        [(Kind::Unannounced, "event 4")]
+    );
     let stolen = compare(&[line(4, "image"), line(14, "image"), line(40, "image")]);
     assert_eq!(found(&stolen), [(Kind::Unannounced, "event 40")]);
     assert!(stolen[0].detail.contains("for partition 1"), "{stolen:?}");
