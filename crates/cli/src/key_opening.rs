@@ -73,6 +73,11 @@ impl<'a> Opening<'a> {
         };
         let (opener, mut begun) = (Arc::new(opener), BTreeMap::new());
         for uri in uris.filter(|uri| known.contains_key(&uri.to_string()) && opener.may_wait(uri)) {
+            // Once, however many products it signs for: each attempt offers a PIN
+            // and takes a session.
+            if begun.contains_key(&uri.to_string()) {
+                continue;
+            }
             let (sender, receiver) = sync_channel(1);
             let (opener, own) = (opener.clone(), place.own(uri));
             // Nobody listens any more where it took too long.

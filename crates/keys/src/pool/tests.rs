@@ -198,7 +198,7 @@ fn a_worker_hangs_whether_anybody_waits_or_not() {
 
 #[test]
 fn an_answer_that_waits_for_others_is_not_lost_behind_one_that_hangs() {
-    let (pool, release, began) = hanging_for(0, Duration::from_secs(2));
+    let (pool, release, began) = hanging_for(0, Duration::from_secs(10));
     let first = pool.submit(0);
     began.recv().unwrap();
     // Quick, and more of them wait: it is kept for the one behind it.
