@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use firmseal_manifest::{Digest, Event, Intent, KeyId, Leaf, Purpose};
+use firmseal_manifest::{Digest, Event, Intent, KeyId, Leaf, Purpose, RequestId};
 
 use crate::finding::{Finding, Kind};
 use crate::memory::Known;
@@ -14,8 +14,8 @@ pub struct Registry {
     pub releases: Vec<Registered>,
     /// Its signatures of files.
     pub signatures: Vec<Signed>,
-    /// What marks the intents of the requests behind its releases, and of those
-    /// that people were asked about: images in them have signatures of their own.
+    /// What marks the intents of requests that people were asked about: their
+    /// images are signed before anybody agrees.
     pub orders: BTreeSet<Digest>,
     /// Its devices that said what they run.
     pub devices: Vec<Installed>,
@@ -50,7 +50,7 @@ pub struct Registered {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Signed {
     /// The request that it was made for.
-    pub request: String,
+    pub request: RequestId,
     /// The fingerprint of what was signed: the subject of its intent.
     pub tbs: Digest,
     /// The key.
@@ -63,7 +63,11 @@ pub struct Signed {
 
 impl Signed {
     fn is_by(&self, intent: &Intent) -> bool {
-        intent.purpose == Purpose::Artifact && intent.subject == self.tbs && intent.keys == [self.key]
+        intent.purpose == Purpose::Artifact
+            && intent.subject == self.tbs
+            && intent.keys == [self.key]
+            // Another's signature is not a second one.
+            && intent.context.contains(&Intent::mark(&self.request))
     }
 }
 
@@ -85,7 +89,9 @@ pub struct Installed {
 /// Compares. What is younger than `grace` seconds may still be under way.
 pub fn reconcile(entries: &[Known], registry: &Registry, now: u64, grace: u64) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let due = |since: u64| since.saturating_add(grace) < now;
+    // What is said to come from the future is late as well: a server that lies
+    // about the time would have all the time it wants.
+    let due = |since: u64| now.abs_diff(since) > grace;
     let manifests: BTreeSet<Digest> = registry.releases.iter().map(|release| release.manifest).collect();
     // Several keys that sign one manifest have an entry each: it is one
     // signing that is missing its release, not several.
@@ -101,7 +107,7 @@ pub fn reconcile(entries: &[Known], registry: &Registry, now: u64, grace: u64) -
         let detail = format!("a signature over manifest {manifest} was announced, and no release has it");
         findings.push(Finding::new(Kind::Unreleased, index, detail));
     }
-    findings.extend(files(entries, registry, &due));
+    findings.extend(files(entries, registry, &manifests, &due));
     let mut logged = BTreeMap::new();
     for release in &registry.releases {
         let entry = usize::try_from(release.log_index).ok().and_then(|index| entries.get(index));
@@ -148,25 +154,13 @@ pub fn reconcile(entries: &[Known], registry: &Registry, now: u64, grace: u64) -
 }
 
 /// Compares signatures of files, and of images inside of releases.
-fn files(entries: &[Known], registry: &Registry, due: &dyn Fn(u64) -> bool) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    // Uses of keys that came to nothing, or of which nobody knows what came.
-    let ended: BTreeSet<u64> = entries.iter().filter_map(|known| attempted(known.leaf.as_ref()?)).collect();
-    let signed: BTreeMap<u64, &Signed> =
-        registry.signatures.iter().map(|signed| (signed.log_index, signed)).collect();
-    for (known, index) in entries.iter().zip(0u64..) {
-        let Some(intent) = known.leaf.as_ref().and_then(Leaf::intent) else { continue };
-        if intent.purpose != Purpose::Artifact || !due(known.seen) || ended.contains(&index) {
-            continue;
-        }
-        let is_file = signed.get(&index).is_some_and(|signed| signed.is_by(intent));
-        let is_image = intent.context.iter().any(|mark| registry.orders.contains(mark));
-        if !is_file && !is_image {
-            let subject = intent.subject;
-            let detail = format!("a signature over {subject} was announced, and nothing on record has it");
-            findings.push(Finding::new(Kind::Unreleased, index, detail));
-        }
-    }
+fn files(
+    entries: &[Known],
+    registry: &Registry,
+    manifests: &BTreeSet<Digest>,
+    due: &dyn Fn(u64) -> bool,
+) -> Vec<Finding> {
+    let (mut findings, mut accounted) = (Vec::new(), BTreeSet::new());
     for signed in &registry.signatures {
         let index = signed.log_index;
         let entry = usize::try_from(index).ok().and_then(|index| entries.get(index));
@@ -174,13 +168,35 @@ fn files(entries: &[Known], registry: &Registry, due: &dyn Fn(u64) -> bool) -> V
             Some(known)
                 if known.leaf.as_ref().and_then(Leaf::intent).is_some_and(|own| signed.is_by(own)) =>
             {
+                accounted.insert(index);
                 continue;
             }
             Some(_) => format!("entry {index} of the log is about something else"),
             None if due(signed.finished) => format!("the log has no entry {index}"),
             None => continue,
         };
-        findings.push(Finding::new(Kind::Unlogged, &signed.request, detail));
+        findings.push(Finding::new(Kind::Unlogged, signed.request, detail));
+    }
+    let leaves = || entries.iter().filter_map(|known| known.leaf.as_ref());
+    // Uses of keys that came to nothing, or of which nobody knows what came.
+    accounted.extend(leaves().filter_map(attempted));
+    // The intent of a release names the leaves of its images.
+    let images: BTreeSet<Digest> = leaves()
+        .filter_map(Leaf::intent)
+        .filter(|intent| intent.purpose == Purpose::Release && manifests.contains(&intent.subject))
+        .flat_map(|intent| intent.context.iter().copied())
+        .collect();
+    for (known, index) in entries.iter().zip(0u64..) {
+        let Some(intent) = known.leaf.as_ref().and_then(Leaf::intent) else { continue };
+        if intent.purpose != Purpose::Artifact || !due(known.seen) || accounted.contains(&index) {
+            continue;
+        }
+        let waits = intent.context.iter().any(|mark| registry.orders.contains(mark));
+        if !waits && !images.contains(&intent.leaf_hash()) {
+            let subject = intent.subject;
+            let detail = format!("a signature over {subject} was announced, and nothing on record has it");
+            findings.push(Finding::new(Kind::Unreleased, index, detail));
+        }
     }
     findings
 }

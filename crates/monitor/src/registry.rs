@@ -37,7 +37,6 @@ pub async fn fetch(client: &Client, anchor: Option<&[u8]>) -> Result<Registry, M
                 Some(root) => unapproved(client, root, &mut products, &release).await?,
                 None => None,
             };
-            registry.orders.insert(Intent::mark(&release.request));
             registry.releases.push(Registered {
                 id: release.id.to_string(),
                 product: release.product.to_string(),
@@ -77,7 +76,7 @@ pub async fn fetch(client: &Client, anchor: Option<&[u8]>) -> Result<Registry, M
 }
 
 /// Fetches signatures of files, and the orders for releases that wait or have
-/// waited for people: their images are signed before anybody agrees.
+/// waited for people.
 async fn files(client: &Client, registry: &mut Registry) -> Result<(), MonitorError> {
     let operator = client.operator();
     let (state, limit) = (Some(SignatureState::Signed), Some(PAGE_MAX - 1));
@@ -88,7 +87,7 @@ async fn files(client: &Client, registry: &mut Registry) -> Result<(), MonitorEr
             // One that was made for an earlier request is listed with that.
             let Some(own) = request.signature.filter(|own| own.request == request.id) else { continue };
             registry.signatures.push(Signed {
-                request: own.request.to_string(),
+                request: own.request,
                 tbs: own.tbs.0,
                 key: KeyId(own.key_id.0),
                 log_index: own.log_index,

@@ -112,11 +112,13 @@ impl VaultKey {
             "backup" => {
                 (rest.next() == Some(&self.name)).then_some(Did::Odd("it was backed up in plain text"))
             }
-            // The kind of key comes first, or the key that wraps it.
+            // What of the key comes first, or the key that wraps it, whatever
+            // somebody called that.
             "export" | "byok-export" => {
                 let is_public = matches!(rest.next(), Some("public-key" | "certificate-chain"));
                 let is_own = rest.next() == Some(&self.name);
-                (is_own && !is_public).then_some(Did::Odd("its private half was exported"))
+                (is_own && !(verb == "export" && is_public))
+                    .then_some(Did::Odd("its private half was exported"))
             }
             _ => None,
         }

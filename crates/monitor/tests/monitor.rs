@@ -321,6 +321,8 @@ fn log_registry_and_fleet_must_agree() {
     let mut young = fine.clone();
     young.releases.push(Registered { created: NOW - 1, ..release(4, 5) });
     assert_eq!(found(&young), []);
+    young.releases[2].created = u64::MAX;
+    assert_eq!(found(&young), one(Kind::Unlogged, "rel-4"), "from the future");
     let mut registry = fine.clone();
     registry.releases[0].unapproved = Some("0 of 2".to_owned());
     assert_eq!(found(&registry), one(Kind::Unapproved, "rel-1"));
@@ -356,17 +358,23 @@ fn signatures_of_files_and_the_log_must_agree() {
     };
     let known = |intent, seen| Known { leaf: Some(Leaf::Intent(intent)), seen };
     let ended = Event::Attempt { request, intent: 2, outcome: Outcome::Unknown };
+    let image = of_file(4, &RequestId::new());
+    let of_image = Intent { context: vec![image.leaf_hash()], ..intent(5) };
     let entries = [
         known(of_file(1, &request), NOW - 1000),
-        // An image inside of a release, and a use that came to nothing.
+        // An image of an order that people are asked about.
         known(of_file(2, &order), NOW - 1000),
+        // A use that came to nothing.
         known(of_file(3, &request), NOW - 1000),
         Known { leaf: Some(Leaf::Event(ended)), seen: NOW - 1000 },
+        // An image inside of a release.
+        known(image, NOW - 1000),
+        known(of_image, NOW - 1000),
         // On its way.
-        known(of_file(4, &request), NOW - 10),
+        known(of_file(6, &request), NOW - 10),
     ];
-    let signed = |number: u8, log_index| Signed {
-        request: format!("req-{number}"),
+    let signed = |number: u8, log_index, request| Signed {
+        request,
         tbs: Digest([number; 32]),
         key: firmseal_manifest::KeyId(Digest([3; 32])),
         log_index,
@@ -377,27 +385,35 @@ fn signatures_of_files_and_the_log_must_agree() {
         findings.into_iter().map(|Finding { kind, about, .. }| (kind, about)).collect()
     };
     let fine = Registry {
-        signatures: vec![signed(1, 0)],
+        signatures: vec![signed(1, 0, request)],
         orders: [Intent::mark(&order)].into(),
+        releases: vec![release(5, 5)],
         ..Registry::default()
     };
     assert_eq!(found(&fine), []);
     let lost = |about: &str| (Kind::Unreleased, about.to_owned());
     assert_eq!(found(&Registry { signatures: vec![], ..fine.clone() }), [lost("0")]);
     assert_eq!(found(&Registry { orders: BTreeSet::new(), ..fine.clone() }), [lost("1")]);
-    // Signed without logging: beyond the log, at another's entry, or by another key.
-    let unlogged = |about: &str| (Kind::Unlogged, about.to_owned());
-    for index in [1, 3, 77, u64::MAX] {
+    assert_eq!(found(&Registry { releases: vec![], ..fine.clone() }), [lost("5"), lost("4")]);
+    // Signed without logging: beyond the log, at another's entry, by another key,
+    // or as a second one under the entry of the first.
+    let other = RequestId::new();
+    let unlogged = |request: RequestId| (Kind::Unlogged, request.to_string());
+    for (number, index) in [(9, 1), (9, 3), (9, 77), (9, u64::MAX), (1, 0)] {
         let mut registry = fine.clone();
-        registry.signatures.push(signed(9, index));
-        assert_eq!(found(&registry), [unlogged("req-9")], "{index}");
+        registry.signatures.push(signed(number, index, other));
+        assert_eq!(found(&registry), [unlogged(other)], "{index}");
     }
-    let stolen = Signed { key: firmseal_manifest::KeyId(Digest([6; 32])), ..signed(1, 0) };
+    let stolen = Signed { key: firmseal_manifest::KeyId(Digest([6; 32])), ..signed(1, 0, request) };
     let registry = Registry { signatures: vec![stolen], ..fine.clone() };
-    assert_eq!(found(&registry), [lost("0"), unlogged("req-1")]);
-    let mut young = fine.clone();
-    young.signatures.push(Signed { finished: NOW - 1, ..signed(5, 5) });
-    assert_eq!(found(&young), []);
+    assert_eq!(found(&registry), [unlogged(request), lost("0")]);
+    let said_of = |finished| {
+        let mut registry = fine.clone();
+        registry.signatures.push(Signed { finished, ..signed(7, 7, other) });
+        found(&registry)
+    };
+    assert_eq!(said_of(NOW - 1), []);
+    assert_eq!(said_of(u64::MAX), [unlogged(other)], "from the future");
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use firmseal_api::client::Client;
+use firmseal_api::registry::Product;
 use firmseal_api::signatures::CreateSignature;
+use firmseal_api::signing::CreateRelease;
 use firmseal_keys::{Log, LogError};
 use firmseal_manifest::{Digest, Intent, Purpose};
 use firmseal_monitor::{Kind, Memory, Report, Trusted, look};
@@ -13,7 +16,7 @@ use firmseal_sign::{Keys, Pipeline};
 use firmseal_testkit::world::firmware;
 use tokio::net::TcpListener;
 
-use crate::bench::{Bench, files, poll_at, product, releases};
+use crate::bench::{Bench, files, order, poll_at, product, releases};
 use crate::signatures::{WAIT, wish};
 
 /// A log that says that it logged.
@@ -48,6 +51,14 @@ async fn looked(bench: &Bench, memory: &mut Memory, later: u64) -> Report {
     report
 }
 
+/// Has a file signed; its request.
+async fn sign(bench: &Bench, admin: &Client, content: &[u8]) -> String {
+    let wish = CreateSignature { epoch: 1, ..wish(bench.upload(admin, content).await) };
+    let key = wish.artifact.to_string();
+    let signed = admin.operator().create_signature(&key, &wish, WAIT).await.unwrap();
+    signed.signature.unwrap().request.to_string()
+}
+
 fn kinds(report: &Report) -> Vec<(Kind, &str)> {
     report.findings.iter().map(|finding| (finding.kind, finding.about.as_str())).collect()
 }
@@ -60,17 +71,20 @@ async fn a_server_that_signs_without_logging_is_found_out() {
     let admin = bench.everything().await;
     admin.operator().create_product(&product("gateway")).await.unwrap();
     let honest = bench.release(&admin, "gateway", "1.0.0", &firmware(1, 10_000)).await;
-    let file = bench.upload(&admin, b"some firmware").await;
-    let file = admin
-        .operator()
-        .create_signature("k1", &CreateSignature { epoch: 1, ..wish(file) }, WAIT)
-        .await
-        .unwrap();
-    assert!(file.signature.is_some(), "{file:?}");
+    sign(&bench, &admin, b"some firmware").await;
+    // Its image is signed as well, and is no file that anybody asked for.
+    let of_images = Product { format: "mcuboot".to_owned(), ..product("camera") };
+    admin.operator().create_product(&of_images).await.unwrap();
+    let layout = [("header-size", "512"), ("pad-header", "true"), ("slot-size", "0x40000")];
+    let image = CreateRelease {
+        parameters: layout.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        ..order("camera", "2.1.0", bench.upload(&admin, &firmware(3, 10_000)).await)
+    };
+    admin.operator().create_release("image", &image).await.unwrap().release().unwrap();
     let report = looked(&bench, &mut memory, 7200).await;
     assert_eq!(kinds(&report), []);
     let counts = (report.releases, report.signatures, report.devices);
-    assert_eq!((report.entries, counts), (memory.size(), (Some(1), Some(1), Some(0))));
+    assert_eq!((report.entries, counts), (memory.size(), (Some(2), Some(1), Some(0))));
     assert!(memory.size() > honest.log_index);
 
     // A key was used, and nothing came of it that anybody knows.
@@ -106,13 +120,7 @@ async fn a_server_that_signs_without_logging_is_found_out() {
     bench.running = Some(Server::start_on(bench.config.clone(), deps, sockets).await.unwrap());
     let admin = bench.everything().await;
     let secret = bench.release(&admin, "gateway", "1.1.0", &firmware(2, 10_000)).await;
-    let file = bench.upload(&admin, b"other firmware").await;
-    let file = admin
-        .operator()
-        .create_signature("k2", &CreateSignature { epoch: 1, ..wish(file) }, WAIT)
-        .await
-        .unwrap();
-    let unlogged = file.signature.unwrap().request.to_string();
+    let unlogged = sign(&bench, &admin, b"other firmware").await;
     // And a device runs what was never released.
     let device = bench.device(&admin, "gateway").await;
     device.client.device().poll(&poll_at(99)).await.unwrap();
@@ -120,7 +128,7 @@ async fn a_server_that_signs_without_logging_is_found_out() {
     let (release, device) = (secret.id.to_string(), device.id.to_string());
     let [whole, part] = lost;
     let want =
-        [whole, part, (Kind::Unlogged, &unlogged), (Kind::Unlogged, &release), (Kind::UnknownImage, &device)];
+        [whole, (Kind::Unlogged, &unlogged), part, (Kind::Unlogged, &release), (Kind::UnknownImage, &device)];
     assert_eq!(kinds(&report), want);
     // Without leave to look at the registry that is said, not passed over.
     let pem = std::fs::read(bench.file("server.pem")).unwrap();
