@@ -182,7 +182,7 @@ impl Bench {
 }
 
 /// Waits for a condition that comes true unless the test is broken.
-fn until(what: &str, condition: impl Fn() -> bool) {
+pub fn until(what: &str, condition: impl Fn() -> bool) {
     let started = Instant::now();
     while !condition() {
         assert!(started.elapsed() < Duration::from_secs(60), "{what}");
